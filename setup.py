@@ -1,0 +1,79 @@
+"""The extension modules: one source, compiled once for each instruction set that the package chooses from at import.
+
+Switches, from the environment:
+    BACKPROP_DEBUG=1                      no optimisation, and a check of every index
+    BACKPROP_SANITIZE=address,undefined   these sanitizers
+    BACKPROP_SCALAR=1                     no vector extensions: what compilers other than GCC and Clang get
+    BACKPROP_BUILDS=baseline,avx2         these instruction sets only
+"""
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCE = "src/backprop/_core.pyx"
+HEADERS = sorted(Path("src/backprop/kernels").glob("*"))
+AVX2 = ["-mavx2", "-mfma"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mprefer-vector-width=512"]
+BUILDS = {"baseline": [], "avx2": AVX2, "avx512": AVX512}
+
+DEBUG = os.environ.get("BACKPROP_DEBUG") == "1"
+SCALAR = os.environ.get("BACKPROP_SCALAR") == "1"
+SANITIZE = os.environ.get("BACKPROP_SANITIZE")
+GNU = os.name == "posix"
+X86 = platform.machine().lower() in ("x86_64", "amd64") and sys.maxsize > 2**32
+
+
+def flags() -> list[str]:
+    """No flag may change the result of an operation: no -ffast-math, here or at the link."""
+    if not GNU:
+        return ["/O2"]
+    optimise = ["-O0"] if DEBUG else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+    sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
+    return optimise + (sanitize if SANITIZE else ["-g0"])
+
+
+def modules() -> list[Extension]:
+    """One module for each instruction set; the baseline's is plainly `_core`."""
+    names = os.environ.get("BACKPROP_BUILDS", ",".join(BUILDS)).split(",") if GNU and X86 and not SCALAR else ["baseline"]
+    return [
+        Extension(
+            "backprop._core" if name == "baseline" else f"backprop._core_{name}",
+            [SOURCE],
+            depends=[str(header) for header in HEADERS],
+            include_dirs=["src/backprop/kernels"],
+            define_macros=[("BACKPROP_SCALAR", "1")] if SCALAR else [],
+            extra_compile_args=flags() + BUILDS[name],
+            extra_link_args=[f"-fsanitize={SANITIZE}"] if GNU and SANITIZE else [],
+        )
+        for name in names
+    ]
+
+
+class BuildOnce(build_ext):
+    """Translate the source once; each module includes the result under the name of its own entry point."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
+    def build_extensions(self) -> None:
+        checks = {"boundscheck": True, "initializedcheck": True} if DEBUG else {}
+        translated = cythonize(
+            [Extension("backprop._core", [SOURCE])], build_dir=self.build_temp, compiler_directives=checks
+        )[0].sources[0]
+        for module in self.extensions:
+            name = module.name.rpartition(".")[2]
+            unit = Path(self.build_temp, f"{name}_module.c")
+            unit.write_text(f'#define PyInit__core PyInit_{name}\n#include "{Path(translated).resolve().as_posix()}"\n')
+            module.sources = [str(unit)]
+            module.depends.append(translated)
+        super().build_extensions()
+
+
+setup(ext_modules=modules(), cmdclass={"build_ext": BuildOnce})

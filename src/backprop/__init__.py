@@ -1,0 +1,41 @@
+"""Dense neural networks on a CPU, trained and run at the speed it has.
+
+See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``optimizers``, ``activations``, ``metrics``,
+``initializers`` and ``callbacks`` for what goes into one.
+"""
+
+from . import _isa  # first: it chooses the build of the compiled core that all others import
+from . import activations, initializers, losses, metrics
+from ._threads import get_num_threads, set_num_threads
+from ._version import __version__
+from .callbacks import Callback
+from .errors import BusyError, DivergedError, FormatError
+from .gradcheck import GradientCheck, check_gradients
+from .layers import Activation, Dense, Dropout, Layer
+from .losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from .network import Sequential, load
+from .optimizers import SGD, Adam, Optimizer
+from .training import History
+
+__all__ = [
+    "SGD", "Activation", "Adam", "BinaryCrossEntropy", "BusyError", "Callback", "CrossEntropy", "Dense",
+    "DivergedError", "Dropout", "FormatError", "GradientCheck", "History", "Layer", "Loss", "MeanSquaredError",
+    "Optimizer", "Sequential", "__version__", "activations", "check_gradients", "get_num_threads", "initializers",
+    "load", "losses", "metrics", "set_num_threads", "show_config",
+]  # fmt: skip
+
+
+def show_config() -> dict[str, str | int]:
+    """Version, instruction set and threads: what to say in a bug report.
+
+    Returns
+    -------
+    dict
+        ``version``, ``isa`` (the build in use; the environment variable ``BACKPROP_ISA`` forces one), ``register_bits``
+        (its vector width) and ``threads`` (used at most).
+    """
+    from . import _core
+
+    return {
+        "version": __version__, "isa": _isa.ISA, "register_bits": _core.REGISTER_BITS, "threads": get_num_threads(),
+    }  # fmt: skip

@@ -1,0 +1,20 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: nonecheck=False, embedsignature=False, freethreading_compatible=True, infer_types=False
+"""The compiled heart of backprop: kernels, and the engine that runs them without the interpreter.
+
+Its text is kernels/*.pxi, in this order. Notation, everywhere: B rows (a batch), I inputs, O outputs;
+
+    x (B,I), w (I,O), b (O,), z = x w + b, y = f(z);  dv is the gradient of the loss with respect to v.
+
+Kernels come in pairs, _forward and _backward; inputs are const, outputs come last, nothing allocates, and each body is
+written once for float and double (`real`). `ld` is the distance between the rows of a matrix. Python reaches only
+the functions and classes at the end of plan.pxi, which check every size.
+"""
+
+include "kernels/dense.pxi"
+include "kernels/activations.pxi"
+include "kernels/losses.pxi"
+include "kernels/optimizers.pxi"
+include "kernels/random.pxi"
+include "kernels/plan.pxi"
+include "kernels/interface.pxi"

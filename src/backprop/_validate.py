@@ -1,0 +1,185 @@
+"""The one gate for what comes from outside: convert and check once, and say what was expected, what came, and the cure.
+
+NumPy lets strings, complex numbers, masks, dates and an overflow to float32 pass in silence; nothing here does.
+"""
+
+import difflib
+import math
+import operator
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+
+Array = npt.NDArray[Any]
+
+_KINDS = {
+    "O": "Python objects", "U": "strings", "S": "byte strings", "c": "complex numbers", "M": "dates",
+    "m": "time differences", "V": "a structured array", "T": "strings",
+}  # fmt: skip
+
+
+def array(value: Any, name: str) -> Array:
+    """`value` as an array of real numbers, of whatever type and layout; only what cannot be one is refused."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked array: fill it first, x.filled(...)")
+    if hasattr(value, "toarray"):
+        raise TypeError(f"{name}: expected a dense array, got {type(value).__name__}: convert it, x.toarray()")
+    try:
+        result = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected rows of equal length, got a ragged sequence") from error
+    if result.dtype.kind not in "fiub":
+        got = _KINDS.get(result.dtype.kind, str(result.dtype))
+        raise TypeError(f"{name}: expected real numbers, got {got} (dtype {result.dtype})")
+    return result
+
+
+def real(value: Any, name: str, dtype: npt.DTypeLike) -> Array:
+    """A contiguous, finite array of this floating-point type; not a copy where it is one already."""
+    given = value if type(value) is np.ndarray else array(value, name)
+    if given.dtype != dtype or not (given.flags.c_contiguous and given.flags.aligned):
+        given = array(given, name)
+        with np.errstate(over="ignore"):
+            result = np.require(given, dtype, ["C", "A"])
+    else:
+        result = given
+    if not _core.all_finite(result.reshape(-1)):
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        place = f" at {'row' if len(where) == 1 else 'row, column'} {', '.join(map(str, where))}" if where else ""
+        cure = (
+            f'a number beyond {np.dtype(dtype)}: scale it, or make the network with dtype="float64"'
+            if np.isfinite(given[where])
+            else "replace or drop it first"
+        )
+        raise ValueError(f"{name}: expected finite numbers, got {given[where]}{place}: {cure}")
+    return result
+
+
+def matrix(value: Any, name: str, columns: int, dtype: npt.DTypeLike, owner: str = "") -> Array:
+    """A contiguous, finite array (rows, columns)."""
+    given = value if type(value) is np.ndarray else array(value, name)
+    if given.ndim != 2 or given.shape[1] != columns:
+        given = array(given, name)
+        cure = f": {name}.reshape(1, -1) is one row" if given.shape == (columns,) else ""
+        who = f"{owner} expected input" if owner else f"{name}: expected an array"
+        raise ValueError(f"{who} of shape (batch, {columns}), got {given.shape}{cure}")
+    return real(given, name, dtype)
+
+
+def same_rows(rows: int, **others: Array | None) -> None:
+    """All of these have so many rows."""
+    for name, other in others.items():
+        if other is not None and len(other) != rows:
+            raise ValueError(f"{name}: expected {rows} rows, as many as x has, got {len(other)}")
+
+
+def some_rows(x: Array) -> None:
+    if len(x) == 0:
+        raise ValueError("x: expected at least one row, got none")
+
+
+def targets(y: Any, columns: int, dtype: npt.DTypeLike) -> Array:
+    """Targets (rows, columns); (rows,) will do for one column."""
+    given = array(y, "y")
+    if given.ndim == 1 and columns == 1:
+        given = given.reshape(-1, 1)
+    if given.ndim != 2 or given.shape[1] != columns:
+        raise ValueError(f"y: expected targets of shape (batch, {columns}), got {given.shape}")
+    return real(given, "y", dtype)
+
+
+def labels(y: Any, classes: int) -> npt.NDArray[np.int64]:
+    """Integer labels (rows,), 0 to classes - 1."""
+    given = array(y, "y").reshape(-1)
+    result = real(given, "y", np.float64) if given.dtype.kind == "f" else given
+    wrong = (result < 0) | (result >= classes) | (result != np.floor(result))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(f"y: expected labels 0 to {classes - 1}, whole numbers, got {given[row]} at row {row}")
+    return np.ascontiguousarray(result, dtype=np.int64)
+
+
+def between(values: Array, low: float, high: float, name: str, cure: str) -> None:
+    """All of these lie in [low, high]."""
+    if len(values) and not (low <= values.min() and values.max() <= high):
+        where = tuple(int(i) for i in np.argwhere((values < low) | (values > high))[0])
+        raise ValueError(f"{name}: expected numbers from {low} to {high}, got {values[where]} at row {where[0]}: {cure}")
+
+
+def weights(value: Any, rows: int, name: str = "sample_weight") -> npt.NDArray[np.float64]:
+    """Weights (rows,): finite, none negative, not all zero."""
+    given = array(value, name)
+    if given.shape != (rows,):
+        raise ValueError(f"{name}: expected shape ({rows},), one weight for each row, got {given.shape}")
+    result = real(given, name, np.float64)
+    if rows and result.min() < 0:
+        raise ValueError(f"{name}: expected no negative weight, got {result.min()} at row {int(result.argmin())}")
+    if rows and not result.any():
+        raise ValueError(f"{name}: expected a positive weight, got only zeros")
+    return result
+
+
+def integer(value: Any, name: str, least: int = 1, most: int = 2**40) -> int:
+    """A whole number in a range; not a bool, not a float."""
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        result = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
+    if not least <= result <= most:
+        raise ValueError(f"{name}: expected a whole number from {least} to {most}, got {result}")
+    return result
+
+
+def number(value: Any, name: str, least: float = -math.inf, below: float = math.inf, above: float = -math.inf) -> float:
+    """A finite number with least <= number < below and number > above; not a bool, not a string."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    result = float(value)
+    if not (math.isfinite(result) and least <= result < below and result > above):
+        low = f"at least {least}" if least > -math.inf else f"above {above}" if above > -math.inf else ""
+        high = f"below {below}" if below < math.inf else ""
+        raise ValueError(f"{name}: expected a finite number {' and '.join(filter(None, (low, high)))}, got {value!r}")
+    return result
+
+
+def flag(value: Any, name: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    return bool(value)
+
+
+def choice(value: Any, name: str, choices: Iterable[str]) -> str:
+    """One of these names; otherwise the nearest is suggested."""
+    names = list(choices)
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected one of {', '.join(names)}, got {value!r}")
+    if value not in names:
+        near = difflib.get_close_matches(value, names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{name}: expected one of {', '.join(names)}, got {value!r}{hint}")
+    return value
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The generator that `rng` stands for: an int seeds one, None one from the system's entropy."""
+    if rng is None or isinstance(rng, np.random.Generator):
+        return np.random.default_rng(rng)
+    return np.random.default_rng(integer(rng, "rng", 0, 2**128 - 1))
+
+
+def fits_in_memory(numbers: int, dtype: np.dtype[Any], what: str) -> None:
+    """Refuse what this machine cannot hold, before allocating it."""
+    try:
+        most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        most = 2**40
+    size = numbers * dtype.itemsize
+    if size > most:
+        raise ValueError(f"{what}: expected at most the {most:.3g} bytes of this machine's memory, got {size:.3g} bytes")

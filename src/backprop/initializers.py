@@ -1,0 +1,37 @@
+"""Initial weights: a name chooses how far apart they lie, from how many numbers go in and come out.
+
+========== ============================ ==========================================================
+glorot     variance 2 / (n_in + n_out)  Glorot and Bengio, AISTATS 2010, eq. 12 and 16
+he         variance 2 / n_in            He et al., ICCV 2015, eq. 10
+lecun      variance 1 / n_in            LeCun et al., "Efficient BackProp", 1998, eq. 16
+========== ============================ ==========================================================
+
+each ``_uniform``, on (-sqrt(3 variance), sqrt(3 variance)), or ``_normal``, not truncated; and ``zeros``.
+"""
+
+import math
+
+import numpy as np
+
+from . import _validate
+
+_VARIANCE = {
+    "glorot": lambda n_in, n_out: 2 / (n_in + n_out),
+    "he": lambda n_in, n_out: 2 / n_in,
+    "lecun": lambda n_in, n_out: 1 / n_in,
+}
+NAMES = ("zeros", *(f"{name}_{shape}" for name in _VARIANCE for shape in ("uniform", "normal")))
+
+
+def fill(array: _validate.Array, initializer: str, n_in: int, n_out: int, rng: np.random.Generator) -> None:
+    """Overwrite an array with initial weights, drawn in float64 so that both types start alike."""
+    if initializer == "zeros":
+        array[...] = 0
+        return
+    name, shape = initializer.split("_")
+    deviation = math.sqrt(_VARIANCE[name](n_in, n_out))
+    if shape == "normal":
+        array[...] = rng.normal(0, deviation, array.shape)
+    else:
+        limit = math.sqrt(3) * deviation
+        array[...] = rng.uniform(-limit, limit, array.shape)

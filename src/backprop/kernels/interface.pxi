@@ -1,0 +1,95 @@
+# Single kernels for Python: what activations, losses and optimizers call when they are used by hand, and the tests.
+
+ROOM = SLACK                                    # numbers that a Plan wants behind the flat vectors
+REGISTER_BITS = LANES_F * 32
+
+
+cdef int expect(bint condition, str what) except -1:
+    if not condition:
+        raise ValueError(f"expected {what}")
+    return 0
+
+
+def all_finite(const real[::1] x):
+    """Whether there is no infinity and no NaN."""
+    cdef Py_ssize_t i, n = x.shape[0]
+    cdef const real *p = &x[0]
+    cdef int broken = 0
+    with nogil:
+        for i in range(n):
+            broken |= p[i] - p[i] != 0
+    return not broken
+
+
+def activate(int activation, double slope, real[:, ::1] y):
+    """y = f(y), in place."""
+    expect(IDENTITY <= activation <= SOFTMAX, "a code of ACTIVATIONS")
+    if y.shape[0] > 0 and y.shape[1] > 0:
+        with nogil:
+            activation_forward(activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &y[0, 0])
+
+
+def activate_backward(int activation, double slope, const real[:, ::1] y, real[:, ::1] dy):
+    """dy = dy f'(z) for y = f(z), in place."""
+    expect(IDENTITY <= activation <= SOFTMAX, "a code of ACTIVATIONS")
+    expect(y.shape[0] == dy.shape[0] and y.shape[1] == dy.shape[1], "y and dy of one shape")
+    if y.shape[0] > 0 and y.shape[1] > 0:
+        with nogil:
+            activation_backward(activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &y[0, 0], &dy[0, 0])
+
+
+def loss(
+    tuple kind, const real[:, ::1] y_hat, const real[:, ::1] y, const int64_t[::1] labels, const double[::1] weights,
+    double norm, double[::1] values, real[:, ::1] dy,
+):
+    """The unweighted value of each row, and its gradient times weight * norm."""
+    cdef Loss it
+    cdef Py_ssize_t rows = y_hat.shape[0], n = y_hat.shape[1]
+    it.kind, it.from_logits, it.smoothing = kind
+    expect(MEAN_SQUARED_ERROR <= it.kind <= CROSS_ENTROPY, "a code of LOSSES")
+    expect(dy.shape[0] == rows and dy.shape[1] == n and values.shape[0] == rows, "values and dy for each row")
+    expect(y is not None or (labels is not None and it.kind == CROSS_ENTROPY), "targets")
+    expect(y is None or (y.shape[0] == rows and y.shape[1] == n), "a target for each output")
+    expect(labels is None or labels.shape[0] == rows, "a label for each row")
+    expect(weights is None or weights.shape[0] == rows, "a weight for each row")
+    if rows > 0 and n > 0:
+        with nogil:
+            loss_rows(
+                &it, rows, n, &y_hat[0, 0], n, &y[0, 0] if y is not None else NULL,
+                &labels[0] if labels is not None else NULL, NULL, &weights[0] if weights is not None else NULL, norm,
+                &values[0], &dy[0, 0], n)
+
+
+def apply_update(tuple kind, double learning_rate, int64_t step, real[::1] p, const real[::1] g, real[::1] m, real[::1] v):
+    """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
+    cdef Update it
+    cdef bint finite
+    cdef Py_ssize_t n = p.shape[0]
+    it.kind, it.momentum, it.beta2, it.epsilon, it.nesterov = kind
+    it.learning_rate, it.step = learning_rate, step
+    expect(SGD <= it.kind <= ADAM, "a code of OPTIMIZERS")
+    expect(g.shape[0] == n and (m is None or m.shape[0] == n) and (v is None or v.shape[0] == n), "vectors of one length")
+    expect(m is not None or not needs_m(&it), "a state m")
+    expect(v is not None or not needs_v(&it), "a state v")
+    with nogil:
+        finite = update(
+            &it, n, &p[0], &g[0], &m[0] if m is not None else NULL, &v[0] if v is not None else NULL)
+    return finite
+
+
+def permutation(uint64_t seed, int64_t epoch, int64_t[::1] order):
+    """Write the order of the rows in this epoch."""
+    with nogil:
+        shuffle(seed, epoch, order.shape[0], &order[0])
+
+
+def cpu_supports(str isa):
+    """Whether this processor and its operating system run the build of that name."""
+    return isa in SUPPORTED
+
+
+cdef extern from "isa.h" nogil:
+    int runs_avx2()
+    int runs_avx512()
+
+SUPPORTED = {"baseline"} | ({"avx2"} if runs_avx2() else set()) | ({"avx512"} if runs_avx512() else set())

@@ -1,0 +1,804 @@
+# The plan: a network lowered to a list of steps over flat memory, and what runs it without the interpreter.
+#
+# A workspace holds, for each step, the rows of its output y and of the gradient dy (which becomes dz in place), each
+# row padded to whole registers. Rows are independent of one another on the way forward and back, weights of one
+# another in their gradients and updates. So a batch has two phases, with one meeting of the threads after each:
+#
+#   rows      gather, forward, loss, backward to every dz     threads share the rows
+#   weights   dw, db, and the update                          threads share the rows of each weight
+#
+# and every number is computed by one thread, in an order that does not depend on how many there are.
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+cdef extern from "threads.h" nogil:
+    int atomic_get(int *p)
+    void atomic_set(int *p, int value)
+    int atomic_add(int *p, int value)
+    void spin_pause()
+    void give_way()
+    double seconds_now()
+
+cdef enum Operation:
+    DENSE, ACTIVATION, DROPOUT
+
+OPERATIONS = {"dense": DENSE, "activation": ACTIVATION, "dropout": DROPOUT}
+
+cdef enum Status:
+    RUNNING, INTERRUPTED, DIVERGED
+
+cdef enum:
+    BLOCK = 128                                 # rows that go through all the steps together
+    PACKED_ROWS = 32                            # fewer do not pay for the copy of a panel
+    CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
+
+cdef struct Step:
+    int operation, activation
+    double alpha                                # slope of leaky_relu, rate of dropout
+    Py_ssize_t n_in, n_out, ld
+    Py_ssize_t weight, bias                     # where they begin in the flat vectors; bias -1: none
+    Py_ssize_t y, dy                            # numbers before theirs in a workspace, for each row of its capacity
+
+cdef struct Graph:
+    int n_steps
+    Step *steps
+    Py_ssize_t n_in, n_out, n_parameters
+    Py_ssize_t widest
+    Py_ssize_t y_width, width                   # numbers in a row of a workspace: outputs; and with the gradients
+    double work                                 # multiply-adds for one row on the way forward
+
+cdef struct Pass:
+    uint64_t seed
+    int64_t step                                # which training step: what the dropout masks depend on
+    Py_ssize_t first_row                        # which row of its batch is row 0 of the workspace
+    bint training                               # dropout drops
+    bint logits                                 # leave out the last activation: the loss works on what is beneath it
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t lanes) noexcept nogil:
+    return (n + lanes - 1) // lanes * lanes
+
+
+cdef inline int activation_of(const Graph *graph, int s, bint logits) noexcept nogil:
+    return IDENTITY if logits and s == graph.n_steps - 1 else graph.steps[s].activation
+
+
+cdef inline uint64_t dropout_key(const Pass *how, int s) noexcept nogil:
+    return mix(mix(how.seed, <uint64_t> how.step), <uint64_t> s + 1000)
+
+
+# Memory that the kernels may read and write beyond: a workspace of rows, and what each thread needs beside it.
+
+# A thread's scratch is a row of zeros, and a panel for products that pack.
+
+cdef inline Py_ssize_t zeros_size(const Graph *graph) noexcept nogil:
+    return padded(graph.widest + SLACK, SLACK)
+
+
+cdef inline Py_ssize_t scratch_size(const Graph *graph) noexcept nogil:
+    return zeros_size(graph) + DEPTH * WIDEST
+
+
+cdef void copy_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const int64_t *order, real *y, Py_ssize_t ldy,
+) noexcept nogil:
+    cdef Py_ssize_t r
+    for r in range(rows):
+        memcpy(y + r * ldy, x + (order[r] if order != NULL else r) * ldx, n * sizeof(real))
+
+
+cdef inline Packing packing_for(Py_ssize_t m, Py_ssize_t n, const real *_) noexcept nogil:
+    """Far-apart rows collide in the caches; a panel that serves enough rows pays for its copy."""
+    return COPIED if n * <Py_ssize_t> sizeof(real) >= 2048 and m >= PACKED_ROWS else UNPACKED
+
+
+cdef const real *forward_rows(
+    const Graph *graph, const Pass *how, const real *parameters, Py_ssize_t from_row, Py_ssize_t rows,
+    const real *x, real *work, Py_ssize_t capacity, real *scratch, Py_ssize_t *ld,
+) noexcept nogil:
+    """Rows from_row... of a workspace: x (rows, n_in) to the outputs of every step. Returns the last ones."""
+    cdef Py_ssize_t ldx = graph.n_in
+    cdef const Step *step
+    cdef real *y
+    cdef int s
+    for s in range(graph.n_steps):
+        step = &graph.steps[s]
+        if step.operation == DROPOUT and not how.training:
+            continue
+        y = work + step.y * capacity + from_row * step.ld
+        if step.operation == DENSE:
+            matmul(
+                rows, step.n_out, step.n_in, x, ldx, 1, parameters + step.weight, step.n_out,
+                packing_for(rows, step.n_out, x), scratch + zeros_size(graph), y, step.ld,
+                parameters + step.bias if step.bias >= 0 else scratch, 0, False)
+        elif step.operation == DROPOUT:
+            dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, x, ldx, y)
+        else:
+            copy_rows(rows, step.n_out, x, ldx, NULL, y, step.ld)
+        activation_forward(
+            activation_of(graph, s, how.logits), <real> step.alpha, rows, step.n_out, step.ld, y)
+        x, ldx = y, step.ld
+    ld[0] = ldx
+    return x
+
+
+cdef void backward_rows(
+    const Graph *graph, const Pass *how, const real *parameters, Py_ssize_t from_row, Py_ssize_t rows,
+    real *work, Py_ssize_t capacity, real *scratch, real *dx,
+) noexcept nogil:
+    """From the last step's dy, already in the workspace, to the dz of every step, and to dx (rows, n_in) if wanted."""
+    cdef const Step *step
+    cdef const real *y
+    cdef real *dy
+    cdef real *to
+    cdef Py_ssize_t ld
+    cdef int s
+    for s in range(graph.n_steps - 1, -1, -1):
+        step = &graph.steps[s]
+        y = work + step.y * capacity + from_row * step.ld
+        dy = work + step.dy * capacity + from_row * step.ld
+        activation_backward(
+            activation_of(graph, s, how.logits), <real> step.alpha, rows, step.n_out, step.ld, y, dy)
+        if s > 0:
+            ld = graph.steps[s - 1].ld
+            to = work + graph.steps[s - 1].dy * capacity + from_row * ld
+        else:
+            ld, to = graph.n_in, dx
+            if dx == NULL:
+                return
+        if step.operation == DENSE:
+            matmul(
+                rows, step.n_in, step.n_out, dy, step.ld, 1, parameters + step.weight, step.n_out, TRANSPOSED,
+                scratch + zeros_size(graph), to, ld, scratch, 0, s == 0)
+        elif step.operation == DROPOUT and how.training:
+            dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, ld, dy, step.ld, to)
+        else:
+            copy_rows(rows, step.n_out, dy, step.ld, NULL, to, ld)
+
+
+cdef void weight_gradients(
+    const Graph *graph, int s, Py_ssize_t from_in, Py_ssize_t to_in, Py_ssize_t rows, const real *x,
+    const real *work, Py_ssize_t capacity, real *scratch, bint accumulate, real *gradients,
+) noexcept nogil:
+    """dw = x^T dz for the inputs from_in...to_in of a dense step, and with the first of them db = the sum of dz."""
+    cdef const Step *step = &graph.steps[s]
+    cdef const real *dz = work + step.dy * capacity
+    cdef Py_ssize_t ldx = graph.n_in, r, j
+    cdef real *dw = gradients + step.weight + from_in * step.n_out
+    cdef real *db = gradients + step.bias
+    if s > 0:
+        x, ldx = work + graph.steps[s - 1].y * capacity, graph.steps[s - 1].ld
+    matmul(
+        to_in - from_in, step.n_out, rows, x + from_in, 1, ldx, dz, step.ld,
+        packing_for(to_in - from_in, step.ld, x), scratch + zeros_size(graph), dw, step.n_out,
+        dw if accumulate else scratch, step.n_out if accumulate else 0, True)
+    if from_in > 0 or step.bias < 0:
+        return
+    if not accumulate:
+        memset(db, 0, step.n_out * sizeof(real))
+    for r in range(rows):
+        for j in range(step.n_out):
+            db[j] += dz[r * step.ld + j]
+
+
+# Training. A run is what the threads share.
+
+cdef struct Run:
+    const Graph *graph
+    Loss loss
+    bint logits                                 # the loss takes what is beneath the last activation
+    Update update
+    bint mean                                   # a batch counts for the mean of its rows, or for their sum
+    Py_ssize_t rows, batch, chunk
+    int64_t epochs, first_epoch, first_step
+    uint64_t seed
+    int threads
+    void *gradients
+    void *m
+    void *v
+    const void *x
+    const void *y
+    const int64_t *labels
+    const double *weights
+    const double *rates                         # learning rate: one, or one for each batch
+    Py_ssize_t n_rates
+    void *outputs                               # what the network answered to each row, for the metrics; or NULL
+    void *work
+    void *gathered
+    void *scratch
+    double *values
+    double *losses                              # one an epoch
+    int64_t *order                              # NULL: as they come
+    int64_t steps                               # batches finished
+    double effort, looked                       # since the last look at the signals; when that was
+    int status, verdict, arrived, generation
+    void *owner                                 # the Training, for what a signal handler raises
+
+
+cdef int meet(Run *run) noexcept nogil:
+    """Wait for the other threads. All leave with the same answer: the status when the last of them came."""
+    cdef int generation, spins = 0
+    if run.threads == 1:
+        return run.status
+    generation = atomic_get(&run.generation)
+    if atomic_add(&run.arrived, 1) == run.threads:
+        run.arrived = 0
+        run.verdict = atomic_get(&run.status)
+        atomic_set(&run.generation, generation + 1)
+    else:
+        while atomic_get(&run.generation) == generation:
+            spins += 1
+            if spins < 4000:
+                spin_pause()
+            else:
+                give_way()
+    return run.verdict
+
+
+cdef void look_for_signals(Run *run, double effort) noexcept nogil:
+    """Ctrl-C is noticed every 50 ms; looking at the clock costs too, so only after some effort."""
+    cdef double now
+    run.effort += effort
+    if run.effort < 4e6:
+        return
+    run.effort = 0
+    now = seconds_now()
+    if 0 <= now - run.looked < 0.05:
+        return
+    run.looked = now
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<Training> run.owner).error = error
+            atomic_set(&run.status, INTERRUPTED)
+
+
+cdef void keep_outputs(
+    Run *run, const Pass *how, Py_ssize_t rows, const real *y_hat, Py_ssize_t ld, const int64_t *order, Py_ssize_t at,
+) noexcept nogil:
+    """What the network answers to each row, in the order of the rows, for the metrics of an epoch."""
+    cdef const Step *last = &run.graph.steps[run.graph.n_steps - 1]
+    cdef Py_ssize_t r, n = run.graph.n_out
+    cdef real *out
+    for r in range(rows):
+        out = <real *> run.outputs + (order[r] if order != NULL else at + r) * n
+        memcpy(out, y_hat + r * ld, n * sizeof(real))
+        if how.logits:
+            activation_forward(last.activation, <real> last.alpha, 1, n, n, out)
+
+
+cdef void train_rows(
+    Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
+) noexcept nogil:
+    """Rows first, first + 1... of an epoch, those of them that are this thread's: from x to the loss and every dz."""
+    cdef const Graph *graph = run.graph
+    cdef const Step *last = &graph.steps[graph.n_steps - 1]
+    cdef Py_ssize_t n, ld, at, from_row = rows * thread // run.threads, to_row = rows * (thread + 1) // run.threads
+    cdef Py_ssize_t n_y = 0 if run.y == NULL else graph.n_out
+    cdef real *work = <real *> run.work
+    cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
+    cdef real *gathered
+    cdef const real *x
+    cdef const real *y_hat
+    cdef const int64_t *order = NULL
+    while from_row < to_row:
+        n = min(to_row - from_row, BLOCK)
+        if thread == 0:
+            look_for_signals(run, 3 * graph.work * n + 4000)
+        if atomic_get(&run.status) != RUNNING:
+            return
+        at = first + from_row
+        x = <const real *> run.x + at * graph.n_in
+        if run.order != NULL:
+            order, at = run.order + at, 0
+            gathered = <real *> run.gathered + from_row * graph.n_in
+            copy_rows(n, graph.n_in, <const real *> run.x, graph.n_in, order, gathered, graph.n_in)
+            x = gathered
+        y_hat = forward_rows(graph, how, parameters, from_row, n, x, work, run.chunk, scratch, &ld)
+        if run.outputs != NULL:
+            keep_outputs(run, how, n, y_hat, ld, order, at)
+        loss_rows(
+            &run.loss, n, graph.n_out, y_hat, ld, <const real *> run.y + at * n_y if n_y > 0 else NULL,
+            run.labels + at if run.labels != NULL else NULL, order, run.weights + at if run.weights != NULL else NULL,
+            norm, run.values + from_row, work + last.dy * run.chunk + from_row * last.ld, last.ld)
+        backward_rows(graph, how, parameters, from_row, n, work, run.chunk, scratch, <real *> NULL)
+        from_row += n
+
+
+cdef void train_weights(
+    Run *run, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate, bint finish,
+) noexcept nogil:
+    """The gradient of this thread's share of each weight over a chunk of rows, and if they are the last, its update."""
+    cdef const Graph *graph = run.graph
+    cdef const Step *step
+    cdef real *gradients = <real *> run.gradients
+    cdef real *m = <real *> run.m
+    cdef real *v = <real *> run.v
+    cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
+    cdef const real *x = <const real *> run.gathered
+    cdef Py_ssize_t from_in, to_in, at, n
+    cdef bint finite = True
+    cdef int s
+    if run.order == NULL:
+        x = <const real *> run.x + first * graph.n_in
+    for s in range(graph.n_steps):
+        step = &graph.steps[s]
+        if step.operation != DENSE:
+            continue
+        from_in = step.n_in * thread // run.threads
+        to_in = step.n_in * (thread + 1) // run.threads
+        if from_in == to_in:
+            continue
+        weight_gradients(
+            graph, s, from_in, to_in, rows, x, <const real *> run.work, run.chunk, scratch, accumulate, gradients)
+        if not finish or run.update.kind == NO_UPDATE:
+            continue
+        at, n = step.weight + from_in * step.n_out, (to_in - from_in) * step.n_out
+        finite &= update(&run.update, n, parameters + at, gradients + at, m + at, v + at)
+        if from_in == 0 and step.bias >= 0:
+            at, n = step.bias, step.n_out
+            finite &= update(&run.update, n, parameters + at, gradients + at, m + at, v + at)
+    if not finite:
+        atomic_set(&run.status, DIVERGED)
+
+
+cdef inline double weight_of(const Run *run, Py_ssize_t row) noexcept nogil:
+    """What this row of the epoch counts for."""
+    if run.weights == NULL:
+        return 1
+    return run.weights[run.order[row] if run.order != NULL else row]
+
+
+cdef bint train_batch(
+    Run *run, Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double *loss, double *weight,
+) noexcept nogil:
+    """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. False: stop here."""
+    cdef Py_ssize_t done = 0, n, r
+    cdef double batch_loss = 0, batch_weight = 0, norm = 1
+    for r in range(first, first + rows):
+        batch_weight += weight_of(run, r)
+    if run.mean:
+        norm = 1 / batch_weight if batch_weight > 0 else 0
+    while done < rows:
+        n = min(rows - done, run.chunk)
+        how.first_row = done
+        train_rows(run, how, parameters, thread, first + done, n, norm)
+        if meet(run) != RUNNING:
+            return False
+        for r in range(n):
+            batch_loss += run.values[r] * weight_of(run, first + done + r)
+        if not batch_loss - batch_loss == 0:
+            atomic_set(&run.status, DIVERGED)           # every thread comes to the same sum, and leaves here
+            return False
+        train_weights(run, parameters, thread, first + done, n, done > 0, done + n == rows)
+        if meet(run) != RUNNING:
+            return False
+        done += n
+    loss[0] += batch_loss
+    weight[0] += batch_weight
+    return True
+
+
+cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
+    """All epochs of a run, in step with the other threads."""
+    cdef Pass how = Pass(seed=run.seed, step=0, first_row=0, training=True, logits=run.logits)
+    cdef int64_t epoch, step = 0
+    cdef Py_ssize_t first
+    cdef double loss, weight
+    for epoch in range(run.epochs):
+        if run.order != NULL:
+            if thread == 0:
+                shuffle(run.seed, run.first_epoch + epoch, run.rows, run.order)
+            if meet(run) != RUNNING:
+                return
+        loss = weight = 0
+        first = 0
+        while first < run.rows:
+            how.step = run.first_step + step
+            if thread == 0:
+                run.update.step += 1
+                run.update.learning_rate = run.rates[min(step, run.n_rates - 1)]
+            if not train_batch(run, &how, parameters, thread, first, min(run.batch, run.rows - first), &loss, &weight):
+                return
+            first += run.batch
+            step += 1
+            if thread == 0:
+                run.steps = step
+        if thread == 0:
+            run.losses[epoch] = loss / weight if run.mean and weight > 0 else loss
+
+
+cdef void predict_rows(
+    const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits, real *work,
+    Py_ssize_t capacity, real *scratch,
+) noexcept nogil:
+    """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time."""
+    cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits)
+    cdef Py_ssize_t done = 0, n, ld
+    cdef const real *y
+    memset(scratch, 0, zeros_size(graph) * sizeof(real))
+    while done < rows:
+        n = min(rows - done, capacity)
+        y = forward_rows(graph, &how, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld)
+        copy_rows(n, graph.n_out, y, ld, NULL, out + done * graph.n_out, graph.n_out)
+        done += n
+
+
+# The module's face: objects that own memory, and arguments checked so that nothing reaches outside it.
+
+cdef class Memory:
+    """Zeroed memory, handed out in pieces aligned to the widest register."""
+    cdef char *base
+    cdef size_t used
+
+    def __dealloc__(self):
+        free(self.base)
+
+    cdef int reserve(self, double size) except -1:
+        """Room for pieces of so many bytes together, and for their alignment."""
+        size += 4096
+        if size < 4e18:
+            self.base = <char *> calloc(<size_t> size, 1)
+        if self.base == NULL:
+            raise MemoryError(f"no {size / 2 ** 30:.1f} GiB for a workspace: fewer rows at a time need less")
+        self.used = 64 - <size_t> self.base % 64
+        return 0
+
+    cdef void *take(self, double size) noexcept:
+        cdef void *piece = self.base + self.used
+        self.used += (<size_t> size + 63) // 64 * 64
+        return piece
+
+
+cdef list start_threads(work, int count):
+    """Start work(1), work(2)... in threads of their own; fewer where the system gives no more."""
+    from threading import Thread
+    threads = []
+    for i in range(1, count):
+        thread = Thread(target=work, args=(i,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            break
+        threads.append(thread)
+    return threads
+
+
+cdef class Plan:
+    """A network lowered to steps over two flat vectors, which the caller allocates with SLACK numbers to spare.
+
+    Each step is (operation, activation, alpha, n_in, n_out, weight, bias), the last two being offsets or -1.
+    """
+    cdef Graph graph
+    cdef bint single
+    cdef float[::1] parameters_f, gradients_f
+    cdef double[::1] parameters_d, gradients_d
+    cdef void *parameters
+    cdef void *gradients
+    cdef Tape tape
+
+    def __cinit__(self, parameters, gradients, Py_ssize_t n_parameters, list steps):
+        cdef Py_ssize_t s, room
+        cdef Step *step
+        self.single = memoryview(parameters).format == "f"
+        if self.single:
+            self.parameters_f, self.gradients_f = parameters, gradients
+            self.parameters, self.gradients = &self.parameters_f[0], &self.gradients_f[0]
+            room = min(self.parameters_f.shape[0], self.gradients_f.shape[0])
+        else:
+            self.parameters_d, self.gradients_d = parameters, gradients
+            self.parameters, self.gradients = &self.parameters_d[0], &self.gradients_d[0]
+            room = min(self.parameters_d.shape[0], self.gradients_d.shape[0])
+        if not 0 <= n_parameters <= room - SLACK or not steps:
+            raise ValueError("a plan has steps, and SLACK numbers behind its parameters")
+        self.graph.steps = <Step *> calloc(len(steps), sizeof(Step))
+        if self.graph.steps == NULL:
+            raise MemoryError
+        self.graph.n_parameters = n_parameters
+        for s in range(len(steps)):
+            step = &self.graph.steps[s]
+            step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias = steps[s]
+            self.add(step, s)
+        self.graph.width = self.graph.y_width
+        for s in range(self.graph.n_steps):
+            self.graph.steps[s].dy = self.graph.width
+            self.graph.width += self.graph.steps[s].ld
+
+    cdef int add(self, Step *step, Py_ssize_t s) except -1:
+        """Check the next step against the one before and lay out its outputs."""
+        cdef Graph *graph = &self.graph
+        cdef Py_ssize_t n = graph.n_parameters
+        if s == 0:
+            graph.n_in = graph.n_out = step.n_in
+        if step.n_in != graph.n_out or not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40:
+            raise ValueError(f"step {s}: sizes do not fit")
+        if not (0 <= step.operation <= DROPOUT and 0 <= step.activation <= SOFTMAX):
+            raise ValueError(f"step {s}: unknown operation or activation")
+        if step.operation != DENSE:
+            if step.n_in != step.n_out or not 0 <= step.alpha < 1:
+                raise ValueError(f"step {s}: sizes or rate do not fit")
+        elif not 0 <= step.weight <= n - step.n_in * <double> step.n_out or not -1 <= step.bias <= n - step.n_out:
+            raise ValueError(f"step {s}: parameters do not fit")
+        step.ld = padded(step.n_out, LANES_F if self.single else LANES_D)
+        step.y = graph.y_width
+        graph.y_width += step.ld
+        graph.widest = max(graph.widest, step.n_in, step.ld)
+        graph.work += step.n_in * <double> step.n_out if step.operation == DENSE else step.n_out
+        graph.n_out = step.n_out
+        graph.n_steps = s + 1
+        return 0
+
+    def __dealloc__(self):
+        free(self.graph.steps)
+
+    @property
+    def work(self):
+        """Multiply-adds for one row on the way forward."""
+        return self.graph.work
+
+    def predict(self, x, out, bint logits=False, int threads=1):
+        """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation."""
+        if threads > 1 and len(x) >= 2 * BLOCK:
+            share_rows(self, x, out, logits, min(threads, len(x) // BLOCK))
+        elif self.single:
+            predict[float](self, x, out, logits)
+        else:
+            predict[double](self, x, out, logits)
+
+    def forward(self, x, out, uint64_t seed=0, int64_t step=0):
+        """As predict, in training mode, keeping what backward needs."""
+        if self.single:
+            forward[float](self, x, out, seed, step)
+        else:
+            forward[double](self, x, out, seed, step)
+
+    def backward(self, dy, dx=None):
+        """From dy (rows, n_out) of the last forward to the flat gradient and, where it is given, dx (rows, n_in)."""
+        if self.single:
+            backward[float](self, dy, dx)
+        else:
+            backward[double](self, dy, dx)
+
+
+cdef object share_rows(Plan plan, x, out, bint logits, int threads):
+    """predict, by several threads: each a run of rows."""
+    errors = []
+
+    def work(i):
+        share = slice(len(x) * i // threads, len(x) * (i + 1) // threads)
+        try:
+            plan.predict(x[share], out[share], logits)
+        except BaseException as error:
+            errors.append(error)
+
+    started = start_threads(work, threads)
+    for i in (0, *range(len(started) + 1, threads)):
+        work(i)
+    for thread in started:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+cdef class Tape(Memory):
+    """What a forward pass leaves for the backward pass: its input and every output."""
+    cdef Py_ssize_t rows
+    cdef Pass how
+    cdef void *x
+    cdef void *work
+    cdef void *scratch
+
+
+cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_rows, Py_ssize_t n_out) except -1:
+    if n_in != plan.graph.n_in or n_out != plan.graph.n_out or rows != out_rows:
+        raise ValueError(
+            f"expected ({rows}, {plan.graph.n_in}) and ({rows}, {plan.graph.n_out}), "
+            f"got ({rows}, {n_in}) and ({out_rows}, {n_out})")
+    return 0
+
+
+cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logits):
+    cdef const Graph *graph = &plan.graph
+    cdef Py_ssize_t rows = x.shape[0], capacity = max(1, min(rows, BLOCK))
+    cdef Py_ssize_t scratch = zeros_size(graph) if capacity < PACKED_ROWS else scratch_size(graph)
+    cdef real *work
+    check_rows(plan, rows, x.shape[1], out.shape[0], out.shape[1])
+    with nogil:
+        work = <real *> malloc((capacity * graph.y_width + scratch + SLACK) * sizeof(real))
+        if work != NULL:
+            predict_rows(
+                graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], rows, logits, work, capacity,
+                work + capacity * graph.y_width)
+            free(work)
+    if work == NULL:
+        raise MemoryError
+    return None
+
+
+cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, int64_t step):
+    cdef const Graph *graph = &plan.graph
+    cdef Py_ssize_t rows = x.shape[0], done = 0, n, ld = 0
+    cdef real *scratch
+    cdef const real *y
+    cdef Tape tape = plan.tape
+    check_rows(plan, rows, x.shape[1], out.shape[0], out.shape[1])
+    plan.tape = None                                    # while it is written, no other thread shall find it
+    if tape is None or tape.rows != rows:
+        tape = Tape.__new__(Tape)
+        tape.rows = rows
+        tape.reserve(sizeof(real) * (
+            <double> rows * (graph.n_in + graph.width) + scratch_size(graph)))
+        tape.x = tape.take(sizeof(real) * <double> rows * graph.n_in)
+        tape.work = tape.take(sizeof(real) * <double> rows * graph.width)
+        tape.scratch = tape.take(sizeof(real) * <double> scratch_size(graph))
+    tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False)
+    scratch = <real *> tape.scratch
+    with nogil:
+        memcpy(tape.x, &x[0, 0], rows * graph.n_in * sizeof(real))
+        while done < rows:
+            n = min(rows - done, BLOCK)
+            y = forward_rows(
+                graph, &tape.how, <const real *> plan.parameters, done, n, <const real *> tape.x + done * graph.n_in,
+                <real *> tape.work, rows, scratch, &ld)
+            copy_rows(n, graph.n_out, y, ld, NULL, &out[0, 0] + done * graph.n_out, graph.n_out)
+            done += n
+    plan.tape = tape
+
+
+cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
+    cdef const Graph *graph = &plan.graph
+    cdef const Step *last = &graph.steps[graph.n_steps - 1]
+    cdef Py_ssize_t rows = dy.shape[0], done = 0, n
+    cdef real *into = &dx[0, 0] if dx is not None else NULL
+    cdef real *work
+    cdef real *scratch
+    cdef int s
+    cdef Tape tape = plan.tape
+    if tape is None or tape.rows != rows:
+        raise ValueError(f"expected the {tape.rows if tape is not None else 0} rows of the last forward, got {rows}")
+    check_rows(plan, rows, dx.shape[1] if dx is not None else graph.n_in, dx.shape[0] if dx is not None else rows,
+               dy.shape[1])
+    plan.tape = None
+    work, scratch = <real *> tape.work, <real *> tape.scratch
+    with nogil:
+        copy_rows(rows, graph.n_out, &dy[0, 0], graph.n_out, NULL, work + last.dy * rows, last.ld)
+        while done < rows:
+            n = min(rows - done, BLOCK)
+            backward_rows(
+                graph, &tape.how, <const real *> plan.parameters, done, n, work, rows, scratch,
+                into + done * graph.n_in if into != NULL else NULL)
+            done += n
+        for s in range(graph.n_steps):
+            if graph.steps[s].operation == DENSE:
+                weight_gradients(
+                    graph, s, 0, graph.steps[s].n_in, rows, <const real *> tape.x, work, rows, scratch, False,
+                    <real *> plan.gradients)
+    plan.tape = tape
+
+
+cdef class Training(Memory):
+    """A run of training: run() it, then read what it came to.
+
+    x (rows, n_in); y (rows, n_out) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss is
+    (kind, from_logits, smoothing); the update (kind, momentum, beta2, epsilon, nesterov), or None for gradients only,
+    with its state m and v (n_parameters,), where it has any, and the number of steps it has made. losses (epochs,)
+    and outputs (rows, n_out), where given, are written.
+    """
+    cdef Run shared
+    cdef Plan plan
+    cdef tuple keep
+    cdef int wanted
+    cdef object error
+    cdef readonly double seconds
+
+    def __init__(
+        self, Plan plan, x, y, labels, weights, *, tuple loss, bint logits, bint mean, tuple update, m, v,
+        int64_t update_step, rates, Py_ssize_t batch_size, losses, outputs, bint shuffle, uint64_t seed,
+        int64_t first_epoch, int64_t first_step, int threads,
+    ):
+        cdef Run *run = &self.shared
+        run.graph = &plan.graph
+        run.owner = <void *> self
+        run.loss.kind, run.loss.from_logits, run.loss.smoothing = loss
+        run.logits, run.mean = logits, mean
+        run.update.kind = NO_UPDATE
+        if update is not None:
+            (run.update.kind, run.update.momentum, run.update.beta2, run.update.epsilon, run.update.nesterov) = update
+        run.update.step = update_step
+        run.seed, run.first_epoch, run.first_step, run.batch = seed, first_epoch, first_step, batch_size
+        self.plan, self.wanted = plan, max(1, threads)
+        self.keep = x, y, labels, weights, m, v, rates, losses, outputs
+        if plan.single:
+            prepare[float](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
+        else:
+            prepare[double](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
+
+    def work(self, int thread):
+        """This thread's part, once it is known how many threads there are."""
+        cdef Run *run = &self.shared
+        cdef int threads = 0
+        with nogil:
+            while threads == 0:
+                threads = atomic_get(&run.threads)
+                give_way()
+            if thread < threads:
+                if self.plan.single:
+                    train_epochs(run, <float *> self.plan.parameters, thread)
+                else:
+                    train_epochs(run, <double *> self.plan.parameters, thread)
+
+    def run(self):
+        """Train; whether it came to its end. False: the loss, or a parameter, left the finite numbers.
+
+        What a signal handler raised is raised after the last whole batch.
+        """
+        try:
+            others = start_threads(self.work, self.wanted)
+        except BaseException:
+            atomic_set(&self.shared.threads, -1)
+            raise
+        atomic_set(&self.shared.threads, <int> len(others) + 1)
+        self.work(0)
+        for other in others:
+            other.join()
+        if self.error is not None:
+            raise self.error
+        return self.shared.status == RUNNING
+
+    @property
+    def steps(self):
+        """Batches finished."""
+        return self.shared.steps
+
+
+cdef object prepare(
+    Training training, Run *run, const real[:, ::1] x, const real[:, ::1] y, const int64_t[::1] labels,
+    const double[::1] weights, real[::1] m, real[::1] v, const double[::1] rates, double[::1] losses,
+    real[:, ::1] outputs, bint shuffle,
+):
+    """Check the sizes of everything a run touches, and give it memory."""
+    cdef const Graph *graph = run.graph
+    cdef Py_ssize_t rows = x.shape[0], n = graph.n_parameters
+    run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
+    check_rows(training.plan, rows, x.shape[1], rows, graph.n_out if y is None else y.shape[1])
+    if (
+        rows < 1 or run.batch < 1 or run.n_rates < 1
+        or (y is not None and y.shape[0] != rows) or (labels is not None and labels.shape[0] != rows)
+        or (weights is not None and weights.shape[0] != rows)
+        or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
+    ):
+        raise ValueError("lengths do not fit")
+    if not MEAN_SQUARED_ERROR <= run.loss.kind <= CROSS_ENTROPY or (
+        y is None and (labels is None or run.loss.kind != CROSS_ENTROPY)
+    ):
+        raise ValueError("an unknown loss, or no targets for it")
+    if (
+        not NO_UPDATE <= run.update.kind <= ADAM
+        or (m is None and needs_m(&run.update)) or (m is not None and m.shape[0] != n)
+        or (v is None and needs_v(&run.update)) or (v is not None and v.shape[0] != n)
+    ):
+        raise ValueError("an unknown optimizer, or no state for it")
+    run.batch = min(run.batch, rows)
+    run.chunk = min(run.batch, CHUNK)
+    training.reserve(
+        sizeof(real) * (
+            <double> run.chunk * (graph.width + graph.n_in) + <double> training.wanted * scratch_size(graph))
+        + 8.0 * (run.chunk + rows))
+    run.work = training.take(sizeof(real) * <double> run.chunk * graph.width)
+    run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
+    run.scratch = training.take(sizeof(real) * <double> training.wanted * scratch_size(graph))
+    run.values = <double *> training.take(8.0 * run.chunk)
+    run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL
+    run.gradients = training.plan.gradients
+    run.x = &x[0, 0]
+    run.y = &y[0, 0] if y is not None else NULL
+    run.labels = &labels[0] if labels is not None else NULL
+    run.weights = &weights[0] if weights is not None else NULL
+    run.m = &m[0] if m is not None else NULL
+    run.v = &v[0] if v is not None else NULL
+    run.rates = &rates[0]
+    run.losses = &losses[0]
+    run.outputs = &outputs[0, 0] if outputs is not None else NULL

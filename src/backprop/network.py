@@ -1,0 +1,646 @@
+"""`Sequential`: the network. The one place that knows layers, the plan they become, training, and files."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core, _threads, _validate, callbacks, files, layers, losses, metrics, training
+from ._version import __version__
+from .errors import BusyError, FormatError
+from .layers import Layer
+from .optimizers import Optimizer
+from .training import Data, History
+
+__all__ = ["Sequential", "load"]
+
+Array = _validate.Array
+
+FORMAT_VERSION = "1"
+LAYERS = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
+
+
+class Sequential:
+    """A network: layers, one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        Each takes as many numbers as the one before it gives.
+    rng : int, numpy.random.Generator or None, default None
+        Where the initial weights, the order of the rows in training and the dropped numbers come from. The same int
+        gives the same network, and the same training, to the last bit; None takes a new one each time.
+    dtype : {"float32", "float64"}, default "float32"
+        Of the parameters and of the arithmetic.
+
+    Attributes
+    ----------
+    parameters, gradients : numpy.ndarray, shape (n_parameters,)
+        All parameters and their gradients. The layers' arrays are views into them: writing there changes the network.
+    layers : tuple of Layer
+    n_in, n_out : int
+        How many numbers a row has before and after.
+    metadata : dict
+        Anything JSON can hold: it travels with the model file.
+
+    Raises
+    ------
+    ValueError
+        If sizes do not fit, or the parameters would not fit into memory.
+
+    Examples
+    --------
+    >>> import backprop as bp
+    >>> net = bp.Sequential([bp.Dense(2, 2, "sigmoid"), bp.Dense(2, 1, "sigmoid")], rng=0)
+    >>> net.predict([[0.0, 1.0]]).shape
+    (1, 1)
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, rng: Any = None, dtype: npt.DTypeLike = "float32") -> None:
+        self.layers = _checked(layers)
+        self.dtype = _dtype(dtype)
+        generator = _validate.generator(rng)
+        self.metadata: dict[str, Any] = {}
+        sizes = _connect(self.layers)
+        n = sum(int(np.prod(shape, dtype=object)) for layer in self.layers for shape in layer.shapes().values())
+        _validate.fits_in_memory(2 * n, self.dtype, f"the {n:.3g} parameters and their gradients")
+        storage = _vector(n, self.dtype), _vector(n, self.dtype)
+        self.parameters, self.gradients = (vector[:n] for vector in storage)
+        steps = []
+        for layer, (layer.n_in, layer.n_out), offsets in zip(self.layers, sizes, _offsets(self.layers), strict=True):
+            views = ({k: v[at : at + np.prod(s, dtype=int)].reshape(s) for k, (at, s) in offsets.items()}
+                     for v in (self.parameters, self.gradients))  # fmt: skip
+            layer._bind(*views)
+            layer.initialize(generator)
+            steps.append(layer.lower({name: at for name, (at, _) in offsets.items()}))
+        self.plan = _core.Plan(*storage, n, steps)
+        self.n_in, self.n_out = sizes[0][0], sizes[-1][1]
+        self.seed = int(generator.integers(2**63))
+        self.epochs = self.steps = 0
+        self._training = threading.Lock()
+
+    # Prediction.
+
+    def predict(
+        self, x: Any, *, batch_size: int | None = None, threads: int | None = None, out: Array | None = None
+    ) -> Array:
+        """What the network answers.
+
+        Never changes the network; may be called from many threads at once.
+
+        Parameters
+        ----------
+        x : array_like, shape (batch, n_in)
+            Any layout and real type; contiguous arrays of the network's own dtype are not copied.
+        batch_size : int or None, default None
+            How many rows to convert and compute at a time; the result is the same. None: all.
+        threads : int or None, default None
+            How many threads share the rows; the result is the same. None: as many as pay.
+        out : numpy.ndarray, shape (batch, n_out), optional
+            Where to write the answer: contiguous, writable, of the network's dtype, apart from x.
+
+        Returns
+        -------
+        numpy.ndarray, shape (batch, n_out)
+        """
+        if batch_size is None:
+            x = self._inputs(x)
+            return self._run(x, self._out(out, len(x), x), threads)
+        step, x = _validate.integer(batch_size, "batch_size"), _validate.array(x, "x")
+        if x.ndim != 2:
+            return self._inputs(x)
+        out = self._out(out, len(x), x)
+        for start in range(0, len(x), step):
+            rows = slice(start, start + step)
+            self._run(self._inputs(x[rows]), out[rows], threads)
+        return out
+
+    __call__ = predict
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: Any,
+        metrics: Sequence[Any] = (),
+        sample_weight: Any = None,
+        threads: int | None = None,
+    ) -> dict[str, float]:
+        """The loss and the metrics on some data.
+
+        Parameters
+        ----------
+        x, y : array_like
+            As `fit` takes them.
+        loss : str, Loss or callable
+            As `fit` takes it.
+        metrics : sequence of str or callable, default ()
+            Names from `backprop.metrics`, or callables ``(y_hat, y) -> float``.
+        sample_weight : array_like, shape (batch,), optional
+            How much each row counts in the loss.
+        threads : int or None, default None
+            As `predict` takes it.
+
+        Returns
+        -------
+        dict of str to float
+            Under "loss" and the names of the metrics.
+        """
+        measured, loss = _metrics(metrics), self._loss(loss)
+        return self.score(self._data(x, y, loss, sample_weight, None), loss, measured, threads)
+
+    # Training.
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: Any,
+        optimizer: Optimizer,
+        epochs: int = 1,
+        batch_size: int | None = 32,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        metrics: Sequence[Any] = (),
+        callbacks: Sequence[Any] = (),
+        progress: bool = False,
+        rng: Any = None,
+        threads: int | None = None,
+    ) -> History:
+        """Train: go through the rows in batches, and take a step of the optimizer after each.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, n_in)
+            Any layout and real type; contiguous arrays of the network's own dtype are not copied.
+        y : array_like
+            Targets (rows, n_out), or (rows,) where n_out is 1; for cross-entropy, labels (rows,).
+        loss : str, Loss or callable
+            "mse", "binary_cross_entropy", "cross_entropy", an object from `backprop.losses`, or any
+            ``(y_hat, y) -> (value, dy)``.
+        optimizer : Optimizer
+            Passed again, it goes on where it was.
+        epochs : int, default 1
+            How many times to go through all rows.
+        batch_size : int or None, default 32
+            Rows to a step; the last batch of an epoch may be shorter. None: all rows.
+        validation_data : tuple (x, y) or (x, y, sample_weight), optional
+            Data to evaluate on after each epoch.
+        validation_split : float, default 0.0
+            Without validation_data: the share of the rows, the last ones, to hold out for it.
+        sample_weight : array_like, shape (rows,), optional
+            How much each row counts.
+        class_weight : dict, array_like or "balanced", optional
+            How much the rows of each class count, beside sample_weight: by label; "balanced" weighs each class
+            rows / (classes * its rows).
+        shuffle : bool, default True
+            Go through the rows in a new order each epoch.
+        metrics : sequence of str or callable, default ()
+            What else to measure each epoch: "accuracy", "mse", "mae", "r2", or callables ``(y_hat, y) -> float``.
+        callbacks : sequence of Callback, default ()
+            What to call between epochs.
+        progress : bool, default False
+            Show how far it is.
+        rng : int, numpy.random.Generator or None, default None
+            Of the order of the rows and the dropped numbers. None: the network's own.
+        threads : int or None, default None
+            How many threads share the work; the result is the same. None: as many as pay.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        DivergedError
+            If the loss, or a weight, stops being finite. The last finite weights are kept.
+        BusyError
+            If the network is being trained already.
+        KeyboardInterrupt
+            On Ctrl-C, after the batch under way; the network keeps its weights.
+        """
+        with self._busy():
+            loss = self._loss(loss)
+            if not isinstance(optimizer, Optimizer):
+                raise TypeError(f"optimizer: expected an object such as Adam(1e-3), got {optimizer!r}")
+            if getattr(loss, "reduction", "mean") == "none":
+                raise ValueError('loss: expected a single number to make small, got reduction="none"')
+            data = self._data(x, y, loss, sample_weight, class_weight)
+            _validate.some_rows(data.x)
+            data, held_out = _held_out(data, _validate.number(validation_split, "validation_split", 0, below=1))
+            if validation_data is not None:
+                held_out = self._validation(validation_data, loss)
+            plan = training.Plan(
+                loss, optimizer,
+                len(data) if batch_size is None else _validate.integer(batch_size, "batch_size"),
+                _validate.flag(shuffle, "shuffle"),
+                self.seed if rng is None else int(_validate.generator(rng).integers(2**63)),
+                _metrics(metrics), held_out, _callbacks(callbacks, progress),
+                None if threads is None else _threads.choose(threads, 0),
+            )  # fmt: skip
+            epochs = _validate.integer(epochs, "epochs", 0)
+            optimizer.bind(self)
+            optimizer.rates(1)
+            return training.fit(self, data, plan, epochs)
+
+    def forward(self, x: Any) -> Array:
+        """What the network answers in training, keeping what `backward` needs.
+
+        Parameters
+        ----------
+        x : array_like, shape (batch, n_in)
+
+        Returns
+        -------
+        numpy.ndarray, shape (batch, n_out)
+            A new array.
+        """
+        x = self._inputs(x)
+        _validate.some_rows(x)
+        y_hat = np.empty((len(x), self.n_out), self.dtype)
+        self.plan.forward(x, y_hat, self.seed, self.steps)
+        self.steps += 1
+        return y_hat
+
+    def backward(self, dy: Any) -> Array:
+        """Back-propagate: overwrite ``gradients``.
+
+        Parameters
+        ----------
+        dy : array_like, shape (batch, n_out)
+            The gradient of a loss with respect to what the last `forward` returned.
+
+        Returns
+        -------
+        numpy.ndarray, shape (batch, n_in)
+            The gradient with respect to its input.
+        """
+        dy = _validate.matrix(dy, "dy", self.n_out, self.dtype)
+        dx = np.empty((len(dy), self.n_in), self.dtype)
+        self.plan.backward(dy, dx)
+        return dx
+
+    def value_and_gradient(self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None) -> tuple[float, Array]:
+        """The loss on some data and its gradient with respect to all parameters: what SciPy's optimisers take.
+
+        Parameters
+        ----------
+        x, y, loss, sample_weight
+            As `fit` takes them.
+
+        Returns
+        -------
+        value : float
+        gradient : numpy.ndarray, shape (n_parameters,)
+            A copy of ``gradients``.
+        """
+        loss = self._loss(loss)
+        data = self._data(x, y, loss, sample_weight, None)
+        _validate.some_rows(data.x)
+        if not hasattr(loss, "lower"):
+            steps = self.steps
+            value, dy = loss(self.forward(data.x), data.y)
+            self.steps = steps
+            self.backward(dy)
+            return float(value), self.gradients.copy()
+        found = np.zeros(1)
+        _core.Training(
+            self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
+            update=None, m=None, v=None, update_step=0, rates=found, batch_size=len(data), losses=found, outputs=None,
+            shuffle=False, seed=self.seed, first_epoch=0, first_step=self.steps,
+            threads=_threads.choose(None, self.plan.work * len(data)),
+        ).run()  # fmt: skip
+        return float(found[0]), self.gradients.copy()
+
+    # Files.
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file, wholly or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced only once the new one is safe on the disk.
+        """
+        files.write(path, self._to_bytes())
+
+    def _to_bytes(self) -> bytes:
+        arrays = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.layers) for name in layer.shapes()}
+        architecture = {
+            "layers": [[type(layer).__name__, layer.config()] for layer in self.layers],
+            "dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "steps": self.steps,
+        }  # fmt: skip
+        return files.pack(arrays, {
+            "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
+            "architecture": json.dumps(architecture), "metadata": json.dumps(self.metadata, allow_nan=False),
+        })  # fmt: skip
+
+    def __reduce__(self) -> tuple[Callable[..., "Sequential"], tuple[bytes]]:
+        return _from_bytes, (self._to_bytes(),)
+
+    # Looking at it.
+
+    def summary(self) -> str:
+        """The layers, their sizes and their parameters, as a table."""
+        rows = [("layer", "output", "parameters")]
+        for layer in self.layers:
+            n = sum(int(np.prod(shape)) for shape in layer.shapes().values())
+            rows.append((repr(layer), f"(batch, {layer.n_out})", f"{n:,}"))
+        rows.append((f"{self.dtype.name}, {self.parameters.nbytes:,} bytes", "", f"{self.parameters.size:,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __repr__(self) -> str:
+        return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={self.dtype.name!r})"
+
+    # What training asks of a network.
+
+    def objective(self, loss: Any) -> dict[str, Any]:
+        """How the compiled core computes this loss here: on the logits, where the last activation is its link."""
+        logits = self._fuses(loss)
+        return {"loss": loss.lower(logits), "logits": logits, "mean": loss.reduction == "mean"}
+
+    def answers(self, outputs: Array, loss: Any) -> Array:
+        """Outputs as the metrics expect them: probabilities, also where the network gives logits."""
+        if not getattr(loss, "from_logits", False):
+            return outputs
+        probabilities = outputs.copy()
+        _core.activate(_core.ACTIVATIONS[loss.link], 0.0, probabilities)
+        return probabilities
+
+    def score(
+        self, data: Data, loss: Any, measured: Mapping[str, Callable[..., float]], threads: int | None
+    ) -> dict[str, float]:
+        """`evaluate`, on data that have passed the gate."""
+        fused = self._fuses(loss)
+        y_hat = self._run(data.x, self._out(None, len(data), data.x), threads, logits=fused)
+        if hasattr(loss, "lower"):
+            value, _ = loss.on(y_hat, data.target, data.labels, data.weights, logits=fused)
+        else:
+            value, _ = loss(y_hat, data.y) if data.weights is None else loss(y_hat, data.y, data.weights)
+        if fused and measured:
+            last = self.layers[-1].activation
+            _core.activate(last.code, last.slope, y_hat)
+        answers = self.answers(y_hat, loss)
+        return {"loss": value} | {name: metric(answers, data.y) for name, metric in measured.items()}
+
+    # The gate.
+
+    def _inputs(self, x: Any) -> Array:
+        owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
+        return _validate.matrix(x, "x", self.n_in, self.dtype, owner)
+
+    def _out(self, out: Array | None, rows: int, x: Array) -> Array:
+        if out is None:
+            return np.empty((rows, self.n_out), self.dtype)
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
+        if out.shape != (rows, self.n_out) or out.dtype != self.dtype:
+            raise ValueError(f"out: expected {self.dtype} ({rows}, {self.n_out}), got {out.dtype} {out.shape}")
+        if not out.flags.carray:
+            raise ValueError("out: expected a contiguous, writable array")
+        if np.may_share_memory(out, x):
+            raise ValueError("out: expected an array apart from x, got one that overlaps it")
+        return out
+
+    def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False) -> Array:
+        self.plan.predict(x, out, logits, _threads.choose(threads, self.plan.work * len(x)))
+        return out
+
+    def _loss(self, loss: Any) -> Any:
+        """The loss a name stands for, refused where what it takes is not what the network gives."""
+        loss = losses.get(loss)
+        link, last = getattr(loss, "link", None), self.layers[-1].activation.name
+        if link is None:
+            return loss
+        if not loss.from_logits and last != link:
+            raise ValueError(
+                f"loss: {loss!r} expected probabilities, a last layer that ends in {link!r}, got {last!r}: "
+                f"end it so, or use {type(loss).__name__}(from_logits=True)"
+            )
+        if loss.from_logits and last != "identity":
+            raise ValueError(f"loss: {loss!r} expected a last layer that ends in 'identity', got {last!r}")
+        return loss
+
+    def _fuses(self, loss: Any) -> bool:
+        return getattr(loss, "link", None) == self.layers[-1].activation.name
+
+    def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any, class_weight: Any) -> Data:
+        x = self._inputs(x)
+        target, labels = loss.targets(y, self.n_out, self.dtype) if hasattr(loss, "targets") else (None, None)
+        _validate.same_rows(len(x), y=np.asarray(y) if target is labels is None else None)
+        _validate.same_rows(len(x), y=labels if target is None else target)
+        weights = None if sample_weight is None else _validate.weights(sample_weight, len(x))
+        if class_weight is not None:
+            by_class = _class_weights(class_weight, y, target, labels, self.n_out)
+            weights = by_class if weights is None else _validate.weights(weights * by_class, len(x))
+        return Data(x, target, labels, weights, np.asarray(y))
+
+    def _validation(self, given: Any, loss: Any) -> Data:
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {type(given).__name__}")
+        data = self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None, None)
+        if len(data) == 0:
+            raise ValueError("validation_data: expected at least one row, got none")
+        return data
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        if not self._training.acquire(blocking=False):
+            raise BusyError("this network is being trained: wait for that fit to end, or train a copy")
+        try:
+            yield
+        finally:
+            self._training.release()
+
+
+# Construction.
+
+
+def _checked(given: Any) -> tuple[Layer, ...]:
+    if isinstance(given, Layer) or not hasattr(given, "__iter__"):
+        raise TypeError(f"layers: expected a list of layers, got {given!r}")
+    checked = tuple(given)
+    if not checked:
+        raise ValueError("layers: expected at least one layer, got none")
+    for i, layer in enumerate(checked):
+        if not isinstance(layer, Layer):
+            cure = f": call it, {layer.__name__}(...)" if isinstance(layer, type) else ""
+            raise TypeError(f"layers: expected layers, got {layer!r} in place {i + 1}{cure}")
+        if any(layer is other for other in checked[:i]):
+            raise ValueError(f"layers: {layer!r} stands in place {i + 1} a second time: make a new one for each place")
+        if layer.n_out is not None and hasattr(layer, "_owned"):
+            raise ValueError(f"layers: {layer!r} in place {i + 1} belongs to another network: make a new one")
+    return checked
+
+
+def _connect(chain: tuple[Layer, ...]) -> list[tuple[int, int]]:
+    """What goes in and out of each layer; those that keep a row's size take what comes."""
+    n = next((layer.n_in for layer in chain if layer.n_in is not None), None)
+    if n is None:
+        raise ValueError("layers: expected at least one layer with sizes, such as Dense")
+    sizes = []
+    for i, layer in enumerate(chain):
+        if layer.n_in is not None and layer.n_in != n:
+            raise ValueError(
+                f"layers: {layer!r}, {i + 1} of {len(chain)}, expected {layer.n_in} inputs, got the {n} of {chain[i - 1]!r}"
+            )
+        sizes.append((n, n if layer.n_out is None else layer.n_out))
+        n = sizes[-1][1]
+    return sizes
+
+
+def _offsets(chain: tuple[Layer, ...]) -> Iterator[dict[str, tuple[int, tuple[int, ...]]]]:
+    """Where each layer's parameters begin in the flat vector, and their shapes."""
+    at = 0
+    for layer in chain:
+        offsets = {}
+        for name, shape in layer.shapes().items():
+            offsets[name] = at, shape
+            at += int(np.prod(shape))
+        yield offsets
+
+
+def _vector(n: int, dtype: np.dtype[Any]) -> Array:
+    """A vector of zeros that begins a cache line, with room behind it for what the kernels read beyond a row's end."""
+    line = 64 // dtype.itemsize
+    storage = np.zeros(n + _core.ROOM + line, dtype)
+    return storage[-(storage.ctypes.data // dtype.itemsize) % line :][: n + _core.ROOM]
+
+
+def _dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.dtype("float32"), np.dtype("float64")) or dtype is None:
+        raise ValueError(f'dtype: expected "float32" or "float64", got {dtype!r}')
+    return found
+
+
+# What a fit is asked for.
+
+
+def _metrics(given: Any) -> dict[str, Callable[..., float]]:
+    return metrics.get(given)
+
+
+def _callbacks(given: Any, progress: Any) -> list[Any]:
+    if not hasattr(given, "__iter__"):
+        raise TypeError(f"callbacks: expected a list, got {given!r}")
+    hooks = [name for name in dir(callbacks.Callback) if name.startswith("on_")]
+    for callback in given:
+        if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in hooks):
+            raise TypeError(f"callbacks: expected objects with any of {', '.join(hooks)}, got {callback!r}")
+    return list(given) + [callbacks.Progress()] * _validate.flag(progress, "progress")
+
+
+def _held_out(data: Data, share: float) -> tuple[Data, Data | None]:
+    n = round(share * len(data))
+    if share > 0 and not 0 < n < len(data):
+        raise ValueError(f"validation_split: {share} of {len(data)} rows leaves nothing on one side")
+    return (data.rows(slice(None, -n)), data.rows(slice(-n, None))) if n else (data, None)
+
+
+def _class_weights(given: Any, y: Any, target: Any, labels: Any, n_out: int) -> Array:
+    """The weight of each row by its class."""
+    if labels is None:
+        if target is None or (n_out == 1 and not np.isin(target, (0, 1)).all()):
+            raise ValueError("class_weight: expected targets that are classes")
+        labels = target.argmax(axis=1) if n_out > 1 else target[:, 0].astype(np.int64)
+    classes = max(n_out, 2)
+    counts = np.bincount(labels, minlength=classes)
+    if isinstance(given, str):
+        _validate.choice(given, "class_weight", ["balanced"])
+        by_class = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    elif isinstance(given, dict):
+        unknown = [key for key in given if key not in range(classes)]
+        if unknown:
+            raise ValueError(f"class_weight: expected labels 0 to {classes - 1}, got {unknown[0]!r}")
+        by_class = np.array([_validate.number(given.get(i, 1.0), "class_weight", least=0) for i in range(classes)])
+    else:
+        by_class = _validate.weights(given, classes, "class_weight")
+    return _validate.weights(by_class[labels], len(labels), "class_weight")
+
+
+# Files.
+
+
+def load(path: str | os.PathLike[str]) -> Sequential:
+    """Read a network that `Sequential.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Sequential
+        The same network to the last bit; training goes on as it would have.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, or not one of ours, or of a later version.
+    """
+    return _build(*files.read(path), os.fspath(path))
+
+
+def _from_bytes(data: bytes) -> Sequential:
+    return _build(*files.unpack(data, source="pickle"), "pickle")
+
+
+def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> Sequential:
+    """The network that a file describes; every word of it is checked against a closed list."""
+    if metadata.get("format") != "backprop":
+        raise FormatError(f"{source}: expected a model of backprop, got a safetensors file of something else")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise FormatError(
+            f"{source}: expected format version {FORMAT_VERSION}, got {metadata.get('format_version')!r}: "
+            "a later version of backprop may read it"
+        )
+    unknown = metadata.keys() - {"format", "format_version", "backprop_version", "architecture", "metadata"}
+    if unknown:
+        raise FormatError(f"{source}: unknown metadata {sorted(unknown)}")
+    try:
+        architecture = json.loads(metadata["architecture"])
+        described = [_layer(name, config) for name, config in architecture.pop("layers")]
+        state = {name: _validate.integer(architecture.pop(name), name, 0, 2**64 - 1) for name in ("seed", "epochs", "steps")}
+        net = Sequential(described, rng=0, dtype=architecture.pop("dtype"))
+        net.metadata = json.loads(metadata["metadata"])
+        if architecture or not isinstance(net.metadata, dict):
+            raise ValueError(f"unknown entries {sorted(architecture)}")
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise FormatError(f"{source}: expected an architecture, got one that does not make sense: {error}") from error
+    vars(net).update(state)
+    wanted = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(net.layers) for name in layer.shapes()}
+    if wanted.keys() != arrays.keys():
+        raise FormatError(f"{source}: expected the tensors {sorted(wanted)}, got {sorted(arrays)}")
+    for name, view in wanted.items():
+        if arrays[name].shape != view.shape or arrays[name].dtype != view.dtype:
+            raise FormatError(
+                f"{source}: {name}: expected {view.dtype} {view.shape}, got {arrays[name].dtype} {arrays[name].shape}"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise FormatError(f"{source}: {name}: expected finite numbers")
+        view[...] = arrays[name]
+    return net
+
+
+def _layer(name: Any, config: Any) -> Layer:
+    """A layer by the name of its class: only those in the table, none that a file could bring along."""
+    if name not in LAYERS:
+        raise ValueError(f"no layer is called {name!r}")
+    return LAYERS[name].from_config(config)

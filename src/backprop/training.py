@@ -1,0 +1,185 @@
+"""Training: the loop over epochs, for a network that is given.
+
+Whole runs of epochs are one call of the compiled core; Python is met only where something wants to see an epoch: a
+callback, a metric, validation. A loss that is not one of ours is called batch by batch.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import _core, _threads, _validate
+from .errors import DivergedError
+
+__all__ = ["Data", "History", "fit"]
+
+Array = _validate.Array
+
+
+class History(Mapping[str, list[float]]):
+    """What a fit came to: lists with one number for each epoch.
+
+    ``history["loss"]`` is the mean over the epoch (or the sum, where the loss is reduced by one), while the weights
+    changed; each metric stands under its name; ``val_`` before a name means on the validation data, at the epoch's end.
+    """
+
+    def __init__(self) -> None:
+        self._lists: dict[str, list[float]] = {}
+
+    def append(self, numbers: Mapping[str, float]) -> None:
+        """Add an epoch."""
+        for name, value in numbers.items():
+            self._lists.setdefault(name, []).append(float(value))
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._lists[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lists)
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def __repr__(self) -> str:
+        epochs = max(map(len, self._lists.values()), default=0)
+        last = ", ".join(f"{name}={values[-1]:.6g}" for name, values in self._lists.items())
+        return f"<History of {epochs} epochs{': ' + last if last else ''}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Rows that have passed the gate: inputs, targets or labels, weights; and y as it came, for the metrics."""
+
+    x: Array
+    target: Array | None
+    labels: Array | None
+    weights: Array | None
+    y: Any
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, which: Any) -> "Data":
+        """Some of the rows."""
+        x, target, labels, weights, y = (
+            None if part is None else part[which] for part in (self.x, self.target, self.labels, self.weights, self.y)
+        )
+        return Data(x, target, labels, weights, y)
+
+
+@dataclass
+class Run:
+    """A fit under way: what callbacks see."""
+
+    network: Any
+    optimizer: Any
+    epochs: int
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    stop: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train: everything a fit was asked for that does not change while it runs."""
+
+    loss: Any
+    optimizer: Any
+    batch_size: int
+    shuffle: bool
+    seed: int
+    metrics: Mapping[str, Callable[[Any, Any], float]]
+    validation: Data | None
+    callbacks: Sequence[Any]
+    threads: int | None
+
+
+def fit(net: Any, data: Data, plan: Plan, epochs: int) -> History:
+    """Train a network; see `Sequential.fit`."""
+    run = Run(net, plan.optimizer, epochs)
+    watched = bool(plan.callbacks or plan.metrics or plan.validation is not None)
+    try:
+        _call(plan.callbacks, "on_fit_begin", run)
+        while run.epoch < epochs and not run.stop:
+            count = 1 if watched or not hasattr(plan.loss, "lower") else epochs
+            outputs = np.empty((len(data), net.n_out), net.dtype) if plan.metrics else None
+            train = _compiled if hasattr(plan.loss, "lower") else _by_hand
+            for loss in train(net, data, plan, count, outputs, run.epoch):
+                run.history.append({"loss": loss} | _look(net, data, plan, outputs))
+                run.epoch += 1
+            _call(plan.callbacks, "on_epoch_end", run)
+    finally:
+        _call(plan.callbacks, "on_fit_end", run)
+    return run.history
+
+
+def _call(callbacks: Sequence[Any], hook: str, run: Run) -> None:
+    for callback in callbacks:
+        method = getattr(callback, hook, None)
+        if method is not None:
+            method(run)
+
+
+def _look(net: Any, data: Data, plan: Plan, outputs: Array | None) -> dict[str, float]:
+    """The metrics of an epoch, and the loss and the metrics of the validation data."""
+    numbers = {name: metric(net.answers(outputs, plan.loss), data.y) for name, metric in plan.metrics.items()}
+    if plan.validation is not None:
+        score = net.score(plan.validation, plan.loss, plan.metrics, plan.threads)
+        numbers |= {f"val_{name}": value for name, value in score.items()}
+    return numbers
+
+
+def _compiled(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | None, done: int) -> Array:
+    """Some epochs in one call; their losses."""
+    optimizer, losses = plan.optimizer, np.zeros(epochs)
+    m, v = optimizer.bind(net)
+    batches = -(-len(data) // plan.batch_size)
+    training = _core.Training(
+        net.plan, data.x, data.target, data.labels, data.weights,
+        **net.objective(plan.loss), update=optimizer.lower(), m=m, v=v, update_step=optimizer.steps,
+        rates=optimizer.rates(batches * epochs), batch_size=plan.batch_size, losses=losses, outputs=outputs,
+        shuffle=plan.shuffle, seed=plan.seed, first_epoch=net.epochs, first_step=net.steps,
+        threads=_threads.choose(plan.threads, net.plan.work * min(plan.batch_size, len(data))),
+    )  # fmt: skip
+    try:
+        finite = training.run()
+    finally:
+        optimizer.steps += training.steps
+        net.steps += training.steps
+        net.epochs += training.steps // batches
+    if not finite:
+        epoch, batch = divmod(training.steps, batches)
+        raise _diverged(done + epoch, batch, optimizer)
+    return losses
+
+
+def _by_hand(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | None, done: int) -> list[float]:
+    """One epoch under a loss that is any callable: the four lines, batch by batch; its loss."""
+    order = np.arange(len(data))
+    if plan.shuffle:
+        _core.permutation(plan.seed, net.epochs, order)
+    total = 0.0
+    for batch, start in enumerate(range(0, len(data), plan.batch_size)):
+        rows = order[start : start + plan.batch_size]
+        part = data.rows(rows)
+        y_hat = net.forward(part.x)
+        value, dy = plan.loss(y_hat, part.y) if part.weights is None else plan.loss(y_hat, part.y, part.weights)
+        if not np.isfinite(value):
+            raise _diverged(done, batch, plan.optimizer)
+        net.backward(dy)
+        plan.optimizer.step(net)
+        total += float(value) * len(rows)
+        if outputs is not None:
+            outputs[rows] = y_hat
+    net.epochs += 1
+    return [total / len(data)]
+
+
+def _diverged(epoch: int, batch: int, optimizer: Any) -> DivergedError:
+    return DivergedError(
+        f"the loss stopped being finite in epoch {epoch}, batch {batch} (counted from 0); the network keeps its last "
+        f"finite weights: lower the learning rate of {optimizer!r}, or scale the inputs",
+        epoch=epoch, batch=batch,
+    )  # fmt: skip
