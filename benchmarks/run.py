@@ -1,0 +1,110 @@
+"""The table: backprop beside its peers, in the same run.
+
+    python benchmarks/run.py [--repeat 9] [--only TEXT] [--threads 1|all|both]
+
+For each work, the libraries take turns, and each gives its median; the ratios are of medians. One thread means one
+processor, for the whole process, since not every library obeys its own switch. A peer that is not installed is named.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def measure(repeat: int, only: str) -> None:
+    """All rows, in this process."""
+    import numpy as np
+    import works
+
+    import backprop as bp
+    from backprop import _core
+
+    config = bp.show_config()
+    print(f"\n{works.THREADS} thread(s), {config['isa']} ({config['register_bits']} bits), {processor()}")
+    for name, (builders, calls, goals) in works.WORKS.items():
+        if only not in name:
+            continue
+        runs = {}
+        for library, build in builders.items():
+            try:
+                runs[library] = build()
+            except ImportError as error:
+                print(f"{name}: {library} is missing ({error})")
+        seconds = {library: [] for library in runs}
+        for round_ in range(repeat + 1):
+            for library, run in runs.items():
+                start = time.perf_counter()
+                for _ in range(calls if library != "scikit-learn" else max(1, calls // 20)):
+                    run()
+                took = (time.perf_counter() - start) / (calls if library != "scikit-learn" else max(1, calls // 20))
+                if round_ > 0:
+                    seconds[library].append(took)
+        ours = statistics.median(seconds["backprop"])
+        print(f"\n{name}: {timed(ours)}")
+        for library in list(runs)[1:]:
+            median = statistics.median(seconds[library])
+            floor, goal = goals.get(library, (0, 0))
+            ratio = median / ours
+            mark = "goal" if ratio >= goal else "floor" if ratio >= floor else "BELOW"
+            print(f"    {library:<13} {timed(median):>10}  {ratio:8.2f}x  (floor {floor:g}, goal {goal:g}: {mark})")
+    if only in "sgemm":
+        for dtype in (np.float32, np.float64):
+            gemm(dtype, repeat, _core, np)
+
+
+def gemm(dtype: type, repeat: int, core: object, np: object) -> None:
+    """The matrix kernel beside the peak of multiply-adds, and beside NumPy, on one thread."""
+    shapes = [(32, 64, 64), (128, 784, 128), (128, 128, 784), (256, 256, 256), (1024, 784, 1024)]
+    print(f"\n{np.dtype(dtype).name} matrix products (m, k, n), one thread of ours")
+    for m, k, n in shapes:
+        a, b, c = np.ones((m, k), dtype), np.ones((k, n), dtype), np.empty((m, n), dtype)
+        scratch, memory = np.empty(n + 256 * 32 + 1024, dtype), np.full(core.ROOM, 1e-9, dtype)
+        times = max(1, int(1e8 / (m * k * n)))
+        peaks, ours, theirs = [], [], []
+        for _ in range(repeat):
+            peaks.append(core.peak_flops(memory.copy(), 1_000_000))
+            ours.append(core.matmul_flops(a, b, c, scratch, times))
+            start = time.perf_counter()
+            for _ in range(times):
+                np.matmul(a, b, out=c)
+            theirs.append(2 * m * k * n * times / (time.perf_counter() - start))
+        peak, own, numpy = (statistics.median(v) / 1e9 for v in (peaks, ours, theirs))
+        print(f"    {f'{m} x {k} x {n}':<18} {own:6.1f} GFLOP/s  {own / peak:4.0%} of {peak:.1f}   NumPy {numpy:6.1f}")
+
+
+def timed(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 1e-6:.3g} us"
+
+
+def processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown processor")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--only", default="", help="rows whose name holds this text")
+    parser.add_argument("--threads", choices=("1", "all", "both", "here"), default="both")
+    chosen = parser.parse_args()
+    if chosen.threads == "here":
+        warnings.simplefilter("ignore")
+        measure(chosen.repeat, chosen.only)
+        sys.exit()
+    every = sorted(os.sched_getaffinity(0))
+    for processors in {"1": [every[:1]], "all": [every], "both": [every[:1], every]}[chosen.threads]:
+        count = str(len(processors))
+        environment = {**os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+        command = [sys.executable, __file__, "--threads", "here", "--repeat", str(chosen.repeat), "--only", chosen.only]
+        subprocess.run(command, env=environment, check=True, preexec_fn=lambda p=processors: os.sched_setaffinity(0, p))
