@@ -7,6 +7,8 @@ import difflib
 import math
 import operator
 import os
+import reprlib
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,15 +19,27 @@ from . import _core
 
 Array = npt.NDArray[Any]
 
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 80
+
 _KINDS = {
     "O": "Python objects", "U": "strings", "S": "byte strings", "c": "complex numbers", "M": "dates",
     "m": "time differences", "V": "a structured array", "T": "strings",
 }  # fmt: skip
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it: on one line, and short."""
+    try:
+        return " ".join(_repr.repr(value).split())
+    except ValueError:  # Python does not write whole numbers of more than 4300 digits
+        return f"a {type(value).__name__} too long to show"
+
+
 def array(value: Any, name: str) -> Array:
     """`value` as an array of real numbers, of whatever type and layout; only what cannot be one is refused."""
-    if isinstance(value, np.ma.MaskedArray):
+    rows = value if isinstance(value, (list, tuple)) else [value]
+    if any(isinstance(row, np.ma.MaskedArray) for row in rows):
         raise TypeError(f"{name}: expected an array without a mask, got a masked array: fill it first, x.filled(...)")
     if hasattr(value, "toarray"):
         raise TypeError(f"{name}: expected a dense array, got {type(value).__name__}: convert it, x.toarray()")
@@ -39,7 +53,7 @@ def array(value: Any, name: str) -> Array:
     return result
 
 
-def real(value: Any, name: str, dtype: npt.DTypeLike) -> Array:
+def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0) -> Array:
     """A contiguous, finite array of this floating-point type; not a copy where it is one already."""
     given = value if type(value) is np.ndarray else array(value, name)
     if given.dtype != dtype or not (given.flags.c_contiguous and given.flags.aligned):
@@ -50,37 +64,50 @@ def real(value: Any, name: str, dtype: npt.DTypeLike) -> Array:
         result = given
     if not _core.all_finite(result.reshape(-1)):
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
-        place = f" at {'row' if len(where) == 1 else 'row, column'} {', '.join(map(str, where))}" if where else ""
-        cure = (
-            f'a number beyond {np.dtype(dtype)}: scale it, or make the network with dtype="float64"'
-            if np.isfinite(given[where])
-            else "replace or drop it first"
-        )
-        raise ValueError(f"{name}: expected finite numbers, got {given[where]}{place}: {cure}")
+        place = ", ".join(map(str, (first_row + where[0], *where[1:]))) if where else ""
+        place = place and f" at {'row' if len(where) == 1 else 'row, column'} {place}"
+        cure = "replace or drop it first"
+        if np.isfinite(given[where]):
+            wider = ', or make the network with dtype="float64"' if np.dtype(dtype) == np.float32 else ""
+            cure = f"a number beyond {np.dtype(dtype)}: scale it{wider}"
+        raise ValueError(f"{name}: expected finite numbers, got {given[where]!s}{place}: {cure}")
     return result
 
 
-def matrix(value: Any, name: str, columns: int, dtype: npt.DTypeLike, owner: str = "") -> Array:
-    """A contiguous, finite array (rows, columns)."""
+def matrix(
+    value: Any, name: str, columns: int, dtype: npt.DTypeLike, owner: str = "", first_row: int = 0
+) -> Array:
+    """A contiguous, finite array (rows, columns), of which a message counts the rows from first_row."""
     given = value if type(value) is np.ndarray else array(value, name)
     if given.ndim != 2 or given.shape[1] != columns:
         given = array(given, name)
         cure = f": {name}.reshape(1, -1) is one row" if given.shape == (columns,) else ""
         who = f"{owner} expected input" if owner else f"{name}: expected an array"
         raise ValueError(f"{who} of shape (batch, {columns}), got {given.shape}{cure}")
-    return real(given, name, dtype)
+    return real(given, name, dtype, first_row)
 
 
 def same_rows(rows: int, **others: Array | None) -> None:
     """All of these have so many rows."""
     for name, other in others.items():
-        if other is not None and len(other) != rows:
-            raise ValueError(f"{name}: expected {rows} rows, as many as x has, got {len(other)}")
+        if other is not None and other.shape[:1] != (rows,):
+            got = len(other) if other.ndim else "a single number"
+            raise ValueError(f"{name}: expected {rows} rows, as many as x has, got {got}")
 
 
-def some_rows(x: Array) -> None:
+def some_rows(x: Array, name: str = "x") -> None:
     if len(x) == 0:
-        raise ValueError("x: expected at least one row, got none")
+        raise ValueError(f"{name}: expected at least one row, got none")
+
+
+def assign(view: Array, value: Any, name: str) -> None:
+    """Copy into an array what shall become its content."""
+    if value is view:  # as after view += 1
+        return
+    given = array(value, name)
+    if given.shape != view.shape:
+        raise ValueError(f"{name}: expected shape {view.shape}, got {given.shape}")
+    view[...] = real(given, name, view.dtype)
 
 
 def targets(y: Any, columns: int, dtype: npt.DTypeLike) -> Array:
@@ -108,19 +135,23 @@ def between(values: Array, low: float, high: float, name: str, cure: str) -> Non
     """All of these lie in [low, high]."""
     if len(values) and not (low <= values.min() and values.max() <= high):
         where = tuple(int(i) for i in np.argwhere((values < low) | (values > high))[0])
-        raise ValueError(f"{name}: expected numbers from {low} to {high}, got {values[where]} at row {where[0]}: {cure}")
+        raise ValueError(f"{name}: expected numbers from {low} to {high}, got {values[where]!s} at row {where[0]}: {cure}")
 
 
-def weights(value: Any, rows: int, name: str = "sample_weight") -> npt.NDArray[np.float64]:
-    """Weights (rows,): finite, none negative, not all zero."""
+def weights(value: Any, rows: int, name: str = "sample_weight", each: str = "row") -> npt.NDArray[np.float64]:
+    """Weights (rows,): none negative, not all zero, and as finite as their sum and its inverse."""
     given = array(value, name)
     if given.shape != (rows,):
-        raise ValueError(f"{name}: expected shape ({rows},), one weight for each row, got {given.shape}")
+        raise ValueError(f"{name}: expected shape ({rows},), one weight for each {each}, got {given.shape}")
     result = real(given, name, np.float64)
     if rows and result.min() < 0:
-        raise ValueError(f"{name}: expected no negative weight, got {result.min()} at row {int(result.argmin())}")
+        raise ValueError(f"{name}: expected no negative weight, got {result.min()} at {each} {int(result.argmin())}")
     if rows and not result.any():
         raise ValueError(f"{name}: expected a positive weight, got only zeros")
+    with np.errstate(over="ignore"):
+        total = float(result.sum())
+    if rows and not sys.float_info.min <= total <= sys.float_info.max:
+        raise ValueError(f"{name}: expected weights with a sum that can be divided by, got the sum {total}: scale them")
     return result
 
 
@@ -131,27 +162,30 @@ def integer(value: Any, name: str, least: int = 1, most: int = 2**40) -> int:
             raise TypeError
         result = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
+        raise TypeError(f"{name}: expected a whole number, got {shown(value)}") from None
     if not least <= result <= most:
-        raise ValueError(f"{name}: expected a whole number from {least} to {most}, got {result}")
+        raise ValueError(f"{name}: expected a whole number from {least} to {most}, got {shown(result)}")
     return result
 
 
 def number(value: Any, name: str, least: float = -math.inf, below: float = math.inf, above: float = -math.inf) -> float:
     """A finite number with least <= number < below and number > above; not a bool, not a string."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name}: expected a number, got {value!r}")
-    result = float(value)
+        raise TypeError(f"{name}: expected a number, got {shown(value)}")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
     if not (math.isfinite(result) and least <= result < below and result > above):
-        low = f"at least {least}" if least > -math.inf else f"above {above}" if above > -math.inf else ""
-        high = f"below {below}" if below < math.inf else ""
-        raise ValueError(f"{name}: expected a finite number {' and '.join(filter(None, (low, high)))}, got {value!r}")
+        low = f" at least {least}" if least > -math.inf else f" above {above}" if above > -math.inf else ""
+        high = f"{' and' if low else ''} below {below}" if below < math.inf else ""
+        raise ValueError(f"{name}: expected a finite number{low}{high}, got {shown(value)}")
     return result
 
 
 def flag(value: Any, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: expected True or False, got {value!r}")
+        raise TypeError(f"{name}: expected True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -159,11 +193,11 @@ def choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """One of these names; otherwise the nearest is suggested."""
     names = list(choices)
     if not isinstance(value, str):
-        raise TypeError(f"{name}: expected one of {', '.join(names)}, got {value!r}")
+        raise TypeError(f"{name}: expected one of {', '.join(names)}, got {shown(value)}")
     if value not in names:
         near = difflib.get_close_matches(value, names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{name}: expected one of {', '.join(names)}, got {value!r}{hint}")
+        raise ValueError(f"{name}: expected one of {', '.join(names)}, got {shown(value)}{hint}")
     return value
 
 
@@ -171,6 +205,8 @@ def generator(rng: Any) -> np.random.Generator:
     """The generator that `rng` stands for: an int seeds one, None one from the system's entropy."""
     if rng is None or isinstance(rng, np.random.Generator):
         return np.random.default_rng(rng)
+    if isinstance(rng, np.random.RandomState):
+        raise TypeError(f"rng: expected an int, a Generator or None, got {shown(rng)}: use np.random.default_rng(...)")
     return np.random.default_rng(integer(rng, "rng", 0, 2**128 - 1))
 
 

@@ -27,6 +27,11 @@ class ActivationFunction:
     name: str
     slope: float = 0.0
 
+    def __post_init__(self) -> None:
+        _validate.choice(self.name, "activation", _core.ACTIVATIONS)
+        if _validate.number(self.slope, "slope", least=0, below=1) and self.name != "leaky_relu":
+            raise ValueError(f"slope: expected leaky_relu, which has one, got {self.name}")
+
     def __call__(self, z: Any) -> _validate.Array:
         """Apply the function.
 
@@ -53,9 +58,7 @@ class ActivationFunction:
 
     def with_slope(self, slope: float) -> "ActivationFunction":
         """The leaky rectifier of another slope."""
-        if self.name != "leaky_relu":
-            raise ValueError(f"slope: only leaky_relu has one, {self.name} has not")
-        return ActivationFunction(self.name, _validate.number(slope, "slope", least=0, below=1))
+        return ActivationFunction(self.name, slope)
 
     def __repr__(self) -> str:
         return f"activations.{self.name}" + (f".with_slope({self.slope})" if self != _TABLE[self.name] else "")

@@ -31,9 +31,11 @@ class Layer:
     activation: activations.ActivationFunction = activations.identity
     operation: ClassVar[str]
     #: The arguments of the constructor, in order; the first `_positional` are written without their names.
-    _arguments: ClassVar[Sequence[str]]
-    _positional: ClassVar[int]
+    _arguments: ClassVar[Sequence[str]] = ()
+    _positional: ClassVar[int] = 0
     _defaults: ClassVar[dict[str, Any]] = {}
+    #: Whether it is in a network, which has taken over what it was built with.
+    _bound: bool = False
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The names of the parameters and their shapes, in the order in which they lie in the flat vector."""
@@ -73,6 +75,16 @@ class Layer:
         for name, view in parameters.items():
             setattr(self, name, view)
             setattr(self, f"{name}_grad", gradients[name])
+        self._bound = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """In a network, what is assigned to a parameter is copied into it, and how the layer was built is settled."""
+        if self._bound and name.removesuffix("_grad") in self.shapes():
+            _validate.assign(getattr(self, name), value, name)
+        elif self._bound and name in ("n_in", "n_out", *self._arguments):
+            raise AttributeError(f"{name}: {self!r} is in a network, where it cannot be changed: make a new network")
+        else:
+            super().__setattr__(name, value)
 
     def __repr__(self) -> str:
         words = []

@@ -65,12 +65,12 @@ class Loss:
             The gradient of the value (of its sum, where it is an array) with respect to y_hat.
         """
         given = _validate.array(y_hat, "y_hat")
-        if given.ndim != 2:
+        if given.ndim != 2 or given.shape[1] == 0:
             raise ValueError(f"y_hat: expected an array of shape (batch, n_out), got {given.shape}")
         y_hat = _validate.real(given, "y_hat", np.float32 if given.dtype == np.float32 else np.float64)
-        _validate.some_rows(y_hat)
+        _validate.some_rows(y_hat, "y_hat")
         target, labels = self.targets(y, y_hat.shape[1], y_hat.dtype)
-        _validate.same_rows(len(y_hat), y=target, labels=labels)
+        _validate.same_rows(len(y_hat), y=labels if target is None else target)
         if self.link and not self.from_logits:
             _validate.between(y_hat, 0, 1, "y_hat", f"{self!r} takes probabilities; for logits, from_logits=True")
         weights = None if sample_weight is None else _validate.weights(sample_weight, len(y_hat))
@@ -195,7 +195,7 @@ class CrossEntropy(Loss):
         sums = target.sum(axis=1)
         if len(target) and abs(sums - 1).max() > 1e-3:
             row = int(abs(sums - 1).argmax())
-            raise ValueError(f"y: expected rows that sum to 1, got {sums[row]} in row {row}")
+            raise ValueError(f"y: expected rows that sum to 1, got {sums[row]!s} in row {row}")
         return target, None
 
 
@@ -209,8 +209,12 @@ _TABLE: dict[str, type[Loss]] = {
 
 def get(loss: Any) -> Any:
     """The loss that a name stands for; a `Loss` or any other callable stands for itself."""
-    if callable(loss) and not isinstance(loss, type):
-        return loss
     if isinstance(loss, type):
         raise TypeError(f"loss: expected a name or an object, got the class {loss.__name__}: call it, {loss.__name__}()")
+    if isinstance(loss, Loss) and type(loss).__call__ is not Loss.__call__:
+        return loss.__call__  # a user's own formula, which the compiled core does not know
+    if isinstance(loss, Loss) and not hasattr(loss, "kernel"):
+        raise TypeError(f"loss: expected one that says what it computes, got {loss!r}: use a subclass of Loss")
+    if callable(loss):
+        return loss
     return _TABLE[_validate.choice(loss, "loss", _TABLE)]()

@@ -1,6 +1,6 @@
 """Metrics: how good a prediction is, in numbers for people. A metric is any callable ``(y_hat, y) -> float``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,12 @@ def accuracy(y_hat: Any, y: Any) -> float:
     y : array_like
         Labels (batch,), or as y_hat.
     """
-    y_hat, y = np.asarray(y_hat), np.asarray(y)
+    y_hat, y = _validate.array(y_hat, "y_hat"), _validate.array(y, "y")
+    _validate.some_rows(y_hat, "y_hat")
+    if y_hat.ndim != 2 or y_hat.shape[1] == 0:
+        raise ValueError(f"y_hat: expected scores of shape (batch, n_out), got {y_hat.shape}")
+    if y.shape not in (y_hat.shape, (len(y_hat),), (len(y_hat), 1)):
+        raise ValueError(f"y: expected labels ({len(y_hat)},) or targets {y_hat.shape}, got {y.shape}")
     return float(np.mean(_classes(y_hat) == (_classes(y) if y.shape == y_hat.shape else y.reshape(-1))))
 
 
@@ -54,8 +59,11 @@ def r2(y_hat: Any, y: Any) -> float:
 
 
 def _errors(y_hat: Any, y: Any) -> Array:
-    y_hat = np.asarray(y_hat, dtype=np.float64)
-    return np.subtract(y_hat, np.asarray(y, dtype=np.float64).reshape(y_hat.shape))
+    y_hat, y = (_validate.array(v, name).astype(np.float64) for v, name in ((y_hat, "y_hat"), (y, "y")))
+    _validate.some_rows(np.atleast_1d(y_hat), "y_hat")
+    if y.shape[:1] != y_hat.shape[:1] or y.size != y_hat.size:
+        raise ValueError(f"y: expected targets of shape {y_hat.shape}, as y_hat has, got {y.shape}")
+    return y_hat - y.reshape(y_hat.shape)
 
 
 _TABLE: dict[str, Metric] = {"accuracy": accuracy, "mse": mse, "mae": mae, "r2": r2}
@@ -63,12 +71,23 @@ _TABLE: dict[str, Metric] = {"accuracy": accuracy, "mse": mse, "mae": mae, "r2":
 
 def get(metrics: Any) -> dict[str, Metric]:
     """Metrics by the names under which they are reported."""
-    if isinstance(metrics, str) or callable(metrics):
-        raise TypeError(f"metrics: expected a list, got {metrics!r}: write [{metrics!r}]")
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics: expected a list, got {_validate.shown(metrics)}: write [{_validate.shown(metrics)}]")
     found: dict[str, Metric] = {}
     for metric in metrics:
-        if callable(metric):
-            found[getattr(metric, "__name__", type(metric).__name__)] = metric
-        else:
-            found[metric] = _TABLE[_validate.choice(metric, "metrics", _TABLE)]
+        if isinstance(metric, type):
+            raise TypeError(f"metrics: expected names or functions, got the class {metric.__name__}")
+        if not callable(metric):
+            _validate.choice(metric, "metrics", _TABLE)
+        name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+        if name in found or name == "loss":
+            raise ValueError(f"metrics: expected each name once, got {name!r} again: give it another __name__")
+        found[name] = metric if callable(metric) else _TABLE[metric]
     return found
+
+
+def check(metrics: Mapping[str, Metric], y: Array, n_out: int) -> None:
+    """Refuse targets that one of these metrics, if it is ours, does not take: now, and not after an epoch."""
+    for name, metric in metrics.items():
+        if metric is _TABLE.get(name):
+            metric(np.zeros((1, n_out)), y[:1])

@@ -3,14 +3,15 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _threads, _validate, callbacks, files, layers, losses, metrics, training
+from . import _core, _threads, _validate, callbacks, files, layers, losses, training
+from . import metrics as _metrics
 from ._version import __version__
 from .errors import BusyError, FormatError
 from .layers import Layer
@@ -70,7 +71,7 @@ class Sequential:
         n = sum(int(np.prod(shape, dtype=object)) for layer in self.layers for shape in layer.shapes().values())
         _validate.fits_in_memory(2 * n, self.dtype, f"the {n:.3g} parameters and their gradients")
         storage = _vector(n, self.dtype), _vector(n, self.dtype)
-        self.parameters, self.gradients = (vector[:n] for vector in storage)
+        self._parameters, self._gradients = (vector[:n] for vector in storage)
         steps = []
         for layer, (layer.n_in, layer.n_out), offsets in zip(self.layers, sizes, _offsets(self.layers), strict=True):
             views = ({k: v[at : at + np.prod(s, dtype=int)].reshape(s) for k, (at, s) in offsets.items()}
@@ -83,6 +84,24 @@ class Sequential:
         self.seed = int(generator.integers(2**63))
         self.epochs = self.steps = 0
         self._training = threading.Lock()
+
+    @property
+    def parameters(self) -> Array:
+        """All parameters, one after the other; what is assigned is copied into them."""
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, value: Any) -> None:
+        _validate.assign(self._parameters, value, "parameters")
+
+    @property
+    def gradients(self) -> Array:
+        """Their gradients, in the same order."""
+        return self._gradients
+
+    @gradients.setter
+    def gradients(self, value: Any) -> None:
+        _validate.assign(self._gradients, value, "gradients")
 
     # Prediction.
 
@@ -112,12 +131,12 @@ class Sequential:
             x = self._inputs(x)
             return self._run(x, self._out(out, len(x), x), threads)
         step, x = _validate.integer(batch_size, "batch_size"), _validate.array(x, "x")
-        if x.ndim != 2:
-            return self._inputs(x)
+        if x.shape[1:] != (self.n_in,) or len(x) <= step:
+            return self.predict(x, threads=threads, out=out)
         out = self._out(out, len(x), x)
         for start in range(0, len(x), step):
             rows = slice(start, start + step)
-            self._run(self._inputs(x[rows]), out[rows], threads)
+            self._run(self._inputs(x[rows], start), out[rows], threads)
         return out
 
     __call__ = predict
@@ -152,7 +171,7 @@ class Sequential:
         dict of str to float
             Under "loss" and the names of the metrics.
         """
-        measured, loss = _metrics(metrics), self._loss(loss)
+        measured, loss = _metrics.get(metrics), self._loss(loss)
         return self.score(self._data(x, y, loss, sample_weight, None), loss, measured, threads)
 
     # Training.
@@ -232,25 +251,30 @@ class Sequential:
         with self._busy():
             loss = self._loss(loss)
             if not isinstance(optimizer, Optimizer):
-                raise TypeError(f"optimizer: expected an object such as Adam(1e-3), got {optimizer!r}")
+                raise TypeError(f"optimizer: expected an object such as Adam(1e-3), got {_validate.shown(optimizer)}")
             if getattr(loss, "reduction", "mean") == "none":
                 raise ValueError('loss: expected a single number to make small, got reduction="none"')
             data = self._data(x, y, loss, sample_weight, class_weight)
-            _validate.some_rows(data.x)
             data, held_out = _held_out(data, _validate.number(validation_split, "validation_split", 0, below=1))
             if validation_data is not None:
+                if held_out is not None:
+                    raise ValueError("validation_split: expected 0 beside validation_data, got both")
                 held_out = self._validation(validation_data, loss)
+            measured = _metrics.get(metrics)
+            for part in (data, held_out) if held_out else (data,):
+                _metrics.check(measured, part.y, self.n_out)
             plan = training.Plan(
                 loss, optimizer,
                 len(data) if batch_size is None else _validate.integer(batch_size, "batch_size"),
                 _validate.flag(shuffle, "shuffle"),
                 self.seed if rng is None else int(_validate.generator(rng).integers(2**63)),
-                _metrics(metrics), held_out, _callbacks(callbacks, progress),
+                measured, held_out, _callbacks(callbacks, progress),
                 None if threads is None else _threads.choose(threads, 0),
             )  # fmt: skip
             epochs = _validate.integer(epochs, "epochs", 0)
-            optimizer.bind(self)
+            optimizer.lower()
             optimizer.rates(1)
+            optimizer.bind(self)
             return training.fit(self, data, plan, epochs)
 
     def forward(self, x: Any) -> Array:
@@ -306,13 +330,12 @@ class Sequential:
         """
         loss = self._loss(loss)
         data = self._data(x, y, loss, sample_weight, None)
-        _validate.some_rows(data.x)
         if not hasattr(loss, "lower"):
-            steps = self.steps
-            value, dy = loss(self.forward(data.x), data.y)
-            self.steps = steps
+            y_hat = np.empty((len(data), self.n_out), self.dtype)
+            self.plan.forward(data.x, y_hat, self.seed, self.steps)
+            value, dy = self.call(loss, y_hat, data)
             self.backward(dy)
-            return float(value), self.gradients.copy()
+            return value, self.gradients.copy()
         found = np.zeros(1)
         _core.Training(
             self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
@@ -335,6 +358,9 @@ class Sequential:
         files.write(path, self._to_bytes())
 
     def _to_bytes(self) -> bytes:
+        _validate.real(self.parameters, "parameters", self.dtype)
+        if not isinstance(self.metadata, dict):
+            raise TypeError(f"metadata: expected a dict, got {_validate.shown(self.metadata)}")
         arrays = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.layers) for name in layer.shapes()}
         architecture = {
             "layers": [[type(layer).__name__, layer.config()] for layer in self.layers],
@@ -389,30 +415,40 @@ class Sequential:
         if hasattr(loss, "lower"):
             value, _ = loss.on(y_hat, data.target, data.labels, data.weights, logits=fused)
         else:
-            value, _ = loss(y_hat, data.y) if data.weights is None else loss(y_hat, data.y, data.weights)
+            value, _ = self.call(loss, y_hat, data)
         if fused and measured:
             last = self.layers[-1].activation
             _core.activate(last.code, last.slope, y_hat)
         answers = self.answers(y_hat, loss)
         return {"loss": value} | {name: metric(answers, data.y) for name, metric in measured.items()}
 
+    def call(self, loss: Callable[..., Any], y_hat: Array, data: Data) -> tuple[float, Any]:
+        """What a loss that is any callable returns; its gradient is checked on the way into `backward`."""
+        found = loss(y_hat, data.y) if data.weights is None else loss(y_hat, data.y, data.weights)
+        value = np.asarray(found[0] if isinstance(found, (tuple, list)) and len(found) == 2 else None)
+        if value.shape != () or value.dtype.kind not in "fiu":
+            raise TypeError(f"loss: expected {loss!r} to return (value, dy), got {_validate.shown(found)}")
+        return float(value), found[1]
+
     # The gate.
 
-    def _inputs(self, x: Any) -> Array:
+    def _inputs(self, x: Any, first_row: int = 0) -> Array:
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
-        return _validate.matrix(x, "x", self.n_in, self.dtype, owner)
+        return _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row)
 
     def _out(self, out: Array | None, rows: int, x: Array) -> Array:
         if out is None:
             return np.empty((rows, self.n_out), self.dtype)
-        if not isinstance(out, np.ndarray):
+        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
             raise TypeError(f"out: expected a NumPy array, got {type(out).__name__}")
         if out.shape != (rows, self.n_out) or out.dtype != self.dtype:
             raise ValueError(f"out: expected {self.dtype} ({rows}, {self.n_out}), got {out.dtype} {out.shape}")
         if not out.flags.carray:
-            raise ValueError("out: expected a contiguous, writable array")
+            raise ValueError("out: expected a contiguous, aligned, writable array, got one that is not")
         if np.may_share_memory(out, x):
             raise ValueError("out: expected an array apart from x, got one that overlaps it")
+        if not out.flags.owndata and any(np.may_share_memory(out, v) for v in (self._parameters, self._gradients)):
+            raise ValueError("out: expected an array apart from the network's parameters, got one that overlaps them")
         return out
 
     def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False) -> Array:
@@ -438,23 +474,25 @@ class Sequential:
         return getattr(loss, "link", None) == self.layers[-1].activation.name
 
     def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any, class_weight: Any) -> Data:
-        x = self._inputs(x)
+        x, y = self._inputs(x), _validate.array(y, "y")
+        _validate.some_rows(x)
         target, labels = loss.targets(y, self.n_out, self.dtype) if hasattr(loss, "targets") else (None, None)
-        _validate.same_rows(len(x), y=np.asarray(y) if target is labels is None else None)
-        _validate.same_rows(len(x), y=labels if target is None else target)
+        _validate.same_rows(len(x), y=y)
         weights = None if sample_weight is None else _validate.weights(sample_weight, len(x))
         if class_weight is not None:
             by_class = _class_weights(class_weight, y, target, labels, self.n_out)
-            weights = by_class if weights is None else _validate.weights(weights * by_class, len(x))
-        return Data(x, target, labels, weights, np.asarray(y))
+            with np.errstate(over="ignore"):
+                weights = by_class if weights is None else _validate.weights(weights * by_class, len(x))
+        return Data(x, target, labels, weights, y)
 
     def _validation(self, given: Any, loss: Any) -> Data:
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {type(given).__name__}")
-        data = self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None, None)
-        if len(data) == 0:
-            raise ValueError("validation_data: expected at least one row, got none")
-        return data
+            raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
+        try:
+            return self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None, None)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"validation_data: {error}") from error
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -470,19 +508,19 @@ class Sequential:
 
 
 def _checked(given: Any) -> tuple[Layer, ...]:
-    if isinstance(given, Layer) or not hasattr(given, "__iter__"):
-        raise TypeError(f"layers: expected a list of layers, got {given!r}")
+    if isinstance(given, (Layer, str, Set, Mapping)) or not isinstance(given, Iterable):
+        raise TypeError(f"layers: expected a list of layers, got {_validate.shown(given)}")
     checked = tuple(given)
     if not checked:
         raise ValueError("layers: expected at least one layer, got none")
     for i, layer in enumerate(checked):
-        if not isinstance(layer, Layer):
+        if not isinstance(layer, Layer) or not hasattr(layer, "operation"):
             cure = f": call it, {layer.__name__}(...)" if isinstance(layer, type) else ""
-            raise TypeError(f"layers: expected layers, got {layer!r} in place {i + 1}{cure}")
+            raise TypeError(f"layers: expected layers, got {_validate.shown(layer)} in place {i + 1}{cure}")
         if any(layer is other for other in checked[:i]):
-            raise ValueError(f"layers: {layer!r} stands in place {i + 1} a second time: make a new one for each place")
-        if layer.n_out is not None and hasattr(layer, "_owned"):
-            raise ValueError(f"layers: {layer!r} in place {i + 1} belongs to another network: make a new one")
+            raise ValueError(f"layers: expected each once, got {layer!r} again in place {i + 1}: make a new one")
+        if layer._bound:
+            raise ValueError(f"layers: expected new ones, got {layer!r} of another network in place {i + 1}: make one")
     return checked
 
 
@@ -490,7 +528,7 @@ def _connect(chain: tuple[Layer, ...]) -> list[tuple[int, int]]:
     """What goes in and out of each layer; those that keep a row's size take what comes."""
     n = next((layer.n_in for layer in chain if layer.n_in is not None), None)
     if n is None:
-        raise ValueError("layers: expected at least one layer with sizes, such as Dense")
+        raise ValueError(f"layers: expected at least one layer with sizes, such as Dense, got only {list(chain)}")
     sizes = []
     for i, layer in enumerate(chain):
         if layer.n_in is not None and layer.n_in != n:
@@ -522,43 +560,47 @@ def _vector(n: int, dtype: np.dtype[Any]) -> Array:
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
     try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found not in (np.dtype("float32"), np.dtype("float64")) or dtype is None:
-        raise ValueError(f'dtype: expected "float32" or "float64", got {dtype!r}')
+        found = np.dtype(object if dtype is None else dtype)
+    except (TypeError, ValueError, SyntaxError):
+        found = np.dtype(object)
+    if found not in (np.dtype("float32"), np.dtype("float64")):
+        raise ValueError(f'dtype: expected "float32" or "float64", got {_validate.shown(dtype)}')
     return found
 
 
 # What a fit is asked for.
 
 
-def _metrics(given: Any) -> dict[str, Callable[..., float]]:
-    return metrics.get(given)
-
-
 def _callbacks(given: Any, progress: Any) -> list[Any]:
-    if not hasattr(given, "__iter__"):
-        raise TypeError(f"callbacks: expected a list, got {given!r}")
+    if not isinstance(given, Iterable):
+        raise TypeError(f"callbacks: expected a list, got {_validate.shown(given)}")
+    given = list(given)
     hooks = [name for name in dir(callbacks.Callback) if name.startswith("on_")]
     for callback in given:
-        if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in hooks):
-            raise TypeError(f"callbacks: expected objects with any of {', '.join(hooks)}, got {callback!r}")
-    return list(given) + [callbacks.Progress()] * _validate.flag(progress, "progress")
+        if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in hooks):
+            got = _validate.shown(callback)
+            raise TypeError(f"callbacks: expected objects with any of {', '.join(hooks)}, got {got}")
+    return given + [callbacks.Progress()] * _validate.flag(progress, "progress")
 
 
 def _held_out(data: Data, share: float) -> tuple[Data, Data | None]:
     n = round(share * len(data))
-    if share > 0 and not 0 < n < len(data):
-        raise ValueError(f"validation_split: {share} of {len(data)} rows leaves nothing on one side")
-    return (data.rows(slice(None, -n)), data.rows(slice(-n, None))) if n else (data, None)
+    if share == 0:
+        return data, None
+    if not 0 < n < len(data):
+        raise ValueError(f"validation_split: expected a share with rows on both sides, got {share} of {len(data)} rows")
+    parts = data.rows(slice(None, -n)), data.rows(slice(-n, None))
+    for part in parts if data.weights is not None else ():
+        _validate.weights(part.weights, len(part), "sample_weight, split for validation")
+    return parts
 
 
 def _class_weights(given: Any, y: Any, target: Any, labels: Any, n_out: int) -> Array:
     """The weight of each row by its class."""
     if labels is None:
-        if target is None or (n_out == 1 and not np.isin(target, (0, 1)).all()):
-            raise ValueError("class_weight: expected targets that are classes")
+        one_hot = target is not None and np.isin(target, (0, 1)).all() and (n_out == 1 or (target.sum(1) == 1).all())
+        if not one_hot:
+            raise ValueError("class_weight: expected targets that are classes, got others")
         labels = target.argmax(axis=1) if n_out > 1 else target[:, 0].astype(np.int64)
     classes = max(n_out, 2)
     counts = np.bincount(labels, minlength=classes)
@@ -568,10 +610,11 @@ def _class_weights(given: Any, y: Any, target: Any, labels: Any, n_out: int) -> 
     elif isinstance(given, dict):
         unknown = [key for key in given if key not in range(classes)]
         if unknown:
-            raise ValueError(f"class_weight: expected labels 0 to {classes - 1}, got {unknown[0]!r}")
+            got = _validate.shown(unknown[0])
+            raise ValueError(f"class_weight: expected labels 0 to {classes - 1}, got {got}")
         by_class = np.array([_validate.number(given.get(i, 1.0), "class_weight", least=0) for i in range(classes)])
     else:
-        by_class = _validate.weights(given, classes, "class_weight")
+        by_class = _validate.weights(given, classes, "class_weight", "class")
     return _validate.weights(by_class[labels], len(labels), "class_weight")
 
 

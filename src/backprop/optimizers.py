@@ -63,20 +63,22 @@ class Optimizer:
             If a parameter would become infinite or NaN; those that would keep their last value.
         """
         m, v = self.bind(net)
-        (rate,) = self.rates(1)
-        self.steps += 1
-        if not _core.apply_update(self.lower(), rate, self.steps, net.parameters, net.gradients, m, v):
+        rate = self.rates(1)[0]
+        if not _core.apply_update(self.lower(), rate, self.steps + 1, net.parameters, net.gradients, m, v):
             raise DivergedError(
-                f"step {self.steps} would have made a parameter infinite or NaN: lower the learning rate, {rate:g} now",
-                epoch=0, batch=self.steps - 1,
+                f"step {self.steps + 1} would have made a parameter infinite or NaN: lower the learning rate, "
+                f"{rate:g} now", epoch=0, batch=self.steps,
             )  # fmt: skip
+        self.steps += 1
 
     def bind(self, net: _Network) -> tuple[Array | None, Array | None]:
         """The state vectors for this network, made if this is its first step; refuse the network of another."""
+        if not hasattr(net, "parameters"):
+            raise TypeError(f"net: expected a network, got {_validate.shown(net)}")
         owner = self._owner() if self._owner is not None else None
         fits = all(s.shape == net.parameters.shape and s.dtype == net.parameters.dtype for s in self.state.values())
         if (self._owner is not None and owner is not net.parameters) or not fits:
-            raise ValueError(f"{self!r} carries the state of another network: make a new one for each network")
+            raise ValueError(f"optimizer: expected one for this network, got {self!r} of another: make one for each")
         if owner is None:
             self._owner = weakref.ref(net.parameters)
         for name in self.slots:
@@ -94,7 +96,7 @@ class Optimizer:
 
     def lower(self) -> tuple[int, float, float, float, bool]:
         """How the compiled core calls this optimizer: its code, momentum or beta 1, beta 2, epsilon, nesterov."""
-        raise NotImplementedError
+        raise TypeError(f"optimizer: expected one with a formula, such as Adam(1e-3), got {self!r}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_owner": None}

@@ -17,6 +17,9 @@ __all__ = ["Data", "History", "fit"]
 
 Array = _validate.Array
 
+#: Batches that one call of the core trains on at most: their rates and losses are held in memory.
+AT_ONCE = 1_000_000
+
 
 class History(Mapping[str, list[float]]):
     """What a fit came to: lists with one number for each epoch.
@@ -28,10 +31,10 @@ class History(Mapping[str, list[float]]):
     def __init__(self) -> None:
         self._lists: dict[str, list[float]] = {}
 
-    def append(self, numbers: Mapping[str, float]) -> None:
-        """Add an epoch."""
-        for name, value in numbers.items():
-            self._lists.setdefault(name, []).append(float(value))
+    def extend(self, numbers: Mapping[str, Sequence[float]]) -> None:
+        """Add some epochs."""
+        for name, values in numbers.items():
+            self._lists.setdefault(name, []).extend(map(float, values))
 
     def __getitem__(self, name: str) -> list[float]:
         return self._lists[name]
@@ -100,15 +103,16 @@ def fit(net: Any, data: Data, plan: Plan, epochs: int) -> History:
     """Train a network; see `Sequential.fit`."""
     run = Run(net, plan.optimizer, epochs)
     watched = bool(plan.callbacks or plan.metrics or plan.validation is not None)
+    at_once = max(1, AT_ONCE * plan.batch_size // len(data))
     try:
         _call(plan.callbacks, "on_fit_begin", run)
         while run.epoch < epochs and not run.stop:
-            count = 1 if watched or not hasattr(plan.loss, "lower") else epochs
+            count = 1 if watched or not hasattr(plan.loss, "lower") else min(epochs - run.epoch, at_once)
             outputs = np.empty((len(data), net.n_out), net.dtype) if plan.metrics else None
             train = _compiled if hasattr(plan.loss, "lower") else _by_hand
-            for loss in train(net, data, plan, count, outputs, run.epoch):
-                run.history.append({"loss": loss} | _look(net, data, plan, outputs))
-                run.epoch += 1
+            losses = train(net, data, plan, count, outputs, run.epoch)
+            run.history.extend({"loss": losses} | _look(net, data, plan, outputs))
+            run.epoch += count
             _call(plan.callbacks, "on_epoch_end", run)
     finally:
         _call(plan.callbacks, "on_fit_end", run)
@@ -122,12 +126,12 @@ def _call(callbacks: Sequence[Any], hook: str, run: Run) -> None:
             method(run)
 
 
-def _look(net: Any, data: Data, plan: Plan, outputs: Array | None) -> dict[str, float]:
+def _look(net: Any, data: Data, plan: Plan, outputs: Array | None) -> dict[str, list[float]]:
     """The metrics of an epoch, and the loss and the metrics of the validation data."""
-    numbers = {name: metric(net.answers(outputs, plan.loss), data.y) for name, metric in plan.metrics.items()}
+    numbers = {name: [metric(net.answers(outputs, plan.loss), data.y)] for name, metric in plan.metrics.items()}
     if plan.validation is not None:
         score = net.score(plan.validation, plan.loss, plan.metrics, plan.threads)
-        numbers |= {f"val_{name}": value for name, value in score.items()}
+        numbers |= {f"val_{name}": [value] for name, value in score.items()}
     return numbers
 
 
@@ -160,21 +164,28 @@ def _by_hand(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | Non
     order = np.arange(len(data))
     if plan.shuffle:
         _core.permutation(plan.seed, net.epochs, order)
-    total = 0.0
+    total = weight = 0.0
     for batch, start in enumerate(range(0, len(data), plan.batch_size)):
         rows = order[start : start + plan.batch_size]
         part = data.rows(rows)
-        y_hat = net.forward(part.x)
-        value, dy = plan.loss(y_hat, part.y) if part.weights is None else plan.loss(y_hat, part.y, part.weights)
+        y_hat = np.empty((len(rows), net.n_out), net.dtype)
+        net.plan.forward(part.x, y_hat, plan.seed, net.steps)
+        if outputs is not None:
+            outputs[rows] = y_hat
+        value, dy = net.call(plan.loss, y_hat, part) if np.isfinite(y_hat).all() else (np.nan, None)
         if not np.isfinite(value):
             raise _diverged(done, batch, plan.optimizer)
         net.backward(dy)
-        plan.optimizer.step(net)
-        total += float(value) * len(rows)
-        if outputs is not None:
-            outputs[rows] = y_hat
+        try:
+            plan.optimizer.step(net)
+        except DivergedError:
+            raise _diverged(done, batch, plan.optimizer) from None
+        net.steps += 1
+        counts_for = len(rows) if part.weights is None else part.weights.sum()
+        total += value * counts_for
+        weight += counts_for
     net.epochs += 1
-    return [total / len(data)]
+    return [total / weight]
 
 
 def _diverged(epoch: int, batch: int, optimizer: Any) -> DivergedError:

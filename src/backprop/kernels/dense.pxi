@@ -29,6 +29,7 @@ ctypedef fused real:
 
 cdef enum:
     DEPTH = 256                                 # rows of b whose panel stays in the first cache
+    TINY = 64                                   # multiply-adds that are over before a tile has begun
     WIDEST = 32                                 # the width of the widest tile: 2 registers of 16 floats
 
 cdef enum Packing:
@@ -240,6 +241,21 @@ cdef void pack(
             panel[k * ldp + n] = 0
 
 
+cdef void tiny_matmul(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t down, Py_ssize_t across, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds,
+) noexcept nogil:
+    """The same chains, one number at a time; b is read by its two strides."""
+    cdef Py_ssize_t i, j, k
+    cdef real total
+    for i in range(m):
+        for j in range(n):
+            total = start[i * lds + j]
+            for k in range(depth):
+                total = total + a[i * row + k * step] * b[k * down + j * across]
+            c[i * ldc + j] = total
+
+
 cdef void matmul(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
     const real *b, Py_ssize_t ldb, Packing packing, real *panel,
@@ -250,6 +266,12 @@ cdef void matmul(
     cdef Py_ssize_t from_n, width, from_k, deep, from_m, p, t, ldp
     cdef const real *right
     cdef int rows
+    if m * n * depth <= TINY:
+        if packing == TRANSPOSED:
+            tiny_matmul(m, n, depth, a, row, step, b, 1, ldb, c, ldc, start, lds)
+        else:
+            tiny_matmul(m, n, depth, a, row, step, b, ldb, 1, c, ldc, start, lds)
+        return
     from_k = 0
     while True:
         deep = min(depth - from_k, DEPTH)

@@ -1,7 +1,7 @@
 # The plan: a network lowered to a list of steps over flat memory, and what runs it without the interpreter.
 #
-# A workspace holds, for each step, the rows of its output y and of the gradient dy (which becomes dz in place), each
-# row padded to whole registers. Rows are independent of one another on the way forward and back, weights of one
+# A workspace holds, for each step, the rows of its output y and of the gradient dy (which becomes dz in place), rows
+# padded to whole registers. Rows are independent of one another on the way forward and back, weights of one
 # another in their gradients and updates. So a batch has two phases, with one meeting of the threads after each:
 #
 #   rows      gather, forward, loss, backward to every dz     threads share the rows
@@ -32,6 +32,7 @@ cdef enum Status:
 cdef enum:
     BLOCK = 128                                 # rows that go through all the steps together
     PACKED_ROWS = 32                            # fewer do not pay for the copy of a panel
+    FEW_PARAMETERS = 8192                       # so few are updated all at once, still in the first cache
     CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
 
 cdef struct Step:
@@ -59,6 +60,11 @@ cdef struct Pass:
 
 cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t lanes) noexcept nogil:
     return (n + lanes - 1) // lanes * lanes
+
+
+cdef inline Py_ssize_t distance(Py_ssize_t n, Py_ssize_t lanes) noexcept nogil:
+    """Between rows of n numbers: whole registers, unless that were mostly padding."""
+    return n if 2 * n <= lanes else padded(n, lanes)
 
 
 cdef inline int activation_of(const Graph *graph, int s, bint logits) noexcept nogil:
@@ -112,7 +118,7 @@ cdef const real *forward_rows(
             matmul(
                 rows, step.n_out, step.n_in, x, ldx, 1, parameters + step.weight, step.n_out,
                 packing_for(rows, step.n_out, x), scratch + zeros_size(graph), y, step.ld,
-                parameters + step.bias if step.bias >= 0 else scratch, 0, False)
+                parameters + step.bias if step.bias >= 0 else scratch, 0, step.ld % lanes(x) != 0)
         elif step.operation == DROPOUT:
             dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, x, ldx, y)
         else:
@@ -151,7 +157,7 @@ cdef void backward_rows(
         if step.operation == DENSE:
             matmul(
                 rows, step.n_in, step.n_out, dy, step.ld, 1, parameters + step.weight, step.n_out, TRANSPOSED,
-                scratch + zeros_size(graph), to, ld, scratch, 0, s == 0)
+                scratch + zeros_size(graph), to, ld, scratch, 0, ld % lanes(y) != 0)
         elif step.operation == DROPOUT and how.training:
             dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, ld, dy, step.ld, to)
         else:
@@ -176,9 +182,9 @@ cdef void weight_gradients(
         dw if accumulate else scratch, step.n_out if accumulate else 0, True)
     if from_in > 0 or step.bias < 0:
         return
-    if not accumulate:
-        memset(db, 0, step.n_out * sizeof(real))
-    for r in range(rows):
+    for j in range(step.n_out):
+        db[j] = (db[j] if accumulate else 0) + dz[j]
+    for r in range(1, rows):
         for j in range(step.n_out):
             db[j] += dz[r * step.ld + j]
 
@@ -237,6 +243,14 @@ cdef int meet(Run *run) noexcept nogil:
     return run.verdict
 
 
+cdef void run_signal_handlers(Run *run) noexcept with gil:
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        (<Training> run.owner).error = error
+        atomic_set(&run.status, INTERRUPTED)
+
+
 cdef void look_for_signals(Run *run, double effort) noexcept nogil:
     """Ctrl-C is noticed every 50 ms; looking at the clock costs too, so only after some effort."""
     cdef double now
@@ -248,12 +262,7 @@ cdef void look_for_signals(Run *run, double effort) noexcept nogil:
     if 0 <= now - run.looked < 0.05:
         return
     run.looked = now
-    with gil:
-        try:
-            PyErr_CheckSignals()
-        except BaseException as error:
-            (<Training> run.owner).error = error
-            atomic_set(&run.status, INTERRUPTED)
+    run_signal_handlers(run)
 
 
 cdef void keep_outputs(
@@ -320,7 +329,8 @@ cdef void train_weights(
     cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
     cdef const real *x = <const real *> run.gathered
     cdef Py_ssize_t from_in, to_in, at, n
-    cdef bint finite = True
+    cdef bint finite = True, at_once = run.update.kind == NO_UPDATE or (
+        run.threads == 1 and graph.n_parameters <= FEW_PARAMETERS)
     cdef int s
     if run.order == NULL:
         x = <const real *> run.x + first * graph.n_in
@@ -334,13 +344,15 @@ cdef void train_weights(
             continue
         weight_gradients(
             graph, s, from_in, to_in, rows, x, <const real *> run.work, run.chunk, scratch, accumulate, gradients)
-        if not finish or run.update.kind == NO_UPDATE:
+        if not finish or at_once:
             continue
         at, n = step.weight + from_in * step.n_out, (to_in - from_in) * step.n_out
         finite &= update(&run.update, n, parameters + at, gradients + at, m + at, v + at)
         if from_in == 0 and step.bias >= 0:
             at, n = step.bias, step.n_out
             finite &= update(&run.update, n, parameters + at, gradients + at, m + at, v + at)
+    if at_once and finish and run.update.kind != NO_UPDATE:
+        finite = update(&run.update, graph.n_parameters, parameters, gradients, m, v)
     if not finite:
         atomic_set(&run.status, DIVERGED)
 
@@ -522,7 +534,7 @@ cdef class Plan:
                 raise ValueError(f"step {s}: sizes or rate do not fit")
         elif not 0 <= step.weight <= n - step.n_in * <double> step.n_out or not -1 <= step.bias <= n - step.n_out:
             raise ValueError(f"step {s}: parameters do not fit")
-        step.ld = padded(step.n_out, LANES_F if self.single else LANES_D)
+        step.ld = distance(step.n_out, LANES_F if self.single else LANES_D)
         step.y = graph.y_width
         graph.y_width += step.ld
         graph.widest = max(graph.widest, step.n_in, step.ld)
@@ -607,7 +619,7 @@ cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logi
     cdef real *work
     check_rows(plan, rows, x.shape[1], out.shape[0], out.shape[1])
     with nogil:
-        work = <real *> malloc((capacity * graph.y_width + scratch + SLACK) * sizeof(real))
+        work = <real *> malloc((capacity * graph.y_width + scratch) * sizeof(real))
         if work != NULL:
             predict_rows(
                 graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], rows, logits, work, capacity,

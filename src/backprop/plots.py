@@ -1,0 +1,154 @@
+"""Pictures of a training: its curves, digits with what the network says of them, the regions it decides on.
+
+Each function returns a `matplotlib.figure.Figure`, which belongs to no window and no global state; `png` makes a file
+of it. Matplotlib is imported when a picture is asked for.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure, FigureBase
+
+__all__ = ["curves", "digits", "png", "regions"]
+
+Array = npt.NDArray[Any]
+History = Mapping[str, Sequence[float]]
+
+#: Of the grid of digits.
+ROWS, COLUMNS = 4, 6
+
+
+def curves(history: History) -> "Figure":
+    """Draw the loss and each metric over the epochs; beside them those of the held-out data, where there are any.
+
+    Parameters
+    ----------
+    history : History
+        From `Sequential.fit`.
+    """
+    figure = _figure(width=6)
+    _draw_curves(figure, history)
+    return figure
+
+
+def digits(history: History, images: Array, labels: Array, scores: Array) -> "Figure":
+    """Draw the curves, and some digits with what the network says of them: up to a third of them those it gets wrong.
+
+    Parameters
+    ----------
+    history : History
+        From `Sequential.fit`.
+    images : numpy.ndarray, shape (n, pixels)
+        Square pictures, row after row.
+    labels : numpy.ndarray, shape (n,)
+    scores : numpy.ndarray, shape (n, classes)
+        From `Sequential.predict`.
+    """
+    figure, right = _with_curves(history)
+    said, side = scores.argmax(axis=1), math.isqrt(images.shape[1])
+    wrong = np.flatnonzero(said != labels)
+    shown = np.concatenate([wrong[: ROWS * COLUMNS // 3], np.flatnonzero(said == labels)])
+    right.suptitle(f"{len(labels):,} test digits, {len(wrong):,} of them wrong")
+    for place, i in enumerate(shown[: ROWS * COLUMNS], start=1):
+        axes = right.add_subplot(ROWS, COLUMNS, place)
+        axes.imshow(images[i].reshape(side, side), cmap="gray_r")
+        axes.set(xticks=[], yticks=[])
+        right_one = said[i] == labels[i]
+        axes.set_title(f"{said[i]}" if right_one else f"{said[i]}, not {labels[i]}", fontsize="medium", pad=4)
+        axes.title.set_color("black" if right_one else "tab:red")
+        axes.spines[:].set(color="lightgray" if right_one else "tab:red", linewidth=1 if right_one else 2)
+    return figure
+
+
+def regions(history: History, net: Any, x: Array, y: Array) -> "Figure":
+    """Draw the curves, and what a network of two inputs says of the plane around some points.
+
+    Parameters
+    ----------
+    history : History
+        From `Sequential.fit`.
+    net : Sequential
+        Its outputs are the probabilities of the classes.
+    x : numpy.ndarray, shape (n, 2)
+    y : numpy.ndarray, shape (n,)
+        Labels.
+    """
+    import matplotlib
+
+    figure, right = _with_curves(history)
+    low, high = x.min(axis=0), x.max(axis=0)
+    low, high = low - 0.2 * (high - low), high + 0.2 * (high - low)
+    across, up = np.linspace(low, high, 300).T
+    plane = np.stack(np.meshgrid(across, up), axis=-1)
+    scores = net.predict(plane.reshape(-1, 2)).reshape(*plane.shape[:2], -1)
+    colors = np.array(matplotlib.color_sequences["tab10"])
+    axes = right.subplots()
+    axes.imshow(
+        (1 + scores @ colors[: scores.shape[-1]]) / 2, origin="lower", aspect="auto", interpolation="bilinear",
+        extent=(across[0], across[-1], up[0], up[-1]),
+    )  # fmt: skip
+    axes.scatter(x[:, 0], x[:, 1], c=colors[y], s=24, edgecolors="white", linewidths=0.7)
+    axes.set(title="what the network says, and the test points", xlabel="$x_1$", ylabel="$x_2$")
+    return figure
+
+
+def png(figure: "Figure") -> bytes:
+    """Make a PNG file of a figure.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+
+    Returns
+    -------
+    bytes
+        The same for the same figure.
+    """
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120, pad_inches=0.1, metadata={"Software": None})
+    return file.getvalue()
+
+
+def _figure(width: float) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('pictures are drawn by matplotlib: pip install "backprop-nn[plot]"') from error
+    figure = Figure(figsize=(width, 5))
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1, wspace=0.0, hspace=0.0)
+    return figure
+
+
+def _with_curves(history: History) -> "tuple[Figure, FigureBase]":
+    """A figure with the curves on the left, and its empty right."""
+    figure = _figure(width=12)
+    grid = figure.add_gridspec(1, 2)
+    left, right = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+    _draw_curves(left, history)
+    return figure, right
+
+
+def _draw_curves(figure: "FigureBase", history: History) -> None:
+    names = [name for name in history if not name.startswith("val_")]
+    panels = figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(panels, names, strict=True):
+        for key, label in (name, "training"), (f"val_{name}", "held out"):
+            values = history.get(key, ())
+            axes.plot(range(1, len(values) + 1), values, marker="." if len(values) == 1 else "", label=label)
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    losses = [*history["loss"], *history.get("val_loss", ())]
+    if 0 < 10 * min(losses) < max(losses):
+        panels[0].set_yscale("log")
+    if "val_loss" in history:
+        panels[0].legend(frameon=False)
+    panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.get_major_locator().set_params(integer=True)
+    figure.align_ylabels(panels)

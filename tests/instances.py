@@ -1,0 +1,104 @@
+"""What the tests run over, in one place: a new activation, layer or loss is one line here, and gets every test."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import backprop as bp
+
+ACTIVATIONS = {
+    "identity": bp.activations.identity,
+    "sigmoid": bp.activations.sigmoid,
+    "tanh": bp.activations.tanh,
+    "relu": bp.activations.relu,
+    "leaky_relu": bp.activations.leaky_relu,
+    "leaky_relu_0.3": bp.activations.leaky_relu.with_slope(0.3),
+    "softmax": bp.activations.softmax,
+}
+
+#: Layers from 4 numbers to 3, around an activation.
+LAYERS = {
+    "dense": lambda f: [bp.Dense(4, 3, f, bias_init="lecun_normal")],
+    "no bias": lambda f: [bp.Dense(4, 3, f, use_bias=False)],
+    "activation": lambda f: [bp.Dense(4, 3, bias_init="lecun_normal"), bp.Activation(f)],
+    "dropout": lambda f: [bp.Dropout(0.25), bp.Dense(4, 3, f, bias_init="lecun_normal"), bp.Dropout(0.4)],
+}
+
+
+@dataclass(frozen=True)
+class LossInstance:
+    """A loss, the activations it can stand under, and what targets it takes."""
+
+    name: str
+    make: Any  # of the reduction
+    ends: tuple[str, ...]
+    targets: str  # "real", "unit", "labels", "rows"
+
+    def data(self, rows, n_out, rng):
+        if self.targets == "real":
+            return rng.normal(size=(rows, n_out))
+        if self.targets == "unit":
+            return np.round(rng.random((rows, n_out)) * 1.5 - 0.25, 1).clip(0, 1)
+        if self.targets == "labels":
+            return rng.integers(0, n_out, rows)
+        return rng.dirichlet(np.ones(n_out), rows)
+
+
+LOSSES = [
+    LossInstance("mse", lambda r: bp.MeanSquaredError(reduction=r), tuple(ACTIVATIONS), "real"),
+    LossInstance("bce", lambda r: bp.BinaryCrossEntropy(reduction=r), ("sigmoid",), "unit"),
+    LossInstance("bce-logits", lambda r: bp.BinaryCrossEntropy(from_logits=True, reduction=r), ("identity",), "unit"),
+    LossInstance("ce-labels", lambda r: bp.CrossEntropy(reduction=r), ("softmax",), "labels"),
+    LossInstance("ce-rows", lambda r: bp.CrossEntropy(reduction=r), ("softmax",), "rows"),
+    LossInstance("ce-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), ("softmax",), "labels"),
+    LossInstance("ce-rows-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), ("softmax",), "rows"),
+    LossInstance("ce-logits", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), ("identity",), "labels"),
+    LossInstance("ce-logits-rows", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), ("identity",), "rows"),
+    LossInstance(
+        "ce-logits-smooth",
+        lambda r: bp.CrossEntropy(from_logits=True, label_smoothing=0.2, reduction=r),
+        ("identity",),
+        "labels",
+    ),
+]
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def builds():
+    """The compiled cores that run here, by the name of their instruction set."""
+    found = {"baseline": bp._isa._baseline}
+    for name in bp._isa.BUILDS[1:]:
+        if bp._isa._baseline.cpu_supports(name):
+            try:
+                found[name] = importlib.import_module(f"backprop._core_{name}")
+            except ModuleNotFoundError:
+                continue
+    return found
+
+
+def layouts(x):
+    """The numbers of x (rows, n), laid out in every way NumPy knows: all must give the same bits."""
+    rows, n = x.shape
+    apart = np.full((3 * rows, 2 * n), 7, x.dtype)
+    apart[::3, ::2] = x
+    unaligned = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    unaligned[...] = x
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    within = np.full((rows + 2, n + 3), 7, x.dtype)
+    within[1:-1, 2:-1] = x
+    return {
+        "contiguous": x.copy(),
+        "Fortran": np.asfortranarray(x),
+        "transposed": x.T.copy().T,
+        "strided": apart[::3, ::2],
+        "negative strides": x[::-1, ::-1].copy()[::-1, ::-1],
+        "byte-swapped": x.astype(x.dtype.newbyteorder()),
+        "unaligned": unaligned,
+        "read-only": read_only,
+        "a window": within[1:-1, 2:-1],
+        "lists": x.tolist(),
+        "a subclass": x.view(np.recarray),
+    }

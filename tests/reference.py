@@ -1,0 +1,255 @@
+"""Every kernel a second time: plain, slow, obvious NumPy, under the same name.
+
+Notation, as in the kernels: B rows (a batch), I inputs, O outputs;
+
+    x (B,I), w (I,O), b (O,), z = x w + b, y = f(z);  dv is the gradient of the loss with respect to v.
+
+Where a kernel works in place, its twin returns a new array. The arithmetic is float64, whatever comes in; only what
+is a matter of bits (random numbers) is done in the kernel's own type. Nothing here is imported from the library.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+
+double = partial(np.asarray, dtype=np.float64)
+
+# kernels/dense.pxi
+
+
+def matmul(a, b, start):
+    """C = start + a b, one element at a time: the sum over k in ascending order."""
+    c = np.broadcast_to(double(start), (a.shape[0], b.shape[1])).copy()
+    for k in range(a.shape[1]):
+        c += np.outer(double(a[:, k]), double(b[k]))
+    return c
+
+
+def dense_forward(x, w, b):
+    return matmul(x, w, b)
+
+
+def dense_backward(x, w, dz):
+    """dx, dw, db."""
+    return matmul(dz, w.T, 0), matmul(x.T, dz, 0), double(dz).sum(axis=0)
+
+
+# kernels/activations.pxi
+
+
+def exponential(z):
+    with np.errstate(over="ignore", under="ignore"):
+        return np.exp(double(z))
+
+
+def sigmoid_forward(z):
+    e = exponential(-abs(double(z)))
+    return np.where(z >= 0, 1, e) / (1 + e)
+
+
+def sigmoid_backward(y, dy):
+    return dy * y * (1 - y)
+
+
+def tanh_forward(z):
+    return np.tanh(double(z))
+
+
+def tanh_backward(y, dy):
+    return dy * (1 - y * y)
+
+
+def relu_forward(z):
+    return np.where(z <= 0, 0, double(z))
+
+
+def relu_backward(y, dy):
+    return np.where(y > 0, dy, 0)
+
+
+def leaky_relu_forward(slope, z):
+    return np.where(z <= 0, slope * double(z), z)
+
+
+def leaky_relu_backward(slope, y, dy):
+    return np.where(y > 0, dy, slope * dy)
+
+
+def softmax_forward(z):
+    e = exponential(double(z) - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_backward(y, dy):
+    return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+
+
+def activation_forward(name, slope, z):
+    if name == "identity":
+        return double(z)
+    if name == "leaky_relu":
+        return leaky_relu_forward(slope, z)
+    return globals()[f"{name}_forward"](z)
+
+
+def activation_backward(name, slope, y, dy):
+    y, dy = double(y), double(dy)
+    if name == "identity":
+        return dy
+    if name == "leaky_relu":
+        return leaky_relu_backward(slope, y, dy)
+    return globals()[f"{name}_backward"](y, dy)
+
+
+# kernels/losses.pxi: the value of each row (B,), and dy (B,O) = scale[row] times its gradient. tiny is the smallest
+# normal number of the kernel's type.
+
+
+def safe_log(p, tiny):
+    """Log p, and below tiny its tangent there."""
+    return np.where(p > tiny, np.log(np.maximum(p, tiny)), np.log(tiny) + (p - tiny) / tiny)
+
+
+def mean_squared_error(y_hat, y, scale):
+    d = double(y_hat) - y
+    return (d * d).mean(axis=1), scale[:, None] * 2 * d / d.shape[1]
+
+
+def binary_cross_entropy(y_hat, from_logits, y, scale, tiny):
+    p, t = double(y_hat), double(y)
+    if from_logits:
+        values = np.maximum(p, 0) - p * t + np.log1p(exponential(-abs(p)))
+        d = sigmoid_forward(p) - t
+    else:
+        values = -t * safe_log(p, tiny) - (1 - t) * safe_log(1 - p, tiny)
+        d = (1 - t) / np.maximum(1 - p, tiny) - t / np.maximum(p, tiny)
+    return values.mean(axis=1), scale[:, None] * d / p.shape[1]
+
+
+def smoothed(q, smoothing):
+    return q * (1 - smoothing) + smoothing / q.shape[1]
+
+
+def cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny):
+    z = double(y_hat)
+    q = smoothed(double(y) if y is not None else np.eye(z.shape[1])[labels], smoothing)
+    if from_logits:
+        top = z.max(axis=1, keepdims=True)
+        log_p = z - top - np.log(exponential(z - top).sum(axis=1, keepdims=True))
+        d = q.sum(axis=1, keepdims=True) * softmax_forward(z) - q
+    else:
+        log_p = safe_log(z, tiny)
+        d = -q / np.maximum(z, tiny)
+    return -(q * log_p).sum(axis=1), scale[:, None] * d
+
+
+def loss_rows(name, from_logits, smoothing, y_hat, y, labels, weights, norm):
+    scale = norm * (np.ones(len(y_hat)) if weights is None else weights)
+    tiny = float(np.finfo(y_hat.dtype).tiny)
+    if name == "mean_squared_error":
+        return mean_squared_error(y_hat, y, scale)
+    if name == "binary_cross_entropy":
+        return binary_cross_entropy(y_hat, from_logits, y, scale, tiny)
+    return cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny)
+
+
+# kernels/optimizers.pxi: the new p and state.
+
+
+def sgd(learning_rate, momentum, nesterov, p, g, m):
+    m = momentum * m + g
+    return p - learning_rate * (g + momentum * m if nesterov else m), m
+
+
+def adam(learning_rate, beta1, beta2, epsilon, step, p, g, m, v):
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
+    return p - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), m, v
+
+
+# kernels/random.pxi, bit for bit
+
+
+def mix(seed, i):
+    z = (seed + (i + 1) * 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def hash32(x):
+    x = (x ^ (x >> 16)) * 0x21F0AAAD % 2**32
+    x = (x ^ (x >> 15)) * 0xD35A2D97 % 2**32
+    return x ^ (x >> 15)
+
+
+def shuffle(seed, epoch, n):
+    """The permutation of an epoch."""
+    key, order = mix(seed, epoch), []
+    for i in range(n):
+        j = int((mix(key, i) >> 11) * 2.0**-53 * (i + 1))
+        order.append(i)
+        order[i], order[j] = order[j], i
+    return order
+
+
+def dropout_key(seed, step, s):
+    """The key of the layer number s in a step of training."""
+    return mix(mix(seed, step), s + 1000)
+
+
+def dropout_mask(key, rate, from_row, rows, n):
+    """Which numbers (rows, n) are kept."""
+    kept = np.empty((rows, n), bool)
+    for r in range(rows):
+        row_key = mix(key, from_row + r)
+        for i in range(n):
+            bits = hash32((hash32((i + row_key) % 2**32) + (row_key >> 32)) % 2**32)
+            kept[r, i] = bits >= int(rate * 2**32)
+    return kept
+
+
+def dropout(key, rate, from_row, x):
+    return np.where(dropout_mask(key, rate, from_row, *x.shape), double(x) / (1 - rate), 0)
+
+
+# kernels/plan.pxi: a network's layers in training, from x to the (z, y) of each, and from dy back to dx and the flat
+# gradient. A layer here is anything with the attributes of the library's.
+
+
+def forward_rows(layers, x, seed=0, step=0):
+    found, y = [], double(x)
+    for s, layer in enumerate(layers):
+        if hasattr(layer, "weight"):
+            z = dense_forward(y, layer.weight, layer.bias if layer.use_bias else 0)
+        elif hasattr(layer, "rate"):
+            z = dropout(dropout_key(seed, step, s), layer.rate, 0, y)
+        else:
+            z = y
+        y = activation_forward(layer.activation.name, layer.activation.slope, z)
+        found.append((z, y))
+    return found
+
+
+def backward_rows(layers, x, found, dy, seed=0, step=0):
+    gradients = []
+    for s, layer in reversed(list(enumerate(layers))):
+        before = found[s - 1][1] if s else double(x)
+        dz = activation_backward(layer.activation.name, layer.activation.slope, found[s][1], dy)
+        if hasattr(layer, "weight"):
+            dy, dw, db = dense_backward(before, layer.weight, dz)
+            gradients = [dw.ravel(), *([db] if layer.use_bias else []), *gradients]
+        elif hasattr(layer, "rate"):
+            dy = dropout(dropout_key(seed, step, s), layer.rate, 0, dz)
+        else:
+            dy = dz
+    return dy, np.concatenate(gradients)
+
+
+# kernels/interface.pxi
+
+
+def all_finite(x):
+    return all(math.isfinite(number) for number in x)

@@ -1,0 +1,329 @@
+"""Every gradient against central differences, and against PyTorch."""
+
+import functools
+import itertools
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from instances import ACTIVATIONS, LAYERS, LOSSES, REDUCTIONS
+
+import backprop as bp
+
+CASES = [
+    pytest.param(layer, f, end, loss, id=f"{layer}-{f}-{end}-{loss.name}")
+    for layer, f, loss in itertools.product(LAYERS, ACTIVATIONS, LOSSES)
+    for end in loss.ends
+    # The last activation of one kind of layer is enough for the mean squared error, which takes any.
+    if layer == "dense" or loss.name != "mse" or end == "identity"
+]
+WITHIN = 1e-6
+
+
+def network(layer, f, end, rng=5):
+    return bp.Sequential(
+        [*LAYERS[layer](ACTIVATIONS[f]), bp.Dense(3, 3, ACTIVATIONS[end], bias_init="he_normal")],
+        rng=rng,
+        dtype="float64",
+    )
+
+
+def data(loss, rows=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(rows, 4)), loss.data(rows, 3, rng), rng.random(rows) + 0.1
+
+
+def differences(f, x, h=6e-6):
+    """The gradient of f, a number, with respect to the array x, changed in place meanwhile."""
+    gradient = np.empty_like(x)
+    for at in np.ndindex(x.shape):
+        kept = x[at]
+        x[at] = kept + h
+        above = f()
+        x[at] = kept - h
+        gradient[at] = (above - f()) / (2 * h)
+        x[at] = kept
+    return gradient
+
+
+def error(gradient, numeric):
+    """As `check_gradients` measures it."""
+    size = np.maximum(abs(gradient), abs(numeric))
+    return float((abs(gradient - numeric) / np.maximum(size, max(size.max() / 100, 1e-300))).max())
+
+
+@pytest.mark.parametrize(("layer", "f", "end", "loss"), CASES)
+def test_every_parameter(layer, f, end, loss):
+    net = network(layer, f, end)
+    x, y, weights = data(loss)
+    for reduction, sample_weight in itertools.product(REDUCTIONS, (None, weights)):
+        found = bp.check_gradients(net, loss.make(reduction), x, y, sample_weight=sample_weight)
+        assert found.error < WITHIN, (reduction, found)
+
+
+@pytest.mark.parametrize(("layer", "f", "end", "loss"), CASES)
+def test_by_hand(layer, f, end, loss):
+    # Here the loss is computed on the probabilities where there are such, not on the logits beneath them.
+    net, made = network(layer, f, end), loss.make("mean")
+    x, y, weights = data(loss)
+
+    def forward():
+        net.steps = 0  # the same numbers are dropped each time
+        return net.forward(x)
+
+    def value():
+        return made(forward(), y, weights)[0]
+
+    y_hat = forward()
+    _, dy = made(y_hat, y, weights)
+    dx = net.backward(dy)
+    gradients = net.gradients.copy()
+    assert error(dx, differences(value, x)) < WITHIN
+    assert error(gradients, differences(value, net.parameters)) < WITHIN
+    net.steps = 0
+    _, fused = net.value_and_gradient(x, y, made, sample_weight=weights)
+    np.testing.assert_allclose(gradients, fused, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_every_loss_on_its_own(reduction, weighted, loss):
+    rng, made = np.random.default_rng(1), loss.make(reduction)
+    y_hat, y = rng.dirichlet(np.ones(3), 6), loss.data(6, 3, rng)
+    if made.from_logits:
+        y_hat = rng.normal(scale=3, size=(6, 3))
+    weights = rng.random(6) * (rng.random(6) < 0.7) if weighted else None
+    value, dy = made(y_hat, y, weights)
+    assert np.shape(value) == ((6,) if reduction == "none" else ())
+    assert error(dy, differences(lambda: np.sum(made(y_hat, y, weights)[0]), y_hat)) < WITHIN
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_loss_of_ones_own(name):
+    # log cosh, through every last activation.
+    def log_cosh(y_hat, y):
+        return np.log(np.cosh(y_hat - y)).sum(), np.tanh(y_hat - y)
+
+    x, y, _ = data(LOSSES[0])
+    assert bp.check_gradients(network("dropout", "tanh", name), log_cosh, x, y).error < WITHIN
+
+
+# The check itself.
+
+
+def test_the_check_finds_every_wrong_gradient():
+    class Wrong(bp.Sequential):
+        at = 0
+
+        def value_and_gradient(self, *args, **kwargs):
+            value, gradient = super().value_and_gradient(*args, **kwargs)
+            gradient[self.at] += abs(gradient).max() / 10
+            return value, gradient
+
+    net = Wrong(
+        [bp.Dense(4, 3, "tanh"), bp.Dropout(0.1), bp.Dense(3, 2, "sigmoid", use_bias=False)], rng=1, dtype="float64"
+    )
+    x, y, _ = data(LOSSES[0])
+    names = [
+        f"layers[{i}].{name}[{', '.join(map(str, at))}]"
+        for i, layer in enumerate(net.layers)
+        for name, shape in layer.shapes().items()
+        for at in np.ndindex(shape)
+    ]
+    assert len(names) == net.parameters.size == 21
+    for net.at, name in enumerate(names):
+        found = bp.check_gradients(net, "mse", x, y[:, :2])
+        assert found.parameter == name
+        assert found.error > 0.05
+        assert float(found) == found.error
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_the_check_finds_a_loss_whose_gradient_is_not_its_own(loss):
+    def wrong(y_hat, y):
+        value, dy = made(y_hat, y)
+        return value, dy * 1.001
+
+    net, made = network("dense", "tanh", loss.ends[-1]), loss.make("mean")
+    x, y, _ = data(loss)
+    assert 0.0005 < bp.check_gradients(net, wrong, x, y).error < 0.002
+
+
+def test_the_check_leaves_the_network_as_it_was():
+    net = network("dropout", "sigmoid", "softmax")
+    x, y, weights = data(LOSSES[3])
+    _, gradient = net.value_and_gradient(x, y, "cross_entropy", sample_weight=weights)
+    parameters, steps = net.parameters.copy(), net.steps
+    bp.check_gradients(net, "cross_entropy", x, y, sample_weight=weights)
+    assert np.array_equal(net.parameters, parameters) and np.array_equal(net.gradients, gradient) and net.steps == steps
+    float32 = bp.Sequential([bp.Dense(4, 3, "softmax")], rng=1)
+    assert bp.check_gradients(float32, "cross_entropy", x, y).error < 1e-2
+
+
+def test_a_callable_loss_is_given_the_weights():
+    net, mse = network("dense", "tanh", "identity"), bp.MeanSquaredError()
+    x, y, weights = data(LOSSES[0])
+    value, gradient = net.value_and_gradient(x, y, lambda *args: mse(*args), sample_weight=weights)
+    expected, expected_gradient = net.value_and_gradient(x, y, mse, sample_weight=weights)
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-14)
+
+
+# Random networks.
+
+
+@st.composite
+def networks(draw):
+    """A network of up to four layers, and rows for it."""
+    activations = st.sampled_from(sorted(ACTIVATIONS))
+    n, layers = draw(st.integers(1, 6)), []
+    for kind in (*draw(st.lists(st.sampled_from(["dense", "dense", "activation", "dropout"]), max_size=4)), "dense"):
+        if kind == "dense":
+            n_out = draw(st.integers(1, 7))
+            layers.append(
+                bp.Dense(
+                    n, n_out, ACTIVATIONS[draw(activations)], use_bias=draw(st.booleans()), bias_init="lecun_normal",
+                    weight_init=draw(st.sampled_from(["glorot_uniform", "he_normal", "lecun_normal"])),
+                )
+            )  # fmt: skip
+            n = n_out
+        elif kind == "activation":
+            layers.append(bp.Activation(ACTIVATIONS[draw(activations)]))
+        else:
+            layers.append(bp.Dropout(draw(st.floats(0, 0.9))))
+    first = next(layer.n_in for layer in layers if layer.n_in)
+    net = bp.Sequential(layers, rng=draw(st.integers(0, 1000)), dtype="float64")
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    rows = draw(st.integers(1, 6))
+    return net, rng.normal(size=(rows, first)), rng.normal(size=(rows, n))
+
+
+def nearest_kink(net, x):
+    """How far the nearest number lies from where a rectifier is bent; those that are 0 whatever the weights aside."""
+    found = reference.forward_rows(net.layers, x, net.seed, net.steps)
+    bent = [abs(z[z != 0]) for (z, _), layer in zip(found, net.layers, strict=True) if "relu" in layer.activation.name]
+    return min((z.min() for z in bent if z.size), default=1)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@given(networks(), st.sampled_from(REDUCTIONS))
+def test_random_networks(case, reduction):
+    net, x, y = case
+    assume(nearest_kink(net, x) > 1e-3)
+    loss = bp.MeanSquaredError(reduction=reduction)
+    found = bp.check_gradients(net, loss, x, y)
+    assert found.error < WITHIN, found
+    y_hat = net.forward(x)
+    _, dy = loss(y_hat, y)
+    twins = reference.forward_rows(net.layers, x, net.seed, net.steps - 1)
+    dx, gradients = reference.backward_rows(net.layers, x, twins, dy, net.seed, net.steps - 1)
+    np.testing.assert_allclose(y_hat, twins[-1][1], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(net.backward(dy), dx, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(net.gradients, gradients, rtol=1e-11, atol=1e-13)
+
+
+# PyTorch.
+
+
+@pytest.fixture(scope="module")
+def torch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
+    torch.set_num_threads(1)
+    return torch
+
+
+def in_torch(torch, net):
+    """The same network as a function of torch tensors, its parameters in the order of ours."""
+    parameters, steps = [], []
+    for layer in net.layers:
+        views = [getattr(layer, name) for name in layer.shapes()]
+        own = [torch.tensor(view, requires_grad=True) for view in views]
+        parameters += own
+        f, slope = layer.activation.name, layer.activation.slope
+        steps.append((own, {
+            "identity": lambda z: z, "sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu,
+            "leaky_relu": functools.partial(torch.nn.functional.leaky_relu, negative_slope=slope),
+            "softmax": functools.partial(torch.softmax, dim=1),
+        }[f]))  # fmt: skip
+
+    def forward(x):
+        for own, f in steps:
+            x = f(x @ own[0] + (own[1] if len(own) > 1 else 0) if own else x)
+        return x
+
+    return forward, parameters
+
+
+def torch_loss(torch, instance, made, y_hat, y, weights):
+    """The same loss from torch's own functions."""
+    f = torch.nn.functional
+    y = torch.tensor(y)
+    if instance.name == "mse":
+        rows = f.mse_loss(y_hat, y, reduction="none").mean(dim=1)
+    elif instance.name == "bce":
+        rows = f.binary_cross_entropy(y_hat, y, reduction="none").mean(dim=1)
+    elif instance.name == "bce-logits":
+        rows = f.binary_cross_entropy_with_logits(y_hat, y, reduction="none").mean(dim=1)
+    else:
+        logits = y_hat if made.from_logits else torch.log(y_hat)
+        rows = f.cross_entropy(logits, y, reduction="none", label_smoothing=made.smoothing)
+    weights = torch.ones(len(y)) if weights is None else torch.tensor(weights)
+    total = (rows * weights).sum()
+    return total / weights.sum() if made.reduction == "mean" else total
+
+
+@pytest.mark.parametrize(("layer", "f", "end", "loss"), [case for case in CASES if case.values[0] != "dropout"])
+def test_torch_agrees_on_losses_and_gradients(torch, layer, f, end, loss):
+    net = network(layer, f, end)
+    x, y, weights = data(loss)
+    forward, parameters = in_torch(torch, net)
+    for reduction, sample_weight in itertools.product(("mean", "sum"), (None, weights)):
+        made = loss.make(reduction)
+        expected = torch_loss(torch, loss, made, forward(torch.tensor(x)), y, sample_weight)
+        gradient = torch.cat([g.ravel() for g in torch.autograd.grad(expected, parameters)]).numpy()
+        value, found = net.value_and_gradient(x, y, made, sample_weight=sample_weight)
+        assert value == pytest.approx(expected.item(), rel=1e-9)
+        np.testing.assert_allclose(found, gradient, rtol=1e-9, atol=1e-12)
+        assert net.evaluate(x, y, loss=made, sample_weight=sample_weight)["loss"] == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "options"),
+    [
+        (bp.SGD(0.2), "SGD", {"lr": 0.2}),
+        (bp.SGD(0.05, momentum=0.9), "SGD", {"lr": 0.05, "momentum": 0.9}),
+        (bp.SGD(0.05, momentum=0.8, nesterov=True), "SGD", {"lr": 0.05, "momentum": 0.8, "nesterov": True}),
+        (bp.Adam(0.01), "Adam", {"lr": 0.01}),
+        (bp.Adam(0.02, 0.8, 0.95, 1e-6), "Adam", {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-6}),
+    ],
+    ids=["sgd", "momentum", "nesterov", "adam", "adam of other constants"],
+)
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_torch_takes_the_same_50_steps(torch, optimizer, name, options, by_hand):
+    net = bp.Sequential(
+        [bp.Dense(4, 9, "tanh"), bp.Dense(9, 7, "sigmoid"), bp.Dense(7, 3, "softmax")], rng=2, dtype="float64"
+    )
+    x, y, _ = data(LOSSES[3], rows=20)
+    forward, parameters = in_torch(torch, net)
+    theirs, ours = getattr(torch.optim, name)(parameters, **options), eval(repr(optimizer), vars(bp))
+    losses = []
+    for start in range(50):
+        rows = slice(start % 5 * 4, start % 5 * 4 + 4)
+        theirs.zero_grad()
+        loss = torch.nn.functional.nll_loss(torch.log(forward(torch.tensor(x[rows]))), torch.tensor(y[rows]))
+        loss.backward()
+        theirs.step()
+        losses.append(loss.item())
+        if by_hand:
+            value, dy = bp.CrossEntropy()(net.forward(x[rows]), y[rows])
+            assert value == pytest.approx(losses[-1], rel=1e-9)
+            net.backward(dy)
+            ours.step(net)
+    if not by_hand:
+        history = net.fit(x, y, loss="cross_entropy", optimizer=ours, epochs=10, batch_size=4, shuffle=False)
+        np.testing.assert_allclose(history["loss"], np.reshape(losses, (10, 5)).mean(axis=1), rtol=1e-9)
+    expected = torch.cat([p.detach().ravel() for p in parameters]).numpy()
+    np.testing.assert_allclose(net.parameters, expected, rtol=1e-9, atol=1e-9)

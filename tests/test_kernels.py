@@ -1,0 +1,509 @@
+"""Each kernel against its plain twin, in every build of the core that runs here."""
+
+import itertools
+import math
+from decimal import Decimal, localcontext
+from functools import cache
+
+import numpy as np
+import pytest
+import reference
+from instances import ACTIVATIONS, builds, layouts
+
+import backprop as bp
+
+BUILDS = builds()
+DTYPES = ["float32", "float64"]
+SIZES = [1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 32, 33, 64, 65, 127, 300]
+# Every size in every place, once beside small others and once beside large; and what the engine treats in its own way:
+# sums longer than 256 and 512, rows of 2 KiB and more, batches beyond 128 and 1024 rows.
+SHAPES = [
+    *((SIZES[i], SIZES[i - 5], SIZES[i - 11]) for i in range(len(SIZES))),
+    *((size, size, size) for size in (1, 2, 3, 31, 64, 127)),
+    (5, 257, 9), (33, 600, 31), (40, 257, 256), (31, 3, 512), (129, 13, 513), (128, 513, 40), (260, 5, 1030),
+    (1025, 7, 3), (2049, 3, 17), (2, 1, 700), (64, 1030, 1), (1, 700, 600),
+]  # fmt: skip
+
+
+@pytest.fixture(params=BUILDS)
+def core(request):
+    return BUILDS[request.param]
+
+
+def eps(dtype):
+    return float(np.finfo(dtype).eps)
+
+
+def plan(core, dtype, steps, parameters=()):
+    """A plan over these parameters, its gradients, and its outputs' width."""
+    n = len(parameters)
+    storage, gradients = np.zeros(n + core.ROOM, dtype), np.full(n + core.ROOM, 7, dtype)
+    storage[:n] = parameters
+    return core.Plan(storage, gradients, n, steps), gradients[:n], steps[-1][4]
+
+
+def dense(core, x, w, b=None, activation="identity", slope=0.0):
+    """A plan of one dense layer, and its gradients."""
+    step = (core.OPERATIONS["dense"], core.ACTIVATIONS[activation], slope, *w.shape, 0, -1 if b is None else w.size)
+    parameters = np.concatenate([w.ravel(), *([] if b is None else [b])])
+    made, gradients, _ = plan(core, x.dtype, [step], parameters)
+    return made, gradients
+
+
+def predict(made, x, n_out, **how):
+    out = np.full((len(x), n_out), 7, x.dtype)
+    made.predict(x, out, **how)
+    return out
+
+
+def dense_all(core, x, w, b, dy, activation="identity", slope=0.0):
+    """y, dx, dw, db (None without a bias)."""
+    made, gradients = dense(core, x, w, b, activation, slope)
+    y, dx = np.full_like(dy, 7), np.full_like(x, 7)
+    made.forward(x, y)
+    made.backward(dy, dx)
+    assert np.array_equal(y, predict(made, x, w.shape[1]))
+    return y, dx, gradients[: w.size].reshape(w.shape), None if b is None else gradients[w.size :]
+
+
+# The matrix products.
+
+
+def products_of_integers(core, batch, n_in, n_out, dtype):
+    """Small whole numbers: every sum is exact in whatever order, so a single number missed or met twice shows."""
+    rng = np.random.default_rng(batch * n_in + n_out)
+    x, w, b, dy = (
+        rng.integers(-4, 5, shape).astype(dtype) for shape in ((batch, n_in), (n_in, n_out), n_out, (batch, n_out))
+    )
+    kept = [array.copy() for array in (x, w, b, dy)]
+    for bias in b, None:
+        y, dx, dw, db = dense_all(core, x, w, bias, dy)
+        assert np.array_equal(y, x @ w + (0 if bias is None else b))
+        assert np.array_equal(dx, dy @ w.T)
+        assert np.array_equal(dw, x.T @ dy)
+        assert bias is None or np.array_equal(db, dy.sum(axis=0))
+    assert all(np.array_equal(*pair) for pair in zip(kept, (x, w, b, dy), strict=True))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("batch", "n_in", "n_out"), SHAPES)
+def test_products_of_integers_are_exact(core, batch, n_in, n_out, dtype):
+    products_of_integers(core, batch, n_in, n_out, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_products_of_integers_are_exact(core, dtype):
+    for batch, n_in, n_out in itertools.product((1, 2, 3, 4, 6, 7, 9), (1, 2, 4, 5, 9), range(1, 10)):
+        products_of_integers(core, batch, n_in, n_out, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 7, 5), (33, 65, 17), (64, 600, 31), (31, 13, 513), (300, 31, 10)])
+def test_dense_is_its_twin_to_rounding(core, shape, dtype):
+    batch, n_in, n_out = shape
+    rng = np.random.default_rng(1)
+    x, w, b, dy = (rng.normal(size=s).astype(dtype) for s in ((batch, n_in), (n_in, n_out), n_out, (batch, n_out)))
+    found = dense_all(core, x, w, b, dy)
+    twins = reference.dense_forward(x, w, b), *reference.dense_backward(x, w, dy)
+    # The bound of Higham, "Accuracy and Stability of Numerical Algorithms", eq. 3.5, for sums in any order.
+    sizes = reference.dense_forward(abs(x), abs(w), abs(b)), *reference.dense_backward(abs(x), abs(w), abs(dy))
+    for got, twin, size, terms in zip(found, twins, sizes, (n_in + 1, n_out, batch, batch), strict=True):
+        assert (abs(got - twin) <= terms * eps(dtype) * size).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (17, 8, 33), (130, 5, 65), (33, 2, 1030)])
+def test_dense_ends_in_its_activation(core, shape, name, dtype):
+    batch, n_in, n_out = shape
+    f, rng = ACTIVATIONS[name], np.random.default_rng(2)
+    x, w, b, dy = (rng.normal(size=s).astype(dtype) for s in ((batch, n_in), (n_in, n_out), n_out, (batch, n_out)))
+    z = predict(dense(core, x, w, b, f.name, f.slope)[0], x, n_out, logits=True)
+    assert np.array_equal(z, dense_all(core, x, w, b, dy)[0])
+    y, dx, dw, db = dense_all(core, x, w, b, dy, f.name, f.slope)
+    np.testing.assert_allclose(
+        y, reference.activation_forward(f.name, f.slope, z), rtol=(10 + n_out) * eps(dtype), atol=0
+    )
+    dz = reference.activation_backward(f.name, f.slope, y, dy)
+    size = abs(dy) + abs(dz)
+    sizes = reference.dense_backward(abs(x), abs(w), size)
+    for got, twin, bound in zip((dx, dw, db), reference.dense_backward(x, w, dz), sizes, strict=True):
+        assert (abs(got - twin) <= (10 + batch + n_out) * eps(dtype) * bound).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_rows(core, dtype):
+    w = np.ones((3, 2), dtype)
+    made, _ = dense(core, w.T.copy(), w)
+    assert predict(made, np.empty((0, 3), dtype), 2).shape == (0, 2)
+    for shape in (0, 3), (3, 0), (0, 0):
+        y = np.empty(shape, dtype)
+        for name in core.ACTIVATIONS:
+            core.activate(core.ACTIVATIONS[name], 0.0, y)
+            core.activate_backward(core.ACTIVATIONS[name], 0.0, y, y.copy())
+        for code in core.LOSSES.values():
+            core.loss((code, False, 0.0), y, y, None, None, 1.0, np.empty(shape[0]), y.copy())
+    assert core.all_finite(np.empty(0, dtype))
+    core.permutation(1, 2, np.empty(0, np.int64))
+
+
+# A whole network.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", [1, 2, 31, 129, 1030])
+def test_a_network_is_its_twin(batch, dtype):
+    net = bp.Sequential([
+        bp.Dropout(0.1), bp.Dense(5, 33, "tanh", bias_init="he_normal"), bp.Dropout(0.5), bp.Dense(33, 7),
+        bp.Activation("leaky_relu"), bp.Activation("softmax"), bp.Dense(7, 3, "sigmoid", use_bias=False),
+        bp.Activation("relu"),
+    ], rng=3, dtype=dtype)  # fmt: skip
+    rng = np.random.default_rng(4)
+    x, dy = rng.normal(size=(batch, 5)).astype(dtype), rng.normal(size=(batch, 3)).astype(dtype)
+    for step in range(2):
+        y, dx = net.forward(x), net.backward(dy)
+        found = reference.forward_rows(net.layers, x, net.seed, step)
+        twin_dx, twin_gradients = reference.backward_rows(net.layers, x, found, dy, net.seed, step)
+        near = 200 * eps(dtype)
+        np.testing.assert_allclose(y, found[-1][1], rtol=near, atol=near)
+        np.testing.assert_allclose(dx, twin_dx, rtol=near, atol=near)
+        np.testing.assert_allclose(net.gradients, twin_gradients, rtol=near, atol=near * math.sqrt(batch))
+
+
+# Activations.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 17, 31, 64, 65, 1031])
+def test_activations_are_their_twins(core, n, name, dtype):
+    f, rng = ACTIVATIONS[name], np.random.default_rng(n)
+    for rows in 1, 3:
+        z, dy = (rng.normal(scale=3, size=(rows, n)).astype(dtype) for _ in range(2))
+        z[0, ::5] = 0
+        y, dz, kept = z.copy(), dy.copy(), dy.copy()
+        core.activate(core.ACTIVATIONS[f.name], f.slope, y)
+        near = {"rtol": (10 + n) * eps(dtype), "atol": 0}
+        np.testing.assert_allclose(y, reference.activation_forward(f.name, f.slope, z), **near)
+        before = y.copy()
+        core.activate_backward(core.ACTIVATIONS[f.name], f.slope, y, dz)
+        assert np.array_equal(y, before)
+        twin = reference.activation_backward(f.name, f.slope, y, kept)
+        assert (abs(dz - twin) <= (10 + n) * eps(dtype) * (abs(kept).max(axis=1, keepdims=True))).all()
+
+
+def spread(dtype):
+    """Numbers of every size: subnormal to 1000 and beyond, both signs, zeros, and where the formulas change."""
+    rng, info = np.random.default_rng(5), np.finfo(dtype)
+    count = 400_000 if dtype == "float32" else 3000
+    tiny, low = float(info.smallest_subnormal), math.log10(float(info.smallest_subnormal))
+    sizes = np.concatenate([
+        10 ** rng.uniform(low + 1, 3, count), rng.uniform(0, 2, count), rng.uniform(0, 25, count),
+        rng.uniform(80, 110, count), rng.uniform(700, 760, count), (np.arange(1100) + 0.5) * math.log(2),
+        [0, tiny, 2 * tiny, float(info.tiny), 1, 20, 40, 1000, float(info.max)],
+    ])  # fmt: skip
+    return np.concatenate([sizes, -sizes]).astype(dtype)
+
+
+def exact(name, x):
+    """sigmoid or tanh of a Python float, to 40 digits and more."""
+    with localcontext(prec=50, Emin=-999_999, Emax=999_999):
+        x = Decimal(x)
+        if name == "sigmoid":
+            e = (-abs(x)).exp()
+            return (1 if x >= 0 else e) / (1 + e)
+        if abs(x) < Decimal("1e-7"):
+            return x - x**3 / 3 + 2 * x**5 / 15
+        e = (-2 * abs(x)).exp()
+        return ((1 - e) / (1 + e)).copy_sign(x)
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    """(x, f(x) in more digits than the type has), for each type and function."""
+    found = {}
+    for name in "sigmoid", "tanh":
+        x = spread("float32")
+        found["float32", name] = x, getattr(reference, f"{name}_forward")(x)
+        x = spread("float64")
+        found["float64", name] = x, [exact(name, float(number)) for number in x]
+    return found
+
+
+def ulps(got, expected):
+    """How many units in the last place of the expected number lie between."""
+    if got.dtype == np.float32:
+        return float((abs(got - expected) / np.spacing(abs(expected).astype(np.float32)).astype(float)).max())
+    return max(
+        float(abs(Decimal(float(a)) - b) / Decimal(float(np.spacing(abs(float(b))))))
+        for a, b in zip(got, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_within_4_ulp_everywhere(core, oracle, name, dtype):
+    x, expected = oracle[dtype, name]
+    y = x.reshape(1, -1).copy()
+    core.activate(core.ACTIVATIONS[name], 0.0, y)
+    assert np.isfinite(y).all()
+    worst = ulps(y[0], expected)
+    print(f"{name} {dtype}: {worst:.2f} ulp")
+    assert worst <= 4
+    if name == "tanh":  # odd, to the sign of zero
+        assert np.array_equal(y[0, : len(x) // 2], -y[0, len(x) // 2 :])
+        assert np.array_equal(np.signbit(y[0]), np.signbit(x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_far_out(core, dtype):
+    far = np.array([[1000, -1000, 0, -0.0, np.inf, -np.inf, np.finfo(dtype).max, np.finfo(dtype).min]], dtype)
+    expected = {"sigmoid": [1, 0, 0.5, 0.5, 1, 0, 1, 0], "tanh": [1, -1, 0, 0, 1, -1, 1, -1]}
+    for name, y in expected.items():
+        z = far.copy()
+        core.activate(core.ACTIVATIONS[name], 0.0, z)
+        assert z[0].tolist() == y
+    # What is not a number stays so: a diverging run must show.
+    for name in core.ACTIVATIONS:
+        z = np.array([[np.nan] * 9], dtype)
+        core.activate(core.ACTIVATIONS[name], 0.5, z)
+        assert np.isnan(z).all(), name
+
+
+@cache
+def softmax_oracle(n, dtype):
+    """Rows z (20,n), near and far, and their softmax rounded once."""
+    rng = np.random.default_rng(n)
+    z = np.concatenate([rng.normal(size=(10, n)), rng.uniform(-60, 60, (5, n)), rng.uniform(-1000, 1000, (5, n))])
+    z = z.astype(dtype)
+    with localcontext(prec=40):
+        rows = [[(Decimal(v) - Decimal(max(row))).exp() for v in row] for row in z.tolist()]
+        return z, np.array([[float(v / total) for v in row] for row, total in zip(rows, map(sum, rows), strict=True)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 16, 17, 100, 1031])
+def test_softmax(core, n, dtype):
+    z, twin = softmax_oracle(n, dtype)
+    last = np.arange(n) == n - 1
+    rows = [np.full(n, 1000.0), np.full(n, -1000.0), np.zeros(n), np.where(last, 1000.0, -1000.0)]
+    y = np.concatenate([z, np.array(rows, dtype)])
+    core.activate(core.ACTIVATIONS["softmax"], 0.0, y)
+    assert (y >= 0).all() and (y <= 1).all()
+    assert abs(y.sum(axis=1, dtype=np.float64) - 1).max() <= (n + 2) * eps(dtype)
+    assert np.array_equal(y[-1], last)
+    assert (y[-4:-1] == y[-2, 0]).all() and abs(y[-2, 0] * n - 1) <= n * eps(dtype)
+    # z - max z is rounded once, by half a unit of its own size, and e makes an absolute error a relative one.
+    away = z.max(axis=1, keepdims=True) - z.astype(float)
+    error, smallest = abs(y[:-4] - twin), float(np.finfo(dtype).smallest_subnormal)
+    assert (error <= (away / 2 + n + 4) * eps(dtype) * twin + 2 * smallest).all()
+    worst = (error[:10] / np.spacing(twin[:10].astype(dtype))).max()
+    print(f"softmax of {n} {dtype}: {worst:.2f} ulp")
+
+
+# Losses.
+
+
+def loss_cases(name, rows, n, rng):
+    """(from_logits, smoothing, y_hat, y, labels)."""
+    probabilities, logits = rng.dirichlet(np.ones(n) * 2, rows), rng.normal(scale=4, size=(rows, n))
+    ends = np.tile([0.0, 1.0, 1e-45, 1e-310, 1 - 1e-9, 0.5], rows * n)[: rows * n].reshape(rows, n)
+    labels, hot = rng.integers(0, n, rows), rng.integers(0, 2, (rows, n)).astype(float)
+    if name == "mean_squared_error":
+        return [(False, 0.0, logits, hot, None)]
+    if name == "binary_cross_entropy":
+        given = [(False, y) for y in (probabilities, ends)] + [(True, y) for y in (logits, 1000 * hot - 500)]
+        return [(how, 0.0, y_hat, y, None) for how, y_hat in given for y in (hot, rng.random((rows, n)))]
+    given = [(False, y) for y in (probabilities, ends)] + [(True, y) for y in (logits, 2000 * hot - 1000)]
+    return [
+        (how, smoothing, y_hat, *target)
+        for how, y_hat in given
+        for smoothing in (0.0, 0.1)
+        for target in ((None, labels), (rng.dirichlet(np.ones(n), rows), None), (np.eye(n)[labels], None))
+    ]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", bp._core.LOSSES)
+@pytest.mark.parametrize(("rows", "n"), [(1, 1), (1, 2), (3, 5), (7, 8), (17, 33), (5, 127), (130, 10), (1030, 3)])
+def test_losses_are_their_twins(core, rows, n, name, dtype):
+    rng = np.random.default_rng(rows * n)
+    for from_logits, smoothing, y_hat, y, labels in loss_cases(name, rows, n, rng):
+        y_hat, y = y_hat.astype(dtype), None if y is None else y.astype(dtype)
+        for weights in None, rng.random(rows) * (rng.random(rows) < 0.8):
+            values, dy = np.full(rows, 7.0), np.full_like(y_hat, 7)
+            kept = y_hat.copy()
+            core.loss((core.LOSSES[name], from_logits, smoothing), y_hat, y, labels, weights, 0.3, values, dy)
+            assert np.array_equal(kept, y_hat)
+            twin_values, twin_dy = reference.loss_rows(name, from_logits, smoothing, y_hat, y, labels, weights, 0.3)
+            # Cross-entropy takes its exponentials in the type; the rest is double, as far as large logits let it.
+            rounding = eps(dtype) * n if name == "cross_entropy" and from_logits else eps("float64")
+            size = abs(y_hat).max() * eps("float64") if from_logits else 0
+            np.testing.assert_allclose(values, twin_values, rtol=8 * rounding, atol=8 * (rounding + size))
+            with np.errstate(over="ignore"):
+                np.testing.assert_allclose(dy, twin_dy.astype(dtype), rtol=8 * eps(dtype), atol=(8 + n) * eps(dtype))
+
+
+# Optimizers.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 16, 17, 33, 64, 65, 1031])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_sgd_is_its_twin(core, n, momentum, nesterov, dtype):
+    rng = np.random.default_rng(n)
+    p = rng.normal(size=n).astype(dtype)
+    m = np.zeros(n, dtype)
+    twin = p.astype(float), m.astype(float)
+    for step in range(1, 6):
+        g = rng.normal(size=n).astype(dtype)
+        state = m if momentum else None
+        kind = core.OPTIMIZERS["sgd"], momentum, 0.0, 0.0, nesterov
+        assert core.apply_update(kind, 0.1, step, p, g, state, None)
+        twin = reference.sgd(0.1, momentum, nesterov, twin[0], g, twin[1])
+        np.testing.assert_allclose(p, twin[0], rtol=20 * eps(dtype), atol=20 * eps(dtype))
+        if momentum:
+            np.testing.assert_allclose(m, twin[1], rtol=20 * eps(dtype), atol=20 * eps(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 16, 17, 33, 64, 65, 1031])
+def test_adam_is_its_twin(core, n, dtype):
+    rng = np.random.default_rng(n)
+    p = rng.normal(size=n).astype(dtype)
+    m, v = np.zeros((2, n), dtype)
+    twin, largest = (p.astype(float), m.astype(float), v.astype(float)), np.ones(n)
+    for step in (*range(1, 6), 1000, 10**9):
+        g = (rng.normal(size=n) * 10 ** rng.uniform(-6, 6, n)).astype(dtype)
+        kind = core.OPTIMIZERS["adam"], 0.9, 0.999, 1e-8, False
+        assert core.apply_update(kind, 0.1, step, p, g, m, v)
+        twin = reference.adam(0.1, 0.9, 0.999, 1e-8, step, twin[0], g.astype(float), *twin[1:])
+        largest = np.maximum(largest, abs(g))  # m is a sum that may cancel
+        for got, expected, size in zip((p, m, v), twin, (1, largest, largest**2), strict=True):
+            assert (abs(got - expected) <= 60 * eps(dtype) * size).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", [("sgd", 0.0, False), ("sgd", 0.9, False), ("sgd", 0.9, True), ("adam", 0.9, False)])
+@pytest.mark.parametrize("at", [0, 5, 32])
+def test_a_step_out_of_the_numbers_is_not_taken(core, at, kind, dtype):
+    name, momentum, nesterov = kind
+    p, g, m, v = np.ones(33, dtype), np.ones(33, dtype), np.zeros(33, dtype), np.zeros(33, dtype)
+    g[at] = np.nan
+    assert not core.apply_update((core.OPTIMIZERS[name], momentum, 0.999, 1e-8, nesterov), 0.1, 1, p, g, m, v)
+    assert p[at] == 1
+    assert (np.delete(p, at) < 1).all()
+
+
+# Random numbers.
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 64, 1000])
+def test_shuffle_is_its_twin(core, n):
+    for seed, epoch in (0, 0), (1, 0), (0, 1), (2**64 - 1, 2**62):
+        order = np.full(n, -1)
+        core.permutation(seed, epoch, order)
+        assert order.tolist() == reference.shuffle(seed, epoch, n)
+        assert sorted(order) == list(range(n))
+
+
+def test_every_permutation_is_as_likely(core):
+    order, counts = np.empty(4, np.int64), {}
+    for epoch in range(24_000):
+        core.permutation(9, epoch, order)
+        counts[order.tobytes()] = counts.get(order.tobytes(), 0) + 1
+    assert len(counts) == 24
+    # Chi squared with 23 degrees of freedom: above 56 once in 10,000 seeds.
+    assert sum((c - 1000) ** 2 / 1000 for c in counts.values()) < 56
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "n"), [(1, 1), (3, 7), (17, 33), (130, 5), (2, 300)])
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.5, 0.99])
+def test_dropout_is_its_twin(core, rate, rows, n, dtype):
+    made, _, _ = plan(core, dtype, [(core.OPERATIONS["dropout"], core.ACTIVATIONS["identity"], rate, n, n, -1, -1)])
+    rng = np.random.default_rng(rows)
+    x, dy = rng.normal(size=(2, rows, n)).astype(dtype)
+    for seed, step in (0, 0), (2**63 - 1, 0), (5, 10**12):
+        y, dx = np.full((2, rows, n), 7, dtype)
+        made.forward(x, y, seed, step)
+        made.backward(dy, dx)
+        mask = reference.dropout_mask(reference.dropout_key(seed, step, 0), rate, 0, rows, n)
+        scale = np.dtype(dtype).type(1 / (1 - rate))
+        assert np.array_equal(y, np.where(mask, x * scale, 0))
+        assert np.array_equal(dx, np.where(mask, dy * scale, 0))
+    assert np.array_equal(predict(made, x, n), x)
+
+
+def test_dropout_drops_the_share_it_is_told():
+    net = bp.Sequential([bp.Dense(100, 100), bp.Dropout(0.3)], rng=1)
+    net.parameters[...] = 0
+    net.layers[0].bias[...] = 1
+    masks = np.array([net.forward(np.zeros((100, 100))) == 0 for _ in range(20)])
+    # 200,000 draws: five standard deviations of a binomial share, for all, for each row, column and step.
+    for axis in None, (0, 1), (0, 2), (1, 2):
+        shares = masks.mean(axis=axis)
+        assert (abs(shares - 0.3) < 5 * math.sqrt(0.3 * 0.7 / (masks.size / shares.size))).all()
+    neighbours = [np.corrcoef(masks[:, :, :-1].ravel(), masks[:, :, 1:].ravel())[0, 1],
+                  np.corrcoef(masks[:, :-1].ravel(), masks[:, 1:].ravel())[0, 1],
+                  np.corrcoef(masks[:-1].ravel(), masks[1:].ravel())[0, 1]]  # fmt: skip
+    assert np.abs(neighbours).max() < 5 / math.sqrt(masks.size)
+
+
+# The gate.
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 17, 64, 1031])
+def test_all_finite_is_its_twin(core, n, dtype):
+    x = np.random.default_rng(0).normal(size=n).astype(dtype)
+    assert core.all_finite(x) is reference.all_finite(x.tolist()) is True
+    for at in {0, n // 2, n - 1}:
+        for bad in np.nan, np.inf, -np.inf:
+            wrong = x.copy()
+            wrong[at] = bad
+            assert core.all_finite(wrong) is reference.all_finite(wrong.tolist()) is False
+    info = np.finfo(dtype)
+    assert core.all_finite(np.array([info.max, info.min, info.smallest_subnormal, -0.0], dtype))
+
+
+def uses(net, x, y, weights):
+    """Every way a network takes arrays from outside, as numbers to compare."""
+    loss = bp.MeanSquaredError()
+    fresh = bp.Sequential(eval(repr(list(net.layers)), vars(bp)), rng=1, dtype=net.dtype)
+    history = fresh.fit(x, y, loss=loss, optimizer=bp.Adam(), epochs=2, batch_size=3, sample_weight=weights, rng=1)
+    y_hat = net.forward(x)
+    value, dy = loss(y_hat, y, weights)
+    gradient = net.value_and_gradient(x, y, loss, sample_weight=weights)
+    scores = net.evaluate(x, y, loss=loss, metrics=["mse", "mae", "r2", "accuracy"], sample_weight=weights)
+    return [
+        net.predict(x), net.predict(x, batch_size=2), y_hat, value, dy, net.backward(dy), net.gradients.copy(),
+        *gradient, list(scores.values()), fresh.parameters, history["loss"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layout_changes_no_bit_and_nothing_is_modified(dtype):
+    rng = np.random.default_rng(6)
+    x, y, weights = rng.normal(size=(7, 5)).astype(dtype), rng.normal(size=(7, 3)).astype(dtype), rng.random((7, 1))
+    net = bp.Sequential([bp.Dense(5, 9, "tanh"), bp.Dense(9, 3)], rng=7, dtype=dtype)
+    expected = uses(net, x, y, weights[:, 0])
+    ways = layouts(x), layouts(y), layouts(weights)
+    for how in ways[0]:
+        given = [way[how] for way in ways]
+        given[2] = [row[0] for row in given[2]] if how == "lists" else given[2][:, 0]
+        before = [np.array(array) for array in given]
+        for got, wanted in zip(uses(net, *given), expected, strict=True):
+            assert np.array_equal(got, wanted), how
+        assert all(np.array_equal(a, b) for a, b in zip(before, given, strict=True)), how
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_by_hand_leave_their_argument(name):
+    z = np.random.default_rng(8).normal(size=(4, 5))
+    expected = ACTIVATIONS[name](z)
+    for how, given in layouts(z).items():
+        before = np.array(given)
+        assert np.array_equal(ACTIVATIONS[name](given), expected), how
+        assert np.array_equal(before, given)
+    assert ACTIVATIONS[name](z.astype("float32")).dtype == "float32"
