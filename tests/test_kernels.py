@@ -395,6 +395,28 @@ def test_a_step_out_of_the_numbers_is_not_taken(core, at, kind, dtype):
     assert (np.delete(p, at) < 1).all()
 
 
+def test_optimizers_by_name_are_their_twins():
+    class Net:
+        parameters, gradients = np.zeros(9), np.zeros(9)
+
+    zeros, rng = np.zeros(9), np.random.default_rng(1)
+    for optimizer, twin, state in (
+        (bp.SGD(0.1), lambda step, *s: reference.sgd(0.1, 0, False, *s), (zeros,)),
+        (bp.SGD(0.1, momentum=0.9), lambda step, *s: reference.sgd(0.1, 0.9, False, *s), (zeros,)),
+        (bp.SGD(0.1, 0.8, nesterov=True), lambda step, *s: reference.sgd(0.1, 0.8, True, *s), (zeros,)),
+        (bp.Adam(), lambda step, *s: reference.adam(1e-3, 0.9, 0.999, 1e-8, step, *s), (zeros, zeros)),
+        (bp.Adam(0.1, 0.8, 0.9, 0.01), lambda step, *s: reference.adam(0.1, 0.8, 0.9, 0.01, step, *s), (zeros, zeros)),
+    ):
+        net = Net()
+        net.parameters = p = rng.normal(size=9)
+        for step in range(1, 8):
+            net.gradients = rng.normal(size=9)
+            p, *state = twin(step, p.copy(), net.gradients, *state)
+            optimizer.step(net)
+            np.testing.assert_allclose(net.parameters, p, rtol=1e-13, atol=1e-14)
+        assert optimizer.steps == 7
+
+
 # Random numbers.
 
 

@@ -50,9 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except bp.DivergedError as error:
         return _fail(f"error: the loss stopped being finite in epoch {error.epoch + 1}: lower --learning-rate")
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None:  # as where the standard output is a full disk
             _drop_output()
-        return _fail(f"error: {error.filename or 'standard output'}: {error.strerror or error}")
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"error: {where}{error.strerror or error}")
     except (ImportError, MemoryError, ValueError) as error:
         return _fail(f"error: {error or 'not enough memory'}")
     return 0
@@ -283,7 +284,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m backprop", description="Train and use dense neural networks.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    learn = commands.add_parser("train", help="learn from data, test, and write a model and a picture")
+    text = "Learn from data, test, and write a model and a picture. What is not given is chosen to suit the data."
+    learn = commands.add_parser("train", help="learn from data, test, write a model and a picture", description=text)
     learn.set_defaults(run=train)
     learn.add_argument("what", metavar="DATA", help=f"{', '.join(TASKS)}, or a CSV file with a header")
     learn.add_argument("--target", metavar="COLUMN", help="of a CSV file: the column to predict")
@@ -292,12 +294,8 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("--epochs", type=int, metavar="N")
     learn.add_argument("--batch-size", type=int, metavar="N")
     learn.add_argument("--learning-rate", type=float, metavar="X", help="at the start; it falls to 0 on a line")
-    learn.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="the same seed gives the same model (default 0)"
-    )
-    learn.add_argument(
-        "--output", metavar="MODEL", help="default: DATA.safetensors in this folder, and DATA.png beside it"
-    )
+    learn.add_argument("--seed", type=int, default=0, metavar="N", help="the same gives the same model (default 0)")
+    learn.add_argument("--output", metavar="MODEL", help="default: DATA.safetensors in this folder; DATA.png beside it")
     learn.add_argument("--no-plot", action="store_true", help="make no picture")
 
     say = commands.add_parser("predict", help="write what a model says of a table, as CSV")

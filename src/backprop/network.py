@@ -127,6 +127,10 @@ class Sequential:
         -------
         numpy.ndarray, shape (batch, n_out)
         """
+        if batch_size is threads is out is None:
+            answer = self.plan.answer(x)
+            if answer is not None:
+                return answer
         if batch_size is None:
             x = self._inputs(x)
             return self._run(x, self._out(out, len(x), x), threads)

@@ -10,12 +10,18 @@
 # b and start are read, and c is written, in whole registers: up to a tile's width beyond the end of a row. Whoever
 # owns that memory leaves the room (SLACK); what is computed there is never used. Where c has none, it is `exact`.
 
+from libc.string cimport memcpy, memset
+
 cdef extern from "simd.h" nogil:
     ctypedef float vf                           # a register of floats
     ctypedef double vd                          # a register of doubles
     ctypedef void inlined "ALWAYS_INLINE void"
     const Py_ssize_t LANES_F, LANES_D
     const int TILE_ROWS, SLACK
+    float multiply_add_f(float a, float b, float c)
+    double multiply_add_d(double a, double b, double c)
+    void transpose_f(const float *b, Py_ssize_t ldb, float *c, Py_ssize_t ldc)
+    void transpose_d(const double *b, Py_ssize_t ldb, double *c, Py_ssize_t ldc)
     vf splat_f(const float *x)
     vd splat_d(const double *x)
 
@@ -223,22 +229,44 @@ cdef void tile_at(
                 c[r * ldc + n] = aside[r * WIDEST + n]
 
 
+cdef inline void transpose(const real *b, Py_ssize_t ldb, real *c, Py_ssize_t ldc) noexcept nogil:
+    """c = b^T, a square as wide as a register."""
+    if real is float:
+        transpose_f(b, ldb, c, ldc)
+    else:
+        transpose_d(b, ldb, c, ldc)
+
+
+cdef void pack_transposed(
+    Py_ssize_t depth, Py_ssize_t width, const real *b, Py_ssize_t ldb, real *panel, Py_ssize_t ldp,
+) noexcept nogil:
+    """panel (depth, width) = b^T, squares first."""
+    cdef Py_ssize_t side = lanes(b), k, n, across = width // side * side, down = depth // side * side
+    for k in range(down // side):
+        for n in range(across // side):
+            transpose(b + side * (n * ldb + k), ldb, panel + side * (k * ldp + n), ldp)
+    for n in range(width):
+        for k in range(down if n < across else 0, depth):
+            panel[k * ldp + n] = b[n * ldb + k]
+
+
 cdef void pack(
     Packing packing, Py_ssize_t depth, Py_ssize_t width, const real *b, Py_ssize_t ldb, real *panel, Py_ssize_t ldp,
 ) noexcept nogil:
     """Depth x width of b (of b transposed) side by side in a panel, so that its rows do not collide in the cache."""
-    cdef Py_ssize_t k, n
-    if packing == COPIED:
-        for k in range(depth):
-            for n in range(width):
-                panel[k * ldp + n] = b[k * ldb + n]
+    cdef Py_ssize_t k
+    if packing == TRANSPOSED:
+        pack_transposed(depth, width, b, ldb, panel, ldp)
     else:
-        for n in range(width):
-            for k in range(depth):
-                panel[k * ldp + n] = b[n * ldb + k]
-    for k in range(depth):
-        for n in range(width, ldp):
-            panel[k * ldp + n] = 0
+        for k in range(depth):
+            memcpy(panel + k * ldp, b + k * ldb, width * sizeof(real))
+    if width < ldp:
+        for k in range(depth):
+            memset(panel + k * ldp + width, 0, (ldp - width) * sizeof(real))
+
+
+cdef inline real multiply_add(real a, real b, real c) noexcept nogil:
+    return multiply_add_f(a, b, c) if real is float else multiply_add_d(a, b, c)
 
 
 cdef void tiny_matmul(
@@ -252,7 +280,7 @@ cdef void tiny_matmul(
         for j in range(n):
             total = start[i * lds + j]
             for k in range(depth):
-                total = total + a[i * row + k * step] * b[k * down + j * across]
+                total = multiply_add(a[i * row + k * step], b[k * down + j * across], total)
             c[i * ldc + j] = total
 
 

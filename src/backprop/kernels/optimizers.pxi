@@ -1,7 +1,7 @@
 # Optimizers: one pass over a range of the flat vectors, reading like the paper.
 #
-# p parameters, g gradient, m and v the state. A number that would leave the finite ones keeps its last value, and the
-# kernel returns False: a diverging run ends with weights that can be looked at.
+# p parameters, g gradient, m and v the state. Where a new number would not be finite, parameter and state keep their old
+# ones, and the kernel returns False: a diverging run ends with weights that can be looked at.
 
 from libc.math cimport pow, sqrt, sqrtf
 
@@ -30,19 +30,22 @@ cdef bint sgd(
     """m = momentum m + g;  p -= learning_rate m, or learning_rate (g + momentum m) looking ahead."""
     cdef Py_ssize_t i
     cdef int broken = 0
-    cdef real d
+    cdef bint finite
+    cdef real new_m, new_p
     if momentum == 0:
         for i in range(n):
-            d = p[i] - learning_rate * g[i]
-            broken |= d - d != 0
-            p[i] = d if d - d == 0 else p[i]
+            new_p = p[i] - learning_rate * g[i]
+            finite = new_p - new_p == 0
+            broken |= not finite
+            p[i] = new_p if finite else p[i]
     else:
         for i in range(n):
-            m[i] = momentum * m[i] + g[i]
-            d = g[i] + momentum * m[i] if nesterov else m[i]
-            d = p[i] - learning_rate * d
-            broken |= d - d != 0
-            p[i] = d if d - d == 0 else p[i]
+            new_m = momentum * m[i] + g[i]
+            new_p = p[i] - learning_rate * (g[i] + momentum * new_m if nesterov else new_m)
+            finite = (new_p - new_p) + (new_m - new_m) == 0
+            broken |= not finite
+            m[i] = new_m if finite else m[i]
+            p[i] = new_p if finite else p[i]
     return not broken
 
 
@@ -53,16 +56,21 @@ cdef bint adam(
     """m, v: running means of g and g^2;  p -= learning_rate m' / (sqrt(v') + epsilon), with m', v' unbiased."""
     cdef Py_ssize_t i
     cdef int broken = 0
-    cdef real b1 = <real> (1 - beta1), b2 = <real> beta2, c2 = <real> (1 - beta2), e = <real> epsilon
+    cdef bint finite
+    cdef real b1 = <real> (1 - beta1), b2 = <real> beta2, c2 = <real> (1 - beta2)
+    cdef real e = <real> max(epsilon, smallest(p))
     cdef real rate = <real> (learning_rate / (1 - pow(beta1, step)))
     cdef real unbias = <real> (1 / sqrt(1 - pow(beta2, step)))
-    cdef real d
+    cdef real new_m, new_v, new_p
     for i in range(n):
-        m[i] = m[i] + b1 * (g[i] - m[i])
-        v[i] = b2 * v[i] + c2 * g[i] * g[i]
-        d = p[i] - rate * m[i] / (square_root(v[i]) * unbias + e)
-        broken |= d - d != 0
-        p[i] = d if d - d == 0 else p[i]
+        new_m = m[i] + b1 * (g[i] - m[i])
+        new_v = b2 * v[i] + c2 * g[i] * g[i]
+        new_p = p[i] - rate * new_m / (square_root(new_v) * unbias + e)
+        finite = (new_p - new_p) + (new_m - new_m) + (new_v - new_v) == 0
+        broken |= not finite
+        m[i] = new_m if finite else m[i]
+        v[i] = new_v if finite else v[i]
+        p[i] = new_p if finite else p[i]
     return not broken
 
 

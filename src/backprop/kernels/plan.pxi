@@ -2,16 +2,18 @@
 #
 # A workspace holds, for each step, the rows of its output y and of the gradient dy (which becomes dz in place), rows
 # padded to whole registers. Rows are independent of one another on the way forward and back, weights of one
-# another in their gradients and updates. So a batch has two phases, with one meeting of the threads after each:
+# another in their gradients and updates. So a batch has two phases, with a meeting of the threads after each part:
 #
 #   rows      gather, forward, loss, backward to every dz     threads share the rows
-#   weights   dw, db, and the update                          threads share the rows of each weight
+#   weights   dw and db, then the update                      threads share the rows of each weight, then all parameters
 #
 # and every number is computed by one thread, in an order that does not depend on how many there are.
 
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
 
 cdef extern from "threads.h" nogil:
     int atomic_get(int *p)
@@ -20,6 +22,8 @@ cdef extern from "threads.h" nogil:
     void spin_pause()
     void give_way()
     double seconds_now()
+
+from numpy import empty, ndarray
 
 cdef enum Operation:
     DENSE, ACTIVATION, DROPOUT
@@ -32,7 +36,8 @@ cdef enum Status:
 cdef enum:
     BLOCK = 128                                 # rows that go through all the steps together
     PACKED_ROWS = 32                            # fewer do not pay for the copy of a panel
-    FEW_PARAMETERS = 8192                       # so few are updated all at once, still in the first cache
+    LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
+    LONG_WORK = 1_000_000_000                   # multiply-adds between two looks at the signals, at most
     CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
 
 cdef struct Step:
@@ -279,13 +284,20 @@ cdef void keep_outputs(
             activation_forward(last.activation, <real> last.alpha, 1, n, n, out)
 
 
+cdef inline double weight_of(const Run *run, Py_ssize_t row) noexcept nogil:
+    """What this row of the epoch counts for."""
+    if run.weights == NULL:
+        return 1
+    return run.weights[run.order[row] if run.order != NULL else row]
+
+
 cdef void train_rows(
     Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
 ) noexcept nogil:
     """Rows first, first + 1... of an epoch, those of them that are this thread's: from x to the loss and every dz."""
     cdef const Graph *graph = run.graph
     cdef const Step *last = &graph.steps[graph.n_steps - 1]
-    cdef Py_ssize_t n, ld, at, from_row = rows * thread // run.threads, to_row = rows * (thread + 1) // run.threads
+    cdef Py_ssize_t n, ld, at, r, from_row = rows * thread // run.threads, to_row = rows * (thread + 1) // run.threads
     cdef Py_ssize_t n_y = 0 if run.y == NULL else graph.n_out
     cdef real *work = <real *> run.work
     cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
@@ -293,10 +305,13 @@ cdef void train_rows(
     cdef const real *x
     cdef const real *y_hat
     cdef const int64_t *order = NULL
+    cdef Py_ssize_t most = max(16, min(BLOCK, <Py_ssize_t> (LONG_WORK / graph.work)))
+    if thread == 0:
+        look_for_signals(run, 2000)
     while from_row < to_row:
-        n = min(to_row - from_row, BLOCK)
+        n = min(to_row - from_row, most)
         if thread == 0:
-            look_for_signals(run, 3 * graph.work * n + 4000)
+            look_for_signals(run, 2 * graph.work * n + 2000)
         if atomic_get(&run.status) != RUNNING:
             return
         at = first + from_row
@@ -313,55 +328,49 @@ cdef void train_rows(
             &run.loss, n, graph.n_out, y_hat, ld, <const real *> run.y + at * n_y if n_y > 0 else NULL,
             run.labels + at if run.labels != NULL else NULL, order, run.weights + at if run.weights != NULL else NULL,
             norm, run.values + from_row, work + last.dy * run.chunk + from_row * last.ld, last.ld)
+        if run.weights != NULL:
+            for r in range(from_row, from_row + n):
+                run.values[r] *= weight_of(run, first + r)
         backward_rows(graph, how, parameters, from_row, n, work, run.chunk, scratch, <real *> NULL)
         from_row += n
 
 
-cdef void train_weights(
-    Run *run, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate, bint finish,
+cdef void train_gradients(
+    Run *run, const real *_, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate,
 ) noexcept nogil:
-    """The gradient of this thread's share of each weight over a chunk of rows, and if they are the last, its update."""
+    """The gradient of this thread's share of each weight, over a chunk of rows."""
     cdef const Graph *graph = run.graph
     cdef const Step *step
-    cdef real *gradients = <real *> run.gradients
-    cdef real *m = <real *> run.m
-    cdef real *v = <real *> run.v
+    cdef const real *x = <const real *> run.gathered if run.order != NULL else (
+        <const real *> run.x + first * graph.n_in)
     cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
-    cdef const real *x = <const real *> run.gathered
-    cdef Py_ssize_t from_in, to_in, at, n
-    cdef bint finite = True, at_once = run.update.kind == NO_UPDATE or (
-        run.threads == 1 and graph.n_parameters <= FEW_PARAMETERS)
+    cdef Py_ssize_t from_in, to_in, end
     cdef int s
-    if run.order == NULL:
-        x = <const real *> run.x + first * graph.n_in
     for s in range(graph.n_steps):
         step = &graph.steps[s]
         if step.operation != DENSE:
             continue
-        from_in = step.n_in * thread // run.threads
-        to_in = step.n_in * (thread + 1) // run.threads
-        if from_in == to_in:
-            continue
-        weight_gradients(
-            graph, s, from_in, to_in, rows, x, <const real *> run.work, run.chunk, scratch, accumulate, gradients)
-        if not finish or at_once:
-            continue
-        at, n = step.weight + from_in * step.n_out, (to_in - from_in) * step.n_out
-        finite &= update(&run.update, n, parameters + at, gradients + at, m + at, v + at)
-        if from_in == 0 and step.bias >= 0:
-            at, n = step.bias, step.n_out
-            finite &= update(&run.update, n, parameters + at, gradients + at, m + at, v + at)
-    if at_once and finish and run.update.kind != NO_UPDATE:
-        finite = update(&run.update, graph.n_parameters, parameters, gradients, m, v)
-    if not finite:
+        from_in, end = step.n_in * thread // run.threads, step.n_in * (thread + 1) // run.threads
+        while from_in < end:
+            to_in = min(end, from_in + TILE_ROWS + <Py_ssize_t> (LONG_WORK / (<double> rows * step.n_out)))
+            if thread == 0:
+                look_for_signals(run, <double> rows * step.n_out * (to_in - from_in))
+            if atomic_get(&run.status) != RUNNING:
+                return
+            weight_gradients(
+                graph, s, from_in, to_in, rows, x, <const real *> run.work, run.chunk, scratch, accumulate,
+                <real *> run.gradients)
+            from_in = to_in
+
+
+cdef void train_update(Run *run, real *parameters, int thread) noexcept nogil:
+    """This thread's share of the parameters steps along its gradient."""
+    cdef Py_ssize_t n = run.graph.n_parameters, at = n * thread // run.threads
+    n = n * (thread + 1) // run.threads - at
+    if not update(
+        &run.update, n, parameters + at, <const real *> run.gradients + at, <real *> run.m + at, <real *> run.v + at
+    ):
         atomic_set(&run.status, DIVERGED)
-
-
-cdef inline double weight_of(const Run *run, Py_ssize_t row) noexcept nogil:
-    """What this row of the epoch counts for."""
-    if run.weights == NULL:
-        return 1
-    return run.weights[run.order[row] if run.order != NULL else row]
 
 
 cdef bint train_batch(
@@ -381,14 +390,18 @@ cdef bint train_batch(
         if meet(run) != RUNNING:
             return False
         for r in range(n):
-            batch_loss += run.values[r] * weight_of(run, first + done + r)
+            batch_loss += run.values[r]
         if not batch_loss - batch_loss == 0:
             atomic_set(&run.status, DIVERGED)           # every thread comes to the same sum, and leaves here
             return False
-        train_weights(run, parameters, thread, first + done, n, done > 0, done + n == rows)
+        train_gradients(run, parameters, thread, first + done, n, done > 0)
         if meet(run) != RUNNING:
             return False
         done += n
+    if run.update.kind != NO_UPDATE:
+        train_update(run, parameters, thread)
+        if meet(run) != RUNNING:
+            return False
     loss[0] += batch_loss
     weight[0] += batch_weight
     return True
@@ -490,6 +503,7 @@ cdef class Plan:
     cdef double[::1] parameters_d, gradients_d
     cdef void *parameters
     cdef void *gradients
+    cdef object row                                     # an array (1, n_out), to be copied
     cdef Tape tape
 
     def __cinit__(self, parameters, gradients, Py_ssize_t n_parameters, list steps):
@@ -518,6 +532,7 @@ cdef class Plan:
         for s in range(self.graph.n_steps):
             self.graph.steps[s].dy = self.graph.width
             self.graph.width += self.graph.steps[s].ld
+        self.row = empty((1, self.graph.n_out), "f" if self.single else "d")
 
     cdef int add(self, Step *step, Py_ssize_t s) except -1:
         """Check the next step against the one before and lay out its outputs."""
@@ -560,6 +575,38 @@ cdef class Plan:
         else:
             predict[double](self, x, out, logits)
 
+    def answer(self, x):
+        """predict, for a few rows that need no conversion, in a new array; None for anything else.
+
+        This is what a single row costs, so it goes through the buffer protocol once for x and once for the answer, and
+        through no other object.
+        """
+        cdef Py_buffer view
+        cdef object out = None
+        if type(x) is not ndarray:
+            return None
+        try:
+            PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_STRIDES)
+        except (BufferError, ValueError):               # dates, for one
+            return None
+        try:
+            if self.is_plain(&view) and view.shape[0] * self.graph.work <= LITTLE_WORK:
+                if self.single:
+                    out = answer[float](self, <const float *> view.buf, view.shape[0])
+                else:
+                    out = answer[double](self, <const double *> view.buf, view.shape[0])
+        finally:
+            PyBuffer_Release(&view)
+        return out
+
+    cdef bint is_plain(self, const Py_buffer *view) noexcept:
+        """Whether this is a contiguous matrix (rows, n_in) of the network's own type."""
+        return (
+            view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= BLOCK
+            and view.format[0] == (c"f" if self.single else c"d") and view.format[1] == 0
+            and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
+            and <size_t> view.buf % <size_t> view.itemsize == 0)
+
     def forward(self, x, out, uint64_t seed=0, int64_t step=0):
         """As predict, in training mode, keeping what backward needs."""
         if self.single:
@@ -573,6 +620,43 @@ cdef class Plan:
             backward[float](self, dy, dx)
         else:
             backward[double](self, dy, dx)
+
+
+cdef object answer(Plan plan, const real *x, Py_ssize_t rows):
+    cdef const Graph *graph = &plan.graph
+    cdef Py_ssize_t i, n = rows * graph.n_in
+    cdef int broken = 0
+    cdef Py_buffer view
+    for i in range(n):
+        broken |= x[i] - x[i] != 0
+    if broken:
+        return None
+    out = plan.row.copy() if rows == 1 else empty((rows, graph.n_out), plan.row.dtype)
+    PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
+    try:
+        predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False)
+    finally:
+        PyBuffer_Release(&view)
+    return out
+
+
+cdef int predict_within(
+    const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits,
+) except -1 nogil:
+    """predict_rows, in memory of its own: of the stack where that is enough."""
+    cdef Py_ssize_t capacity = max(1, min(rows, BLOCK))
+    cdef Py_ssize_t size = capacity * graph.y_width + (
+        zeros_size(graph) if capacity < PACKED_ROWS else scratch_size(graph))
+    cdef real stack[2048]
+    cdef real *work = stack
+    if size > 2048:
+        work = <real *> malloc(size * sizeof(real))
+        if work == NULL:
+            raise MemoryError
+    predict_rows(graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width)
+    if work != stack:
+        free(work)
+    return 0
 
 
 cdef object share_rows(Plan plan, x, out, bint logits, int threads):
@@ -613,21 +697,9 @@ cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_
 
 
 cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logits):
-    cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t rows = x.shape[0], capacity = max(1, min(rows, BLOCK))
-    cdef Py_ssize_t scratch = zeros_size(graph) if capacity < PACKED_ROWS else scratch_size(graph)
-    cdef real *work
-    check_rows(plan, rows, x.shape[1], out.shape[0], out.shape[1])
+    check_rows(plan, x.shape[0], x.shape[1], out.shape[0], out.shape[1])
     with nogil:
-        work = <real *> malloc((capacity * graph.y_width + scratch) * sizeof(real))
-        if work != NULL:
-            predict_rows(
-                graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], rows, logits, work, capacity,
-                work + capacity * graph.y_width)
-            free(work)
-    if work == NULL:
-        raise MemoryError
-    return None
+        predict_within(&plan.graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], x.shape[0], logits)
 
 
 cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, int64_t step):

@@ -5,6 +5,7 @@
 #ifndef BACKPROP_SIMD_H
 #define BACKPROP_SIMD_H
 
+#include <Python.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -38,6 +39,55 @@ static ALWAYS_INLINE vd splat_d(const double *x) { return *x; }
 #define LANES_F ((Py_ssize_t)(sizeof(vf) / sizeof(float)))
 #define LANES_D ((Py_ssize_t)(sizeof(vd) / sizeof(double)))
 
+/* A square of registers is transposed by interleaving: lane i of the first half of the registers with lane i of the second,
+ * log2(lanes) times. Compilers without shuffles do it number by number. */
+#if defined(VECTOR_BYTES) && defined(__has_builtin)
+#  if __has_builtin(__builtin_shufflevector)
+#    define SHUFFLES
+#  endif
+#endif
+#ifdef SHUFFLES
+#  define LOW_2 0, 2
+#  define HIGH_2 1, 3
+#  define LOW_4 0, 4, 1, 5
+#  define HIGH_4 2, 6, 3, 7
+#  define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#  define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#  define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#  define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#  define TRANSPOSE(name, real, vec, lanes, low, high)                                       \
+    static ALWAYS_INLINE void name(const real *b, Py_ssize_t ldb, real *c, Py_ssize_t ldc) { \
+        vec r[lanes], t[lanes];                                                              \
+        for (int i = 0; i < lanes; i++) r[i] = *(const vec *)(b + i * ldb);                  \
+        for (int n = 1; n < lanes; n *= 2) {                                                 \
+            for (int i = 0; i < lanes / 2; i++) {                                            \
+                t[2 * i] = __builtin_shufflevector(r[i], r[i + lanes / 2], low);             \
+                t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + lanes / 2], high);        \
+            }                                                                                \
+            for (int i = 0; i < lanes; i++) r[i] = t[i];                                     \
+        }                                                                                    \
+        for (int i = 0; i < lanes; i++) *(vec *)(c + i * ldc) = r[i];                        \
+    }
+#  if VECTOR_BYTES == 64
+TRANSPOSE(transpose_f, float, vf, 16, LOW_16, HIGH_16)
+TRANSPOSE(transpose_d, double, vd, 8, LOW_8, HIGH_8)
+#  elif VECTOR_BYTES == 32
+TRANSPOSE(transpose_f, float, vf, 8, LOW_8, HIGH_8)
+TRANSPOSE(transpose_d, double, vd, 4, LOW_4, HIGH_4)
+#  else
+TRANSPOSE(transpose_f, float, vf, 4, LOW_4, HIGH_4)
+TRANSPOSE(transpose_d, double, vd, 2, LOW_2, HIGH_2)
+#  endif
+#else
+#  define TRANSPOSE(name, real, lanes)                                                       \
+    static ALWAYS_INLINE void name(const real *b, Py_ssize_t ldb, real *c, Py_ssize_t ldc) { \
+        for (Py_ssize_t i = 0; i < lanes; i++)                                               \
+            for (Py_ssize_t j = 0; j < lanes; j++) c[j * ldc + i] = b[i * ldb + j];          \
+    }
+TRANSPOSE(transpose_f, float, LANES_F)
+TRANSPOSE(transpose_d, double, LANES_D)
+#endif
+
 /* 16 vector registers hold 6 x 2 sums, two columns of b and one element of a; 32 hold 8 x 2 with room to spare. */
 #if (defined(__AVX512F__) || defined(__aarch64__)) && !defined(BACKPROP_SCALAR)
 #  define TILE_ROWS 8
@@ -47,6 +97,16 @@ static ALWAYS_INLINE vd splat_d(const double *x) { return *x; }
 
 /* How far beyond the end of a row the kernels may read or write: twice the widest register. */
 #define SLACK 64
+
+/* c + a b of single numbers, rounded as the tiles round it: once, where the processor has an instruction for that. Left
+ * to itself, the compiler may multiply in vectors and add one by one. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+static ALWAYS_INLINE float multiply_add_f(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static ALWAYS_INLINE double multiply_add_d(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#else
+static ALWAYS_INLINE float multiply_add_f(float a, float b, float c) { return c + a * b; }
+static ALWAYS_INLINE double multiply_add_d(double a, double b, double c) { return c + a * b; }
+#endif
 
 /* Adding 1.5 * 2^(bits of the mantissa) rounds to an integer and leaves that integer in the lowest bits. */
 #define MAGIC_F 12582912.0f
