@@ -40,7 +40,8 @@ def flags() -> list[str]:
 
 def modules() -> list[Extension]:
     """One module for each instruction set; the baseline's is plainly `_core`."""
-    names = os.environ.get("BACKPROP_BUILDS", ",".join(BUILDS)).split(",") if GNU and X86 and not SCALAR else ["baseline"]
+    several = GNU and X86 and not SCALAR
+    names = os.environ.get("BACKPROP_BUILDS", ",".join(BUILDS)).split(",") if several else ["baseline"]
     return [
         Extension(
             "backprop._core" if name == "baseline" else f"backprop._core_{name}",

@@ -7,6 +7,7 @@ installed raises ImportError, and the table says so.
 import os
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def weights(sizes: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(1)
     return [
         ((rng.standard_normal((i, o)) * np.sqrt(2 / i)).astype(np.float32), np.zeros(o, np.float32))
-        for i, o in zip(sizes, sizes[1:], strict=False)
+        for i, o in pairwise(sizes)
     ]
 
 
@@ -99,15 +100,15 @@ def xor_jax() -> Work:
 def train_backprop(sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, batch: int, epochs: int, adam: bool) -> Work:
     import backprop as bp
 
+    bp.set_num_threads(THREADS)
     last = "identity" if sizes[-1] == 1 else "softmax"
-    net = bp.Sequential(
-        [bp.Dense(i, o, "relu") for i, o in zip(sizes[:-2], sizes[1:-1], strict=True)] + [bp.Dense(*sizes[-2:], last)]
-    )
+    hidden = [bp.Dense(i, o, "relu") for i, o in pairwise(sizes[:-1])]
+    net = bp.Sequential([*hidden, bp.Dense(*sizes[-2:], last)])
     for layer, (w, b) in zip(net.layers, weights(sizes), strict=True):
         layer.weight[:], layer.bias[:] = w, b
     optimizer = bp.Adam(1e-3) if adam else bp.SGD(1e-2, momentum=0.9)
     loss = "mse" if sizes[-1] == 1 else "cross_entropy"
-    return lambda: net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch, threads=THREADS)
+    return lambda: net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch)
 
 
 def train_sklearn(sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, batch: int, epochs: int, adam: bool) -> Work:
@@ -117,8 +118,10 @@ def train_sklearn(sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, batch: i
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     make = MLPRegressor if sizes[-1] == 1 else MLPClassifier
-    how = {"solver": "adam"} if adam else {"solver": "sgd", "learning_rate_init": 1e-2, "nesterovs_momentum": False}
-    model = make(hidden_layer_sizes=sizes[1:-1], batch_size=batch, max_iter=epochs, tol=0, n_iter_no_change=10**6, alpha=0, **how)
+    sgd = {"solver": "sgd", "learning_rate_init": 1e-2, "nesterovs_momentum": False}
+    how = {"solver": "adam"} if adam else sgd
+    how |= {"batch_size": batch, "max_iter": epochs, "tol": 0, "n_iter_no_change": 10**6, "alpha": 0}
+    model = make(hidden_layer_sizes=sizes[1:-1], **how)
     target = y.ravel()
 
     def run() -> object:
@@ -218,8 +221,9 @@ SMALL = (20, 64, 32, 1)
 def predict_backprop(x: np.ndarray) -> Work:
     import backprop as bp
 
+    bp.set_num_threads(THREADS)
     net = bp.Sequential([bp.Dense(20, 64, "relu"), bp.Dense(64, 32, "relu"), bp.Dense(32, 1)])
-    return partial(net.predict, x, threads=1 if len(x) == 1 else THREADS)
+    return partial(net.predict, x)
 
 
 def predict_torch(x: np.ndarray) -> Work:
@@ -247,7 +251,8 @@ def predict_onnx(x: np.ndarray) -> Work:
         if i < 2:
             nodes.append(helper.make_node("Relu", [last], [f"y{i}"]))
             last = f"y{i}"
-    shape = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, n]) for name, n in (("x", 20), (last, 1))}
+    info = helper.make_tensor_value_info
+    shape = {name: info(name, TensorProto.FLOAT, [None, n]) for name, n in (("x", 20), (last, 1))}
     graph = helper.make_graph(nodes, "net", [shape["x"]], [shape[last]], values)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)

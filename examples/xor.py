@@ -45,7 +45,8 @@ def by_backprop() -> tuple[np.ndarray, np.ndarray]:
     net = bp.Sequential([bp.Dense(2, 2, "sigmoid"), bp.Dense(2, 1, "sigmoid")], dtype="float64")
     hidden, output = net.layers
     hidden.weight[:], output.weight[:], hidden.bias[:], output.bias[:] = initial()
-    how = {"loss": bp.MeanSquaredError(reduction="sum"), "optimizer": bp.SGD(0.05), "batch_size": None, "shuffle": False}
+    loss, optimizer = bp.MeanSquaredError(reduction="sum"), bp.SGD(0.05)
+    how = {"loss": loss, "optimizer": optimizer, "batch_size": None, "shuffle": False}
     net.fit(X, Y, epochs=EPOCHS - 1, **how)
     before = net.predict(X)
     net.fit(X, Y, epochs=1, **how)

@@ -23,7 +23,7 @@ from instances import builds
 
 REFUSALS = "ValueError", "TypeError", "OverflowError", "MemoryError", "BufferError", "AttributeError", "IndexError"
 DTYPES = "float32", "float64"
-PATIENCE = 30  # seconds that a call may take
+PATIENCE = 10  # seconds that a call may take
 GOOD = "all as it should be"
 
 
@@ -245,16 +245,14 @@ def strange(core, dtype):
     for place in range(7):
         yield f"steps that vanish while field {place} is read", lambda p=place: cleared(p)
 
-    def shrunk(name, rows=100_000):
-        changes = {"rates": array.array("d", [0.1] * rows), "losses": array.array("d", [0.1] * rows)}
-        run = training(core, dtype, **{name: changes[name]})
-        kept = changes.pop(name)
-        del changes
-        del kept[:]
+    def shrunk(name, n):
+        numbers = array.array("d", bytes(8 * n))
+        run = training(core, dtype, **{name: numbers})
+        del numbers[:]
         return run.run()
 
-    for name in ("rates", "losses"):
-        yield f"{name} that shrink before the run", lambda n=name: shrunk(n)
+    for name, n in (("rates", 5_000_000), ("losses", 100_000)):  # so many that their memory goes back to the system
+        yield f"{name} that shrink before the run", lambda name=name, n=n: shrunk(name, n)
 
     def again(**changes):
         run = training(core, dtype)
@@ -271,15 +269,14 @@ def strange(core, dtype):
     yield "the steps of a training made of nothing", lambda: core.Training.__new__(core.Training).steps
     yield "the work of a training made of nothing", lambda: core.Training.__new__(core.Training).work(0)
 
-    def work(thread, run_first):
-        run = training(core, dtype)
-        if run_first:
-            run.run()
+    def work(thread):
+        run = training(core, dtype, threads=1)
+        run.run()
         return run.work(thread)
 
+    yield "the work of a training before it is run", lambda: training(core, dtype).work(0)
     for thread in (-(2**31), -1, 0, 1, 2, 2**31 - 1):
-        yield f"the work of thread {thread}, after the run", lambda t=thread: work(t, True)
-        yield f"the work of thread {thread}, before it", lambda t=thread: work(t, False)
+        yield f"the work of thread {thread} after the run", lambda t=thread: work(t)
 
     def at_once():
         run = training(core, dtype, threads=3, losses=np.zeros(50))
@@ -346,7 +343,7 @@ def strange(core, dtype):
     for changes in ({"batch_size": 2**63 - 1}, {"threads": 0}, {"threads": -5}, {"threads": 40}, {"update_step": -(2**63)},
                     {"update_step": 2**63 - 1}, {"first_epoch": -(2**63)}, {"first_step": 2**63 - 1}, {"seed": 2**64 - 1},
                     {"losses": np.zeros(0)}, {"rates": np.full(1, np.nan)}, {"rates": np.full(99, 0.1)}):  # fmt: skip
-        yield f"training with {changes}", lambda c=changes: training(core, dtype, **c).run()
+        yield f"training with {changes!s:.50}", lambda c=changes: training(core, dtype, **c).run()
     for epoch in (-(2**63), 2**63 - 1):
         yield f"the order of epoch {epoch}", lambda e=epoch: core.permutation(2**64 - 1, e, np.zeros(1000, np.int64))
 
@@ -423,7 +420,7 @@ def beside_the_abyss(core, dtype):
                 yield f"loss {kind} {logits} {labelled}, {rows} x {n}, {side}", loss
         for (n_in, n_out, n_steps), rows in product(
             ((1, 1, 1), (3, 2, 1), (2, 3, 2), (5, 17, 2), (16, 16, 1), (33, 1, 2), (7, 40, 1), (300, 9, 1), (3, 600, 1)),
-            (1, 2, 5, 33, 130),
+            (1, 2, 5, 33, 130, 300),
         ):
             for threads in (1, 2):
                 yield f"training {n_in}, {n_out} x {n_steps}, {rows} rows, {threads} threads, {side}", (
@@ -512,8 +509,11 @@ def test_what_does_not_fit_is_refused(build, dtype):
 def test_what_nobody_should_do_does_no_harm(build, dtype):
     verdicts = ask(build, dtype, "strange")
     assert len(verdicts) > 100
-    assert [(name, verdict) for name, verdict in verdicts if verdict.startswith(("crashed", "Assertion"))] == []
-    assert {verdict for _, verdict in verdicts if not verdict.startswith((*REFUSALS, "returned", "crashed"))} == set()
+    harmless = (*REFUSALS, "RuntimeError", "returned")
+    assert [(name, verdict) for name, verdict in verdicts if not verdict.startswith(harmless)] == []
+    verdicts = dict(verdicts)
+    assert verdicts["a training of no plan"].startswith("TypeError")  # not what chance found behind None
+    assert verdicts["a training made of nothing"] != "returned"
 
 
 @EVERY

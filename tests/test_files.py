@@ -104,7 +104,7 @@ def test_every_layout(array: np.ndarray[Any, Any]) -> None:
 
 def test_odd_names_and_metadata() -> None:
     names = ["", " ", "sha256", "dtype", "a" * 1000, AWKWARD]
-    content = ({name: np.array([i], np.uint8) for i, name in enumerate(names)}, {name: AWKWARD for name in names[3:]})
+    content = ({name: np.array([i], np.uint8) for i, name in enumerate(names)}, dict.fromkeys(names[3:], AWKWARD))
     assert_same(files.unpack(files.pack(*content), source="m"), content)
 
 

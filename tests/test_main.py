@@ -286,6 +286,14 @@ def test_a_missing_package_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert (status, out) == (2, "") and err.endswith('pip install "backprop-nn[sklearn]"\n') and err.count("\n") == 1
 
 
+def test_too_little_memory(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("backprop.tables.read", fail)
+    assert run("train", "t.csv") == (2, "", "backprop: error: not enough memory\n")
+
+
 def test_nothing_is_written_where_the_picture_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise PermissionError(errno.EACCES, "not allowed", "font.ttf")

@@ -865,11 +865,16 @@ def test_ctrl_c(name):
 
 
 @posix
-def test_ctrl_c_is_looked_for_at_least_every_200_ms():
+@pytest.mark.parametrize(
+    ("layers", "rows", "batch", "epochs", "threads"),
+    [((4096, 4096, 1), 1024, 1024, 1, 1), ((20, 64, 1), 1000, 1, 3, 3)],
+    ids=["a wide layer", "batches of one row, three threads"],
+)
+def test_ctrl_c_is_looked_for_at_least_every_200_ms(layers, rows, batch, epochs, threads):
     # A handler of another signal is run where Ctrl-C would be noticed: the longest pause between two runs is the worst
     # that Ctrl-C can meet, in whatever part of a step it comes.
-    net = bp.Sequential([bp.Dense(4096, 4096, weight_init="zeros"), bp.Dense(4096, 1)], rng=0)
-    x, y = np.zeros((1024, 4096), "float32"), np.zeros((1024, 1), "float32")
+    net = bp.Sequential([bp.Dense(*sizes, weight_init="zeros") for sizes in itertools.pairwise(layers)], rng=0)
+    x, y = np.zeros((rows, layers[0]), "float32"), np.zeros((rows, 1), "float32")
     net.predict(x)
     pauses = []
     while not pauses or (min(pauses) > 0.2 and len(pauses) < 3):  # again, if the machine was busy with other things
@@ -877,7 +882,7 @@ def test_ctrl_c_is_looked_for_at_least_every_200_ms():
         before = signal.signal(signal.SIGALRM, lambda number, frame, seen=seen: seen.append(time.monotonic()))
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
-            net.fit(x, y, loss="mse", optimizer=bp.SGD(1e-3), batch_size=None, threads=1)
+            net.fit(x, y, loss="mse", optimizer=bp.SGD(1e-3), batch_size=batch, epochs=epochs, threads=threads)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)

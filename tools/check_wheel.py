@@ -1,4 +1,4 @@
-"""Check what a wheel and a source distribution hold: python tools/check_wheel.py dist/*"""
+"""Check what a wheel and a source distribution hold: python tools/check_wheel.py dist/*."""
 
 import sys
 import tarfile

@@ -41,7 +41,7 @@ def minimax(degree: int, points: int = 4000) -> tuple[list[mpf], mpf]:
                 extremes.append(i)
         while len(extremes) > degree + 2:
             extremes.pop(0 if abs(errors[extremes[0]]) < abs(errors[extremes[-1]]) else -1)
-        if len(extremes) < degree + 2 or abs(errors[extremes[0]]) < level * (1 + mpf(10) ** -4) >= max(map(abs, errors)):
+        if len(extremes) < degree + 2 or max(map(abs, errors)) <= level * (1 + mpf(10) ** -4):
             break
         reference = [grid[i] for i in extremes]
     return q, max(map(abs, errors))

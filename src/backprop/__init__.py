@@ -1,10 +1,10 @@
 """Dense neural networks on a CPU, trained and run at the speed it has.
 
-See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``optimizers``, ``activations``, ``metrics``,
-``initializers`` and ``callbacks`` for what goes into one.
+See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``optimizers``, ``activations``,
+``metrics``, ``initializers`` and ``callbacks`` for what goes into one.
 """
 
-from . import _isa  # first: it chooses the build of the compiled core that all others import
+from . import _isa  # isort: skip - first: it chooses the build of the compiled core that all others import
 from . import activations, initializers, losses, metrics
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__

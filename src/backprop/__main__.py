@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"error: {where}{error.strerror or error}")
     except (ImportError, MemoryError, ValueError) as error:
-        return _fail(f"error: {error or 'not enough memory'}")
+        return _fail(f"error: {str(error) or 'not enough memory'}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The kernels' manual: what the compiled core offers to Python. See kernels/*.pxi for the arithmetic.
 
-Arrays are C-contiguous and native; `real` is float32 or float64, the same in all arguments of a call. Sizes are checked:
-what does not fit raises ValueError, and nothing reads or writes outside an array.
+Arrays are C-contiguous and native; float32 or float64, the same in all arguments of a call. Sizes are checked: what
+does not fit raises ValueError, and nothing reads or writes outside an array.
 """
 
 from typing import Any, final
@@ -66,6 +66,12 @@ def apply_update(
 def permutation(seed: int, epoch: int, order: _Labels) -> None:
     """The order of the rows in an epoch, into order (n,)."""
 
+def peak_flops(memory: _Array, repeat: int) -> float:
+    """Floating-point operations a second of one thread that only multiplies and adds in registers, in memory's type."""
+
+def matmul_flops(a: _Array, b: _Array, c: _Array, scratch: _Array, repeat: int) -> float:
+    """Floating-point operations a second of c (m, n) = a (m, k) b (k, n), again and again."""
+
 @final
 class Plan:
     """A network as steps (operation, activation, slope or rate, n_in, n_out, offset of the weight, of the bias or -1)
@@ -84,6 +90,9 @@ class Plan:
 
     def predict(self, x: _Array, out: _Array, logits: bool = False, threads: int = 1) -> None:
         """The outputs for x (B, n_in) into out (B, n_out); with logits, without the last activation."""
+
+    def answer(self, x: object) -> _Array | None:
+        """predict, for a few rows that need no conversion, in a new array; None for anything else."""
 
     def forward(self, x: _Array, out: _Array, seed: int = 0, step: int = 0) -> None:
         """As predict, in training mode, keeping what backward needs."""

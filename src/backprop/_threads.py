@@ -5,7 +5,7 @@ from typing import Any
 
 from . import _validate
 
-#: Multiply-adds that a thread must find in a batch, or two cost more than they save (measured; see docs/performance.md).
+#: Multiply-adds that each thread must find in a batch, or two cost more than they save.
 WORTH_A_THREAD = 1_000_000
 
 _limit: int | None = None

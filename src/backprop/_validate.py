@@ -135,7 +135,8 @@ def between(values: Array, low: float, high: float, name: str, cure: str) -> Non
     """All of these lie in [low, high]."""
     if len(values) and not (low <= values.min() and values.max() <= high):
         where = tuple(int(i) for i in np.argwhere((values < low) | (values > high))[0])
-        raise ValueError(f"{name}: expected numbers from {low} to {high}, got {values[where]!s} at row {where[0]}: {cure}")
+        got = f"{values[where]} at row {where[0]}"
+        raise ValueError(f"{name}: expected numbers from {low} to {high}, got {got}: {cure}")
 
 
 def weights(value: Any, rows: int, name: str = "sample_weight", each: str = "row") -> npt.NDArray[np.float64]:
@@ -218,4 +219,4 @@ def fits_in_memory(numbers: int, dtype: np.dtype[Any], what: str) -> None:
         most = 2**40
     size = numbers * dtype.itemsize
     if size > most:
-        raise ValueError(f"{what}: expected at most the {most:.3g} bytes of this machine's memory, got {size:.3g} bytes")
+        raise ValueError(f"{what}: expected at most this machine's memory, {most:.3g} bytes, got {size:.3g} bytes")

@@ -1,7 +1,8 @@
 """Activations: the functions y = f(z) that a layer ends in, by name or as these objects.
 
 An object is a name and, for `leaky_relu`, a slope; called, it applies its function to an array. To add one, write its
-pair of kernels in ``kernels/activations.pxi``, name them in the two choices at that file's end, and give it a line here.
+pair of kernels in ``kernels/activations.pxi``, name them in the two choices at that file's end, and give it a line
+here.
 """
 
 from dataclasses import dataclass

@@ -44,13 +44,12 @@ class Progress(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         """Start the bar, or the clock."""
-        self._said, self._when = 0, time.monotonic()
+        self._said, self._when, self._bar = 0, time.monotonic(), None
         try:
             from tqdm import tqdm
         except ImportError:
-            self._bar = None
-        else:
-            self._bar = tqdm(total=run.epochs, unit="epoch", file=sys.stderr)
+            return
+        self._bar = tqdm(total=run.epochs, unit="epoch", file=sys.stderr)
 
     def on_epoch_end(self, run: Run) -> None:
         """Move on."""

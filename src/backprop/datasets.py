@@ -71,7 +71,7 @@ def digits() -> tuple[Array, Array]:
         If scikit-learn is not installed.
     """
     try:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError('the digits come with scikit-learn: pip install "backprop-nn[sklearn]"') from error
     x, y = load_digits(return_X_y=True)

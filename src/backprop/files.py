@@ -191,9 +191,11 @@ def write(path: str | os.PathLike[str], data: bytes | bytearray | memoryview) ->
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(path)
         raise
     _sync_folder(folder)
 

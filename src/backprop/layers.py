@@ -46,6 +46,8 @@ class Layer:
 
     def lower(self, offsets: dict[str, int]) -> tuple[int, int, float, int, int, int, int]:
         """The step of the plan this layer becomes; `offsets` says where its parameters begin."""
+        assert self.n_in is not None
+        assert self.n_out is not None
         return (
             _core.OPERATIONS[self.operation], self.activation.code, self._alpha(), self.n_in, self.n_out,
             offsets.get("weight", -1), offsets.get("bias", -1),
@@ -127,6 +129,8 @@ class Dense(Layer):
         "activation": "identity", "use_bias": True, "weight_init": "glorot_uniform", "bias_init": "zeros",
     }  # fmt: skip
 
+    n_in: int
+    n_out: int
     weight: Array
     bias: Array
     weight_grad: Array

@@ -1,8 +1,8 @@
 """Losses: one number for how far a prediction is from its target, and its gradient.
 
-A loss is called as ``loss(y_hat, y, sample_weight=None) -> (value, dy)``; the value is exactly the number whose gradient
-is returned. Within a row the outputs are averaged; `reduction` then says what becomes of the rows, whose losses are l
-and whose weights are w (1 where none are given):
+A loss is called as ``loss(y_hat, y, sample_weight=None) -> (value, dy)``; the value is exactly the number whose
+gradient is returned. Within a row the outputs are averaged; `reduction` then says what becomes of the rows, whose
+losses are l and whose weights are w (1 where none are given):
 
 ======== ======================
 "mean"   sum(w l) / sum(w)
@@ -210,7 +210,8 @@ _TABLE: dict[str, type[Loss]] = {
 def get(loss: Any) -> Any:
     """The loss that a name stands for; a `Loss` or any other callable stands for itself."""
     if isinstance(loss, type):
-        raise TypeError(f"loss: expected a name or an object, got the class {loss.__name__}: call it, {loss.__name__}()")
+        name = loss.__name__
+        raise TypeError(f"loss: expected a name or an object, got the class {name}: call it, {name}()")
     if isinstance(loss, Loss) and type(loss).__call__ is not Loss.__call__:
         return loss.__call__  # a user's own formula, which the compiled core does not know
     if isinstance(loss, Loss) and not hasattr(loss, "kernel"):

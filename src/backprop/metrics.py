@@ -63,7 +63,8 @@ def _errors(y_hat: Any, y: Any) -> Array:
     _validate.some_rows(np.atleast_1d(y_hat), "y_hat")
     if y.shape[:1] != y_hat.shape[:1] or y.size != y_hat.size:
         raise ValueError(f"y: expected targets of shape {y_hat.shape}, as y_hat has, got {y.shape}")
-    return y_hat - y.reshape(y_hat.shape)
+    errors: Array = y_hat - y.reshape(y_hat.shape)
+    return errors
 
 
 _TABLE: dict[str, Metric] = {"accuracy": accuracy, "mse": mse, "mae": mae, "r2": r2}

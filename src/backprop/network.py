@@ -23,7 +23,7 @@ __all__ = ["Sequential", "load"]
 Array = _validate.Array
 
 FORMAT_VERSION = "1"
-LAYERS = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
+LAYERS: dict[str, type[Layer]] = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
 
 
 class Sequential:
@@ -73,7 +73,8 @@ class Sequential:
         storage = _vector(n, self.dtype), _vector(n, self.dtype)
         self._parameters, self._gradients = (vector[:n] for vector in storage)
         steps = []
-        for layer, (layer.n_in, layer.n_out), offsets in zip(self.layers, sizes, _offsets(self.layers), strict=True):
+        for layer, size, offsets in zip(self.layers, sizes, _offsets(self.layers), strict=True):
+            layer.n_in, layer.n_out = size
             views = ({k: v[at : at + np.prod(s, dtype=int)].reshape(s) for k, (at, s) in offsets.items()}
                      for v in (self.parameters, self.gradients))  # fmt: skip
             layer._bind(*views)
@@ -127,7 +128,7 @@ class Sequential:
         -------
         numpy.ndarray, shape (batch, n_out)
         """
-        if batch_size is threads is out is None:
+        if batch_size is None and threads is None and out is None:
             answer = self.plan.answer(x)
             if answer is not None:
                 return answer
@@ -537,7 +538,8 @@ def _connect(chain: tuple[Layer, ...]) -> list[tuple[int, int]]:
     for i, layer in enumerate(chain):
         if layer.n_in is not None and layer.n_in != n:
             raise ValueError(
-                f"layers: {layer!r}, {i + 1} of {len(chain)}, expected {layer.n_in} inputs, got the {n} of {chain[i - 1]!r}"
+                f"layers: {layer!r}, {i + 1} of {len(chain)}, expected {layer.n_in} inputs, "
+                f"got the {n} of {chain[i - 1]!r}"
             )
         sizes.append((n, n if layer.n_out is None else layer.n_out))
         n = sizes[-1][1]
@@ -578,13 +580,13 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
 def _callbacks(given: Any, progress: Any) -> list[Any]:
     if not isinstance(given, Iterable):
         raise TypeError(f"callbacks: expected a list, got {_validate.shown(given)}")
-    given = list(given)
+    chosen: list[Any] = list(given)
     hooks = [name for name in dir(callbacks.Callback) if name.startswith("on_")]
-    for callback in given:
+    for callback in chosen:
         if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in hooks):
             got = _validate.shown(callback)
             raise TypeError(f"callbacks: expected objects with any of {', '.join(hooks)}, got {got}")
-    return given + [callbacks.Progress()] * _validate.flag(progress, "progress")
+    return chosen + [callbacks.Progress()] * _validate.flag(progress, "progress")
 
 
 def _held_out(data: Data, share: float) -> tuple[Data, Data | None]:
@@ -664,7 +666,7 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
     try:
         architecture = json.loads(metadata["architecture"])
         described = [_layer(name, config) for name, config in architecture.pop("layers")]
-        state = {name: _validate.integer(architecture.pop(name), name, 0, 2**64 - 1) for name in ("seed", "epochs", "steps")}
+        state = {k: _validate.integer(architecture.pop(k), k, 0, 2**64 - 1) for k in ("seed", "epochs", "steps")}
         net = Sequential(described, rng=0, dtype=architecture.pop("dtype"))
         net.metadata = json.loads(metadata["metadata"])
         if architecture or not isinstance(net.metadata, dict):

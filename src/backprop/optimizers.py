@@ -145,8 +145,8 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adaptive moments: p -= learning_rate m' / (sqrt(v') + epsilon).
 
-    m and v are running means of g and g^2 with weights beta1 and beta2; m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t)
-    take out their bias towards zero at step t.
+    m and v are running means of g and g^2 with weights beta1 and beta2; m' = m / (1 - beta1^t) and
+    v' = v / (1 - beta2^t) take out their bias towards zero at step t.
 
     Parameters
     ----------

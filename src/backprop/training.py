@@ -66,10 +66,10 @@ class Data:
 
     def rows(self, which: Any) -> "Data":
         """Some of the rows."""
-        x, target, labels, weights, y = (
-            None if part is None else part[which] for part in (self.x, self.target, self.labels, self.weights, self.y)
+        target, labels, weights = (
+            None if part is None else part[which] for part in (self.target, self.labels, self.weights)
         )
-        return Data(x, target, labels, weights, y)
+        return Data(self.x[which], target, labels, weights, self.y[which])
 
 
 @dataclass
@@ -110,7 +110,7 @@ def fit(net: Any, data: Data, plan: Plan, epochs: int) -> History:
             count = 1 if watched or not hasattr(plan.loss, "lower") else min(epochs - run.epoch, at_once)
             outputs = np.empty((len(data), net.n_out), net.dtype) if plan.metrics else None
             train = _compiled if hasattr(plan.loss, "lower") else _by_hand
-            losses = train(net, data, plan, count, outputs, run.epoch)
+            losses = list(train(net, data, plan, count, outputs, run.epoch))
             run.history.extend({"loss": losses} | _look(net, data, plan, outputs))
             run.epoch += count
             _call(plan.callbacks, "on_epoch_end", run)
