@@ -31,7 +31,9 @@ def setup(kind="regression", dtype="float32"):
     it = SimpleNamespace(loss=loss, optimizer=bp.Adam(1e-2), rng=np.random.default_rng(3))
     it.net = bp.Sequential(layers(), rng=7, dtype=dtype)
     it.x = it.rng.normal(size=(ROWS, N_IN)).astype(dtype)
-    it.y = {"regression": it.rng.normal(size=(ROWS, 2)), "binary": np.eye(ROWS)[0], "classes": np.arange(ROWS) % 3}[kind]
+    it.y = {"regression": it.rng.normal(size=(ROWS, 2)), "binary": np.eye(ROWS)[0], "classes": np.arange(ROWS) % 3}[
+        kind
+    ]
     it.weight = np.arange(1.0, ROWS + 1)
     fit(it, epochs=2)
     it.net.backward(np.ones_like(it.net.forward(it.x)))
@@ -287,7 +289,11 @@ def through(doors, kind, which, table):
     """Every row of a table at every one of these doors."""
     for door, enter in doors.items():
         for name, make, error, *says in table:
-            where = [] if error is ValueError and "(batch, 3)" in says else ["sample_weight" if which == "weight" else which]
+            where = (
+                []
+                if error is ValueError and "(batch, 3)" in says
+                else ["sample_weight" if which == "weight" else which]
+            )
             if door == "validation_data":
                 where.append("validation_data: ")
             elif door not in ("loss", "predict in batches") and "(batch, 3)" in says and which == "x":
@@ -304,7 +310,9 @@ OTHER_LENGTHS = [
     ("fewer rows than y has", lambda x: x[:4], ValueError, "y: expected 4 rows, as many as x has", "got 5"),
     ("more rows than y has", lambda x: np.vstack([x, x]), ValueError, "y: expected 10 rows, as many as x has", "got 5"),
 ]
-WITH_Y = {door: enter for door, enter in DOORS_OF_X.items() if "predict" not in door and door not in ("forward", "call")}
+WITH_Y = {
+    door: enter for door, enter in DOORS_OF_X.items() if "predict" not in door and door not in ("forward", "call")
+}
 FINITE_AND_NUMBERS = NOT_FINITE + NOT_NUMBERS
 
 ARRAYS = [
@@ -362,7 +370,9 @@ BAD_SIZES = [*BAD_COUNTS, (None, TypeError)]
 
 
 def shown(value):
-    return f"{type(value).__name__} {value!r:.30}" if not isinstance(value, int) or abs(value) < 10**50 else "many digits"
+    return (
+        f"{type(value).__name__} {value!r:.30}" if not isinstance(value, int) or abs(value) < 10**50 else "many digits"
+    )
 
 
 def values_of(name, table, call, *says):
@@ -760,7 +770,15 @@ METRICS = [
         ("None", (None, np.zeros((3, 2))), TypeError, "y_hat: expected real numbers", "Python objects"),
         ("ragged", ([[1, 2], [3]], np.zeros((3, 2))), ValueError, "y_hat: expected rows of equal length"),
     ]
-] + [("metrics.accuracy: a row", lambda it: bp.metrics.accuracy([0.1, 0.9], [0, 1]), ValueError, "(batch, n_out)", "(2,)")]
+] + [
+    (
+        "metrics.accuracy: a row",
+        lambda it: bp.metrics.accuracy([0.1, 0.9], [0, 1]),
+        ValueError,
+        "(batch, n_out)",
+        "(2,)",
+    )
+]
 
 CASES = [
     *ARRAYS,
@@ -913,7 +931,16 @@ def test_what_is_assigned_arrives():
 
 @pytest.mark.parametrize(
     ("place", "name"),
-    [(0, "n_in"), (0, "n_out"), (0, "activation"), (0, "use_bias"), (0, "weight_init"), (1, "rate"), (1, "n_in"), (1, "n_out")],
+    [
+        (0, "n_in"),
+        (0, "n_out"),
+        (0, "activation"),
+        (0, "use_bias"),
+        (0, "weight_init"),
+        (1, "rate"),
+        (1, "n_in"),
+        (1, "n_out"),
+    ],
 )
 def test_a_layer_in_a_network_stays_what_it_is(place, name):
     it = setup()
@@ -958,7 +985,12 @@ def test_a_failed_fit_leaves_a_new_optimizer_new():
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
     it, path = setup(), tmp_path / "model.safetensors"
-    for bad, error in ([1], TypeError), ({"a": float("nan")}, ValueError), ({"a": object()}, TypeError), (None, TypeError):
+    for bad, error in (
+        ([1], TypeError),
+        ({"a": float("nan")}, ValueError),
+        ({"a": object()}, TypeError),
+        (None, TypeError),
+    ):
         it.net.metadata = bad
         with pytest.raises(error):
             it.net.save(path)
@@ -1091,7 +1123,12 @@ def test_the_last_finite_weights_are_those_before_the_batch(optimizer):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_gradient_beyond_the_numbers(optimizer, dtype):
     """By hand and in a fit: the loss is finite, its gradient is not. Weights and state stay, all of them."""
-    make = {"SGD": bp.SGD, "momentum": lambda r: bp.SGD(r, 0.9), "Nesterov": lambda r: bp.SGD(r, 0.9, True), "Adam": bp.Adam}
+    make = {
+        "SGD": bp.SGD,
+        "momentum": lambda r: bp.SGD(r, 0.9),
+        "Nesterov": lambda r: bp.SGD(r, 0.9, True),
+        "Adam": bp.Adam,
+    }
     net, used = shallow(dtype), make[optimizer](0.1)
     big = 1e30 if dtype == "float32" else 1e140
     net.fit(np.ones((4, 3)), np.ones((4, 2)), loss="mse", optimizer=used)

@@ -141,14 +141,23 @@ def hostile_arrays(a, any_length, alone):
 
 HOSTILE_INTS = {"None": None, "a string": "a", "400 digits": 10**400, "-400 digits": -(10**400),
                 "2^63 and more": 2**64, "an object": object(), "a list": [1]}  # fmt: skip
-HOSTILE_FLOATS = {"None": None, "a string": "a", "complex": 1j, "an object": object(), "a list": [1.0], "400 digits": 10**400}
+HOSTILE_FLOATS = {
+    "None": None,
+    "a string": "a",
+    "complex": 1j,
+    "an object": object(),
+    "a list": [1.0],
+    "400 digits": 10**400,
+}
 NO_CODES = {"-1": -1, "99": 99, "the least int": -(2**31), "the largest int": 2**31 - 1}
 
 
 def hostile_tuples(good, core_name):
     yield from {"empty": (), "shorter": good[:-1], "longer": (*good, 0), "a list": list(good), "an int": 5}.items()
     yield from ((f"the code {name}", (code, *good[1:])) for name, code in NO_CODES.items())
-    yield from ((f"{i} is a string", (*good[:i], "a", *good[i + 1 :])) for i in range(len(good)) if good[i] is not False)
+    yield from (
+        (f"{i} is a string", (*good[:i], "a", *good[i + 1 :])) for i in range(len(good)) if good[i] is not False
+    )
     yield from ((f"{i} is None", (*good[:i], None, *good[i + 1 :])) for i in range(len(good)) if good[i] is not False)
     if core_name == "loss":
         yield "None", None
@@ -157,12 +166,29 @@ def hostile_tuples(good, core_name):
 def hostile_steps(good):
     """Lists of steps for a plan."""
     (step,) = good
-    yield from {"None": None, "empty": [], "a tuple": (step,), "an int": 5, "None inside": [None], "an int inside": [5],
-                "shorter": [step[:-1]], "longer": [(*step, 0)], "strings": ["abcdefg"], "twice": good * 2}.items()
+    yield from {
+        "None": None,
+        "empty": [],
+        "a tuple": (step,),
+        "an int": 5,
+        "None inside": [None],
+        "an int inside": [5],
+        "shorter": [step[:-1]],
+        "longer": [(*step, 0)],
+        "strings": ["abcdefg"],
+        "twice": good * 2,
+    }.items()
     numbers = [-2, -1, 1, 7, 9, 2**31, 2**40, 2**62, 2**63, -(2**63), 10**400, float("nan"), None, "a"]
     for i, field in enumerate(("operation", "activation", "alpha", "n_in", "n_out", "weight", "bias")):
         for number in numbers:
-            harmless = number in {"operation": (1,), "activation": (1,), "n_in": (1,), "n_out": (1,), "weight": (1, 2), "bias": (-1, 1)}.get(field, ())
+            harmless = number in {
+                "operation": (1,),
+                "activation": (1,),
+                "n_in": (1,),
+                "n_out": (1,),
+                "weight": (1, 2),
+                "bias": (-1, 1),
+            }.get(field, ())
             if field != "alpha" and number != step[i] and not (harmless and isinstance(number, int)):
                 yield f"{field} {str(number)[:30]}", [(*step[:i], number, *step[i + 1 :])]
     wide = 1, 0, 0.0, 2**39, 2**39, -1, -1
@@ -304,6 +330,7 @@ def strange(core, dtype):
         if hasattr(core, name):
             for how, copied in {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": pickle.dumps}.items():
                 for made in ("()", ".__new__"):
+
                     def call(name=name, copied=copied, made=made):  # fmt: skip
                         kind = getattr(core, name)
                         return copied(kind() if made == "()" else kind.__new__(kind))
@@ -314,7 +341,10 @@ def strange(core, dtype):
     yield "a plan made of nothing", lambda: core.Plan.__new__(core.Plan).predict(None, None)
     yield "a plan made again", lambda: make_plan(core, dtype).__init__(None, None, 0, None)
     for rows in (0, 3, 5):
-        yield f"backward with {rows} rows before forward", lambda r=rows: make_plan(core, dtype).backward(np.ones((r, 2), dtype))
+        yield (
+            f"backward with {rows} rows before forward",
+            lambda r=rows: make_plan(core, dtype).backward(np.ones((r, 2), dtype)),
+        )
     plan = make_plan(core, dtype)
     same = np.ones((500, 6), dtype).reshape(-1)
     yield "answers over the inputs", lambda: plan.predict(same[:1500].reshape(500, 3), same[:1000].reshape(500, 2))
@@ -325,7 +355,10 @@ def strange(core, dtype):
     yield "more answers than rows", lambda: plan.predict(np.ones((600, 3), dtype), np.ones((601, 2), dtype), False, 2)
     for number in (float("nan"), float("inf"), 1e308, -1.0, 5e-324):
         for code in core.ACTIVATIONS.values():
-            yield f"activation {code} of slope {number}", lambda n=number, k=code: core.activate(k, n, np.ones((3, 5), dtype))
+            yield (
+                f"activation {code} of slope {number}",
+                lambda n=number, k=code: core.activate(k, n, np.ones((3, 5), dtype)),
+            )
         for kind, smoothing in product(core.LOSSES.values(), (0.0, number)):
             yield f"loss {kind} of norm {number}, smoothing {smoothing}", lambda n=number, k=kind, s=smoothing: core.loss(
                 (k, True, s), np.ones((3, 5), dtype), np.ones((3, 5), dtype), None, None, n, np.ones(3),
@@ -337,7 +370,10 @@ def strange(core, dtype):
         kind = core.LOSSES["cross_entropy"], True, 0.1
         yield f"label {label}", lambda k=kind, ls=labels: core.loss(
             k, np.ones((4, 2), dtype), None, ls, None, 1.0, np.ones(4), np.ones((4, 2), dtype))  # fmt: skip
-        yield f"label {label} in training", lambda k=kind, ls=labels: training(core, dtype, y=None, labels=ls, loss=k).run()
+        yield (
+            f"label {label} in training",
+            lambda k=kind, ls=labels: training(core, dtype, y=None, labels=ls, loss=k).run(),
+        )
     for weight in (float("nan"), float("inf"), -1.0, 0.0):
         yield f"weights {weight} in training", lambda w=weight: training(core, dtype, weights=np.full(4, w)).run()
     for changes in ({"batch_size": 2**63 - 1}, {"threads": 0}, {"threads": -5}, {"threads": 40}, {"update_step": -(2**63)},
@@ -406,7 +442,10 @@ def beside_the_abyss(core, dtype):
                     core.apply_update((k, b, 0.9, 1e-8, False), 0.1, 1, to(n), a(n), to(n), to(n)))  # fmt: skip
         for rows, n in ((1, 1), (3, 2), (5, 7), (4, 16), (2, 33), (0, 4), (4, 0)):
             for code in core.ACTIVATIONS.values():
-                yield f"activate {code}, {rows} x {n}, {side}", lambda k=code, s=(rows, n), to=to: core.activate(k, 0.1, to(*s))
+                yield (
+                    f"activate {code}, {rows} x {n}, {side}",
+                    lambda k=code, s=(rows, n), to=to: core.activate(k, 0.1, to(*s)),
+                )
                 yield f"activate_backward {code}, {rows} x {n}, {side}", lambda k=code, s=(rows, n), a=a, to=to: (
                     core.activate_backward(k, 0.1, a(*s), to(*s)))  # fmt: skip
             for kind, logits, labelled in product(core.LOSSES.values(), (False, True), (False, True)):
@@ -419,7 +458,17 @@ def beside_the_abyss(core, dtype):
 
                 yield f"loss {kind} {logits} {labelled}, {rows} x {n}, {side}", loss
         for (n_in, n_out, n_steps), rows in product(
-            ((1, 1, 1), (3, 2, 1), (2, 3, 2), (5, 17, 2), (16, 16, 1), (33, 1, 2), (7, 40, 1), (300, 9, 1), (3, 600, 1)),
+            (
+                (1, 1, 1),
+                (3, 2, 1),
+                (2, 3, 2),
+                (5, 17, 2),
+                (16, 16, 1),
+                (33, 1, 2),
+                (7, 40, 1),
+                (300, 9, 1),
+                (3, 600, 1),
+            ),
             (1, 2, 5, 33, 130, 300),
         ):
             for threads in (1, 2):

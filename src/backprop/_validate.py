@@ -74,9 +74,7 @@ def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0) -> Arr
     return result
 
 
-def matrix(
-    value: Any, name: str, columns: int, dtype: npt.DTypeLike, owner: str = "", first_row: int = 0
-) -> Array:
+def matrix(value: Any, name: str, columns: int, dtype: npt.DTypeLike, owner: str = "", first_row: int = 0) -> Array:
     """A contiguous, finite array (rows, columns), of which a message counts the rows from first_row."""
     given = value if type(value) is np.ndarray else array(value, name)
     if given.ndim != 2 or given.shape[1] != columns:
