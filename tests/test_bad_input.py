@@ -4,6 +4,7 @@ A row of a table is a name, what is wrong, the class of the error, and what its 
 """
 
 import datetime
+import pickle
 import sys
 import threading
 from decimal import Decimal
@@ -31,9 +32,8 @@ def setup(kind="regression", dtype="float32"):
     it = SimpleNamespace(loss=loss, optimizer=bp.Adam(1e-2), rng=np.random.default_rng(3))
     it.net = bp.Sequential(layers(), rng=7, dtype=dtype)
     it.x = it.rng.normal(size=(ROWS, N_IN)).astype(dtype)
-    it.y = {"regression": it.rng.normal(size=(ROWS, 2)), "binary": np.eye(ROWS)[0], "classes": np.arange(ROWS) % 3}[
-        kind
-    ]
+    targets = {"regression": it.rng.normal(size=(ROWS, 2)), "binary": np.eye(ROWS)[0], "classes": np.arange(ROWS) % 3}
+    it.y = targets[kind]
     it.weight = np.arange(1.0, ROWS + 1)
     fit(it, epochs=2)
     it.net.backward(np.ones_like(it.net.forward(it.x)))
@@ -289,36 +289,25 @@ def through(doors, kind, which, table):
     """Every row of a table at every one of these doors."""
     for door, enter in doors.items():
         for name, make, error, *says in table:
-            where = (
-                []
-                if error is ValueError and "(batch, 3)" in says
-                else ["sample_weight" if which == "weight" else which]
-            )
+            where = {"x": "x: ", "y": "y: ", "weight": "sample_weight: "}[which]
+            if which == "x" and "(batch, 3)" in says:
+                where = "Dense 1 of 3 expected input of shape "
             if door == "validation_data":
-                where.append("validation_data: ")
-            elif door not in ("loss", "predict in batches") and "(batch, 3)" in says and which == "x":
-                where.append("Dense 1 of 3 expected input of shape")
+                where = "validation_data: " + where
 
             def call(it, enter=enter, make=make):
                 enter(it, make(getattr(it, which)))
 
-            yield f"{door}, {kind}: {which}: {name}", kind, call, error, (*where, *says)
+            yield f"{door}, {kind}: {which}: {name}", kind, call, error, (where, *says)
 
 
 NO_ROWS = [("no rows", lambda x: x[:0], ValueError, "at least one row", "got none")]
-OTHER_LENGTHS = [
-    ("fewer rows than y has", lambda x: x[:4], ValueError, "y: expected 4 rows, as many as x has", "got 5"),
-    ("more rows than y has", lambda x: np.vstack([x, x]), ValueError, "y: expected 10 rows, as many as x has", "got 5"),
-]
-WITH_Y = {
-    door: enter for door, enter in DOORS_OF_X.items() if "predict" not in door and door not in ("forward", "call")
-}
+WITH_Y = {door: DOORS_OF_X[door] for door in ("fit", "evaluate", "value_and_gradient", "validation_data")}
 FINITE_AND_NUMBERS = NOT_FINITE + NOT_NUMBERS
 
 ARRAYS = [
     *through(DOORS_OF_X, "regression", "x", FINITE_AND_NUMBERS + BEYOND_FLOAT32 + BAD_SHAPES_OF_X),
     *through(WITH_Y | {"forward": DOORS_OF_X["forward"]}, "classes", "x", NO_ROWS),
-    *through(WITH_Y, "binary", "x", OTHER_LENGTHS),
     *through(DOORS_OF_Y, "regression", "y", FINITE_AND_NUMBERS + BEYOND_FLOAT32 + BAD_TARGETS),
     *through(DOORS_OF_Y, "binary", "y", NOT_FINITE[:2] + BAD_PROBABILITIES),
     *through(DOORS_OF_Y, "classes", "y", NOT_FINITE[:2] + BAD_LABELS),
@@ -370,9 +359,8 @@ BAD_SIZES = [*BAD_COUNTS, (None, TypeError)]
 
 
 def shown(value):
-    return (
-        f"{type(value).__name__} {value!r:.30}" if not isinstance(value, int) or abs(value) < 10**50 else "many digits"
-    )
+    many = isinstance(value, int) and abs(value) > 10**50
+    return f"about 2^{value.bit_length()}" if many else f"{type(value).__name__} {value!r:.30}"
 
 
 def values_of(name, table, call, *says):
@@ -418,8 +406,10 @@ FIT = [
     ("an optimizer without formula", lambda it: fit(it, optimizer=bp.Optimizer(0.1)), TypeError, "with a formula"),
     ("an optimizer of another network", lambda it: fit(it, optimizer=optimizer_of_another(it)), ValueError,
      "optimizer: expected one for this network", "of another"),
-    ("a metric beside a list", lambda it: fit(it, metrics="mse"), TypeError, "metrics: expected a list", "write ['mse']"),
+    ("a metric beside a list", lambda it: fit(it, metrics="mse"), TypeError, "metrics: expected a list", "got 'mse'"),
     ("metrics None", lambda it: fit(it, metrics=None), TypeError, "metrics: expected a list", "got None"),
+    ("metrics in an array", lambda it: fit(it, metrics=np.array("mse")), TypeError, "metrics: expected a list", "array("),
+    ("metrics in a dictionary", lambda it: fit(it, metrics={"mse": 1}), TypeError, "metrics: expected a list", "{'mse': 1}"),
     ("metrics 5", lambda it: fit(it, metrics=5), TypeError, "metrics: expected a list", "got 5"),
     ("a function beside a list", lambda it: fit(it, metrics=bp.metrics.mse), TypeError, "metrics: expected a list"),
     ("a metric mistyped", lambda it: fit(it, metrics=["acuracy"]), ValueError, "metrics: ", "did you mean 'accuracy'?"),
@@ -433,7 +423,9 @@ FIT = [
     ("callbacks None", lambda it: fit(it, callbacks=None), TypeError, "callbacks: expected a list", "got None"),
     ("callbacks 5", lambda it: fit(it, callbacks=5), TypeError, "callbacks: expected a list", "got 5"),
     ("a callback beside a list", lambda it: fit(it, callbacks=bp.Callback()), TypeError, "callbacks: expected a list"),
-    ("callbacks in words", lambda it: fit(it, callbacks="abc"), TypeError, "callbacks: ", "on_epoch_end", "got 'a'"),
+    ("callbacks in words", lambda it: fit(it, callbacks="abc"), TypeError, "callbacks: expected a list", "got 'abc'"),
+    ("callbacks in an array", lambda it: fit(it, callbacks=np.array(1)), TypeError, "callbacks: expected a list", "array(1)"),
+    ("callbacks without an order", lambda it: fit(it, callbacks={bp.Callback()}), TypeError, "callbacks: expected a list"),
     ("a class of callback", lambda it: fit(it, callbacks=[bp.Callback]), TypeError, "callbacks: ", "on_epoch_end"),
     ("a function as a callback", lambda it: fit(it, callbacks=[print]), TypeError, "on_epoch_end", "print"),
     ("None as a callback", lambda it: fit(it, callbacks=[bp.Callback(), None]), TypeError, "on_epoch_end", "None"),
@@ -497,7 +489,7 @@ FIT_ON_CLASSES = [
     ("class_weight 0 where sample_weight is not", lambda it: fit(it, class_weight=[0, 1, 1],
                                                                  sample_weight=[1, 0, 0, 1, 0]), ValueError, "only zeros"),
     ("their product beyond float64", lambda it: fit(it, class_weight=[1e200] * 3, sample_weight=np.full(5, 1e200)),
-     ValueError, "sample_weight: expected finite numbers, got inf"),
+     ValueError, "weight: expected finite numbers, got inf"),
 ]  # fmt: skip
 
 # What a loss that is any callable returns.
@@ -594,6 +586,8 @@ PREDICT = [
 EVALUATE = [
     ("evaluate: a loss mistyped", lambda it: it.net.evaluate(it.x, it.y, loss="mes"), ValueError, "did you mean 'mse'?"),
     ("evaluate: a class of loss", lambda it: it.net.evaluate(it.x, it.y, loss=bp.CrossEntropy), TypeError, "call it"),
+    ("evaluate: a loss for each row", lambda it: it.net.evaluate(it.x, it.y, loss=bp.CrossEntropy(reduction="none")),
+     ValueError, "loss: expected a single number", 'reduction="none"'),
     ("evaluate: a metric mistyped", lambda it: it.net.evaluate(it.x, it.y, loss=it.loss, metrics=["acc"]), ValueError,
      "metrics: expected one of accuracy, mse, mae, r2, got 'acc'"),
     ("evaluate: metrics None", lambda it: it.net.evaluate(it.x, it.y, loss=it.loss, metrics=None), TypeError, "a list"),
@@ -626,8 +620,6 @@ BY_HAND = [
     ("backward: too wide", lambda it: it.net.backward(np.ones((5, 3))), ValueError, "dy: expected", "(batch, 2)", "(5, 3)"),
     ("backward: one row", lambda it: it.net.backward(np.ones(2)), ValueError, "dy.reshape(1, -1) is one row"),
     ("backward: 3 dimensions", lambda it: it.net.backward(np.ones((5, 2, 1))), ValueError, "(batch, 2)", "(5, 2, 1)"),
-    ("backward after a refused forward: other rows",
-     lambda it: (pytest.raises(ValueError, it.net.forward, it.x[:, :2]), it.net.backward(DY(it)[:3])), ValueError, "5 rows"),
     ("step: no network", lambda it: it.optimizer.step(None), TypeError, "net: expected a network", "got None"),
     ("step: parameters", lambda it: it.optimizer.step(it.net.parameters), TypeError, "net: expected a network"),
     ("step: a network's class", lambda it: it.optimizer.step(bp.Sequential(KINDS["binary"][0]())), ValueError,
@@ -713,8 +705,8 @@ MAKING = [
     )),
     *(row for name in ("BinaryCrossEntropy", "CrossEntropy") for row in (
         *values_of("from_logits", [(v, TypeError) for v in BAD_FLAGS], lambda it, v, name=name: LOSSES[name](from_logits=v)),
-        (f"{name}: above 1", lambda it, name=name: LOSSES[name]()([[0.5, 1.5]], [[0, 1]]), ValueError, "y_hat: expected "
-         "numbers from 0 to 1", "got 1.5", "for logits, from_logits=True"),
+        (f"{name}: above 1", lambda it, name=name: LOSSES[name]()([[0.5, 1.5]], [[0, 1]]), ValueError, "y_hat: ",
+         "expected numbers from 0 to 1", "got 1.5", "for logits, from_logits=True"),
         (f"{name}: below 0", lambda it, name=name: LOSSES[name]()([[-0.1, 0.5]], [[0, 1]]), ValueError, "got -0.1"),
     )),
     *values_of("label_smoothing", BAD_SHARES, lambda it, v: bp.CrossEntropy(label_smoothing=v), "number"),
@@ -737,8 +729,8 @@ MAKING = [
     ("a class of layer", network(bp.Dense(2, 2), bp.Activation), TypeError, "in place 2", "call it, Activation(...)"),
     ("no layers", network(), ValueError, "layers: expected at least one layer", "got none"),
     ("no sizes", network(bp.Activation("relu"), bp.Dropout(0.5)), ValueError, "with sizes, such as Dense", "Dropout"),
-    ("layers that do not fit", network(bp.Dense(2, 3), bp.Dense(4, 1)), ValueError, "Dense(4, 1), 2 of 2, expected 4 "
-     "inputs, got the 3 of Dense(2, 3)"),
+    ("layers that do not fit", network(bp.Dense(2, 3), bp.Dense(4, 1)), ValueError,
+     "layers: Dense(4, 1), 2 of 2, expected 4 inputs, got the 3 of Dense(2, 3)"),
     ("nor here", network(bp.Dense(2, 3), bp.Activation("relu"), bp.Dense(2, 1)), ValueError, "3 of 3, expected 2 inputs"),
     ("of another network", lambda it: bp.Sequential(it.net.layers), ValueError, "expected new ones", "in place 1"),
     ("of another network, in the middle", lambda it: bp.Sequential([bp.Dense(3, 3), it.net.layers[0]]), ValueError,
@@ -757,10 +749,11 @@ MAKING = [
 ]  # fmt: skip
 
 METRICS = [
-    (f"metrics.{name}: {what}", lambda it, f=getattr(bp.metrics, name), args=args: f(*args), error, *says)
+    (f"metrics.{name}: {what}", lambda it, name=name, args=args: getattr(bp.metrics, name)(*args), error, *says)
     for name in ("accuracy", "mse", "mae", "r2")
     for what, args, error, *says in [
         ("no rows", (np.zeros((0, 2)), np.zeros((0, 2))), ValueError, "y_hat: expected at least one row"),
+        ("a number", (1.5, 1.5), ValueError, "y_hat: expected at least one row", "got a single number"),
         ("lengths differ", (np.zeros((3, 2)), np.zeros((2, 2))), ValueError, "y: expected", "got (2, 2)"),
         ("one target for all", (np.zeros((3, 2)), [0]), ValueError, "y: expected", "got (1,)"),
         ("transposed", (np.zeros((3, 2)), np.zeros((2, 3))), ValueError, "y: expected", "got (2, 3)"),
@@ -770,15 +763,8 @@ METRICS = [
         ("None", (None, np.zeros((3, 2))), TypeError, "y_hat: expected real numbers", "Python objects"),
         ("ragged", ([[1, 2], [3]], np.zeros((3, 2))), ValueError, "y_hat: expected rows of equal length"),
     ]
-] + [
-    (
-        "metrics.accuracy: a row",
-        lambda it: bp.metrics.accuracy([0.1, 0.9], [0, 1]),
-        ValueError,
-        "(batch, n_out)",
-        "(2,)",
-    )
 ]
+METRICS.append(("accuracy: a row", lambda it: bp.metrics.accuracy([0.1], [0]), ValueError, "(batch, n_out)", "(1,)"))
 
 CASES = [
     *ARRAYS,
@@ -930,20 +916,10 @@ def test_what_is_assigned_arrives():
 
 
 @pytest.mark.parametrize(
-    ("place", "name"),
-    [
-        (0, "n_in"),
-        (0, "n_out"),
-        (0, "activation"),
-        (0, "use_bias"),
-        (0, "weight_init"),
-        (1, "rate"),
-        (1, "n_in"),
-        (1, "n_out"),
-    ],
+    "where", ["0 n_in", "0 n_out", "0 activation", "0 use_bias", "0 bias_init", "1 rate", "1 n_in"]
 )
-def test_a_layer_in_a_network_stays_what_it_is(place, name):
-    it = setup()
+def test_a_layer_in_a_network_stays_what_it_is(where):
+    it, place, name = setup(), int(where[0]), where[2:]
     before = state(it), repr(it.net)
     with pytest.raises(AttributeError, match=f"{name}: .* is in a network"):
         setattr(it.net.layers[place], name, getattr(bp.Dense(9, 9), name, 0.5))
@@ -985,12 +961,7 @@ def test_a_failed_fit_leaves_a_new_optimizer_new():
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
     it, path = setup(), tmp_path / "model.safetensors"
-    for bad, error in (
-        ([1], TypeError),
-        ({"a": float("nan")}, ValueError),
-        ({"a": object()}, TypeError),
-        (None, TypeError),
-    ):
+    for bad, error in (([1], TypeError), (None, TypeError), ({"a": float("nan")}, ValueError), ({"a": {1}}, TypeError)):
         it.net.metadata = bad
         with pytest.raises(error):
             it.net.save(path)
@@ -1119,17 +1090,11 @@ def test_the_last_finite_weights_are_those_before_the_batch(optimizer):
     assert {k: v.tobytes() for k, v in used.state.items()} == {k: v.tobytes() for k, v in kept.state.items()}
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "momentum", "Nesterov", "Adam"])
+@pytest.mark.parametrize("optimizer", ["SGD(0.1)", "SGD(0.1, 0.9)", "SGD(0.1, 0.9, True)", "Adam(0.1)"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_gradient_beyond_the_numbers(optimizer, dtype):
     """By hand and in a fit: the loss is finite, its gradient is not. Weights and state stay, all of them."""
-    make = {
-        "SGD": bp.SGD,
-        "momentum": lambda r: bp.SGD(r, 0.9),
-        "Nesterov": lambda r: bp.SGD(r, 0.9, True),
-        "Adam": bp.Adam,
-    }
-    net, used = shallow(dtype), make[optimizer](0.1)
+    net, used = shallow(dtype), eval(optimizer, vars(bp))
     big = 1e30 if dtype == "float32" else 1e140
     net.fit(np.ones((4, 3)), np.ones((4, 2)), loss="mse", optimizer=used)
     steps = used.steps
@@ -1166,8 +1131,6 @@ def test_a_small_epsilon_is_no_divergence():
 
 
 def test_divergence_can_be_pickled():
-    import pickle
-
     error = pickle.loads(pickle.dumps(bp.DivergedError("gone", epoch=3, batch=4)))
     assert (str(error), error.epoch, error.batch) == ("gone", 3, 4)
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def make_plan(core, dtype, n_in=3, n_out=2, activation=1, n_steps=1):
     """A network of dense layers (n_in, n_out), (n_out, n_out)..."""
     sizes = [n_in] + [n_out] * n_steps
     at, steps = 0, []
-    for i, o in zip(sizes, sizes[1:], strict=False):
+    for i, o in pairwise(sizes):
         steps.append((core.OPERATIONS["dense"], activation, 0.0, i, o, at, at + i * o))
         at += (i + 1) * o
     parameters = np.linspace(-1, 1, at + core.ROOM).astype(dtype)
@@ -75,7 +75,11 @@ def functions(core, dtype):
 
     loss = core.LOSSES["cross_entropy"], False, 0.1
     n = 8 + core.ROOM
+    wide = core.REGISTER_BITS // 32
     return {
+        "peak_flops": (core.peak_flops, {"memory": a(core.ROOM), "repeat": 1}, {"memory"}, ()),
+        "matmul_flops": (core.matmul_flops, {"a": a(3, 4), "b": a(4, wide), "c": a(3, wide), "scratch": a(wide + 8192),
+                                             "repeat": 1}, {"scratch"}, ()),
         "all_finite": (core.all_finite, {"x": a(5)}, {"x"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
         "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2)}, (), ()),
@@ -101,7 +105,8 @@ def functions(core, dtype):
 OUTPUTS = {"y": ("activate",), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
            "m": ("apply_update", "Training"), "v": ("apply_update", "Training"), "order": ("permutation",),
            "out": ("predict", "predict, threads", "forward"), "dx": ("backward",), "losses": ("Training",),
-           "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",)}  # fmt: skip
+           "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",), "memory": ("peak_flops",),
+           "c": ("matmul_flops",), "scratch": ("matmul_flops",)}  # fmt: skip
 CODES = {"activation"}
 
 
@@ -141,24 +146,16 @@ def hostile_arrays(a, any_length, alone):
 
 HOSTILE_INTS = {"None": None, "a string": "a", "400 digits": 10**400, "-400 digits": -(10**400),
                 "2^63 and more": 2**64, "an object": object(), "a list": [1]}  # fmt: skip
-HOSTILE_FLOATS = {
-    "None": None,
-    "a string": "a",
-    "complex": 1j,
-    "an object": object(),
-    "a list": [1.0],
-    "400 digits": 10**400,
-}
+HOSTILE_FLOATS = {"None": None, "a string": "a", "complex": 1j, "a list": [1.0], "400 digits": 10**400}
 NO_CODES = {"-1": -1, "99": 99, "the least int": -(2**31), "the largest int": 2**31 - 1}
 
 
 def hostile_tuples(good, core_name):
     yield from {"empty": (), "shorter": good[:-1], "longer": (*good, 0), "a list": list(good), "an int": 5}.items()
     yield from ((f"the code {name}", (code, *good[1:])) for name, code in NO_CODES.items())
-    yield from (
-        (f"{i} is a string", (*good[:i], "a", *good[i + 1 :])) for i in range(len(good)) if good[i] is not False
-    )
-    yield from ((f"{i} is None", (*good[:i], None, *good[i + 1 :])) for i in range(len(good)) if good[i] is not False)
+    for i, what in product(range(len(good)), ("a", None)):
+        if good[i] is not False:  # a flag may be anything
+            yield f"{what!r} at {i}", (*good[:i], what, *good[i + 1 :])
     if core_name == "loss":
         yield "None", None
 
@@ -203,10 +200,10 @@ def refused(core, dtype):
         yield f"{name}, {GOOD}", lambda c=call, a=arguments: c(*a.values())
         for key, good in arguments.items():
             if isinstance(good, np.ndarray):
-                bad = dict(hostile_arrays(good, key in any_length, name in ("all_finite", "activate")))
-                if name == "Plan":
+                bad = dict(hostile_arrays(good, key in any_length, name in ("all_finite", "activate", "peak_flops")))
+                if name in ("Plan", "peak_flops", "matmul_flops"):
                     bad["shorter than its room"] = good[:-1].copy()
-                if name == "Plan" or key == "rates":
+                if name in ("Plan", "peak_flops", "matmul_flops") or key == "rates":
                     bad["empty"] = good[:0].copy()
                 if name in OUTPUTS.get(key, ()):
                     bad["read-only"] = read_only(good)
@@ -338,6 +335,13 @@ def strange(core, dtype):
                     yield f"{how} of {name}{made}", call
     yield "a copy of a plan", lambda: copy.copy(make_plan(core, dtype))
     yield "a copy of a training", lambda: copy.deepcopy(training(core, dtype))
+    one = make_plan(core, dtype)
+    for what, x in {**dict(hostile_arrays(np.ones((4, 3), dtype), False, False)), "None": None,
+                    "a memoryview": memoryview(np.ones((4, 3), dtype)), "many rows": np.ones((10_000, 3), dtype),
+                    "dates": np.zeros((4, 3), "M8[s]"), "a subclass": np.ones((4, 3), dtype).view(np.recarray),
+                    "new strings": np.full((4, 3), "a", np.dtypes.StringDType()), "void": np.zeros((4, 3), "V4"),
+                    "NaN": np.full((4, 3), np.nan, dtype)}.items():  # fmt: skip
+        yield f"an answer to {what}", lambda x=x: one.answer(x)
     yield "a plan made of nothing", lambda: core.Plan.__new__(core.Plan).predict(None, None)
     yield "a plan made again", lambda: make_plan(core, dtype).__init__(None, None, 0, None)
     for rows in (0, 3, 5):
@@ -488,6 +492,9 @@ def everything(core, dtype, shape, rows, threads, at_end):
 
     x, y, out = a(rows, n_in), a(rows, n_out), a(rows, n_out, writable=True)
     plan.predict(x, out, False, threads)
+    answer = plan.answer(x)
+    if answer is not None and answer.tobytes() != out.tobytes():
+        raise AssertionError("an answer is not what predict gives")
     plan.predict(x, out, True, threads)
     plan.forward(x, out)
     plan.backward(y, a(rows, n_in, writable=True))
@@ -535,11 +542,12 @@ def ask(build, dtype, table):
         verdicts += [(name, verdict) for _, name, verdict in lines if verdict]
         if done.returncode == 0:
             return verdicts
-        if not lines or lines[-1][2]:
+        if not lines:
             raise RuntimeError(done.stderr)
+        number, name, verdict = lines[-1]
         died = signal.Signals(-done.returncode).name if done.returncode < 0 else f"no answer in {PATIENCE} s"
-        verdicts.append((lines[-1][1], f"crashed: {died}"))
-        first = int(lines[-1][0]) + 1
+        verdicts.append((name, f"crashed{', when it was over' if verdict else ''}: {died}"))
+        first = int(number) + 1
 
 
 EVERY = pytest.mark.parametrize(("build", "dtype"), list(product(builds(), DTYPES)))

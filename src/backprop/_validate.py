@@ -9,7 +9,7 @@ import operator
 import os
 import reprlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -94,8 +94,8 @@ def same_rows(rows: int, **others: Array | None) -> None:
 
 
 def some_rows(x: Array, name: str = "x") -> None:
-    if len(x) == 0:
-        raise ValueError(f"{name}: expected at least one row, got none")
+    if x.shape[:1] in ((), (0,)):
+        raise ValueError(f"{name}: expected at least one row, got {'none' if x.ndim else 'a single number'}")
 
 
 def assign(view: Array, value: Any, name: str) -> None:
@@ -133,7 +133,7 @@ def between(values: Array, low: float, high: float, name: str, cure: str) -> Non
     """All of these lie in [low, high]."""
     if len(values) and not (low <= values.min() and values.max() <= high):
         where = tuple(int(i) for i in np.argwhere((values < low) | (values > high))[0])
-        got = f"{values[where]} at row {where[0]}"
+        got = f"{values[where]!s} at row {where[0]}"
         raise ValueError(f"{name}: expected numbers from {low} to {high}, got {got}: {cure}")
 
 
@@ -188,6 +188,17 @@ def flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def items(value: Any, name: str) -> list[Any]:
+    """What is in a list, or in anything else that has an order."""
+    try:
+        if isinstance(value, (str, bytes, Mapping, Set)):
+            raise TypeError
+        found = iter(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a list, got {shown(value)}") from None
+    return list(found)
+
+
 def choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """One of these names; otherwise the nearest is suggested."""
     names = list(choices)
@@ -217,4 +228,4 @@ def fits_in_memory(numbers: int, dtype: np.dtype[Any], what: str) -> None:
         most = 2**40
     size = numbers * dtype.itemsize
     if size > most:
-        raise ValueError(f"{what}: expected at most this machine's memory, {most:.3g} bytes, got {size:.3g} bytes")
+        raise ValueError(f"{what}: expected at most the {most:.3g} bytes of memory here, got {size:.3g} bytes")

@@ -1,6 +1,6 @@
 """Metrics: how good a prediction is, in numbers for people. A metric is any callable ``(y_hat, y) -> float``."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def r2(y_hat: Any, y: Any) -> float:
 
 def _errors(y_hat: Any, y: Any) -> Array:
     y_hat, y = (_validate.array(v, name).astype(np.float64) for v, name in ((y_hat, "y_hat"), (y, "y")))
-    _validate.some_rows(np.atleast_1d(y_hat), "y_hat")
+    _validate.some_rows(y_hat, "y_hat")
     if y.shape[:1] != y_hat.shape[:1] or y.size != y_hat.size:
         raise ValueError(f"y: expected targets of shape {y_hat.shape}, as y_hat has, got {y.shape}")
     errors: Array = y_hat - y.reshape(y_hat.shape)
@@ -72,10 +72,8 @@ _TABLE: dict[str, Metric] = {"accuracy": accuracy, "mse": mse, "mae": mae, "r2":
 
 def get(metrics: Any) -> dict[str, Metric]:
     """Metrics by the names under which they are reported."""
-    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
-        raise TypeError(f"metrics: expected a list, got {_validate.shown(metrics)}: write [{_validate.shown(metrics)}]")
     found: dict[str, Metric] = {}
-    for metric in metrics:
+    for metric in _validate.items(metrics, "metrics"):
         if isinstance(metric, type):
             raise TypeError(f"metrics: expected names or functions, got the class {metric.__name__}")
         if not callable(metric):

@@ -3,8 +3,9 @@
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -177,7 +178,8 @@ class Sequential:
             Under "loss" and the names of the metrics.
         """
         measured, loss = _metrics.get(metrics), self._loss(loss)
-        return self.score(self._data(x, y, loss, sample_weight, None), loss, measured, threads)
+        _single(loss)
+        return self.score(self._data(x, y, loss, sample_weight), loss, measured, threads)
 
     # Training.
 
@@ -257,10 +259,11 @@ class Sequential:
             loss = self._loss(loss)
             if not isinstance(optimizer, Optimizer):
                 raise TypeError(f"optimizer: expected an object such as Adam(1e-3), got {_validate.shown(optimizer)}")
-            if getattr(loss, "reduction", "mean") == "none":
-                raise ValueError('loss: expected a single number to make small, got reduction="none"')
-            data = self._data(x, y, loss, sample_weight, class_weight)
+            _single(loss)
+            data = self._data(x, y, loss, sample_weight)
             data, held_out = _held_out(data, _validate.number(validation_split, "validation_split", 0, below=1))
+            if class_weight is not None:
+                data = _weighted_by_class(data, class_weight, self.n_out)
             if validation_data is not None:
                 if held_out is not None:
                     raise ValueError("validation_split: expected 0 beside validation_data, got both")
@@ -334,7 +337,7 @@ class Sequential:
             A copy of ``gradients``.
         """
         loss = self._loss(loss)
-        data = self._data(x, y, loss, sample_weight, None)
+        data = self._data(x, y, loss, sample_weight)
         if not hasattr(loss, "lower"):
             y_hat = np.empty((len(data), self.n_out), self.dtype)
             self.plan.forward(data.x, y_hat, self.seed, self.steps)
@@ -478,23 +481,19 @@ class Sequential:
     def _fuses(self, loss: Any) -> bool:
         return getattr(loss, "link", None) == self.layers[-1].activation.name
 
-    def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any, class_weight: Any) -> Data:
+    def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any) -> Data:
         x, y = self._inputs(x), _validate.array(y, "y")
         _validate.some_rows(x)
         target, labels = loss.targets(y, self.n_out, self.dtype) if hasattr(loss, "targets") else (None, None)
         _validate.same_rows(len(x), y=y)
         weights = None if sample_weight is None else _validate.weights(sample_weight, len(x))
-        if class_weight is not None:
-            by_class = _class_weights(class_weight, y, target, labels, self.n_out)
-            with np.errstate(over="ignore"):
-                weights = by_class if weights is None else _validate.weights(weights * by_class, len(x))
         return Data(x, target, labels, weights, y)
 
     def _validation(self, given: Any, loss: Any) -> Data:
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
         try:
-            return self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None, None)
+            return self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"validation_data: {error}") from error
@@ -513,9 +512,7 @@ class Sequential:
 
 
 def _checked(given: Any) -> tuple[Layer, ...]:
-    if isinstance(given, (Layer, str, Set, Mapping)) or not isinstance(given, Iterable):
-        raise TypeError(f"layers: expected a list of layers, got {_validate.shown(given)}")
-    checked = tuple(given)
+    checked = tuple(_validate.items(given, "layers"))
     if not checked:
         raise ValueError("layers: expected at least one layer, got none")
     for i, layer in enumerate(checked):
@@ -577,10 +574,13 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
 # What a fit is asked for.
 
 
+def _single(loss: Any) -> None:
+    if getattr(loss, "reduction", "mean") == "none":
+        raise ValueError('loss: expected a single number, got reduction="none": take "mean" or "sum"')
+
+
 def _callbacks(given: Any, progress: Any) -> list[Any]:
-    if not isinstance(given, Iterable):
-        raise TypeError(f"callbacks: expected a list, got {_validate.shown(given)}")
-    chosen: list[Any] = list(given)
+    chosen = _validate.items(given, "callbacks")
     hooks = [name for name in dir(callbacks.Callback) if name.startswith("on_")]
     for callback in chosen:
         if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in hooks):
@@ -601,11 +601,12 @@ def _held_out(data: Data, share: float) -> tuple[Data, Data | None]:
     return parts
 
 
-def _class_weights(given: Any, y: Any, target: Any, labels: Any, n_out: int) -> Array:
-    """The weight of each row by its class."""
+def _weighted_by_class(data: Data, given: Any, n_out: int) -> Data:
+    """The same rows, each counting for as much more as its class does."""
+    target, labels = data.target, data.labels
     if labels is None:
         one_hot = target is not None and np.isin(target, (0, 1)).all() and (n_out == 1 or (target.sum(1) == 1).all())
-        if not one_hot:
+        if target is None or not one_hot:
             raise ValueError("class_weight: expected targets that are classes, got others")
         labels = target.argmax(axis=1) if n_out > 1 else target[:, 0].astype(np.int64)
     classes = max(n_out, 2)
@@ -621,7 +622,9 @@ def _class_weights(given: Any, y: Any, target: Any, labels: Any, n_out: int) -> 
         by_class = np.array([_validate.number(given.get(i, 1.0), "class_weight", least=0) for i in range(classes)])
     else:
         by_class = _validate.weights(given, classes, "class_weight", "class")
-    return _validate.weights(by_class[labels], len(labels), "class_weight")
+    with np.errstate(over="ignore"):
+        weights = by_class[labels] if data.weights is None else data.weights * by_class[labels]
+    return replace(data, weights=_validate.weights(weights, len(data), "class_weight"))
 
 
 # Files.

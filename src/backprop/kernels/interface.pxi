@@ -60,7 +60,9 @@ def loss(
                 &values[0], &dy[0, 0], n)
 
 
-def apply_update(tuple kind, double learning_rate, int64_t step, real[::1] p, const real[::1] g, real[::1] m, real[::1] v):
+def apply_update(
+    tuple kind, double learning_rate, int64_t step, real[::1] p, const real[::1] g, real[::1] m, real[::1] v,
+):
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
     cdef Update it
     cdef bint finite
@@ -68,7 +70,8 @@ def apply_update(tuple kind, double learning_rate, int64_t step, real[::1] p, co
     it.kind, it.momentum, it.beta2, it.epsilon, it.nesterov = kind
     it.learning_rate, it.step = learning_rate, step
     expect(SGD <= it.kind <= ADAM, "a code of OPTIMIZERS")
-    expect(g.shape[0] == n and (m is None or m.shape[0] == n) and (v is None or v.shape[0] == n), "vectors of one length")
+    expect(g.shape[0] == n, "a gradient for each parameter")
+    expect((m is None or m.shape[0] == n) and (v is None or v.shape[0] == n), "a state for each parameter")
     expect(m is not None or not needs_m(&it), "a state m")
     expect(v is not None or not needs_v(&it), "a state v")
     with nogil:

@@ -82,12 +82,12 @@ cdef double cross_entropy(
         for i in range(n):
             dy[i] = exponential(y_hat[i] - top)
             total += dy[i]
-        log_total = log(total) + top
+        log_total = log(total)
     for i in range(n):
         q = smoothed(y[i] if y != NULL else <real> (i == label), smoothing, n)
         mass += q
         if from_logits:
-            value += q * (log_total - y_hat[i])
+            value += q * (log_total + (<double> top - y_hat[i]))
         else:
             value -= q * safe_log(y_hat[i], tiny)
             dy[i] = <real> (-scale * q * safe_log_derivative(y_hat[i], tiny))

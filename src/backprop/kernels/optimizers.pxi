@@ -1,7 +1,7 @@
 # Optimizers: one pass over a range of the flat vectors, reading like the paper.
 #
-# p parameters, g gradient, m and v the state. Where a new number would not be finite, parameter and state keep their old
-# ones, and the kernel returns False: a diverging run ends with weights that can be looked at.
+# p parameters, g gradient, m and v the state. Where a new number would not be finite, parameter and state keep their
+# old ones, and the kernel returns False: a diverging run ends with weights that can be looked at.
 
 from libc.math cimport pow, sqrt, sqrtf
 

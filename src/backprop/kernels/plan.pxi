@@ -307,7 +307,7 @@ cdef void train_rows(
     cdef const int64_t *order = NULL
     cdef Py_ssize_t most = max(16, min(BLOCK, <Py_ssize_t> (LONG_WORK / graph.work)))
     if thread == 0:
-        look_for_signals(run, 2000)
+        look_for_signals(run, 2000 if run.threads == 1 else 4e6)    # a meeting may last long
     while from_row < to_row:
         n = min(to_row - from_row, most)
         if thread == 0:
