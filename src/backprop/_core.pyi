@@ -132,9 +132,6 @@ class Training:
     def run(self) -> bool:
         """Train; whether loss and parameters stayed finite. What a signal handler raised is raised."""
 
-    def work(self, thread: int) -> None:
-        """The part of one of the threads."""
-
     @property
     def steps(self) -> int:
         """Batches finished."""

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-# cython: nonecheck=False, embedsignature=False, freethreading_compatible=True, infer_types=False
+# cython: nonecheck=False, embedsignature=False, freethreading_compatible=True, auto_pickle=False
 """The compiled heart of backprop: kernels, and the engine that runs them without the interpreter.
 
 Its text is kernels/*.pxi, in this order. Notation, everywhere: B rows (a batch), I inputs, O outputs;
@@ -10,6 +10,8 @@ Kernels come in pairs, _forward and _backward; inputs are const, outputs come la
 written once for float and double (`real`). `ld` is the distance between the rows of a matrix. Python reaches only
 the functions and classes at the end of plan.pxi, which check every size.
 """
+
+cimport cython
 
 include "kernels/dense.pxi"
 include "kernels/activations.pxi"

@@ -10,7 +10,7 @@ cdef int expect(bint condition, str what) except -1:
     return 0
 
 
-def all_finite(const real[::1] x):
+def all_finite(const real[::1] x not None):
     """Whether there is no infinity and no NaN."""
     cdef Py_ssize_t i, n = x.shape[0]
     cdef const real *p = &x[0]
@@ -21,17 +21,17 @@ def all_finite(const real[::1] x):
     return not broken
 
 
-def activate(int activation, double slope, real[:, ::1] y):
+def activate(int activation, double slope, real[:, ::1] y not None):
     """y = f(y), in place."""
-    expect(IDENTITY <= activation <= SOFTMAX, "a code of ACTIVATIONS")
+    expect(0 <= activation and activation <= SOFTMAX, "a code of ACTIVATIONS")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
             activation_forward(activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &y[0, 0])
 
 
-def activate_backward(int activation, double slope, const real[:, ::1] y, real[:, ::1] dy):
+def activate_backward(int activation, double slope, const real[:, ::1] y not None, real[:, ::1] dy not None):
     """dy = dy f'(z) for y = f(z), in place."""
-    expect(IDENTITY <= activation <= SOFTMAX, "a code of ACTIVATIONS")
+    expect(0 <= activation and activation <= SOFTMAX, "a code of ACTIVATIONS")
     expect(y.shape[0] == dy.shape[0] and y.shape[1] == dy.shape[1], "y and dy of one shape")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
@@ -39,14 +39,14 @@ def activate_backward(int activation, double slope, const real[:, ::1] y, real[:
 
 
 def loss(
-    tuple kind, const real[:, ::1] y_hat, const real[:, ::1] y, const int64_t[::1] labels, const double[::1] weights,
-    double norm, double[::1] values, real[:, ::1] dy,
+    tuple kind not None, const real[:, ::1] y_hat not None, const real[:, ::1] y, const int64_t[::1] labels,
+    const double[::1] weights, double norm, double[::1] values not None, real[:, ::1] dy not None,
 ):
     """The unweighted value of each row, and its gradient times weight * norm."""
     cdef Loss it
     cdef Py_ssize_t rows = y_hat.shape[0], n = y_hat.shape[1]
     it.kind, it.from_logits, it.smoothing = kind
-    expect(MEAN_SQUARED_ERROR <= it.kind <= CROSS_ENTROPY, "a code of LOSSES")
+    expect(0 <= it.kind and it.kind <= CROSS_ENTROPY, "a code of LOSSES")
     expect(dy.shape[0] == rows and dy.shape[1] == n and values.shape[0] == rows, "values and dy for each row")
     expect(y is not None or (labels is not None and it.kind == CROSS_ENTROPY), "targets")
     expect(y is None or (y.shape[0] == rows and y.shape[1] == n), "a target for each output")
@@ -61,7 +61,8 @@ def loss(
 
 
 def apply_update(
-    tuple kind, double learning_rate, int64_t step, real[::1] p, const real[::1] g, real[::1] m, real[::1] v,
+    tuple kind not None, double learning_rate, int64_t step, real[::1] p not None, const real[::1] g not None,
+    real[::1] m, real[::1] v,
 ):
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
     cdef Update it
@@ -69,7 +70,7 @@ def apply_update(
     cdef Py_ssize_t n = p.shape[0]
     it.kind, it.momentum, it.beta2, it.epsilon, it.nesterov = kind
     it.learning_rate, it.step = learning_rate, step
-    expect(SGD <= it.kind <= ADAM, "a code of OPTIMIZERS")
+    expect(it.kind == SGD or it.kind == ADAM, "a code of OPTIMIZERS")
     expect(g.shape[0] == n, "a gradient for each parameter")
     expect((m is None or m.shape[0] == n) and (v is None or v.shape[0] == n), "a state for each parameter")
     expect(m is not None or not needs_m(&it), "a state m")
@@ -80,13 +81,13 @@ def apply_update(
     return finite
 
 
-def permutation(uint64_t seed, int64_t epoch, int64_t[::1] order):
+def permutation(uint64_t seed, int64_t epoch, int64_t[::1] order not None):
     """Write the order of the rows in this epoch."""
     with nogil:
         shuffle(seed, epoch, order.shape[0], &order[0])
 
 
-def cpu_supports(str isa):
+def cpu_supports(str isa not None):
     """Whether this processor and its operating system run the build of that name."""
     return isa in SUPPORTED
 

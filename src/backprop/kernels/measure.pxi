@@ -15,7 +15,7 @@ cdef double fma_seconds(Py_ssize_t repeat, vec *memory) noexcept nogil:
     return seconds_now() - start
 
 
-def peak_flops(real[::1] memory, Py_ssize_t repeat):
+def peak_flops(real[::1] memory not None, Py_ssize_t repeat):
     """Floating-point operations a second of one thread that only multiplies and adds in registers, in memory's type."""
     cdef double seconds
     expect(memory.shape[0] >= SLACK, "at least ROOM numbers")
@@ -27,7 +27,10 @@ def peak_flops(real[::1] memory, Py_ssize_t repeat):
     return 24.0 * lanes(&memory[0]) * repeat / seconds
 
 
-def matmul_flops(const real[:, ::1] a, const real[:, ::1] b, real[:, ::1] c, real[::1] scratch, Py_ssize_t repeat):
+def matmul_flops(
+    const real[:, ::1] a not None, const real[:, ::1] b not None, real[:, ::1] c not None,
+    real[::1] scratch not None, Py_ssize_t repeat,
+):
     """Floating-point operations a second of c = a b, again and again."""
     cdef Py_ssize_t m = a.shape[0], depth = a.shape[1], n = b.shape[1], i
     cdef double seconds

@@ -492,6 +492,7 @@ cdef list start_threads(work, int count):
     return threads
 
 
+@cython.final
 cdef class Plan:
     """A network lowered to steps over two flat vectors, which the caller allocates with SLACK numbers to spare.
 
@@ -506,9 +507,10 @@ cdef class Plan:
     cdef object row                                     # an array (1, n_out), to be copied
     cdef Tape tape
 
-    def __cinit__(self, parameters, gradients, Py_ssize_t n_parameters, list steps):
+    def __cinit__(self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None):
         cdef Py_ssize_t s, room
         cdef Step *step
+        cdef tuple given = tuple(steps)
         self.single = memoryview(parameters).format == "f"
         if self.single:
             self.parameters_f, self.gradients_f = parameters, gradients
@@ -518,15 +520,15 @@ cdef class Plan:
             self.parameters_d, self.gradients_d = parameters, gradients
             self.parameters, self.gradients = &self.parameters_d[0], &self.gradients_d[0]
             room = min(self.parameters_d.shape[0], self.gradients_d.shape[0])
-        if not 0 <= n_parameters <= room - SLACK or not steps:
+        if not 0 <= n_parameters <= room - SLACK or not given:
             raise ValueError("a plan has steps, and SLACK numbers behind its parameters")
-        self.graph.steps = <Step *> calloc(len(steps), sizeof(Step))
+        self.graph.steps = <Step *> calloc(len(given), sizeof(Step))
         if self.graph.steps == NULL:
             raise MemoryError
         self.graph.n_parameters = n_parameters
-        for s in range(len(steps)):
+        for s in range(len(given)):
             step = &self.graph.steps[s]
-            step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias = steps[s]
+            step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias = given[s]
             self.add(step, s)
         self.graph.width = self.graph.y_width
         for s in range(self.graph.n_steps):
@@ -542,7 +544,7 @@ cdef class Plan:
             graph.n_in = graph.n_out = step.n_in
         if step.n_in != graph.n_out or not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40:
             raise ValueError(f"step {s}: sizes do not fit")
-        if not (0 <= step.operation <= DROPOUT and 0 <= step.activation <= SOFTMAX):
+        if step.operation < 0 or step.operation > DROPOUT or step.activation < 0 or step.activation > SOFTMAX:
             raise ValueError(f"step {s}: unknown operation or activation")
         if step.operation != DENSE:
             if step.n_in != step.n_out or not 0 <= step.alpha < 1:
@@ -552,6 +554,8 @@ cdef class Plan:
         step.ld = distance(step.n_out, LANES_F if self.single else LANES_D)
         step.y = graph.y_width
         graph.y_width += step.ld
+        if graph.y_width > <Py_ssize_t> 2 ** 40:
+            raise ValueError(f"step {s}: rows do not fit into memory")
         graph.widest = max(graph.widest, step.n_in, step.ld)
         graph.work += step.n_in * <double> step.n_out if step.operation == DENSE else step.n_out
         graph.n_out = step.n_out
@@ -566,9 +570,9 @@ cdef class Plan:
         """Multiply-adds for one row on the way forward."""
         return self.graph.work
 
-    def predict(self, x, out, bint logits=False, int threads=1):
+    def predict(self, x not None, out not None, bint logits=False, int threads=1):
         """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation."""
-        if threads > 1 and len(x) >= 2 * BLOCK:
+        if threads > 1 and len(x) >= 2 * BLOCK and len(x) == len(out):
             share_rows(self, x, out, logits, min(threads, len(x) // BLOCK))
         elif self.single:
             predict[float](self, x, out, logits)
@@ -607,14 +611,14 @@ cdef class Plan:
             and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
             and <size_t> view.buf % <size_t> view.itemsize == 0)
 
-    def forward(self, x, out, uint64_t seed=0, int64_t step=0):
+    def forward(self, x not None, out not None, uint64_t seed=0, int64_t step=0):
         """As predict, in training mode, keeping what backward needs."""
         if self.single:
             forward[float](self, x, out, seed, step)
         else:
             forward[double](self, x, out, seed, step)
 
-    def backward(self, dy, dx=None):
+    def backward(self, dy not None, dx=None):
         """From dy (rows, n_out) of the last forward to the flat gradient and, where it is given, dx (rows, n_in)."""
         if self.single:
             backward[float](self, dy, dx)
@@ -679,6 +683,7 @@ cdef object share_rows(Plan plan, x, out, bint logits, int threads):
         raise errors[0]
 
 
+@cython.final
 cdef class Tape(Memory):
     """What a forward pass leaves for the backward pass: its input and every output."""
     cdef Py_ssize_t rows
@@ -763,6 +768,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
     plan.tape = tape
 
 
+@cython.final
 cdef class Training(Memory):
     """A run of training: run() it, then read what it came to.
 
@@ -775,13 +781,13 @@ cdef class Training(Memory):
     cdef Plan plan
     cdef tuple keep
     cdef int wanted
+    cdef bint begun
     cdef object error
-    cdef readonly double seconds
 
-    def __init__(
-        self, Plan plan, x, y, labels, weights, *, tuple loss, bint logits, bint mean, tuple update, m, v,
-        int64_t update_step, rates, Py_ssize_t batch_size, losses, outputs, bint shuffle, uint64_t seed,
-        int64_t first_epoch, int64_t first_step, int threads,
+    def __cinit__(
+        self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
+        tuple update, m, v, int64_t update_step, rates not None, Py_ssize_t batch_size, losses not None, outputs,
+        bint shuffle, uint64_t seed, int64_t first_epoch, int64_t first_step, int threads,
     ):
         cdef Run *run = &self.shared
         run.graph = &plan.graph
@@ -794,13 +800,14 @@ cdef class Training(Memory):
         run.update.step = update_step
         run.seed, run.first_epoch, run.first_step, run.batch = seed, first_epoch, first_step, batch_size
         self.plan, self.wanted = plan, max(1, threads)
-        self.keep = x, y, labels, weights, m, v, rates, losses, outputs
+        given = x, y, labels, weights, m, v, rates, losses, outputs
+        self.keep = tuple([memoryview(array) for array in given if array is not None])
         if plan.single:
             prepare[float](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
         else:
             prepare[double](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
 
-    def work(self, int thread):
+    cdef void work(self, int thread) noexcept:
         """This thread's part, once it is known how many threads there are."""
         cdef Run *run = &self.shared
         cdef int threads = 0
@@ -819,8 +826,11 @@ cdef class Training(Memory):
 
         What a signal handler raised is raised after the last whole batch.
         """
+        if self.begun:
+            raise RuntimeError("a run of training runs once")
+        self.begun = True
         try:
-            others = start_threads(self.work, self.wanted)
+            others = start_threads(lambda thread: self.work(thread), self.wanted)
         except BaseException:
             atomic_set(&self.shared.threads, -1)
             raise
@@ -855,12 +865,12 @@ cdef object prepare(
         or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
     ):
         raise ValueError("lengths do not fit")
-    if not MEAN_SQUARED_ERROR <= run.loss.kind <= CROSS_ENTROPY or (
+    if run.loss.kind < 0 or run.loss.kind > CROSS_ENTROPY or (
         y is None and (labels is None or run.loss.kind != CROSS_ENTROPY)
     ):
         raise ValueError("an unknown loss, or no targets for it")
     if (
-        not NO_UPDATE <= run.update.kind <= ADAM
+        run.update.kind < 0 or run.update.kind > ADAM
         or (m is None and needs_m(&run.update)) or (m is not None and m.shape[0] != n)
         or (v is None and needs_v(&run.update)) or (v is not None and v.shape[0] != n)
     ):
