@@ -34,7 +34,7 @@ class History(Mapping[str, list[float]]):
     def extend(self, numbers: Mapping[str, Sequence[float]]) -> None:
         """Add some epochs."""
         for name, values in numbers.items():
-            self._lists.setdefault(name, []).extend(map(float, values))
+            self._lists.setdefault(name, []).extend(values)
 
     def __getitem__(self, name: str) -> list[float]:
         return self._lists[name]
@@ -110,7 +110,7 @@ def fit(net: Any, data: Data, plan: Plan, epochs: int) -> History:
             count = 1 if watched or not hasattr(plan.loss, "lower") else min(epochs - run.epoch, at_once)
             outputs = np.empty((len(data), net.n_out), net.dtype) if plan.metrics else None
             train = _compiled if hasattr(plan.loss, "lower") else _by_hand
-            losses = list(train(net, data, plan, count, outputs, run.epoch))
+            losses = train(net, data, plan, count, outputs, run.epoch)
             run.history.extend({"loss": losses} | _look(net, data, plan, outputs))
             run.epoch += count
             _call(plan.callbacks, "on_epoch_end", run)
@@ -128,14 +128,14 @@ def _call(callbacks: Sequence[Any], hook: str, run: Run) -> None:
 
 def _look(net: Any, data: Data, plan: Plan, outputs: Array | None) -> dict[str, list[float]]:
     """The metrics of an epoch, and the loss and the metrics of the validation data."""
-    numbers = {name: [metric(net.answers(outputs, plan.loss), data.y)] for name, metric in plan.metrics.items()}
+    numbers = {name: [float(metric(net.answers(outputs, plan.loss), data.y))] for name, metric in plan.metrics.items()}
     if plan.validation is not None:
         score = net.score(plan.validation, plan.loss, plan.metrics, plan.threads)
-        numbers |= {f"val_{name}": [value] for name, value in score.items()}
+        numbers |= {f"val_{name}": [float(value)] for name, value in score.items()}
     return numbers
 
 
-def _compiled(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | None, done: int) -> Array:
+def _compiled(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | None, done: int) -> list[float]:
     """Some epochs in one call; their losses."""
     optimizer, losses = plan.optimizer, np.zeros(epochs)
     m, v = optimizer.bind(net)
@@ -156,7 +156,8 @@ def _compiled(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | No
     if not finite:
         epoch, batch = divmod(training.steps, batches)
         raise _diverged(done + epoch, batch, optimizer)
-    return losses
+    found: list[float] = losses.tolist()
+    return found
 
 
 def _by_hand(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | None, done: int) -> list[float]:
