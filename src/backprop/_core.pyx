@@ -8,7 +8,7 @@ Its text is kernels/*.pxi, in this order. Notation, everywhere: B rows (a batch)
 
 Kernels come in pairs, _forward and _backward; inputs are const, outputs come last, nothing allocates, and each body is
 written once for float and double (`real`). `ld` is the distance between the rows of a matrix. Python reaches only
-the functions and classes at the end of plan.pxi, which check every size.
+the classes of objects.pxi and the functions after them, which check every size.
 """
 
 cimport cython
@@ -19,5 +19,7 @@ include "kernels/losses.pxi"
 include "kernels/optimizers.pxi"
 include "kernels/random.pxi"
 include "kernels/plan.pxi"
+include "kernels/training.pxi"
+include "kernels/objects.pxi"
 include "kernels/interface.pxi"
 include "kernels/measure.pxi"

@@ -1,0 +1,444 @@
+# The module's face: objects that own memory, and arguments checked so that nothing reaches outside it.
+
+cdef class Memory:
+    """Zeroed memory, handed out in pieces aligned to the widest register."""
+    cdef char *base
+    cdef size_t used
+
+    def __dealloc__(self):
+        free(self.base)
+
+    cdef int reserve(self, double size) except -1:
+        """Room for pieces of so many bytes together, and for their alignment."""
+        size += 4096
+        if size < 4e18:
+            self.base = <char *> calloc(<size_t> size, 1)
+        if self.base == NULL:
+            raise MemoryError(f"no {size / 2 ** 30:.1f} GiB for a workspace: fewer rows at a time need less")
+        self.used = 64 - <size_t> self.base % 64
+        return 0
+
+    cdef void *take(self, double size) noexcept:
+        cdef void *piece = self.base + self.used
+        self.used += (<size_t> size + 63) // 64 * 64
+        return piece
+
+
+cdef list start_threads(work, int count):
+    """Start work(1), work(2)... in threads of their own; fewer where the system gives no more."""
+    from threading import Thread
+    threads = []
+    for i in range(1, count):
+        thread = Thread(target=work, args=(i,), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            break
+        threads.append(thread)
+    return threads
+
+
+@cython.final
+cdef class Plan:
+    """A network lowered to steps over two flat vectors, which the caller allocates with SLACK numbers to spare.
+
+    Each step is (operation, activation, alpha, n_in, n_out, weight, bias), the last two being offsets or -1.
+    """
+    cdef Graph graph
+    cdef bint single
+    cdef float[::1] parameters_f, gradients_f
+    cdef double[::1] parameters_d, gradients_d
+    cdef void *parameters
+    cdef void *gradients
+    cdef object row                                     # an array (1, n_out), to be copied
+    cdef Tape tape
+
+    def __cinit__(self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None):
+        cdef Py_ssize_t s, room
+        cdef Step *step
+        cdef tuple given = tuple(steps)
+        self.single = memoryview(parameters).format == "f"
+        if self.single:
+            self.parameters_f, self.gradients_f = parameters, gradients
+            self.parameters, self.gradients = &self.parameters_f[0], &self.gradients_f[0]
+            room = min(self.parameters_f.shape[0], self.gradients_f.shape[0])
+        else:
+            self.parameters_d, self.gradients_d = parameters, gradients
+            self.parameters, self.gradients = &self.parameters_d[0], &self.gradients_d[0]
+            room = min(self.parameters_d.shape[0], self.gradients_d.shape[0])
+        if not 0 <= n_parameters <= room - SLACK or not given:
+            raise ValueError("a plan has steps, and SLACK numbers behind its parameters")
+        self.graph.steps = <Step *> calloc(len(given), sizeof(Step))
+        if self.graph.steps == NULL:
+            raise MemoryError
+        self.graph.n_parameters = n_parameters
+        for s in range(len(given)):
+            step = &self.graph.steps[s]
+            step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias = given[s]
+            self.add(step, s)
+        self.graph.width = self.graph.y_width
+        for s in range(self.graph.n_steps):
+            self.graph.steps[s].dy = self.graph.width
+            self.graph.width += self.graph.steps[s].ld
+        self.row = empty((1, self.graph.n_out), "f" if self.single else "d")
+
+    cdef int add(self, Step *step, Py_ssize_t s) except -1:
+        """Check the next step against the one before and lay out its outputs."""
+        cdef Graph *graph = &self.graph
+        cdef Py_ssize_t n = graph.n_parameters
+        if s == 0:
+            graph.n_in = graph.n_out = step.n_in
+        if step.n_in != graph.n_out or not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40:
+            raise ValueError(f"step {s}: sizes do not fit")
+        if step.operation < 0 or step.operation > DROPOUT or step.activation < 0 or step.activation > SOFTMAX:
+            raise ValueError(f"step {s}: unknown operation or activation")
+        if step.operation != DENSE:
+            if step.n_in != step.n_out or not 0 <= step.alpha < 1:
+                raise ValueError(f"step {s}: sizes or rate do not fit")
+        elif not 0 <= step.weight <= n - step.n_in * <double> step.n_out or not -1 <= step.bias <= n - step.n_out:
+            raise ValueError(f"step {s}: parameters do not fit")
+        step.ld = distance(step.n_out, LANES_F if self.single else LANES_D)
+        step.y = graph.y_width
+        graph.y_width += step.ld
+        if graph.y_width > <Py_ssize_t> 2 ** 40:
+            raise ValueError(f"step {s}: rows do not fit into memory")
+        graph.widest = max(graph.widest, step.n_in, step.ld)
+        graph.work += step.n_in * <double> step.n_out if step.operation == DENSE else step.n_out
+        graph.n_out = step.n_out
+        graph.n_steps = s + 1
+        return 0
+
+    def __dealloc__(self):
+        free(self.graph.steps)
+
+    @property
+    def work(self):
+        """Multiply-adds for one row on the way forward."""
+        return self.graph.work
+
+    def predict(self, x not None, out not None, bint logits=False, int threads=1):
+        """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation."""
+        if threads > 1 and len(x) >= 2 * BLOCK and len(x) == len(out):
+            share_rows(self, x, out, logits, min(threads, len(x) // BLOCK))
+        elif self.single:
+            predict[float](self, x, out, logits)
+        else:
+            predict[double](self, x, out, logits)
+
+    def answer(self, x):
+        """predict, for a few rows that need no conversion, in a new array; None for anything else.
+
+        This is what a single row costs, so it goes through the buffer protocol once for x and once for the answer, and
+        through no other object.
+        """
+        cdef Py_buffer view
+        cdef object out = None
+        if type(x) is not ndarray:
+            return None
+        try:
+            PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_STRIDES)
+        except (BufferError, ValueError):               # dates, for one
+            return None
+        try:
+            if self.is_plain(&view) and view.shape[0] * self.graph.work <= LITTLE_WORK:
+                if self.single:
+                    out = answer[float](self, <const float *> view.buf, view.shape[0])
+                else:
+                    out = answer[double](self, <const double *> view.buf, view.shape[0])
+        finally:
+            PyBuffer_Release(&view)
+        return out
+
+    cdef bint is_plain(self, const Py_buffer *view) noexcept:
+        """Whether this is a contiguous matrix (rows, n_in) of the network's own type."""
+        return (
+            view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= BLOCK
+            and view.format[0] == (c"f" if self.single else c"d") and view.format[1] == 0
+            and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
+            and <size_t> view.buf % <size_t> view.itemsize == 0)
+
+    def forward(self, x not None, out not None, uint64_t seed=0, int64_t step=0):
+        """As predict, in training mode, keeping what backward needs."""
+        if self.single:
+            forward[float](self, x, out, seed, step)
+        else:
+            forward[double](self, x, out, seed, step)
+
+    def backward(self, dy not None, dx=None):
+        """From dy (rows, n_out) of the last forward to the flat gradient and, where it is given, dx (rows, n_in)."""
+        if self.single:
+            backward[float](self, dy, dx)
+        else:
+            backward[double](self, dy, dx)
+
+
+cdef object answer(Plan plan, const real *x, Py_ssize_t rows):
+    cdef const Graph *graph = &plan.graph
+    cdef Py_ssize_t i, n = rows * graph.n_in
+    cdef int broken = 0
+    cdef Py_buffer view
+    for i in range(n):
+        broken |= x[i] - x[i] != 0
+    if broken:
+        return None
+    out = plan.row.copy() if rows == 1 else empty((rows, graph.n_out), plan.row.dtype)
+    PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
+    try:
+        predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False)
+    finally:
+        PyBuffer_Release(&view)
+    return out
+
+
+cdef int predict_within(
+    const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits,
+) except -1 nogil:
+    """predict_rows, in memory of its own: of the stack where that is enough."""
+    cdef Py_ssize_t capacity = max(1, min(rows, BLOCK))
+    cdef Py_ssize_t size = capacity * graph.y_width + (
+        zeros_size(graph) if capacity < PACKED_ROWS else scratch_size(graph))
+    cdef real stack[2048]
+    cdef real *work = stack
+    if size > 2048:
+        work = <real *> malloc(size * sizeof(real))
+        if work == NULL:
+            raise MemoryError
+    predict_rows(graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width)
+    if work != stack:
+        free(work)
+    return 0
+
+
+cdef object share_rows(Plan plan, x, out, bint logits, int threads):
+    """predict, by several threads: each a run of rows."""
+    errors = []
+
+    def work(i):
+        share = slice(len(x) * i // threads, len(x) * (i + 1) // threads)
+        try:
+            plan.predict(x[share], out[share], logits)
+        except BaseException as error:
+            errors.append(error)
+
+    started = start_threads(work, threads)
+    for i in (0, *range(len(started) + 1, threads)):
+        work(i)
+    for thread in started:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+@cython.final
+cdef class Tape(Memory):
+    """What a forward pass leaves for the backward pass: its input and every output."""
+    cdef Py_ssize_t rows
+    cdef Pass how
+    cdef void *x
+    cdef void *work
+    cdef void *scratch
+
+
+cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_rows, Py_ssize_t n_out) except -1:
+    if n_in != plan.graph.n_in or n_out != plan.graph.n_out or rows != out_rows:
+        raise ValueError(
+            f"expected ({rows}, {plan.graph.n_in}) and ({rows}, {plan.graph.n_out}), "
+            f"got ({rows}, {n_in}) and ({out_rows}, {n_out})")
+    return 0
+
+
+cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logits):
+    check_rows(plan, x.shape[0], x.shape[1], out.shape[0], out.shape[1])
+    with nogil:
+        predict_within(&plan.graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], x.shape[0], logits)
+
+
+cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, int64_t step):
+    cdef const Graph *graph = &plan.graph
+    cdef Py_ssize_t rows = x.shape[0], done = 0, n, ld = 0
+    cdef real *scratch
+    cdef const real *y
+    cdef Tape tape = plan.tape
+    check_rows(plan, rows, x.shape[1], out.shape[0], out.shape[1])
+    plan.tape = None                                    # while it is written, no other thread shall find it
+    if tape is None or tape.rows != rows:
+        tape = Tape.__new__(Tape)
+        tape.rows = rows
+        tape.reserve(sizeof(real) * (
+            <double> rows * (graph.n_in + graph.width) + scratch_size(graph)))
+        tape.x = tape.take(sizeof(real) * <double> rows * graph.n_in)
+        tape.work = tape.take(sizeof(real) * <double> rows * graph.width)
+        tape.scratch = tape.take(sizeof(real) * <double> scratch_size(graph))
+    tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False)
+    scratch = <real *> tape.scratch
+    with nogil:
+        memcpy(tape.x, &x[0, 0], rows * graph.n_in * sizeof(real))
+        while done < rows:
+            n = min(rows - done, BLOCK)
+            y = forward_rows(
+                graph, &tape.how, <const real *> plan.parameters, done, n, <const real *> tape.x + done * graph.n_in,
+                <real *> tape.work, rows, scratch, &ld)
+            copy_rows(n, graph.n_out, y, ld, NULL, &out[0, 0] + done * graph.n_out, graph.n_out)
+            done += n
+    plan.tape = tape
+
+
+cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
+    cdef const Graph *graph = &plan.graph
+    cdef const Step *last = &graph.steps[graph.n_steps - 1]
+    cdef Py_ssize_t rows = dy.shape[0], done = 0, n
+    cdef real *into = &dx[0, 0] if dx is not None else NULL
+    cdef real *work
+    cdef real *scratch
+    cdef int s
+    cdef Tape tape = plan.tape
+    if tape is None or tape.rows != rows:
+        raise ValueError(f"expected the {tape.rows if tape is not None else 0} rows of the last forward, got {rows}")
+    check_rows(plan, rows, dx.shape[1] if dx is not None else graph.n_in, dx.shape[0] if dx is not None else rows,
+               dy.shape[1])
+    plan.tape = None
+    work, scratch = <real *> tape.work, <real *> tape.scratch
+    with nogil:
+        copy_rows(rows, graph.n_out, &dy[0, 0], graph.n_out, NULL, work + last.dy * rows, last.ld)
+        while done < rows:
+            n = min(rows - done, BLOCK)
+            backward_rows(
+                graph, &tape.how, <const real *> plan.parameters, done, n, work, rows, scratch,
+                into + done * graph.n_in if into != NULL else NULL)
+            done += n
+        for s in range(graph.n_steps):
+            if graph.steps[s].operation == DENSE:
+                weight_gradients(
+                    graph, s, 0, graph.steps[s].n_in, rows, <const real *> tape.x, work, rows, scratch, False,
+                    <real *> plan.gradients)
+    plan.tape = tape
+
+
+@cython.final
+cdef class Training(Memory):
+    """A run of training: run() it, then read what it came to.
+
+    x (rows, n_in); y (rows, n_out) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss is
+    (kind, from_logits, smoothing); the update (kind, momentum, beta2, epsilon, nesterov), or None for gradients only,
+    with its state m and v (n_parameters,), where it has any, and the number of steps it has made. losses (epochs,)
+    and outputs (rows, n_out), where given, are written.
+    """
+    cdef Run shared
+    cdef Plan plan
+    cdef tuple keep
+    cdef int wanted
+    cdef bint begun
+    cdef object error
+
+    def __cinit__(
+        self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
+        tuple update, m, v, int64_t update_step, rates not None, Py_ssize_t batch_size, losses not None, outputs,
+        bint shuffle, uint64_t seed, int64_t first_epoch, int64_t first_step, int threads,
+    ):
+        cdef Run *run = &self.shared
+        run.graph = &plan.graph
+        run.owner = <void *> self
+        run.loss.kind, run.loss.from_logits, run.loss.smoothing = loss
+        run.logits, run.mean = logits, mean
+        run.update.kind = NO_UPDATE
+        if update is not None:
+            (run.update.kind, run.update.momentum, run.update.beta2, run.update.epsilon, run.update.nesterov) = update
+        run.update.step = update_step
+        run.seed, run.first_epoch, run.first_step, run.batch = seed, first_epoch, first_step, batch_size
+        self.plan, self.wanted = plan, max(1, threads)
+        given = x, y, labels, weights, m, v, rates, losses, outputs
+        self.keep = tuple([memoryview(array) for array in given if array is not None])
+        if plan.single:
+            prepare[float](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
+        else:
+            prepare[double](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
+
+    cdef void work(self, int thread) noexcept:
+        """This thread's part, once it is known how many threads there are."""
+        cdef Run *run = &self.shared
+        cdef int threads = 0
+        with nogil:
+            while threads == 0:
+                threads = atomic_get(&run.threads)
+                give_way()
+            if thread < threads:
+                if self.plan.single:
+                    train_epochs(run, <float *> self.plan.parameters, thread)
+                else:
+                    train_epochs(run, <double *> self.plan.parameters, thread)
+
+    def run(self):
+        """Train; whether it came to its end. False: the loss, or a parameter, left the finite numbers.
+
+        What a signal handler raised is raised after the last whole batch.
+        """
+        if self.begun:
+            raise RuntimeError("a run of training runs once")
+        self.begun = True
+        try:
+            others = start_threads(lambda thread: self.work(thread), self.wanted)
+        except BaseException:
+            atomic_set(&self.shared.threads, -1)
+            raise
+        atomic_set(&self.shared.threads, <int> len(others) + 1)
+        self.work(0)
+        for other in others:
+            other.join()
+        if self.error is not None:
+            raise self.error
+        return self.shared.status == RUNNING
+
+    @property
+    def steps(self):
+        """Batches finished."""
+        return self.shared.steps
+
+
+cdef object prepare(
+    Training training, Run *run, const real[:, ::1] x, const real[:, ::1] y, const int64_t[::1] labels,
+    const double[::1] weights, real[::1] m, real[::1] v, const double[::1] rates, double[::1] losses,
+    real[:, ::1] outputs, bint shuffle,
+):
+    """Check the sizes of everything a run touches, and give it memory."""
+    cdef const Graph *graph = run.graph
+    cdef Py_ssize_t rows = x.shape[0], n = graph.n_parameters
+    run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
+    check_rows(training.plan, rows, x.shape[1], rows, graph.n_out if y is None else y.shape[1])
+    if (
+        rows < 1 or run.batch < 1 or run.n_rates < 1
+        or (y is not None and y.shape[0] != rows) or (labels is not None and labels.shape[0] != rows)
+        or (weights is not None and weights.shape[0] != rows)
+        or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
+    ):
+        raise ValueError("lengths do not fit")
+    if run.loss.kind < 0 or run.loss.kind > CROSS_ENTROPY or (
+        y is None and (labels is None or run.loss.kind != CROSS_ENTROPY)
+    ):
+        raise ValueError("an unknown loss, or no targets for it")
+    if (
+        run.update.kind < 0 or run.update.kind > ADAM
+        or (m is None and needs_m(&run.update)) or (m is not None and m.shape[0] != n)
+        or (v is None and needs_v(&run.update)) or (v is not None and v.shape[0] != n)
+    ):
+        raise ValueError("an unknown optimizer, or no state for it")
+    run.batch = min(run.batch, rows)
+    run.chunk = min(run.batch, CHUNK)
+    training.reserve(
+        sizeof(real) * (
+            <double> run.chunk * (graph.width + graph.n_in) + <double> training.wanted * scratch_size(graph))
+        + 8.0 * (run.chunk + rows))
+    run.work = training.take(sizeof(real) * <double> run.chunk * graph.width)
+    run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
+    run.scratch = training.take(sizeof(real) * <double> training.wanted * scratch_size(graph))
+    run.values = <double *> training.take(8.0 * run.chunk)
+    run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL
+    run.gradients = training.plan.gradients
+    run.x = &x[0, 0]
+    run.y = &y[0, 0] if y is not None else NULL
+    run.labels = &labels[0] if labels is not None else NULL
+    run.weights = &weights[0] if weights is not None else NULL
+    run.m = &m[0] if m is not None else NULL
+    run.v = &v[0] if v is not None else NULL
+    run.rates = &rates[0]
+    run.losses = &losses[0]
+    run.outputs = &outputs[0, 0] if outputs is not None else NULL

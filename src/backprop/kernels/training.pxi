@@ -1,0 +1,240 @@
+# Training. A run is what the threads share.
+
+cdef struct Run:
+    const Graph *graph
+    Loss loss
+    bint logits                                 # the loss takes what is beneath the last activation
+    Update update
+    bint mean                                   # a batch counts for the mean of its rows, or for their sum
+    Py_ssize_t rows, batch, chunk
+    int64_t epochs, first_epoch, first_step
+    uint64_t seed
+    int threads
+    void *gradients
+    void *m
+    void *v
+    const void *x
+    const void *y
+    const int64_t *labels
+    const double *weights
+    const double *rates                         # learning rate: one, or one for each batch
+    Py_ssize_t n_rates
+    void *outputs                               # what the network answered to each row, for the metrics; or NULL
+    void *work
+    void *gathered
+    void *scratch
+    double *values
+    double *losses                              # one an epoch
+    int64_t *order                              # NULL: as they come
+    int64_t steps                               # batches finished
+    double effort, looked                       # since the last look at the signals; when that was
+    int status, verdict, arrived, generation
+    void *owner                                 # the Training, for what a signal handler raises
+
+
+cdef int meet(Run *run) noexcept nogil:
+    """Wait for the other threads. All leave with the same answer: the status when the last of them came."""
+    cdef int generation, spins = 0
+    if run.threads == 1:
+        return run.status
+    generation = atomic_get(&run.generation)
+    if atomic_add(&run.arrived, 1) == run.threads:
+        run.arrived = 0
+        run.verdict = atomic_get(&run.status)
+        atomic_set(&run.generation, generation + 1)
+    else:
+        while atomic_get(&run.generation) == generation:
+            spins += 1
+            if spins < 4000:
+                spin_pause()
+            else:
+                give_way()
+    return run.verdict
+
+
+cdef void run_signal_handlers(Run *run) noexcept with gil:
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        (<Training> run.owner).error = error
+        atomic_set(&run.status, INTERRUPTED)
+
+
+cdef void look_for_signals(Run *run, double effort) noexcept nogil:
+    """Ctrl-C is noticed every 50 ms; looking at the clock costs too, so only after some effort."""
+    cdef double now
+    run.effort += effort
+    if run.effort < 4e6:
+        return
+    run.effort = 0
+    now = seconds_now()
+    if 0 <= now - run.looked < 0.05:
+        return
+    run.looked = now
+    run_signal_handlers(run)
+
+
+cdef void keep_outputs(
+    Run *run, const Pass *how, Py_ssize_t rows, const real *y_hat, Py_ssize_t ld, const int64_t *order, Py_ssize_t at,
+) noexcept nogil:
+    """What the network answers to each row, in the order of the rows, for the metrics of an epoch."""
+    cdef const Step *last = &run.graph.steps[run.graph.n_steps - 1]
+    cdef Py_ssize_t r, n = run.graph.n_out
+    cdef real *out
+    for r in range(rows):
+        out = <real *> run.outputs + (order[r] if order != NULL else at + r) * n
+        memcpy(out, y_hat + r * ld, n * sizeof(real))
+        if how.logits:
+            activation_forward(last.activation, <real> last.alpha, 1, n, n, out)
+
+
+cdef inline double weight_of(const Run *run, Py_ssize_t row) noexcept nogil:
+    """What this row of the epoch counts for."""
+    if run.weights == NULL:
+        return 1
+    return run.weights[run.order[row] if run.order != NULL else row]
+
+
+cdef void train_rows(
+    Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
+) noexcept nogil:
+    """Rows first, first + 1... of an epoch, those of them that are this thread's: from x to the loss and every dz."""
+    cdef const Graph *graph = run.graph
+    cdef const Step *last = &graph.steps[graph.n_steps - 1]
+    cdef Py_ssize_t n, ld, at, r, from_row = rows * thread // run.threads, to_row = rows * (thread + 1) // run.threads
+    cdef Py_ssize_t n_y = 0 if run.y == NULL else graph.n_out
+    cdef real *work = <real *> run.work
+    cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
+    cdef real *gathered
+    cdef const real *x
+    cdef const real *y_hat
+    cdef const int64_t *order = NULL
+    cdef Py_ssize_t most = max(16, min(BLOCK, <Py_ssize_t> (LONG_WORK / graph.work)))
+    if thread == 0:
+        look_for_signals(run, 2000 if run.threads == 1 else 4e6)    # a meeting may last long
+    while from_row < to_row:
+        n = min(to_row - from_row, most)
+        if thread == 0:
+            look_for_signals(run, 2 * graph.work * n + 2000)
+        if atomic_get(&run.status) != RUNNING:
+            return
+        at = first + from_row
+        x = <const real *> run.x + at * graph.n_in
+        if run.order != NULL:
+            order, at = run.order + at, 0
+            gathered = <real *> run.gathered + from_row * graph.n_in
+            copy_rows(n, graph.n_in, <const real *> run.x, graph.n_in, order, gathered, graph.n_in)
+            x = gathered
+        y_hat = forward_rows(graph, how, parameters, from_row, n, x, work, run.chunk, scratch, &ld)
+        if run.outputs != NULL:
+            keep_outputs(run, how, n, y_hat, ld, order, at)
+        loss_rows(
+            &run.loss, n, graph.n_out, y_hat, ld, <const real *> run.y + at * n_y if n_y > 0 else NULL,
+            run.labels + at if run.labels != NULL else NULL, order, run.weights + at if run.weights != NULL else NULL,
+            norm, run.values + from_row, work + last.dy * run.chunk + from_row * last.ld, last.ld)
+        if run.weights != NULL:
+            for r in range(from_row, from_row + n):
+                run.values[r] *= weight_of(run, first + r)
+        backward_rows(graph, how, parameters, from_row, n, work, run.chunk, scratch, <real *> NULL)
+        from_row += n
+
+
+cdef void train_gradients(
+    Run *run, const real *_, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate,
+) noexcept nogil:
+    """The gradient of this thread's share of each weight, over a chunk of rows."""
+    cdef const Graph *graph = run.graph
+    cdef const Step *step
+    cdef const real *x = <const real *> run.gathered if run.order != NULL else (
+        <const real *> run.x + first * graph.n_in)
+    cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
+    cdef Py_ssize_t from_in, to_in, end
+    cdef int s
+    for s in range(graph.n_steps):
+        step = &graph.steps[s]
+        if step.operation != DENSE:
+            continue
+        from_in, end = step.n_in * thread // run.threads, step.n_in * (thread + 1) // run.threads
+        while from_in < end:
+            to_in = min(end, from_in + TILE_ROWS + <Py_ssize_t> (LONG_WORK / (<double> rows * step.n_out)))
+            if thread == 0:
+                look_for_signals(run, <double> rows * step.n_out * (to_in - from_in))
+            if atomic_get(&run.status) != RUNNING:
+                return
+            weight_gradients(
+                graph, s, from_in, to_in, rows, x, <const real *> run.work, run.chunk, scratch, accumulate,
+                <real *> run.gradients)
+            from_in = to_in
+
+
+cdef void train_update(Run *run, real *parameters, int thread) noexcept nogil:
+    """This thread's share of the parameters steps along its gradient."""
+    cdef Py_ssize_t n = run.graph.n_parameters, at = n * thread // run.threads
+    n = n * (thread + 1) // run.threads - at
+    if not update(
+        &run.update, n, parameters + at, <const real *> run.gradients + at, <real *> run.m + at, <real *> run.v + at
+    ):
+        atomic_set(&run.status, DIVERGED)
+
+
+cdef bint train_batch(
+    Run *run, Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double *loss, double *weight,
+) noexcept nogil:
+    """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. False: stop here."""
+    cdef Py_ssize_t done = 0, n, r
+    cdef double batch_loss = 0, batch_weight = 0, norm = 1
+    for r in range(first, first + rows):
+        batch_weight += weight_of(run, r)
+    if run.mean:
+        norm = 1 / batch_weight if batch_weight > 0 else 0
+    while done < rows:
+        n = min(rows - done, run.chunk)
+        how.first_row = done
+        train_rows(run, how, parameters, thread, first + done, n, norm)
+        if meet(run) != RUNNING:
+            return False
+        for r in range(n):
+            batch_loss += run.values[r]
+        if not batch_loss - batch_loss == 0:
+            atomic_set(&run.status, DIVERGED)           # every thread comes to the same sum, and leaves here
+            return False
+        train_gradients(run, parameters, thread, first + done, n, done > 0)
+        if meet(run) != RUNNING:
+            return False
+        done += n
+    if run.update.kind != NO_UPDATE:
+        train_update(run, parameters, thread)
+        if meet(run) != RUNNING:
+            return False
+    loss[0] += batch_loss
+    weight[0] += batch_weight
+    return True
+
+
+cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
+    """All epochs of a run, in step with the other threads."""
+    cdef Pass how = Pass(seed=run.seed, step=0, first_row=0, training=True, logits=run.logits)
+    cdef int64_t epoch, step = 0
+    cdef Py_ssize_t first
+    cdef double loss, weight
+    for epoch in range(run.epochs):
+        if run.order != NULL:
+            if thread == 0:
+                shuffle(run.seed, run.first_epoch + epoch, run.rows, run.order)
+            if meet(run) != RUNNING:
+                return
+        loss = weight = 0
+        first = 0
+        while first < run.rows:
+            how.step = run.first_step + step
+            if thread == 0:
+                run.update.step += 1
+                run.update.learning_rate = run.rates[min(step, run.n_rates - 1)]
+            if not train_batch(run, &how, parameters, thread, first, min(run.batch, run.rows - first), &loss, &weight):
+                return
+            first += run.batch
+            step += 1
+            if thread == 0:
+                run.steps = step
+        if thread == 0:
+            run.losses[epoch] = loss / weight if run.mean and weight > 0 else loss
