@@ -549,6 +549,15 @@ def classifier(end="softmax", n_out=3):
     return bp.Sequential([bp.Dense(4, 5, "tanh"), bp.Dense(5, n_out, end)], rng=3, dtype="float64")
 
 
+def test_class_weights_leave_held_out_rows_alone():
+    x, labels = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    net = bp.Sequential([bp.Dense(3, 3, "softmax")], rng=0)
+    history = net.fit(
+        x, labels, loss="cross_entropy", optimizer=bp.SGD(0.1), validation_split=0.25, class_weight={0: 9.0}
+    )
+    assert history["val_loss"] == [net.evaluate(x[30:], labels[30:], loss="cross_entropy")["loss"]]
+
+
 def test_class_weights_are_sample_weights():
     x, _, own = table(30, "float64")
     labels = np.random.default_rng(1).integers(0, 3, 30) ** 2 // 2  # 0, 0, 2: class 1 has no rows

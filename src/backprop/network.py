@@ -271,7 +271,7 @@ class Sequential:
             measured = _metrics.get(metrics)
             for part in (data, held_out) if held_out else (data,):
                 _metrics.check(measured, part.y, self.n_out)
-            plan = training.Plan(
+            settings = training.Settings(
                 loss, optimizer,
                 len(data) if batch_size is None else _validate.integer(batch_size, "batch_size"),
                 _validate.flag(shuffle, "shuffle"),
@@ -283,7 +283,7 @@ class Sequential:
             optimizer.lower()
             optimizer.rates(1)
             optimizer.bind(self)
-            return training.fit(self, data, plan, epochs)
+            return training.fit(self, data, settings, epochs)
 
     def forward(self, x: Any) -> Array:
         """What the network answers in training, keeping what `backward` needs.

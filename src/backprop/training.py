@@ -85,7 +85,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Settings:
     """How to train: everything a fit was asked for that does not change while it runs."""
 
     loss: Any
@@ -99,23 +99,23 @@ class Plan:
     threads: int | None
 
 
-def fit(net: Any, data: Data, plan: Plan, epochs: int) -> History:
+def fit(net: Any, data: Data, settings: Settings, epochs: int) -> History:
     """Train a network; see `Sequential.fit`."""
-    run = Run(net, plan.optimizer, epochs)
-    watched = bool(plan.callbacks or plan.metrics or plan.validation is not None)
-    at_once = max(1, AT_ONCE * plan.batch_size // len(data))
+    run = Run(net, settings.optimizer, epochs)
+    watched = bool(settings.callbacks or settings.metrics or settings.validation is not None)
+    at_once = max(1, AT_ONCE * settings.batch_size // len(data))
     try:
-        _call(plan.callbacks, "on_fit_begin", run)
+        _call(settings.callbacks, "on_fit_begin", run)
         while run.epoch < epochs and not run.stop:
-            count = 1 if watched or not hasattr(plan.loss, "lower") else min(epochs - run.epoch, at_once)
-            outputs = np.empty((len(data), net.n_out), net.dtype) if plan.metrics else None
-            train = _compiled if hasattr(plan.loss, "lower") else _by_hand
-            losses = train(net, data, plan, count, outputs, run.epoch)
-            run.history.extend({"loss": losses} | _look(net, data, plan, outputs))
+            count = 1 if watched or not hasattr(settings.loss, "lower") else min(epochs - run.epoch, at_once)
+            outputs = np.empty((len(data), net.n_out), net.dtype) if settings.metrics else None
+            train = _compiled if hasattr(settings.loss, "lower") else _by_hand
+            losses = train(net, data, settings, count, outputs, run.epoch)
+            run.history.extend({"loss": losses} | _look(net, data, settings, outputs))
             run.epoch += count
-            _call(plan.callbacks, "on_epoch_end", run)
+            _call(settings.callbacks, "on_epoch_end", run)
     finally:
-        _call(plan.callbacks, "on_fit_end", run)
+        _call(settings.callbacks, "on_fit_end", run)
     return run.history
 
 
@@ -126,26 +126,27 @@ def _call(callbacks: Sequence[Any], hook: str, run: Run) -> None:
             method(run)
 
 
-def _look(net: Any, data: Data, plan: Plan, outputs: Array | None) -> dict[str, list[float]]:
+def _look(net: Any, data: Data, settings: Settings, outputs: Array | None) -> dict[str, list[float]]:
     """The metrics of an epoch, and the loss and the metrics of the validation data."""
-    numbers = {name: [float(metric(net.answers(outputs, plan.loss), data.y))] for name, metric in plan.metrics.items()}
-    if plan.validation is not None:
-        score = net.score(plan.validation, plan.loss, plan.metrics, plan.threads)
+    answers = None if outputs is None else net.answers(outputs, settings.loss)
+    numbers = {name: [float(metric(answers, data.y))] for name, metric in settings.metrics.items()}
+    if settings.validation is not None:
+        score = net.score(settings.validation, settings.loss, settings.metrics, settings.threads)
         numbers |= {f"val_{name}": [float(value)] for name, value in score.items()}
     return numbers
 
 
-def _compiled(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | None, done: int) -> list[float]:
+def _compiled(net: Any, data: Data, settings: Settings, epochs: int, outputs: Array | None, done: int) -> list[float]:
     """Some epochs in one call; their losses."""
-    optimizer, losses = plan.optimizer, np.zeros(epochs)
+    optimizer, losses = settings.optimizer, np.zeros(epochs)
     m, v = optimizer.bind(net)
-    batches = -(-len(data) // plan.batch_size)
+    batches = -(-len(data) // settings.batch_size)
     training = _core.Training(
         net.plan, data.x, data.target, data.labels, data.weights,
-        **net.objective(plan.loss), update=optimizer.lower(), m=m, v=v, update_step=optimizer.steps,
-        rates=optimizer.rates(batches * epochs), batch_size=plan.batch_size, losses=losses, outputs=outputs,
-        shuffle=plan.shuffle, seed=plan.seed, first_epoch=net.epochs, first_step=net.steps,
-        threads=_threads.choose(plan.threads, net.plan.work * min(plan.batch_size, len(data))),
+        **net.objective(settings.loss), update=optimizer.lower(), m=m, v=v, update_step=optimizer.steps,
+        rates=optimizer.rates(batches * epochs), batch_size=settings.batch_size, losses=losses, outputs=outputs,
+        shuffle=settings.shuffle, seed=settings.seed, first_epoch=net.epochs, first_step=net.steps,
+        threads=_threads.choose(settings.threads, net.plan.work * min(settings.batch_size, len(data))),
     )  # fmt: skip
     try:
         finite = training.run()
@@ -160,27 +161,27 @@ def _compiled(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | No
     return found
 
 
-def _by_hand(net: Any, data: Data, plan: Plan, epochs: int, outputs: Array | None, done: int) -> list[float]:
+def _by_hand(net: Any, data: Data, settings: Settings, epochs: int, outputs: Array | None, done: int) -> list[float]:
     """One epoch under a loss that is any callable: the four lines, batch by batch; its loss."""
     order = np.arange(len(data))
-    if plan.shuffle:
-        _core.permutation(plan.seed, net.epochs, order)
+    if settings.shuffle:
+        _core.permutation(settings.seed, net.epochs, order)
     total = weight = 0.0
-    for batch, start in enumerate(range(0, len(data), plan.batch_size)):
-        rows = order[start : start + plan.batch_size]
+    for batch, start in enumerate(range(0, len(data), settings.batch_size)):
+        rows = order[start : start + settings.batch_size]
         part = data.rows(rows)
         y_hat = np.empty((len(rows), net.n_out), net.dtype)
-        net.plan.forward(part.x, y_hat, plan.seed, net.steps)
+        net.plan.forward(part.x, y_hat, settings.seed, net.steps)
         if outputs is not None:
             outputs[rows] = y_hat
-        value, dy = net.call(plan.loss, y_hat, part) if np.isfinite(y_hat).all() else (np.nan, None)
+        value, dy = net.call(settings.loss, y_hat, part) if np.isfinite(y_hat).all() else (np.nan, None)
         if not np.isfinite(value):
-            raise _diverged(done, batch, plan.optimizer)
+            raise _diverged(done, batch, settings.optimizer)
         net.backward(dy)
         try:
-            plan.optimizer.step(net)
+            settings.optimizer.step(net)
         except DivergedError:
-            raise _diverged(done, batch, plan.optimizer) from None
+            raise _diverged(done, batch, settings.optimizer) from None
         net.steps += 1
         counts_for = len(rows) if part.weights is None else part.weights.sum()
         total += value * counts_for
