@@ -78,8 +78,8 @@ def functions(core, dtype):
     wide = core.REGISTER_BITS // 32
     return {
         "peak_flops": (core.peak_flops, {"memory": a(core.ROOM), "repeat": 1}, {"memory"}, ()),
-        "matmul_flops": (core.matmul_flops, {"a": a(3, 4), "b": a(4, wide), "c": a(3, wide), "scratch": a(wide + 8192),
-                                             "repeat": 1}, {"scratch"}, ()),
+        "product_flops": (core.product_flops, {"product": 0, "x": a(3, wide), "w": a(wide, wide), "y": a(3, wide),
+                                               "repeat": 1}, (), ()),
         "all_finite": (core.all_finite, {"x": a(5)}, {"x"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
         "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2)}, (), ()),
@@ -102,11 +102,11 @@ def functions(core, dtype):
     }  # fmt: skip
 
 
-OUTPUTS = {"y": ("activate",), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
+OUTPUTS = {"y": ("activate", "product_flops"), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
            "m": ("apply_update", "Training"), "v": ("apply_update", "Training"), "order": ("permutation",),
            "out": ("predict", "predict, threads", "forward"), "dx": ("backward",), "losses": ("Training",),
            "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",), "memory": ("peak_flops",),
-           "c": ("matmul_flops",), "scratch": ("matmul_flops",)}  # fmt: skip
+           "x": ("product_flops",), "w": ("product_flops",)}  # fmt: skip
 CODES = {"activation"}
 
 
@@ -201,9 +201,9 @@ def refused(core, dtype):
         for key, good in arguments.items():
             if isinstance(good, np.ndarray):
                 bad = dict(hostile_arrays(good, key in any_length, name in ("all_finite", "activate", "peak_flops")))
-                if name in ("Plan", "peak_flops", "matmul_flops"):
+                if name in ("Plan", "peak_flops"):
                     bad["shorter than its room"] = good[:-1].copy()
-                if name in ("Plan", "peak_flops", "matmul_flops") or key == "rates":
+                if name in ("Plan", "peak_flops", "product_flops") or key == "rates":
                     bad["empty"] = good[:0].copy()
                 if name in OUTPUTS.get(key, ()):
                     bad["read-only"] = read_only(good)

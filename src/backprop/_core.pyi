@@ -69,8 +69,9 @@ def permutation(seed: int, epoch: int, order: _Labels) -> None:
 def peak_flops(memory: _Array, repeat: int) -> float:
     """Floating-point operations a second of one thread that only multiplies and adds in registers, in memory's type."""
 
-def matmul_flops(a: _Array, b: _Array, c: _Array, scratch: _Array, repeat: int) -> float:
-    """Floating-point operations a second of c (m, n) = a (m, k) b (k, n), again and again."""
+def product_flops(product: int, x: _Array, w: _Array, y: _Array, repeat: int) -> float:
+    """Floating-point operations a second of one product of a layer, again and again, for x (B, I), w (I, O), y (B, O):
+    0 is y = x w, 1 is x = y w^T, 2 is w = x^T y. I and O are multiples of a register's numbers."""
 
 @final
 class Plan:

@@ -7,6 +7,12 @@
 # Each element of c is one chain of multiply-adds over k in ascending order, whatever tile it falls into: the bits
 # depend neither on the number of threads nor on which rows are computed together.
 #
+# A product goes block by block, a block panel by panel of b, a panel tile by tile of c:
+#
+#   block    ROWS x DEPTH of a                  stays in the second cache
+#   panel    DEPTH x 2 registers of b           streams through the first
+#   tile     TILE_ROWS x 2 registers of c       stays in registers
+#
 # b and start are read, and c is written, in whole registers: up to a tile's width beyond the end of a row. Whoever
 # owns that memory leaves the room (SLACK); what is computed there is never used. Where c has none, it is `exact`.
 
@@ -20,6 +26,7 @@ cdef extern from "simd.h" nogil:
     const int TILE_ROWS, SLACK
     float multiply_add_f(float a, float b, float c)
     double multiply_add_d(double a, double b, double c)
+    void prefetch(const void *p)
     void transpose_f(const float *b, Py_ssize_t ldb, float *c, Py_ssize_t ldc)
     void transpose_d(const double *b, Py_ssize_t ldb, double *c, Py_ssize_t ldc)
     vf splat_f(const float *x)
@@ -34,7 +41,11 @@ ctypedef fused real:
     double
 
 cdef enum:
-    DEPTH = 256                                 # rows of b whose panel stays in the first cache
+    DEPTH = 512
+    ROWS = 256
+    FAR = 262_144                               # bytes of b that are no longer near
+    APART = 2048                                # bytes between rows that collide in the first cache
+    PACKED_ROWS = 32                            # fewer do not pay for the copy of a panel
     TINY = 64                                   # multiply-adds that are over before a tile has begun
     WIDEST = 32                                 # the width of the widest tile: 2 registers of 16 floats
 
@@ -203,6 +214,54 @@ cdef void tile_of(
         else: tile(8, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
 
 
+cdef inline inlined strip(
+    int registers, Py_ssize_t depth, const vec *a, Py_ssize_t step, const vec *b, Py_ssize_t ldb, vec *c,
+    const vec *start,
+) noexcept nogil:
+    """One row of c, up to 8 registers: a sum waits for itself, so the more of them the better."""
+    cdef vec s, c0, c1, c2, c3, c4, c5, c6, c7
+    cdef Py_ssize_t k
+    c0 = start[0]
+    if registers > 1:
+        c1 = start[1]
+    if registers > 2:
+        c2, c3 = start[2], start[3]
+    if registers > 4:
+        c4, c5, c6, c7 = start[4], start[5], start[6], start[7]
+    for k in range(depth):
+        s = splat(a, 0)
+        c0 = c0 + s * b[0]
+        if registers > 1:
+            c1 = c1 + s * b[1]
+        if registers > 2:
+            c2 = c2 + s * b[2]
+            c3 = c3 + s * b[3]
+        if registers > 4:
+            c4 = c4 + s * b[4]
+            c5 = c5 + s * b[5]
+            c6 = c6 + s * b[6]
+            c7 = c7 + s * b[7]
+        a = at(a, step)
+        b = at(b, ldb)
+    c[0] = c0
+    if registers > 1:
+        c[1] = c1
+    if registers > 2:
+        c[2], c[3] = c2, c3
+    if registers > 4:
+        c[4], c[5], c[6], c[7] = c4, c5, c6, c7
+
+
+cdef void strip_of(
+    Py_ssize_t registers, Py_ssize_t depth, const vec *a, Py_ssize_t step, const vec *b, Py_ssize_t ldb, vec *c,
+    const vec *start,
+) noexcept nogil:
+    if registers == 8: strip(8, depth, a, step, b, ldb, c, start)
+    elif registers == 4: strip(4, depth, a, step, b, ldb, c, start)
+    elif registers == 2: strip(2, depth, a, step, b, ldb, c, start)
+    else: strip(1, depth, a, step, b, ldb, c, start)
+
+
 cdef void tile_at(
     int rows, Py_ssize_t width, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step, const real *b,
     Py_ssize_t ldb, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
@@ -227,6 +286,42 @@ cdef void tile_at(
         for r in range(rows):
             for n in range(width):
                 c[r * ldc + n] = aside[r * WIDEST + n]
+
+
+cdef void row_product(
+    Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t step, const real *b, Py_ssize_t ldb, real *c,
+    const real *start, bint exact,
+) noexcept nogil:
+    """A single row of c."""
+    cdef Py_ssize_t left = n // lanes(c) if exact else (n + lanes(c) - 1) // lanes(c), from_n = 0, registers
+    while left > 0:
+        registers = 8 if left >= 8 else 4 if left >= 4 else 2 if left >= 2 else 1
+        if real is float:
+            strip_of[vf](registers, depth, <vf *> a, step, <vf *> (b + from_n), ldb, <vf *> (c + from_n),
+                         <vf *> (start + from_n))
+        else:
+            strip_of[vd](registers, depth, <vd *> a, step, <vd *> (b + from_n), ldb, <vd *> (c + from_n),
+                         <vd *> (start + from_n))
+        from_n += registers * lanes(c)
+        left -= registers
+    if from_n < n:
+        tile_at(1, n - from_n, depth, a, 0, step, b + from_n, ldb, c + from_n, 0, start + from_n, 0, True)
+
+
+cdef inline void copy_row(Py_ssize_t n, const real *x, real *y) noexcept nogil:
+    """y = x, register by register; the last one overlaps the one before."""
+    cdef Py_ssize_t i = 0
+    if n < lanes(x):
+        for i in range(n):
+            y[i] = x[i]
+        return
+    while i < n:
+        i = min(i, n - lanes(x))
+        if real is float:
+            (<vf *> (y + i))[0] = (<const vf *> (x + i))[0]
+        else:
+            (<vd *> (y + i))[0] = (<const vd *> (x + i))[0]
+        i += lanes(x)
 
 
 cdef inline void transpose(const real *b, Py_ssize_t ldb, real *c, Py_ssize_t ldc) noexcept nogil:
@@ -259,10 +354,88 @@ cdef void pack(
         pack_transposed(depth, width, b, ldb, panel, ldp)
     else:
         for k in range(depth):
-            memcpy(panel + k * ldp, b + k * ldb, width * sizeof(real))
+            copy_row(width, b + k * ldb, panel + k * ldp)
     if width < ldp:
         for k in range(depth):
             memset(panel + k * ldp + width, 0, (ldp - width) * sizeof(real))
+
+
+cdef void prefetch_panel(
+    Packing packing, Py_ssize_t depth, Py_ssize_t width, const real *b, Py_ssize_t ldb, Py_ssize_t part,
+    Py_ssize_t parts,
+) noexcept nogil:
+    """Ask memory for one of the parts of what `pack` will read."""
+    cdef Py_ssize_t line = 64 // <Py_ssize_t> sizeof(real), k, i
+    if packing == TRANSPOSED:
+        depth, width = width, depth
+    for k in range(depth * part // parts, depth * (part + 1) // parts):
+        for i in range((width + line - 1) // line):
+            prefetch(b + k * ldb + i * line)
+
+
+cdef inline Py_ssize_t tiles_of(Py_ssize_t m) noexcept nogil:
+    return (m + TILE_ROWS - 1) // TILE_ROWS
+
+
+cdef inline int next_rows(Py_ssize_t m, Py_ssize_t tiles) noexcept nogil:
+    """How many of m rows the next of so many tiles takes: nearly equal parts, as a last tile of one row would be slow."""
+    return <int> ((m + tiles - 1) // tiles)
+
+
+cdef void pack_columns(Py_ssize_t m, Py_ssize_t depth, const real *a, Py_ssize_t step, real *packed) noexcept nogil:
+    """a, whose columns are far apart in memory, tile by tile: each (depth, rows)."""
+    cdef Py_ssize_t t, k, i, tiles = tiles_of(m)
+    cdef int rows
+    for t in range(tiles):
+        rows = next_rows(m, tiles - t)
+        for k in range(depth):
+            if rows == TILE_ROWS:
+                memcpy(packed + k * TILE_ROWS, a + k * step, TILE_ROWS * sizeof(real))
+            else:
+                for i in range(rows):
+                    packed[k * rows + i] = a[k * step + i]
+        a += rows
+        packed += rows * depth
+        m -= rows
+
+
+cdef void block_product(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t ldb, Packing packing, bint far, real *panel,
+    real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+) noexcept nogil:
+    """A product whose a fits into the second cache. While a panel of b serves, the next one is on its way."""
+    cdef Py_ssize_t wide = 2 * lanes(c), across = ldb if packing == TRANSPOSED else 1, tiles = tiles_of(m)
+    cdef Py_ssize_t from_n, width, from_m, p, t, r, ldp = ldb if packing == UNPACKED else wide
+    cdef const real *right
+    cdef const real *left
+    cdef real *packed = panel + DEPTH * WIDEST
+    cdef bint columns = packing == COPIED and step != 1
+    cdef int rows
+    if columns:
+        pack_columns(m, depth, a, step, packed)
+    for p in range((n + wide - 1) // wide):
+        from_n = p * wide
+        width = min(n - from_n, wide)
+        right = b + from_n * across
+        if packing != UNPACKED:
+            pack(packing, depth, width, right, ldb, panel, wide)
+            right = panel
+        from_m = 0
+        for t in range(tiles):
+            rows = next_rows(m - from_m, tiles - t)
+            left = <const real *> packed + from_m * depth if columns else a + from_m * row
+            if far and from_n + wide < n:
+                prefetch_panel(
+                    packing, depth, min(n - from_n - wide, wide), b + (from_n + wide) * across, ldb, t, tiles)
+            if far and start == c:
+                for r in range(from_m + rows, min(from_m + 2 * rows, m)):
+                    prefetch(c + r * ldc + from_n)
+                    prefetch(c + r * ldc + from_n + width - 1)
+            tile_at(
+                rows, width, depth, left, row, rows if columns else step, right, ldp, c + from_m * ldc + from_n, ldc,
+                start + from_m * lds + from_n, lds, exact)
+            from_m += rows
 
 
 cdef inline real multiply_add(real a, real b, real c) noexcept nogil:
@@ -289,39 +462,80 @@ cdef void matmul(
     const real *b, Py_ssize_t ldb, Packing packing, real *panel,
     real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
 ) noexcept nogil:
-    """c (m,n) = start + a (m,depth) b (depth,n): panels of b, two registers wide, against tiles of rows of a."""
-    cdef Py_ssize_t wide = 2 * lanes(c), tiles = (m + TILE_ROWS - 1) // TILE_ROWS
-    cdef Py_ssize_t from_n, width, from_k, deep, from_m, p, t, ldp
-    cdef const real *right
-    cdef int rows
+    """c (m,n) = start + a (m,depth) b (depth,n), in blocks of nearly equal size."""
+    cdef Py_ssize_t down = 1 if packing == TRANSPOSED else ldb, across = ldb if packing == TRANSPOSED else 1
+    cdef Py_ssize_t blocks = (m + ROWS - 1) // ROWS, depths = (depth + DEPTH - 1) // DEPTH
+    cdef Py_ssize_t i, q, from_m, to_m, from_k, to_k
+    cdef const real *begin
     if m * n * depth <= TINY:
-        if packing == TRANSPOSED:
-            tiny_matmul(m, n, depth, a, row, step, b, 1, ldb, c, ldc, start, lds)
-        else:
-            tiny_matmul(m, n, depth, a, row, step, b, ldb, 1, c, ldc, start, lds)
+        tiny_matmul(m, n, depth, a, row, step, b, down, across, c, ldc, start, lds)
         return
-    from_k = 0
-    while True:
-        deep = min(depth - from_k, DEPTH)
-        for p in range((n + wide - 1) // wide):
-            from_n = p * wide
-            width = min(n - from_n, wide)
-            if packing == UNPACKED:
-                right, ldp = b + from_k * ldb + from_n, ldb
-            else:
-                right, ldp = panel, wide
-                if packing == COPIED:
-                    pack(packing, deep, width, b + from_k * ldb + from_n, ldb, panel, ldp)
-                else:
-                    pack(packing, deep, width, b + from_n * ldb + from_k, ldb, panel, ldp)
-            from_m = 0
-            for t in range(tiles):
-                rows = <int> ((m - from_m + tiles - t - 1) // (tiles - t))
-                tile_at(
-                    rows, width, deep, a + from_m * row + from_k * step, row, step, right, ldp,
-                    c + from_m * ldc + from_n, ldc, start + from_m * lds + from_n, lds, exact)
-                from_m += rows
-        from_k += deep
-        if from_k >= depth:
-            return
-        start, lds = c, ldc
+    if m == 1 and packing == UNPACKED:
+        row_product(n, depth, a, step, b, ldb, c, start, exact)
+        return
+    for i in range(blocks):
+        from_m, to_m = m * i // blocks, m * (i + 1) // blocks
+        begin = start + from_m * lds
+        for q in range(depths):
+            from_k, to_k = depth * q // depths, depth * (q + 1) // depths
+            block_product(
+                to_m - from_m, n, to_k - from_k, a + from_m * row + from_k * step, row, step, b + from_k * down, ldb,
+                packing, n * depth * <Py_ssize_t> sizeof(real) > FAR, panel,
+                c + from_m * ldc, ldc, begin, lds if q == 0 else ldc, exact)
+            begin = c + from_m * ldc
+
+
+# The three products of a layer. `zeros` is a row of them, and behind it the memory of a panel.
+
+cdef inline Packing packing_for(Py_ssize_t rows, Py_ssize_t ldb, const real *_) noexcept nogil:
+    """A panel that serves enough rows pays for its copy."""
+    return COPIED if ldb * <Py_ssize_t> sizeof(real) >= APART and rows >= PACKED_ROWS else UNPACKED
+
+
+cdef void dense_forward(
+    Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *w, const real *b,
+    real *y, Py_ssize_t ldy, const real *zeros, real *panel,
+) noexcept nogil:
+    """y = b + x w, where b may be NULL. A single output is a row, turned: its rows fill the registers."""
+    cdef Py_ssize_t r
+    if n_out == 1 and ldy == 1 and rows >= TILE_ROWS:
+        for r in range(rows):
+            y[r] = b[0] if b != NULL else 0
+        matmul(1, rows, n_in, w, 0, 1, x, ldx, TRANSPOSED, panel, y, rows, y, rows, True)
+    else:
+        matmul(
+            rows, n_out, n_in, x, ldx, 1, w, n_out, packing_for(rows, n_out, x), panel, y, ldy,
+            b if b != NULL else zeros, 0, ldy % lanes(y) != 0)
+
+
+cdef void dense_input_gradient(
+    Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, const real *w,
+    real *dx, Py_ssize_t lddx, const real *zeros, real *panel,
+) noexcept nogil:
+    """dx = dz w^T; the weights of a single output are their own transpose."""
+    matmul(
+        rows, n_in, n_out, dz, lddz, 1, w, n_out if n_out > 1 else n_in, TRANSPOSED if n_out > 1 else UNPACKED, panel,
+        dx, lddx, zeros, 0, lddx % lanes(dx) != 0)
+
+
+cdef void dense_weight_gradient(
+    Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *dz,
+    Py_ssize_t lddz, real *dw, bint accumulate, const real *zeros, real *panel,
+) noexcept nogil:
+    """dw = x^T dz, added to what is there if it accumulates. For a single output, x is read in whole registers."""
+    if n_out == 1 and n_in % lanes(x) == 0 and ldx % lanes(x) == 0:
+        matmul(1, n_in, rows, dz, 0, lddz, x, ldx, UNPACKED, panel, dw, n_in, <const real *> dw if accumulate else zeros, n_in, True)
+    else:
+        matmul(
+            n_in, n_out, rows, x, 1, ldx, dz, lddz, packing_for(n_in, lddz, x), panel, dw, n_out,
+            <const real *> dw if accumulate else zeros, n_out if accumulate else 0, True)
+
+
+cdef void dense_bias_gradient(
+    Py_ssize_t rows, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, real *db, bint accumulate, const real *zeros,
+) noexcept nogil:
+    """db = the sum of the rows of dz, as the product of a row of ones with it."""
+    cdef real one = 1
+    matmul(
+        1, n_out, rows, &one, 0, 0, dz, lddz, UNPACKED, <real *> NULL, db, n_out, <const real *> db if accumulate else zeros, n_out,
+        True)

@@ -69,7 +69,8 @@ def apply_update(
     cdef bint finite
     cdef Py_ssize_t n = p.shape[0]
     it.kind, it.momentum, it.beta2, it.epsilon, it.nesterov = kind
-    it.learning_rate, it.step = learning_rate, step
+    it.step = step - 1
+    begin_step(&it, learning_rate)
     expect(it.kind == SGD or it.kind == ADAM, "a code of OPTIMIZERS")
     expect(g.shape[0] == n, "a gradient for each parameter")
     expect((m is None or m.shape[0] == n) and (v is None or v.shape[0] == n), "a state for each parameter")

@@ -27,21 +27,31 @@ def peak_flops(real[::1] memory not None, Py_ssize_t repeat):
     return 24.0 * lanes(&memory[0]) * repeat / seconds
 
 
-def matmul_flops(
-    const real[:, ::1] a not None, const real[:, ::1] b not None, real[:, ::1] c not None,
-    real[::1] scratch not None, Py_ssize_t repeat,
+def product_flops(
+    int product, real[:, ::1] x not None, real[:, ::1] w not None, real[:, ::1] y not None, Py_ssize_t repeat,
 ):
-    """Floating-point operations a second of c = a b, again and again."""
-    cdef Py_ssize_t m = a.shape[0], depth = a.shape[1], n = b.shape[1], i
+    """Floating-point operations a second of a layer's product, again and again: 0 y = x w, 1 x = y w^T, 2 w = x^T y."""
+    cdef Py_ssize_t rows = x.shape[0], n_in = w.shape[0], n_out = w.shape[1], zeros = padded(max(n_in, n_out), SLACK), i
     cdef double seconds
-    expect(b.shape[0] == depth and c.shape[0] == m and c.shape[1] == n, "a (m,k), b (k,n), c (m,n)")
-    expect(m > 0 and depth > 0 and n > 0 and n % lanes(&c[0, 0]) == 0, "b as wide as whole registers")
-    expect(scratch.shape[0] >= n + DEPTH * WIDEST, "scratch for a row of zeros and a panel")
-    memset(&scratch[0], 0, n * sizeof(real))
+    cdef Memory memory = Memory.__new__(Memory)
+    cdef real *scratch
+    expect(x.shape[1] == n_in and y.shape[0] == rows and y.shape[1] == n_out, "x (B, I), w (I, O), y (B, O)")
+    expect(rows > 0 and n_in > 0 and n_out > 0, "at least one number in each")
+    expect(n_in % lanes(&x[0, 0]) == 0 and n_out % lanes(&x[0, 0]) == 0, "rows of whole registers")
+    memory.reserve(sizeof(real) * <double> (zeros + DEPTH * (WIDEST + ROWS)))
+    scratch = <real *> memory.take(sizeof(real) * <double> zeros)
     with nogil:
         seconds = seconds_now()
         for i in range(repeat):
-            matmul(m, n, depth, &a[0, 0], depth, 1, &b[0, 0], n, packing_for(m, n, &b[0, 0]), &scratch[n],
-                   &c[0, 0], n, &scratch[0], 0, False)
+            if product == 0:
+                dense_forward(
+                    rows, n_in, n_out, &x[0, 0], n_in, &w[0, 0], <real *> NULL, &y[0, 0], n_out, scratch,
+                    scratch + zeros)
+            elif product == 1:
+                dense_input_gradient(
+                    rows, n_in, n_out, &y[0, 0], n_out, &w[0, 0], &x[0, 0], n_in, scratch, scratch + zeros)
+            else:
+                dense_weight_gradient(
+                    rows, n_in, n_out, &x[0, 0], n_in, &y[0, 0], n_out, &w[0, 0], False, scratch, scratch + zeros)
         seconds = seconds_now() - seconds
-    return 2.0 * m * n * depth * repeat / seconds
+    return 2.0 * rows * n_in * n_out * repeat / seconds

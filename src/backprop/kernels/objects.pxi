@@ -196,7 +196,7 @@ cdef int predict_within(
     """predict_rows, in memory of its own: of the stack where that is enough."""
     cdef Py_ssize_t capacity = max(1, min(rows, BLOCK))
     cdef Py_ssize_t size = capacity * graph.y_width + (
-        zeros_size(graph) if capacity < PACKED_ROWS else scratch_size(graph))
+        zeros_size(graph) if capacity < TILE_ROWS else scratch_size(graph))
     cdef real stack[2048]
     cdef real *work = stack
     if size > 2048:
@@ -265,10 +265,10 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
         tape = Tape.__new__(Tape)
         tape.rows = rows
         tape.reserve(sizeof(real) * (
-            <double> rows * (graph.n_in + graph.width) + scratch_size(graph)))
+            <double> rows * (graph.n_in + graph.width) + training_scratch_size(graph)))
         tape.x = tape.take(sizeof(real) * <double> rows * graph.n_in)
         tape.work = tape.take(sizeof(real) * <double> rows * graph.width)
-        tape.scratch = tape.take(sizeof(real) * <double> scratch_size(graph))
+        tape.scratch = tape.take(sizeof(real) * <double> training_scratch_size(graph))
     tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False)
     scratch = <real *> tape.scratch
     with nogil:
@@ -425,11 +425,11 @@ cdef object prepare(
     run.chunk = min(run.batch, CHUNK)
     training.reserve(
         sizeof(real) * (
-            <double> run.chunk * (graph.width + graph.n_in) + <double> training.wanted * scratch_size(graph))
+            <double> run.chunk * (graph.width + graph.n_in) + <double> training.wanted * training_scratch_size(graph))
         + 8.0 * (run.chunk + rows))
     run.work = training.take(sizeof(real) * <double> run.chunk * graph.width)
     run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
-    run.scratch = training.take(sizeof(real) * <double> training.wanted * scratch_size(graph))
+    run.scratch = training.take(sizeof(real) * <double> training.wanted * training_scratch_size(graph))
     run.values = <double *> training.take(8.0 * run.chunk)
     run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL
     run.gradients = training.plan.gradients

@@ -35,7 +35,6 @@ cdef enum Status:
 
 cdef enum:
     BLOCK = 128                                 # rows that go through all the steps together
-    PACKED_ROWS = 32                            # fewer do not pay for the copy of a panel
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
     LONG_WORK = 1_000_000_000                   # multiply-adds between two looks at the signals, at most
     CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
@@ -82,14 +81,18 @@ cdef inline uint64_t dropout_key(const Pass *how, int s) noexcept nogil:
 
 # Memory that the kernels may read and write beyond: a workspace of rows, and what each thread needs beside it.
 
-# A thread's scratch is a row of zeros, and a panel for products that pack.
+# A thread's scratch is a row of zeros, and the memory of a panel; the gradients of weights need a block beside it.
 
 cdef inline Py_ssize_t zeros_size(const Graph *graph) noexcept nogil:
     return padded(graph.widest + SLACK, SLACK)
 
 
 cdef inline Py_ssize_t scratch_size(const Graph *graph) noexcept nogil:
-    return zeros_size(graph) + DEPTH * WIDEST
+    return zeros_size(graph) + min(DEPTH, graph.widest) * WIDEST
+
+
+cdef inline Py_ssize_t training_scratch_size(const Graph *graph) noexcept nogil:
+    return zeros_size(graph) + DEPTH * (WIDEST + ROWS)
 
 
 cdef void copy_rows(
@@ -97,12 +100,7 @@ cdef void copy_rows(
 ) noexcept nogil:
     cdef Py_ssize_t r
     for r in range(rows):
-        memcpy(y + r * ldy, x + (order[r] if order != NULL else r) * ldx, n * sizeof(real))
-
-
-cdef inline Packing packing_for(Py_ssize_t m, Py_ssize_t n, const real *_) noexcept nogil:
-    """Far-apart rows collide in the caches; a panel that serves enough rows pays for its copy."""
-    return COPIED if n * <Py_ssize_t> sizeof(real) >= 2048 and m >= PACKED_ROWS else UNPACKED
+        copy_row(n, x + (order[r] if order != NULL else r) * ldx, y + r * ldy)
 
 
 cdef const real *forward_rows(
@@ -120,10 +118,9 @@ cdef const real *forward_rows(
             continue
         y = work + step.y * capacity + from_row * step.ld
         if step.operation == DENSE:
-            matmul(
-                rows, step.n_out, step.n_in, x, ldx, 1, parameters + step.weight, step.n_out,
-                packing_for(rows, step.n_out, x), scratch + zeros_size(graph), y, step.ld,
-                parameters + step.bias if step.bias >= 0 else scratch, 0, step.ld % lanes(x) != 0)
+            dense_forward(
+                rows, step.n_in, step.n_out, x, ldx, parameters + step.weight,
+                parameters + step.bias if step.bias >= 0 else NULL, y, step.ld, scratch, scratch + zeros_size(graph))
         elif step.operation == DROPOUT:
             dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, x, ldx, y)
         else:
@@ -160,9 +157,9 @@ cdef void backward_rows(
             if dx == NULL:
                 return
         if step.operation == DENSE:
-            matmul(
-                rows, step.n_in, step.n_out, dy, step.ld, 1, parameters + step.weight, step.n_out, TRANSPOSED,
-                scratch + zeros_size(graph), to, ld, scratch, 0, ld % lanes(y) != 0)
+            dense_input_gradient(
+                rows, step.n_in, step.n_out, dy, step.ld, parameters + step.weight, to, ld, scratch,
+                scratch + zeros_size(graph))
         elif step.operation == DROPOUT and how.training:
             dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, ld, dy, step.ld, to)
         else:
@@ -176,22 +173,14 @@ cdef void weight_gradients(
     """dw = x^T dz for the inputs from_in...to_in of a dense step, and with the first of them db = the sum of dz."""
     cdef const Step *step = &graph.steps[s]
     cdef const real *dz = work + step.dy * capacity
-    cdef Py_ssize_t ldx = graph.n_in, r, j
-    cdef real *dw = gradients + step.weight + from_in * step.n_out
-    cdef real *db = gradients + step.bias
+    cdef Py_ssize_t ldx = graph.n_in
     if s > 0:
         x, ldx = work + graph.steps[s - 1].y * capacity, graph.steps[s - 1].ld
-    matmul(
-        to_in - from_in, step.n_out, rows, x + from_in, 1, ldx, dz, step.ld,
-        packing_for(to_in - from_in, step.ld, x), scratch + zeros_size(graph), dw, step.n_out,
-        dw if accumulate else scratch, step.n_out if accumulate else 0, True)
-    if from_in > 0 or step.bias < 0:
-        return
-    for j in range(step.n_out):
-        db[j] = (db[j] if accumulate else 0) + dz[j]
-    for r in range(1, rows):
-        for j in range(step.n_out):
-            db[j] += dz[r * step.ld + j]
+    dense_weight_gradient(
+        rows, to_in - from_in, step.n_out, x + from_in, ldx, dz, step.ld, gradients + step.weight + from_in * step.n_out,
+        accumulate, scratch, scratch + zeros_size(graph))
+    if from_in == 0 and step.bias >= 0:
+        dense_bias_gradient(rows, step.n_out, dz, step.ld, gradients + step.bias, accumulate, scratch)
 
 
 cdef void predict_rows(

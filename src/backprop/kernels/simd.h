@@ -95,6 +95,12 @@ TRANSPOSE(transpose_d, double, LANES_D)
 #  define TILE_ROWS 6
 #endif
 
+#if defined(__GNUC__)
+#  define prefetch(p) __builtin_prefetch((p), 0, 2)
+#else
+#  define prefetch(p) ((void)(p))
+#endif
+
 /* How far beyond the end of a row the kernels may read or write: twice the widest register. */
 #define SLACK 64
 
@@ -107,6 +113,25 @@ static ALWAYS_INLINE double multiply_add_d(double a, double b, double c) { retur
 static ALWAYS_INLINE float multiply_add_f(float a, float b, float c) { return c + a * b; }
 static ALWAYS_INLINE double multiply_add_d(double a, double b, double c) { return c + a * b; }
 #endif
+
+/* condition ? a : b, by bits. Written as a choice between a new number and the one in memory, compilers make it a store
+ * under a mask, which is slow on some processors and which SSE2 lacks. */
+static ALWAYS_INLINE float choose_f(int condition, float a, float b) {
+    uint32_t keep = -(uint32_t)condition, x, y;
+    memcpy(&x, &a, sizeof x);
+    memcpy(&y, &b, sizeof y);
+    x = (x & keep) | (y & ~keep);
+    memcpy(&a, &x, sizeof a);
+    return a;
+}
+static ALWAYS_INLINE double choose_d(int condition, double a, double b) {
+    uint64_t keep = -(uint64_t)condition, x, y;
+    memcpy(&x, &a, sizeof x);
+    memcpy(&y, &b, sizeof y);
+    x = (x & keep) | (y & ~keep);
+    memcpy(&a, &x, sizeof a);
+    return a;
+}
 
 /* Adding 1.5 * 2^(bits of the mantissa) rounds to an integer and leaves that integer in the lowest bits. */
 #define MAGIC_F 12582912.0f

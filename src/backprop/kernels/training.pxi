@@ -104,7 +104,7 @@ cdef void train_rows(
     cdef Py_ssize_t n, ld, at, r, from_row = rows * thread // run.threads, to_row = rows * (thread + 1) // run.threads
     cdef Py_ssize_t n_y = 0 if run.y == NULL else graph.n_out
     cdef real *work = <real *> run.work
-    cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
+    cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
     cdef real *gathered
     cdef const real *x
     cdef const real *y_hat
@@ -147,7 +147,7 @@ cdef void train_gradients(
     cdef const Step *step
     cdef const real *x = <const real *> run.gathered if run.order != NULL else (
         <const real *> run.x + first * graph.n_in)
-    cdef real *scratch = <real *> run.scratch + thread * scratch_size(graph)
+    cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
     cdef Py_ssize_t from_in, to_in, end
     cdef int s
     for s in range(graph.n_steps):
@@ -228,8 +228,7 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
         while first < run.rows:
             how.step = run.first_step + step
             if thread == 0:
-                run.update.step += 1
-                run.update.learning_rate = run.rates[min(step, run.n_rates - 1)]
+                begin_step(&run.update, run.rates[min(step, run.n_rates - 1)])
             if not train_batch(run, &how, parameters, thread, first, min(run.batch, run.rows - first), &loss, &weight):
                 return
             first += run.batch
