@@ -278,7 +278,7 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
             y = forward_rows(
                 graph, &tape.how, <const real *> plan.parameters, done, n, <const real *> tape.x + done * graph.n_in,
                 <real *> tape.work, rows, scratch, &ld)
-            copy_rows(n, graph.n_out, y, ld, NULL, &out[0, 0] + done * graph.n_out, graph.n_out)
+            copy_rows(n, graph.n_out, y, ld, &out[0, 0] + done * graph.n_out, graph.n_out)
             done += n
     plan.tape = tape
 
@@ -299,7 +299,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
     plan.tape = None
     work, scratch = <real *> tape.work, <real *> tape.scratch
     with nogil:
-        copy_rows(rows, graph.n_out, &dy[0, 0], graph.n_out, NULL, work + last.dy * rows, last.ld)
+        copy_rows(rows, graph.n_out, &dy[0, 0], graph.n_out, work + last.dy * rows, last.ld)
         while done < rows:
             n = min(rows - done, BLOCK)
             backward_rows(
@@ -357,15 +357,18 @@ cdef class Training(Memory):
         """This thread's part, once it is known how many threads there are."""
         cdef Run *run = &self.shared
         cdef int threads = 0
+        cdef float_mode mode
         with nogil:
             while threads == 0:
                 threads = atomic_get(&run.threads)
                 give_way()
             if thread < threads:
+                mode = flush_subnormals()
                 if self.plan.single:
                     train_epochs(run, <float *> self.plan.parameters, thread)
                 else:
                     train_epochs(run, <double *> self.plan.parameters, thread)
+                restore_mode(mode)
 
     def run(self):
         """Train; whether it came to its end. False: the loss, or a parameter, left the finite numbers.

@@ -40,18 +40,18 @@ cdef bint sgd(
     cdef Py_ssize_t i
     cdef int broken = 0
     cdef bint finite
-    cdef real new_m, new_p
+    cdef real new_m, new_p, zero = 0                # a literal would make the arithmetic double
     if momentum == 0:
         for i in range(n):
             new_p = p[i] - learning_rate * g[i]
-            finite = new_p * 0 == 0
+            finite = new_p * zero == zero
             broken |= not finite
             p[i] = choose(finite, new_p, p[i])
     else:
         for i in range(n):
             new_m = momentum * m[i] + g[i]
             new_p = p[i] - learning_rate * (g[i] + momentum * new_m if nesterov else new_m)
-            finite = new_p * 0 + new_m * 0 == 0
+            finite = new_p * zero + new_m * zero == zero
             broken |= not finite
             m[i] = choose(finite, new_m, m[i])
             p[i] = choose(finite, new_p, p[i])
@@ -66,12 +66,12 @@ cdef bint adam(
     cdef Py_ssize_t i
     cdef int broken = 0
     cdef bint finite
-    cdef real new_m, new_v, new_p
+    cdef real new_m, new_v, new_p, zero = 0
     for i in range(n):
         new_m = m[i] + b1 * (g[i] - m[i])
         new_v = b2 * v[i] + c2 * g[i] * g[i]
         new_p = p[i] - rate * new_m / (square_root(new_v) * unbias + epsilon)
-        finite = new_p * 0 + (new_m * 0 + new_v * 0) == 0
+        finite = new_p * zero + (new_m * zero + new_v * zero) == zero
         broken |= not finite
         m[i] = choose(finite, new_m, m[i])
         v[i] = choose(finite, new_v, v[i])

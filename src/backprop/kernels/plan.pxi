@@ -23,6 +23,11 @@ cdef extern from "threads.h" nogil:
     void give_way()
     double seconds_now()
 
+cdef extern from "simd.h" nogil:
+    ctypedef unsigned long long float_mode
+    float_mode flush_subnormals()
+    void restore_mode(float_mode mode)
+
 from numpy import empty, ndarray
 
 cdef enum Operation:
@@ -37,6 +42,7 @@ cdef enum:
     BLOCK = 128                                 # rows that go through all the steps together
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
     LONG_WORK = 1_000_000_000                   # multiply-adds between two looks at the signals, at most
+    NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
     CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
 
 cdef struct Step:
@@ -96,11 +102,20 @@ cdef inline Py_ssize_t training_scratch_size(const Graph *graph) noexcept nogil:
 
 
 cdef void copy_rows(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const int64_t *order, real *y, Py_ssize_t ldy,
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, real *y, Py_ssize_t ldy,
 ) noexcept nogil:
     cdef Py_ssize_t r
     for r in range(rows):
-        copy_row(n, x + (order[r] if order != NULL else r) * ldx, y + r * ldy)
+        copy_row(n, x + r * ldx, y + r * ldy)
+
+
+cdef void gather_rows(Py_ssize_t rows, Py_ssize_t n, const real *x, const int64_t *order, real *y) noexcept nogil:
+    """Rows from all over x; the row after the next is asked for while this one is copied."""
+    cdef Py_ssize_t r
+    for r in range(rows):
+        if r + 2 < rows:
+            prefetch_panel(UNPACKED, 1, n, x + order[r + 2] * n, n, 0, 1)
+        copy_row(n, x + order[r] * n, y + r * n)
 
 
 cdef const real *forward_rows(
@@ -124,7 +139,7 @@ cdef const real *forward_rows(
         elif step.operation == DROPOUT:
             dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, x, ldx, y)
         else:
-            copy_rows(rows, step.n_out, x, ldx, NULL, y, step.ld)
+            copy_rows(rows, step.n_out, x, ldx, y, step.ld)
         activation_forward(
             activation_of(graph, s, how.logits), <real> step.alpha, rows, step.n_out, step.ld, y)
         x, ldx = y, step.ld
@@ -163,7 +178,7 @@ cdef void backward_rows(
         elif step.operation == DROPOUT and how.training:
             dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, ld, dy, step.ld, to)
         else:
-            copy_rows(rows, step.n_out, dy, step.ld, NULL, to, ld)
+            copy_rows(rows, step.n_out, dy, step.ld, to, ld)
 
 
 cdef void weight_gradients(
@@ -195,5 +210,5 @@ cdef void predict_rows(
     while done < rows:
         n = min(rows - done, capacity)
         y = forward_rows(graph, &how, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld)
-        copy_rows(n, graph.n_out, y, ld, NULL, out + done * graph.n_out, graph.n_out)
+        copy_rows(n, graph.n_out, y, ld, out + done * graph.n_out, graph.n_out)
         done += n

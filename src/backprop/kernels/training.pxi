@@ -123,7 +123,7 @@ cdef void train_rows(
         if run.order != NULL:
             order, at = run.order + at, 0
             gathered = <real *> run.gathered + from_row * graph.n_in
-            copy_rows(n, graph.n_in, <const real *> run.x, graph.n_in, order, gathered, graph.n_in)
+            gather_rows(n, graph.n_in, <const real *> run.x, order, gathered)
             x = gathered
         y_hat = forward_rows(graph, how, parameters, from_row, n, x, work, run.chunk, scratch, &ld)
         if run.outputs != NULL:
@@ -139,49 +139,60 @@ cdef void train_rows(
         from_row += n
 
 
-cdef void train_gradients(
-    Run *run, const real *_, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate,
-) noexcept nogil:
-    """The gradient of this thread's share of each weight, over a chunk of rows."""
-    cdef const Graph *graph = run.graph
-    cdef const Step *step
-    cdef const real *x = <const real *> run.gathered if run.order != NULL else (
-        <const real *> run.x + first * graph.n_in)
-    cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
-    cdef Py_ssize_t from_in, to_in, end
-    cdef int s
-    for s in range(graph.n_steps):
-        step = &graph.steps[s]
-        if step.operation != DENSE:
-            continue
-        from_in, end = step.n_in * thread // run.threads, step.n_in * (thread + 1) // run.threads
-        while from_in < end:
-            to_in = min(end, from_in + TILE_ROWS + <Py_ssize_t> (LONG_WORK / (<double> rows * step.n_out)))
-            if thread == 0:
-                look_for_signals(run, <double> rows * step.n_out * (to_in - from_in))
-            if atomic_get(&run.status) != RUNNING:
-                return
-            weight_gradients(
-                graph, s, from_in, to_in, rows, x, <const real *> run.work, run.chunk, scratch, accumulate,
-                <real *> run.gradients)
-            from_in = to_in
-
-
-cdef void train_update(Run *run, real *parameters, int thread) noexcept nogil:
-    """This thread's share of the parameters steps along its gradient."""
-    cdef Py_ssize_t n = run.graph.n_parameters, at = n * thread // run.threads
-    n = n * (thread + 1) // run.threads - at
+cdef void train_update(Run *run, real *parameters, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """Some parameters step along their gradient."""
     if not update(
         &run.update, n, parameters + at, <const real *> run.gradients + at, <real *> run.m + at, <real *> run.v + at
     ):
         atomic_set(&run.status, DIVERGED)
 
 
+cdef void train_gradients(
+    Run *run, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate, bint at_once,
+) noexcept nogil:
+    """The gradient of this thread's share of each weight, over a chunk of rows; at once, the weight steps along it."""
+    cdef const Graph *graph = run.graph
+    cdef const Step *step
+    cdef const real *x = <const real *> run.gathered if run.order != NULL else (
+        <const real *> run.x + first * graph.n_in)
+    cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
+    cdef Py_ssize_t from_in, to_in, end, most
+    cdef int s
+    for s in range(graph.n_steps):
+        step = &graph.steps[s]
+        if step.operation != DENSE:
+            continue
+        from_in, end = step.n_in * thread // run.threads, step.n_in * (thread + 1) // run.threads
+        most = TILE_ROWS + (
+            NEAR // (step.n_out * <Py_ssize_t> sizeof(real)) if at_once else
+            <Py_ssize_t> (LONG_WORK / (<double> rows * step.n_out)))
+        while from_in < end:
+            to_in = min(end, from_in + most)
+            if not at_once:
+                if thread == 0:
+                    look_for_signals(run, <double> rows * step.n_out * (to_in - from_in))
+                if atomic_get(&run.status) != RUNNING:
+                    return
+            weight_gradients(
+                graph, s, from_in, to_in, rows, x, <const real *> run.work, run.chunk, scratch, accumulate,
+                <real *> run.gradients)
+            if at_once:
+                train_update(run, parameters, step.weight + from_in * step.n_out, (to_in - from_in) * step.n_out)
+                if from_in == 0 and step.bias >= 0:
+                    train_update(run, parameters, step.bias, step.n_out)
+            from_in = to_in
+
+
 cdef bint train_batch(
     Run *run, Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double *loss, double *weight,
 ) noexcept nogil:
-    """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. False: stop here."""
-    cdef Py_ssize_t done = 0, n, r
+    """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. False: stop here.
+
+    A step may be abandoned until its update begins. Where it is short, nobody needs to: then each weight is updated as
+    soon as its gradient is known, while that is still in the cache.
+    """
+    cdef Py_ssize_t done = 0, n, r, n_parameters = run.graph.n_parameters
+    cdef bint at_once = False
     cdef double batch_loss = 0, batch_weight = 0, norm = 1
     for r in range(first, first + rows):
         batch_weight += weight_of(run, r)
@@ -198,12 +209,14 @@ cdef bint train_batch(
         if not batch_loss - batch_loss == 0:
             atomic_set(&run.status, DIVERGED)           # every thread comes to the same sum, and leaves here
             return False
-        train_gradients(run, parameters, thread, first + done, n, done > 0)
+        at_once = run.update.kind != NO_UPDATE and done + n == rows and n * <double> n_parameters <= LONG_WORK
+        train_gradients(run, parameters, thread, first + done, n, done > 0, at_once)
         if meet(run) != RUNNING:
             return False
         done += n
-    if run.update.kind != NO_UPDATE:
-        train_update(run, parameters, thread)
+    if run.update.kind != NO_UPDATE and not at_once:
+        done = n_parameters * thread // run.threads
+        train_update(run, parameters, done, n_parameters * (thread + 1) // run.threads - done)
         if meet(run) != RUNNING:
             return False
     loss[0] += batch_loss
