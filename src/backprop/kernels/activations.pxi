@@ -23,6 +23,10 @@ ACTIVATIONS = {
 
 
 # One number. e^x = 2^n e^r with n = round(x / ln 2), r = x - n ln 2; constants from tools/polynomials.py.
+#
+# Where rounding would add up, a result is corrected by what a sum lost (Dekker, "A floating-point technique for
+# extending the available precision", 1971): for s = a + b with |a| >= |b|, that is b - (s - a). Ones and twos are
+# variables, since a literal would make the arithmetic double.
 
 cdef inline real absolute(real x) noexcept nogil:
     return fabsf(x) if real is float else fabs(x)
@@ -51,8 +55,8 @@ cdef inline real reduced(real x, real magic) noexcept nogil:
         return x - n * 0.69314718056011770386 - n * -1.7239444525614834773e-13
 
 
-cdef inline real expm1_reduced(real r) noexcept nogil:
-    """e^r - 1 for |r| <= ln(2) / 2."""
+cdef inline real expm1_tail(real r) noexcept nogil:
+    """e^r - 1 - r for |r| <= ln(2) / 2."""
     cdef real q
     if real is float:
         q = <float> 0.0013814613353220691206
@@ -71,43 +75,57 @@ cdef inline real expm1_reduced(real r) noexcept nogil:
         q = q * r + 0.041666666666530265952
         q = q * r + 0.16666666666666412769
         q = q * r + 0.50000000000000106167
-    return r + r * r * q
+    return r * r * q
 
 
-cdef inline real exponential(real x) noexcept nogil:
-    """e^x, with the power of two applied in halves, which are in range where their product is not. A NaN stays one."""
-    cdef real magic, y
+cdef inline real scaled(real y, real magic) noexcept nogil:
+    """2^n y, in halves, which are in range where their product is not."""
     if real is float:
-        x = 89 if x > 89 else x
-        x = -104 if x < -104 else x
-        magic = magic_exponent(x)
-        y = 1 + expm1_reduced(reduced(x, magic))
         return y * power_of_two_f(exponent_f(magic) >> 1) * power_of_two_f((exponent_f(magic) + 1) >> 1)
     else:
-        x = 710 if x > 710 else x
-        x = -746 if x < -746 else x
-        magic = magic_exponent(x)
-        y = 1 + expm1_reduced(reduced(x, magic))
         return y * power_of_two_d(exponent_d(magic) >> 1) * power_of_two_d((exponent_d(magic) + 1) >> 1)
 
 
+cdef inline real exponential(real x, real low, real *rest) noexcept nogil:
+    """e^(x + low), for a low that x alone has lost, and the rest that the result has lost. A NaN stays one."""
+    cdef real magic, r, y, one = 1, most = 89 if real is float else 710, least = -104 if real is float else -746
+    x = most if x > most else x
+    x = least if x < least else x
+    magic = magic_exponent(x)
+    r = reduced(x, magic) + low
+    r = r + expm1_tail(r)
+    y = one + r
+    rest[0] = scaled(r - (y - one), magic)
+    return scaled(y, magic)
+
+
 cdef inline real sigmoid(real x) noexcept nogil:
-    """1 / (1 + e^-x), by way of e^-|x|, which cannot overflow."""
-    cdef real e = exponential(-absolute(x))
-    return (1 if x >= 0 else e) / (1 + e)
+    """1 / (1 + e^-x), by way of e^-|x|, which cannot overflow; then put right to the first order."""
+    cdef real one = 1, zero = 0, rest
+    cdef real e = exponential(-absolute(x), zero, &rest)
+    cdef real d = one + e
+    cdef real y = (one if x >= 0 else e) / d
+    return y + ((zero if x >= 0 else rest) - y * ((e - (d - one)) + rest)) * (y if x >= 0 else one - y)
 
 
 cdef inline real hyperbolic_tangent(real x) noexcept nogil:
-    """(e^2|x| - 1) / (e^2|x| + 1) with the sign of x, where e^2|x| - 1 = 2^n (e^r - 1) + (2^n - 1)."""
-    cdef real y = 2 * absolute(x), magic, scale
-    y = 40 if y > 40 else y
-    magic = magic_exponent(y)
-    if real is float:
-        scale = power_of_two_f(exponent_f(magic))
-    else:
-        scale = power_of_two_d(exponent_d(magic))
-    y = scale * expm1_reduced(reduced(y, magic)) + (scale - 1)
-    return with_sign(y / (y + 2), x)
+    """E / (E + 2) with the sign of x, where E = e^2|x| - 1 = 2^n (e^r - 1) + (2^n - 1), in two parts."""
+    cdef real two = 2, one = 1, half = 0.5, most = 40
+    cdef real z = two * absolute(x), magic, scale, r, tail, high, low, e, d, back, y
+    z = most if z > most else z
+    magic = magic_exponent(z)
+    scale = power_of_two_f(exponent_f(magic)) if real is float else power_of_two_d(exponent_d(magic))
+    r = reduced(z, magic)
+    tail = expm1_tail(r)
+    high = r + tail
+    low = tail - (high - r)
+    e = scale * high + (scale - one)
+    low = scale * high - (e - (scale - one)) + scale * low
+    d = e + two
+    back = d - e
+    y = e / d
+    y = y + (low - y * ((e - (d - back)) + (two - back) + low)) * (half - half * y)
+    return with_sign(y, x)
 
 
 # One array of n numbers, a pair for each activation.
@@ -120,8 +138,9 @@ cdef void sigmoid_forward(Py_ssize_t n, real *y) noexcept nogil:
 
 cdef void sigmoid_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
+    cdef real one = 1
     for i in range(n):
-        dy[i] = dy[i] * y[i] * (1 - y[i])
+        dy[i] = dy[i] * y[i] * (one - y[i])
 
 
 cdef void tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
@@ -132,8 +151,9 @@ cdef void tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
 
 cdef void tanh_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
+    cdef real one = 1
     for i in range(n):
-        dy[i] = dy[i] * (1 - y[i] * y[i])
+        dy[i] = dy[i] * (one - y[i] * y[i])
 
 
 cdef void relu_forward(Py_ssize_t n, real *y) noexcept nogil:
@@ -162,19 +182,52 @@ cdef void leaky_relu_backward(Py_ssize_t n, real slope, const real *y, real *dy)
 
 # Rows: softmax mixes the numbers of a row, the others do not look at its end.
 
+cdef inline real largest(Py_ssize_t n, const real *x) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real top = x[0]
+    for i in range(1, n):
+        top = x[i] if x[i] > top else top
+    return top
+
+
+cdef inline double sum_row(Py_ssize_t n, const real *x, double *lost) noexcept nogil:
+    """The sum of a row, and what it lost: four sums side by side, each with Knuth's correction, which needs no order."""
+    cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0, error = 0
+    cdef Py_ssize_t i
+    for i in range(n // 4):
+        s0 = add_to(s0, x[4 * i], &error)
+        s1 = add_to(s1, x[4 * i + 1], &error)
+        s2 = add_to(s2, x[4 * i + 2], &error)
+        s3 = add_to(s3, x[4 * i + 3], &error)
+    for i in range(n // 4 * 4, n):
+        s0 = add_to(s0, x[i], &error)
+    s0 = add_to(add_to(s0, s1, &error), add_to(s2, s3, &error), &error)
+    lost[0] = error
+    return s0
+
+
+cdef inline double add_to(double a, double b, double *error) noexcept nogil:
+    cdef double s = a + b, back = s - a
+    error[0] += (a - (s - back)) + (b - back)
+    return s
+
+
+cdef inline real exponential_below(real x, real top) noexcept nogil:
+    """e^(x - top), with what the difference loses, unless it is infinite."""
+    cdef real d = x - top, back = d - x, low = (x - (d - back)) - (top + back), zero = 0, one = 1, _
+    return exponential(d, low if absolute(low) < one else zero, &_)
+
+
 cdef void softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y) noexcept nogil:
     """y = e^(z - max z) / sum: nothing overflows, the sum is at least 1."""
     cdef Py_ssize_t r, i
     cdef real top, total
+    cdef double lost
     for r in range(rows):
-        top = y[0]
-        for i in range(1, n):
-            top = y[i] if y[i] > top else top
+        top = largest(n, y)
         for i in range(n):
-            y[i] = exponential(y[i] - top)
-        total = 0
-        for i in range(n):
-            total = total + y[i]
+            y[i] = exponential_below(y[i], top)
+        total = <real> (sum_row(n, y, &lost) + lost)
         for i in range(n):
             y[i] = y[i] / total
         y += ld

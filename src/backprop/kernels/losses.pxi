@@ -74,15 +74,14 @@ cdef double cross_entropy(
 ) noexcept nogil:
     """-sum q log p, where q is the row y, or one at the label, smoothed; on logits, log p = z - log sum e^z."""
     cdef Py_ssize_t i
-    cdef double total = 0, value = 0, mass = 0, q, log_total, tiny = smallest(y_hat)
-    cdef real top = y_hat[0]
+    cdef double total, lost, value = 0, mass = 0, q, log_total = 0, tiny = smallest(y_hat)
+    cdef real top = 0
     if from_logits:
-        for i in range(1, n):
-            top = y_hat[i] if y_hat[i] > top else top
+        top = largest(n, y_hat)
         for i in range(n):
-            dy[i] = exponential(y_hat[i] - top)
-            total += dy[i]
-        log_total = log(total)
+            dy[i] = exponential_below(y_hat[i], top)
+        total = sum_row(n, dy, &lost)
+        log_total = log(total) + lost / total
     for i in range(n):
         q = smoothed(y[i] if y != NULL else <real> (i == label), smoothing, n)
         mass += q

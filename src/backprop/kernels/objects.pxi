@@ -72,6 +72,8 @@ cdef class Plan:
         if self.graph.steps == NULL:
             raise MemoryError
         self.graph.n_parameters = n_parameters
+        # Weights that do not stay in the cache serve more rows before they leave it.
+        self.graph.block = ROWS if n_parameters * (4 if self.single else 8) > FAR else BLOCK
         for s in range(len(given)):
             step = &self.graph.steps[s]
             step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias = given[s]
@@ -118,8 +120,8 @@ cdef class Plan:
 
     def predict(self, x not None, out not None, bint logits=False, int threads=1):
         """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation."""
-        if threads > 1 and len(x) >= 2 * BLOCK and len(x) == len(out):
-            share_rows(self, x, out, logits, min(threads, len(x) // BLOCK))
+        if threads > 1 and len(x) >= 2 * self.graph.block and len(x) == len(out):
+            share_rows(self, x, out, logits, min(threads, len(x) // self.graph.block))
         elif self.single:
             predict[float](self, x, out, logits)
         else:
@@ -152,7 +154,7 @@ cdef class Plan:
     cdef bint is_plain(self, const Py_buffer *view) noexcept:
         """Whether this is a contiguous matrix (rows, n_in) of the network's own type."""
         return (
-            view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= BLOCK
+            view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= self.graph.block
             and view.format[0] == (c"f" if self.single else c"d") and view.format[1] == 0
             and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
             and <size_t> view.buf % <size_t> view.itemsize == 0)
@@ -194,7 +196,7 @@ cdef int predict_within(
     const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits,
 ) except -1 nogil:
     """predict_rows, in memory of its own: of the stack where that is enough."""
-    cdef Py_ssize_t capacity = max(1, min(rows, BLOCK))
+    cdef Py_ssize_t capacity = max(1, min(rows, graph.block))
     cdef Py_ssize_t size = capacity * graph.y_width + (
         zeros_size(graph) if capacity < TILE_ROWS else scratch_size(graph))
     cdef real stack[2048]
@@ -274,7 +276,7 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
     with nogil:
         memcpy(tape.x, &x[0, 0], rows * graph.n_in * sizeof(real))
         while done < rows:
-            n = min(rows - done, BLOCK)
+            n = min(rows - done, graph.block)
             y = forward_rows(
                 graph, &tape.how, <const real *> plan.parameters, done, n, <const real *> tape.x + done * graph.n_in,
                 <real *> tape.work, rows, scratch, &ld)
@@ -301,7 +303,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
     with nogil:
         copy_rows(rows, graph.n_out, &dy[0, 0], graph.n_out, work + last.dy * rows, last.ld)
         while done < rows:
-            n = min(rows - done, BLOCK)
+            n = min(rows - done, graph.block)
             backward_rows(
                 graph, &tape.how, <const real *> plan.parameters, done, n, work, rows, scratch,
                 into + done * graph.n_in if into != NULL else NULL)

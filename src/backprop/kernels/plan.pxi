@@ -39,7 +39,7 @@ cdef enum Status:
     RUNNING, INTERRUPTED, DIVERGED
 
 cdef enum:
-    BLOCK = 128                                 # rows that go through all the steps together
+    BLOCK = 64                                  # rows whose outputs stay in the first cache
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
     LONG_WORK = 1_000_000_000                   # multiply-adds between two looks at the signals, at most
     NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
@@ -56,7 +56,7 @@ cdef struct Graph:
     int n_steps
     Step *steps
     Py_ssize_t n_in, n_out, n_parameters
-    Py_ssize_t widest
+    Py_ssize_t widest, block                    # rows that go through all the steps together
     Py_ssize_t y_width, width                   # numbers in a row of a workspace: outputs; and with the gradients
     double work                                 # multiply-adds for one row on the way forward
 

@@ -26,10 +26,12 @@ cdef struct Run:
     double *values
     double *losses                              # one an epoch
     int64_t *order                              # NULL: as they come
+    void *owner                                 # the Training, for what a signal handler raises
+    char apart[64]                              # lines of the cache that one thread writes and another reads
+    int status, verdict, arrived, generation
+    char aside[64]
     int64_t steps                               # batches finished
     double effort, looked                       # since the last look at the signals; when that was
-    int status, verdict, arrived, generation
-    void *owner                                 # the Training, for what a signal handler raises
 
 
 cdef int meet(Run *run) noexcept nogil:
@@ -109,7 +111,7 @@ cdef void train_rows(
     cdef const real *x
     cdef const real *y_hat
     cdef const int64_t *order = NULL
-    cdef Py_ssize_t most = max(16, min(BLOCK, <Py_ssize_t> (LONG_WORK / graph.work)))
+    cdef Py_ssize_t most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK / graph.work)))
     if thread == 0:
         look_for_signals(run, 2000 if run.threads == 1 else 4e6)    # a meeting may last long
     while from_row < to_row:
