@@ -1,6 +1,7 @@
 """`Sequential`: the network. The one place that knows layers, the plan they become, training, and files."""
 
 import json
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,14 +70,14 @@ class Sequential:
         generator = _validate.generator(rng)
         self.metadata: dict[str, Any] = {}
         sizes = _connect(self.layers)
-        n = sum(int(np.prod(shape, dtype=object)) for layer in self.layers for shape in layer.shapes().values())
+        n = sum(math.prod(shape) for layer in self.layers for shape in layer.shapes().values())
         _validate.fits_in_memory(2 * n, self.dtype, f"the {n:.3g} parameters and their gradients")
         storage = _vector(n, self.dtype), _vector(n, self.dtype)
         self._parameters, self._gradients = (vector[:n] for vector in storage)
         steps = []
         for layer, size, offsets in zip(self.layers, sizes, _offsets(self.layers), strict=True):
             layer.n_in, layer.n_out = size
-            views = ({k: v[at : at + np.prod(s, dtype=int)].reshape(s) for k, (at, s) in offsets.items()}
+            views = ({k: v[at : at + math.prod(s)].reshape(s) for k, (at, s) in offsets.items()}
                      for v in (self.parameters, self.gradients))  # fmt: skip
             layer._bind(*views)
             layer.initialize(generator)
@@ -550,7 +551,7 @@ def _offsets(chain: tuple[Layer, ...]) -> Iterator[dict[str, tuple[int, tuple[in
         offsets = {}
         for name, shape in layer.shapes().items():
             offsets[name] = at, shape
-            at += int(np.prod(shape))
+            at += math.prod(shape)
         yield offsets
 
 

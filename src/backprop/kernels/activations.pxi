@@ -56,26 +56,26 @@ cdef inline real reduced(real x, real magic) noexcept nogil:
 
 
 cdef inline real expm1_tail(real r) noexcept nogil:
-    """e^r - 1 - r for |r| <= ln(2) / 2."""
-    cdef real q
+    """e^r - 1 - r for |r| <= ln(2) / 2: a polynomial, its even and its odd powers side by side."""
+    cdef real s = r * r, even, odd
     if real is float:
-        q = <float> 0.0013814613353220691206
-        q = q * r + <float> 0.0083687098259067569207
-        q = q * r + <float> 0.041668387359455825226
-        q = q * r + <float> 0.16666520689815336394
-        q = q * r + <float> 0.49999993451717146768
+        even = <float> 0.0013814613353220691206
+        even = even * s + <float> 0.041668387359455825226
+        even = even * s + <float> 0.49999993451717146768
+        odd = <float> 0.0083687098259067569207
+        odd = odd * s + <float> 0.16666520689815336394
     else:
-        q = 2.5000071142422296276e-8
-        q = q * r + 2.7630233934148925183e-7
-        q = q * r + 2.7557586270567930537e-6
-        q = q * r + 0.000024801493136149113597
-        q = q * r + 0.00019841269506774186082
-        q = q * r + 0.0013888888943597725242
-        q = q * r + 0.0083333333334943361036
-        q = q * r + 0.041666666666530265952
-        q = q * r + 0.16666666666666412769
-        q = q * r + 0.50000000000000106167
-    return r * r * q
+        even = 2.7630233934148925183e-7
+        even = even * s + 0.000024801493136149113597
+        even = even * s + 0.0013888888943597725242
+        even = even * s + 0.041666666666530265952
+        even = even * s + 0.50000000000000106167
+        odd = 2.5000071142422296276e-8
+        odd = odd * s + 2.7557586270567930537e-6
+        odd = odd * s + 0.00019841269506774186082
+        odd = odd * s + 0.0083333333334943361036
+        odd = odd * s + 0.16666666666666412769
+    return s * (odd * r + even)
 
 
 cdef inline real scaled(real y, real magic) noexcept nogil:

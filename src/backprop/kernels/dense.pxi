@@ -27,6 +27,7 @@ cdef extern from "simd.h" nogil:
     float multiply_add_f(float a, float b, float c)
     double multiply_add_d(double a, double b, double c)
     void prefetch(const void *p)
+    void one_by_one()
     void transpose_f(const float *b, Py_ssize_t ldb, float *c, Py_ssize_t ldc)
     void transpose_d(const double *b, Py_ssize_t ldb, double *c, Py_ssize_t ldc)
     vf splat_f(const float *x)
@@ -442,37 +443,49 @@ cdef inline real multiply_add(real a, real b, real c) noexcept nogil:
     return multiply_add_f(a, b, c) if real is float else multiply_add_d(a, b, c)
 
 
-cdef void tiny_matmul(
+cdef inline inlined tiny_chains(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
     const real *b, Py_ssize_t down, Py_ssize_t across, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds,
 ) noexcept nogil:
-    """The same chains, one number at a time; b is read by its two strides."""
     cdef Py_ssize_t i, j, k
+    cdef const real *q
     cdef real total
     for i in range(m):
+        q = b
         for j in range(n):
-            total = start[i * lds + j]
+            one_by_one()
+            total = start[j]
             for k in range(depth):
-                total = multiply_add(a[i * row + k * step], b[k * down + j * across], total)
-            c[i * ldc + j] = total
+                total = multiply_add(a[k * step], q[k * down], total)
+            c[j] = total
+            q += across
+        a += row
+        c += ldc
+        start += lds
 
 
-cdef void matmul(
+cdef void tiny_product(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t down, Py_ssize_t across, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds,
+) noexcept nogil:
+    """The same chains, one number at a time, the shortest without a loop; b is read by its two strides."""
+    if depth == 1: tiny_chains(m, n, 1, a, row, step, b, down, across, c, ldc, start, lds)
+    elif depth == 2: tiny_chains(m, n, 2, a, row, step, b, down, across, c, ldc, start, lds)
+    elif depth == 3: tiny_chains(m, n, 3, a, row, step, b, down, across, c, ldc, start, lds)
+    elif depth == 4: tiny_chains(m, n, 4, a, row, step, b, down, across, c, ldc, start, lds)
+    else: tiny_chains(m, n, depth, a, row, step, b, down, across, c, ldc, start, lds)
+
+
+cdef void blocked_product(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
     const real *b, Py_ssize_t ldb, Packing packing, real *panel,
     real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
 ) noexcept nogil:
-    """c (m,n) = start + a (m,depth) b (depth,n), in blocks of nearly equal size."""
-    cdef Py_ssize_t down = 1 if packing == TRANSPOSED else ldb, across = ldb if packing == TRANSPOSED else 1
+    """In blocks of nearly equal size."""
+    cdef Py_ssize_t down = 1 if packing == TRANSPOSED else ldb
     cdef Py_ssize_t blocks = (m + ROWS - 1) // ROWS, depths = (depth + DEPTH - 1) // DEPTH
     cdef Py_ssize_t i, q, from_m, to_m, from_k, to_k
     cdef const real *begin
-    if m * n * depth <= TINY:
-        tiny_matmul(m, n, depth, a, row, step, b, down, across, c, ldc, start, lds)
-        return
-    if m == 1 and packing == UNPACKED:
-        row_product(n, depth, a, step, b, ldb, c, start, exact)
-        return
     for i in range(blocks):
         from_m, to_m = m * i // blocks, m * (i + 1) // blocks
         begin = start + from_m * lds
@@ -483,6 +496,23 @@ cdef void matmul(
                 packing, n * depth * <Py_ssize_t> sizeof(real) > FAR, panel,
                 c + from_m * ldc, ldc, begin, lds if q == 0 else ldc, exact)
             begin = c + from_m * ldc
+
+
+cdef inline void matmul(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t ldb, Packing packing, real *panel,
+    real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+) noexcept nogil:
+    """c (m,n) = start + a (m,depth) b (depth,n)."""
+    if m * n * depth <= TINY:
+        if packing == TRANSPOSED:
+            tiny_product(m, n, depth, a, row, step, b, 1, ldb, c, ldc, start, lds)
+        else:
+            tiny_product(m, n, depth, a, row, step, b, ldb, 1, c, ldc, start, lds)
+    elif m == 1 and packing == UNPACKED:
+        row_product(n, depth, a, step, b, ldb, c, start, exact)
+    else:
+        blocked_product(m, n, depth, a, row, step, b, ldb, packing, panel, c, ldc, start, lds, exact)
 
 
 # The three products of a layer. `zeros` is a row of them, and behind it the memory of a panel.

@@ -428,6 +428,7 @@ cdef object prepare(
         raise ValueError("an unknown optimizer, or no state for it")
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK)
+    run.most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK / graph.work)))
     training.reserve(
         sizeof(real) * (
             <double> run.chunk * (graph.width + graph.n_in) + <double> training.wanted * training_scratch_size(graph))

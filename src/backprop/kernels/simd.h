@@ -97,7 +97,10 @@ TRANSPOSE(transpose_d, double, LANES_D)
 
 #if defined(__GNUC__)
 #  define prefetch(p) __builtin_prefetch((p), 0, 2)
+/* In a loop of two or three rounds, vectors cost more than they save. */
+#  define one_by_one() __asm__ __volatile__("")
 #else
+#  define one_by_one() ((void)0)
 #  define prefetch(p) ((void)(p))
 #endif
 

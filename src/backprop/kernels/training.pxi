@@ -7,6 +7,7 @@ cdef struct Run:
     Update update
     bint mean                                   # a batch counts for the mean of its rows, or for their sum
     Py_ssize_t rows, batch, chunk
+    Py_ssize_t most                             # rows that go through all the steps without a look at the signals
     int64_t epochs, first_epoch, first_step
     uint64_t seed
     int threads
@@ -32,6 +33,11 @@ cdef struct Run:
     char aside[64]
     int64_t steps                               # batches finished
     double effort, looked                       # since the last look at the signals; when that was
+
+
+cdef inline Py_ssize_t share(Py_ssize_t n, int thread, int threads) noexcept nogil:
+    """Where a thread's part of n begins; the next thread's beginning is its end. A division is dear in a tiny network."""
+    return n * thread if threads == 1 else n * thread // threads
 
 
 cdef int meet(Run *run) noexcept nogil:
@@ -90,20 +96,14 @@ cdef void keep_outputs(
             activation_forward(last.activation, <real> last.alpha, 1, n, n, out)
 
 
-cdef inline double weight_of(const Run *run, Py_ssize_t row) noexcept nogil:
-    """What this row of the epoch counts for."""
-    if run.weights == NULL:
-        return 1
-    return run.weights[run.order[row] if run.order != NULL else row]
-
-
 cdef void train_rows(
     Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
 ) noexcept nogil:
     """Rows first, first + 1... of an epoch, those of them that are this thread's: from x to the loss and every dz."""
     cdef const Graph *graph = run.graph
     cdef const Step *last = &graph.steps[graph.n_steps - 1]
-    cdef Py_ssize_t n, ld, at, r, from_row = rows * thread // run.threads, to_row = rows * (thread + 1) // run.threads
+    cdef Py_ssize_t n, ld, at, r
+    cdef Py_ssize_t from_row = share(rows, thread, run.threads), to_row = share(rows, thread + 1, run.threads)
     cdef Py_ssize_t n_y = 0 if run.y == NULL else graph.n_out
     cdef real *work = <real *> run.work
     cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
@@ -111,13 +111,12 @@ cdef void train_rows(
     cdef const real *x
     cdef const real *y_hat
     cdef const int64_t *order = NULL
-    cdef Py_ssize_t most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK / graph.work)))
-    if thread == 0:
-        look_for_signals(run, 2000 if run.threads == 1 else 4e6)    # a meeting may last long
+    if thread == 0 and run.threads > 1:
+        look_for_signals(run, 4e6)                      # a meeting may last long
     while from_row < to_row:
-        n = min(to_row - from_row, most)
+        n = min(to_row - from_row, run.most)
         if thread == 0:
-            look_for_signals(run, 2 * graph.work * n + 2000)
+            look_for_signals(run, 2 * graph.work * n + 4000)
         if atomic_get(&run.status) != RUNNING:
             return
         at = first + from_row
@@ -135,8 +134,8 @@ cdef void train_rows(
             run.labels + at if run.labels != NULL else NULL, order, run.weights + at if run.weights != NULL else NULL,
             norm, run.values + from_row, work + last.dy * run.chunk + from_row * last.ld, last.ld)
         if run.weights != NULL:
-            for r in range(from_row, from_row + n):
-                run.values[r] *= weight_of(run, first + r)
+            for r in range(n):
+                run.values[from_row + r] *= run.weights[order[r] if order != NULL else at + r]
         backward_rows(graph, how, parameters, from_row, n, work, run.chunk, scratch, <real *> NULL)
         from_row += n
 
@@ -164,10 +163,12 @@ cdef void train_gradients(
         step = &graph.steps[s]
         if step.operation != DENSE:
             continue
-        from_in, end = step.n_in * thread // run.threads, step.n_in * (thread + 1) // run.threads
-        most = TILE_ROWS + (
-            NEAR // (step.n_out * <Py_ssize_t> sizeof(real)) if at_once else
-            <Py_ssize_t> (LONG_WORK / (<double> rows * step.n_out)))
+        from_in, end = share(step.n_in, thread, run.threads), share(step.n_in, thread + 1, run.threads)
+        most = end
+        if at_once:
+            most = TILE_ROWS + NEAR // (step.n_out * <Py_ssize_t> sizeof(real))
+        elif rows * <double> step.n_in * step.n_out > LONG_WORK:
+            most = TILE_ROWS + <Py_ssize_t> (LONG_WORK / (<double> rows * step.n_out))
         while from_in < end:
             to_in = min(end, from_in + most)
             if not at_once:
@@ -196,8 +197,11 @@ cdef bint train_batch(
     cdef Py_ssize_t done = 0, n, r, n_parameters = run.graph.n_parameters
     cdef bint at_once = False
     cdef double batch_loss = 0, batch_weight = 0, norm = 1
-    for r in range(first, first + rows):
-        batch_weight += weight_of(run, r)
+    if run.weights == NULL:
+        batch_weight = rows
+    else:
+        for r in range(first, first + rows):
+            batch_weight += run.weights[run.order[r] if run.order != NULL else r]
     if run.mean:
         norm = 1 / batch_weight if batch_weight > 0 else 0
     while done < rows:
@@ -211,14 +215,16 @@ cdef bint train_batch(
         if not batch_loss - batch_loss == 0:
             atomic_set(&run.status, DIVERGED)           # every thread comes to the same sum, and leaves here
             return False
-        at_once = run.update.kind != NO_UPDATE and done + n == rows and n * <double> n_parameters <= LONG_WORK
+        at_once = (
+            run.update.kind != NO_UPDATE and done + n == rows and n_parameters > TINY
+            and n * <double> n_parameters <= LONG_WORK)
         train_gradients(run, parameters, thread, first + done, n, done > 0, at_once)
         if meet(run) != RUNNING:
             return False
         done += n
     if run.update.kind != NO_UPDATE and not at_once:
-        done = n_parameters * thread // run.threads
-        train_update(run, parameters, done, n_parameters * (thread + 1) // run.threads - done)
+        done = share(n_parameters, thread, run.threads)
+        train_update(run, parameters, done, share(n_parameters, thread + 1, run.threads) - done)
         if meet(run) != RUNNING:
             return False
     loss[0] += batch_loss
