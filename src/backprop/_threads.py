@@ -1,21 +1,53 @@
-"""How many threads to use: what the caller says, else as many as pay for themselves."""
+"""How many threads to use: what the caller says, else as many as pay for themselves and are free."""
 
+import math
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from . import _validate
 
-#: Multiply-adds that each thread must find in a batch, or two cost more than they save.
-WORTH_A_THREAD = 1_000_000
+#: Multiply-adds that a thread must find between two meetings of a fit, or two threads cost more than they save: measured
+#: by benchmarks/sweep.py, where two threads come out even at 0.1 to 0.3 million each.
+WORTH_MEETING = 500_000
+#: And in a prediction, where the thread has to be started: even at 5 to 7 million each.
+WORTH_STARTING = 8_000_000
 
 _limit: int | None = None
+_lock = threading.Lock()
+_active = 0
+
+
+@cache
+def _quota(root: str = "/sys/fs/cgroup") -> float:
+    """How many processors' time a container may use (control groups, version 2 or 1)."""
+    try:
+        quota, period = Path(root, "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota, period = (Path(root, "cpu", f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        except (OSError, ValueError):
+            return math.inf
+    try:
+        found = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # "max"
+        return math.inf
+    return found if found > 0 else math.inf
 
 
 def available() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many processors this process may use: those it may run on, within what its container may use."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(_quota(), processors)))
+
+
+def checked(threads: Any) -> int | None:
+    """A number of threads, or None."""
+    return None if threads is None else _validate.integer(threads, "threads", 1, 1024)
 
 
 def set_num_threads(threads: int | None) -> None:
@@ -27,7 +59,7 @@ def set_num_threads(threads: int | None) -> None:
         None is the default: as many as this process may use processors.
     """
     global _limit
-    _limit = None if threads is None else _validate.integer(threads, "threads", 1, 1024)
+    _limit = checked(threads)
 
 
 def get_num_threads() -> int:
@@ -35,8 +67,29 @@ def get_num_threads() -> int:
     return available() if _limit is None else _limit
 
 
-def choose(threads: Any, work: float) -> int:
-    """The number of threads for a batch of so many multiply-adds."""
-    if threads is not None:
-        return _validate.integer(threads, "threads", 1, 1024)
-    return max(1, min(get_num_threads(), int(work / WORTH_A_THREAD)))
+@contextmanager
+def take(threads: int | None, work: float, worth: int) -> Iterator[int]:
+    """A number of threads for so many multiply-adds, of which each must be worth a thread.
+
+    Threads that other calls of this process have taken are not free: when many predict at once, each uses its own.
+    """
+    global _active
+    most = get_num_threads() if threads is None and work >= 2 * worth else 1
+    with _lock:
+        count = threads or max(1, min(most - _active, int(work / worth)))
+        _active += count
+    try:
+        yield count
+    finally:
+        with _lock:
+            _active -= count
+
+
+def _forget() -> None:
+    """A child of a fork has none of its parent's threads."""
+    global _lock, _active
+    _lock, _active = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

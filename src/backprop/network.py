@@ -278,7 +278,7 @@ class Sequential:
                 _validate.flag(shuffle, "shuffle"),
                 self.seed if rng is None else int(_validate.generator(rng).integers(2**63)),
                 measured, held_out, _callbacks(callbacks, progress),
-                None if threads is None else _threads.choose(threads, 0),
+                _threads.checked(threads),
             )  # fmt: skip
             epochs = _validate.integer(epochs, "epochs", 0)
             optimizer.lower()
@@ -346,12 +346,12 @@ class Sequential:
             self.backward(dy)
             return value, self.gradients.copy()
         found = np.zeros(1)
-        _core.Training(
-            self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
-            update=None, m=None, v=None, update_step=0, rates=found, batch_size=len(data), losses=found, outputs=None,
-            shuffle=False, seed=self.seed, first_epoch=0, first_step=self.steps,
-            threads=_threads.choose(None, self.plan.work * len(data)),
-        ).run()  # fmt: skip
+        with _threads.take(None, self.plan.work * len(data), _threads.WORTH_MEETING) as threads:
+            _core.Training(
+                self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
+                update=None, m=None, v=None, update_step=0, rates=found, batch_size=len(data), losses=found,
+                outputs=None, shuffle=False, seed=self.seed, first_epoch=0, first_step=self.steps, threads=threads,
+            ).run()  # fmt: skip
         return float(found[0]), self.gradients.copy()
 
     # Files.
@@ -461,7 +461,8 @@ class Sequential:
         return out
 
     def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False) -> Array:
-        self.plan.predict(x, out, logits, _threads.choose(threads, self.plan.work * len(x)))
+        with _threads.take(_threads.checked(threads), self.plan.work * len(x), _threads.WORTH_STARTING) as count:
+            self.plan.predict(x, out, logits, count)
         return out
 
     def _loss(self, loss: Any) -> Any:

@@ -141,19 +141,21 @@ def _compiled(net: Any, data: Data, settings: Settings, epochs: int, outputs: Ar
     optimizer, losses = settings.optimizer, np.zeros(epochs)
     m, v = optimizer.bind(net)
     batches = -(-len(data) // settings.batch_size)
-    training = _core.Training(
-        net.plan, data.x, data.target, data.labels, data.weights,
-        **net.objective(settings.loss), update=optimizer.lower(), m=m, v=v, update_step=optimizer.steps,
-        rates=optimizer.rates(batches * epochs), batch_size=settings.batch_size, losses=losses, outputs=outputs,
-        shuffle=settings.shuffle, seed=settings.seed, first_epoch=net.epochs, first_step=net.steps,
-        threads=_threads.choose(settings.threads, net.plan.work * min(settings.batch_size, len(data))),
-    )  # fmt: skip
-    try:
-        finite = training.run()
-    finally:
-        optimizer.steps += training.steps
-        net.steps += training.steps
-        net.epochs += training.steps // batches
+    work = net.plan.work * min(settings.batch_size, len(data))
+    with _threads.take(settings.threads, work, _threads.WORTH_MEETING) as threads:
+        training = _core.Training(
+            net.plan, data.x, data.target, data.labels, data.weights,
+            **net.objective(settings.loss), update=optimizer.lower(), m=m, v=v, update_step=optimizer.steps,
+            rates=optimizer.rates(batches * epochs), batch_size=settings.batch_size, losses=losses, outputs=outputs,
+            shuffle=settings.shuffle, seed=settings.seed, first_epoch=net.epochs, first_step=net.steps,
+            threads=threads,
+        )  # fmt: skip
+        try:
+            finite = training.run()
+        finally:
+            optimizer.steps += training.steps
+            net.steps += training.steps
+            net.epochs += training.steps // batches
     if not finite:
         epoch, batch = divmod(training.steps, batches)
         raise _diverged(done + epoch, batch, optimizer)

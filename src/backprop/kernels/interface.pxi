@@ -67,6 +67,7 @@ def apply_update(
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
     cdef Update it
     cdef bint finite
+    cdef float_mode mode
     cdef Py_ssize_t n = p.shape[0]
     it.kind, it.momentum, it.beta2, it.epsilon, it.nesterov = kind
     it.step = step - 1
@@ -77,8 +78,10 @@ def apply_update(
     expect(m is not None or not needs_m(&it), "a state m")
     expect(v is not None or not needs_v(&it), "a state v")
     with nogil:
+        mode = flush_subnormals()
         finite = update(
             &it, n, &p[0], &g[0], &m[0] if m is not None else NULL, &v[0] if v is not None else NULL)
+        restore_mode(mode)
     return finite
 
 

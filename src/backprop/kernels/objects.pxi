@@ -50,7 +50,8 @@ cdef class Plan:
     cdef double[::1] parameters_d, gradients_d
     cdef void *parameters
     cdef void *gradients
-    cdef object row                                     # an array (1, n_out), to be copied
+    cdef object dtype
+    cdef tuple row_shape
     cdef Tape tape
 
     def __cinit__(self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None):
@@ -82,7 +83,8 @@ cdef class Plan:
         for s in range(self.graph.n_steps):
             self.graph.steps[s].dy = self.graph.width
             self.graph.width += self.graph.steps[s].ld
-        self.row = empty((1, self.graph.n_out), "f" if self.single else "d")
+        self.dtype = empty(0, "f" if self.single else "d").dtype
+        self.row_shape = (1, self.graph.n_out)
 
     cdef int add(self, Step *step, Py_ssize_t s) except -1:
         """Check the next step against the one before and lay out its outputs."""
@@ -183,7 +185,7 @@ cdef object answer(Plan plan, const real *x, Py_ssize_t rows):
         broken |= x[i] - x[i] != 0
     if broken:
         return None
-    out = plan.row.copy() if rows == 1 else empty((rows, graph.n_out), plan.row.dtype)
+    out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
     PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
     try:
         predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False)
@@ -201,11 +203,14 @@ cdef int predict_within(
         zeros_size(graph) if capacity < TILE_ROWS else scratch_size(graph))
     cdef real stack[2048]
     cdef real *work = stack
+    cdef float_mode mode
     if size > 2048:
         work = <real *> malloc(size * sizeof(real))
         if work == NULL:
             raise MemoryError
+    mode = flush_subnormals()
     predict_rows(graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width)
+    restore_mode(mode)
     if work != stack:
         free(work)
     return 0
@@ -261,6 +266,7 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
     cdef real *scratch
     cdef const real *y
     cdef Tape tape = plan.tape
+    cdef float_mode mode
     check_rows(plan, rows, x.shape[1], out.shape[0], out.shape[1])
     plan.tape = None                                    # while it is written, no other thread shall find it
     if tape is None or tape.rows != rows:
@@ -274,6 +280,7 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
     tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False)
     scratch = <real *> tape.scratch
     with nogil:
+        mode = flush_subnormals()
         memcpy(tape.x, &x[0, 0], rows * graph.n_in * sizeof(real))
         while done < rows:
             n = min(rows - done, graph.block)
@@ -282,6 +289,7 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
                 <real *> tape.work, rows, scratch, &ld)
             copy_rows(n, graph.n_out, y, ld, &out[0, 0] + done * graph.n_out, graph.n_out)
             done += n
+        restore_mode(mode)
     plan.tape = tape
 
 
@@ -293,6 +301,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
     cdef real *work
     cdef real *scratch
     cdef int s
+    cdef float_mode mode
     cdef Tape tape = plan.tape
     if tape is None or tape.rows != rows:
         raise ValueError(f"expected the {tape.rows if tape is not None else 0} rows of the last forward, got {rows}")
@@ -301,6 +310,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
     plan.tape = None
     work, scratch = <real *> tape.work, <real *> tape.scratch
     with nogil:
+        mode = flush_subnormals()
         copy_rows(rows, graph.n_out, &dy[0, 0], graph.n_out, work + last.dy * rows, last.ld)
         while done < rows:
             n = min(rows - done, graph.block)
@@ -313,6 +323,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
                 weight_gradients(
                     graph, s, 0, graph.steps[s].n_in, rows, <const real *> tape.x, work, rows, scratch, False,
                     <real *> plan.gradients)
+        restore_mode(mode)
     plan.tape = tape
 
 
@@ -366,6 +377,8 @@ cdef class Training(Memory):
                 give_way()
             if thread < threads:
                 mode = flush_subnormals()
+                if thread == 0:
+                    run.mode = mode
                 if self.plan.single:
                     train_epochs(run, <float *> self.plan.parameters, thread)
                 else:

@@ -27,6 +27,7 @@ cdef struct Run:
     double *values
     double *losses                              # one an epoch
     int64_t *order                              # NULL: as they come
+    float_mode mode                             # of the caller, and of signal handlers
     void *owner                                 # the Training, for what a signal handler raises
     char apart[64]                              # lines of the cache that one thread writes and another reads
     int status, verdict, arrived, generation
@@ -61,11 +62,13 @@ cdef int meet(Run *run) noexcept nogil:
 
 
 cdef void run_signal_handlers(Run *run) noexcept with gil:
+    restore_mode(run.mode)
     try:
         PyErr_CheckSignals()
     except BaseException as error:
         (<Training> run.owner).error = error
         atomic_set(&run.status, INTERRUPTED)
+    flush_subnormals()
 
 
 cdef void look_for_signals(Run *run, double effort) noexcept nogil:

@@ -1,0 +1,95 @@
+"""How many threads are used: what a container allows, what pays, and what others have taken."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import backprop as bp
+from backprop import _threads
+
+
+@pytest.mark.parametrize(
+    "files, quota",
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, float("inf")),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
+        ({"cpu.max": "nonsense"}, float("inf")),
+        ({"cpu.max": "1 0\n"}, float("inf")),
+        ({}, float("inf")),
+    ],
+)
+def test_a_container_may_have_fewer_processors_than_it_sees(tmp_path, files, quota):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert _threads._quota(str(tmp_path)) == quota
+
+
+@pytest.mark.parametrize("quota, threads", [(0.5, 1), (1.5, 1), (2.9, 2), (64, 8), (float("inf"), 8)])
+def test_the_quota_bounds_the_processors(monkeypatch, quota, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(_threads, "_quota", lambda: quota)
+    assert _threads.available() == threads
+
+
+def test_threads_are_taken_where_they_pay_and_while_there_are_any(monkeypatch):
+    monkeypatch.setattr(_threads, "_limit", 4)
+    with _threads.take(None, 1.9, 1) as count:
+        assert count == 1
+    with _threads.take(None, 3, 1) as count:
+        assert count == 3
+        with _threads.take(None, 100, 1) as rest:
+            assert rest == 1
+    with _threads.take(None, 100, 1) as all_again, _threads.take(7, 0, 1) as asked_for:
+        assert (all_again, asked_for) == (4, 7)
+    with pytest.raises(KeyError), _threads.take(None, 100, 1):
+        raise KeyError
+    assert _threads._active == 0
+
+
+def test_many_predictions_at_once_use_a_thread_each(monkeypatch):
+    monkeypatch.setattr(_threads, "_limit", 4)
+    net = bp.Sequential([bp.Dense(20, 400, "relu"), bp.Dense(400, 1)], rng=0)
+    x = np.random.default_rng(0).normal(size=(20_000, 20)).astype("float32")
+    expected, most = net.predict(x, threads=1), []
+    start = _threads.threading.Thread.start
+
+    def watched(self):
+        most.append(threading.active_count())
+        start(self)
+
+    answers = []
+    callers = [threading.Thread(target=lambda: answers.append(net.predict(x))) for _ in range(8)]
+    monkeypatch.setattr(threading.Thread, "start", watched)
+    for caller in callers:
+        start(caller)
+    for caller in callers:
+        caller.join()
+    assert len(answers) == 8 and all(np.array_equal(answer, expected) for answer in answers)
+    assert max(most, default=0) <= 1 + 8 + 3  # this one, the callers, and what the first of them started
+    assert _threads._active == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_of_a_fork_trains_and_predicts_as_its_parent_does():
+    x = np.random.default_rng(0).normal(size=(4000, 20)).astype("float32")
+
+    def work():
+        net = bp.Sequential([bp.Dense(20, 64, "relu"), bp.Dense(64, 1)], rng=0)
+        net.fit(x, x[:, :1], loss="mse", optimizer=bp.Adam(1e-3), batch_size=500, threads=2)
+        return net.predict(x, threads=2)
+
+    expected = work()
+    with _threads.take(3, 0, 1):
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(0 if np.array_equal(work(), expected) and _threads._active == 0 else 1)
+            finally:
+                os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
