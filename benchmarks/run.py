@@ -40,12 +40,13 @@ def measure(repeat: int, only: str) -> None:
         seconds = {library: [] for library in runs}
         for round_ in range(repeat + 1):
             for library, run in runs.items():
+                times = max(1, calls // 20) if library == "scikit-learn" else calls
+                time.sleep(0.05)  # until the last library's threads no longer spin
                 start = time.perf_counter()
-                for _ in range(calls if library != "scikit-learn" else max(1, calls // 20)):
+                for _ in range(times):
                     run()
-                took = (time.perf_counter() - start) / (calls if library != "scikit-learn" else max(1, calls // 20))
                 if round_ > 0:
-                    seconds[library].append(took)
+                    seconds[library].append((time.perf_counter() - start) / times)
         ours = statistics.median(seconds["backprop"])
         print(f"\n{name}: {timed(ours)}")
         for library in list(runs)[1:]:
@@ -56,27 +57,37 @@ def measure(repeat: int, only: str) -> None:
             print(f"    {library:<13} {timed(median):>10}  {ratio:8.2f}x  (floor {floor:g}, goal {goal:g}: {mark})")
     if only in "sgemm":
         for dtype in (np.float32, np.float64):
-            gemm(dtype, repeat, _core, np)
+            products(dtype, repeat, _core, np)
 
 
-def gemm(dtype: type, repeat: int, core: object, np: object) -> None:
-    """The matrix kernel beside the peak of multiply-adds, and beside NumPy, on one thread."""
-    shapes = [(32, 64, 64), (128, 784, 128), (128, 128, 784), (256, 256, 256), (1024, 784, 1024)]
-    print(f"\n{np.dtype(dtype).name} matrix products (m, k, n), one thread of ours")
-    for m, k, n in shapes:
-        a, b, c = np.ones((m, k), dtype), np.ones((k, n), dtype), np.empty((m, n), dtype)
-        scratch, memory = np.empty(n + 256 * 32 + 1024, dtype), np.full(core.ROOM, 1e-9, dtype)
-        times = max(1, int(1e8 / (m * k * n)))
-        peaks, ours, theirs = [], [], []
+def products(dtype: type, repeat: int, core: object, np: object) -> None:
+    """A layer's three products beside the peak of multiply-adds, and beside NumPy, on one thread.
+
+    A product under half the peak, where it fills the registers, has most likely lost its sums to memory: such a row is
+    marked, and the disassembly worth a look.
+    """
+    shapes = [(32, 64, 64), (128, 784, 128), (128, 128, 784), (256, 256, 256), (256, 1024, 1024), (1024, 784, 1024)]
+    forms = ("y = x w", "dx = dz w'", "dw = x' dz")
+    print(f"\n{np.dtype(dtype).name} products of a layer (batch, in, out), one thread of ours: share of the peak (NumPy's)")
+    for rows, n_in, n_out in shapes:
+        x, w, y = np.ones((rows, n_in), dtype), np.ones((n_in, n_out), dtype), np.ones((rows, n_out), dtype)
+        memory, times = np.full(core.ROOM, 1e-9, dtype), max(1, int(1e8 / (rows * n_in * n_out)))
+        flop = 2 * rows * n_in * n_out * times
+        theirs = ((x, w, y), (y, w.T, x), (x.T, y, w))
+        peaks, ours, numpy = [], ([], [], []), ([], [], [])
         for _ in range(repeat):
             peaks.append(core.peak_flops(memory.copy(), 1_000_000))
-            ours.append(core.matmul_flops(a, b, c, scratch, times))
-            start = time.perf_counter()
-            for _ in range(times):
-                np.matmul(a, b, out=c)
-            theirs.append(2 * m * k * n * times / (time.perf_counter() - start))
-        peak, own, numpy = (statistics.median(v) / 1e9 for v in (peaks, ours, theirs))
-        print(f"    {f'{m} x {k} x {n}':<18} {own:6.1f} GFLOP/s  {own / peak:4.0%} of {peak:.1f}   NumPy {numpy:6.1f}")
+            for product, (a, b, out) in enumerate(theirs):
+                x[:], w[:], y[:] = 1, 1, 1
+                ours[product].append(core.product_flops(product, x, w, y, times))
+                start = time.perf_counter()
+                for _ in range(times):
+                    np.matmul(a, b, out=out)
+                numpy[product].append(flop / (time.perf_counter() - start))
+        peak = statistics.median(peaks)
+        shares = [[statistics.median(rates) / peak for rates in library] for library in (ours, numpy)]
+        text = "   ".join(f"{form} {o:4.0%} ({n:4.0%})" for form, o, n in zip(forms, *shares, strict=True))
+        print(f"    {f'{rows} x {n_in} x {n_out}':<18} {text}   of {peak / 1e9:.1f} GFLOP/s" + " SPILL?" * (min(shares[0]) < 0.5))
 
 
 def timed(seconds: float) -> str:

@@ -11,7 +11,7 @@ from backprop import _threads
 
 
 @pytest.mark.parametrize(
-    "files, quota",
+    ("files", "quota"),
     [
         ({"cpu.max": "150000 100000\n"}, 1.5),
         ({"cpu.max": "max 100000\n"}, float("inf")),
@@ -29,7 +29,7 @@ def test_a_container_may_have_fewer_processors_than_it_sees(tmp_path, files, quo
     assert _threads._quota(str(tmp_path)) == quota
 
 
-@pytest.mark.parametrize("quota, threads", [(0.5, 1), (1.5, 1), (2.9, 2), (64, 8), (float("inf"), 8)])
+@pytest.mark.parametrize(("quota", "threads"), [(0.5, 1), (1.5, 1), (2.9, 2), (64, 8), (float("inf"), 8)])
 def test_the_quota_bounds_the_processors(monkeypatch, quota, threads):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     monkeypatch.setattr(_threads, "_quota", lambda: quota)
