@@ -81,6 +81,7 @@ def functions(core, dtype):
         "product_flops": (core.product_flops, {"product": 0, "x": a(3, wide), "w": a(wide, wide), "y": a(3, wide),
                                                "repeat": 1}, (), ()),
         "all_finite": (core.all_finite, {"x": a(5)}, {"x"}, ()),
+        "exponentiate": (core.exponentiate, {"y": a(5)}, {"y"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
         "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2)}, (), ()),
         "loss": (core.loss, {"kind": loss, "y_hat": a(3, 2), "y": a(3, 2), "labels": np.zeros(3, np.int64),
@@ -102,7 +103,7 @@ def functions(core, dtype):
     }  # fmt: skip
 
 
-OUTPUTS = {"y": ("activate", "product_flops"), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
+OUTPUTS = {"y": ("exponentiate", "activate", "product_flops"), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
            "m": ("apply_update", "Training"), "v": ("apply_update", "Training"), "order": ("permutation",),
            "out": ("predict", "predict, threads", "forward"), "dx": ("backward",), "losses": ("Training",),
            "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",), "memory": ("peak_flops",),
@@ -200,7 +201,11 @@ def refused(core, dtype):
         yield f"{name}, {GOOD}", lambda c=call, a=arguments: c(*a.values())
         for key, good in arguments.items():
             if isinstance(good, np.ndarray):
-                bad = dict(hostile_arrays(good, key in any_length, name in ("all_finite", "activate", "peak_flops")))
+                bad = dict(
+                    hostile_arrays(
+                        good, key in any_length, name in ("all_finite", "exponentiate", "activate", "peak_flops")
+                    )
+                )
                 if name in ("Plan", "peak_flops"):
                     bad["shorter than its room"] = good[:-1].copy()
                 if name in ("Plan", "peak_flops", "product_flops") or key == "rates":
