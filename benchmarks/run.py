@@ -7,12 +7,14 @@ processor, for the whole process, since not every library obeys its own switch. 
 """
 
 import argparse
+import io
 import os
 import statistics
 import subprocess
 import sys
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -68,7 +70,9 @@ def products(dtype: type, repeat: int, core: object, np: object) -> None:
     """
     shapes = [(32, 64, 64), (128, 784, 128), (128, 128, 784), (256, 256, 256), (256, 1024, 1024), (1024, 784, 1024)]
     forms = ("y = x w", "dx = dz w'", "dw = x' dz")
-    print(f"\n{np.dtype(dtype).name} products of a layer (batch, in, out), one thread of ours: share of the peak (NumPy's)")
+    print(
+        f"\n{np.dtype(dtype).name} products of a layer (batch, in, out), one thread of ours: share of the peak (NumPy's)"
+    )
     for rows, n_in, n_out in shapes:
         x, w, y = np.ones((rows, n_in), dtype), np.ones((n_in, n_out), dtype), np.ones((rows, n_out), dtype)
         memory, times = np.full(core.ROOM, 1e-9, dtype), max(1, int(1e8 / (rows * n_in * n_out)))
@@ -87,7 +91,52 @@ def products(dtype: type, repeat: int, core: object, np: object) -> None:
         peak = statistics.median(peaks)
         shares = [[statistics.median(rates) / peak for rates in library] for library in (ours, numpy)]
         text = "   ".join(f"{form} {o:4.0%} ({n:4.0%})" for form, o, n in zip(forms, *shares, strict=True))
-        print(f"    {f'{rows} x {n_in} x {n_out}':<18} {text}   of {peak / 1e9:.1f} GFLOP/s" + " SPILL?" * (min(shares[0]) < 0.5))
+        print(
+            f"    {f'{rows} x {n_in} x {n_out}':<18} {text}   of {peak / 1e9:.1f} GFLOP/s"
+            + " SPILL?" * (min(shares[0]) < 0.5)
+        )
+
+
+PEAK = """
+import sys, warnings; sys.path.insert(0, {here!r}); warnings.simplefilter("ignore")
+import works
+def status(key):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(key)).split()[1]) / 1024
+run = works.WORKS[{name!r}][0][{library!r}]()
+before = status("VmRSS"); run(); print(status("VmHWM") - before)
+"""
+
+
+def footprint(repeat: int) -> None:
+    """What it costs to have the library: the import, the package, the memory of a fit beside its data."""
+
+    def ask(code: str) -> float | None:
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        found = subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True, check=False)
+        return float(found.stdout.split()[-1]) if found.returncode == 0 else None
+
+    names = {"backprop": "backprop", "scikit-learn": "sklearn.neural_network", "PyTorch": "torch", "JAX": "jax",
+             "ONNX Runtime": "onnxruntime"}  # fmt: skip
+    print("\nimport, after NumPy's")
+    for library, module in names.items():
+        code = f"import numpy, time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
+        took = [ask(code) for _ in range(repeat)]
+        print(f"    {library:<13} {'missing' if None in took else timed(statistics.median(took[1:]))}")
+    import backprop
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in Path(backprop.__file__).parent.iterdir():
+            if file.suffix in (".py", ".pyi", ".so", ".pyd", ".typed"):
+                archive.write(file, file.name)
+    print(f"\nthe package, compressed as a wheel is: {packed.tell() / 1e6:.2f} MB")
+    if not Path("/proc/self/status").exists():
+        return
+    for name in [name for name in __import__("works").WORKS if name.startswith("784")]:
+        print(f"\npeak memory beside the data and the library, {name}")
+        for library in ("backprop", "scikit-learn", "PyTorch", "JAX"):
+            found = ask(PEAK.format(here=str(Path(__file__).parent), name=name, library=library))
+            print(f"    {library:<13} {'missing' if found is None else f'{found:.0f} MB'}")
 
 
 def timed(seconds: float) -> str:
@@ -119,3 +168,5 @@ if __name__ == "__main__":
         environment = {**os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
         command = [sys.executable, __file__, "--threads", "here", "--repeat", str(chosen.repeat), "--only", chosen.only]
         subprocess.run(command, env=environment, check=True, preexec_fn=lambda p=processors: os.sched_setaffinity(0, p))
+    if chosen.only in "footprint":
+        footprint(chosen.repeat)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from . import _validate
@@ -25,6 +24,8 @@ _active = 0
 @cache
 def _quota(root: str = "/sys/fs/cgroup") -> float:
     """How many processors' time a container may use (control groups, version 2 or 1)."""
+    from pathlib import Path
+
     try:
         quota, period = Path(root, "cpu.max").read_text().split()
     except (OSError, ValueError):

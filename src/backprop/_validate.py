@@ -3,7 +3,8 @@
 NumPy lets strings, complex numbers, masks, dates and an overflow to float32 pass in silence; nothing here does.
 """
 
-import difflib
+from __future__ import annotations
+
 import math
 import operator
 import os
@@ -205,6 +206,8 @@ def choice(value: Any, name: str, choices: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected one of {', '.join(names)}, got {shown(value)}")
     if value not in names:
+        import difflib
+
         near = difflib.get_close_matches(value, names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{name}: expected one of {', '.join(names)}, got {shown(value)}{hint}")

@@ -23,12 +23,10 @@ References
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
 import math
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -178,7 +176,7 @@ def write(path: str | os.PathLike[str], data: bytes | bytearray | memoryview) ->
     target = os.path.realpath(os.fsdecode(path))
     folder = os.path.dirname(target)
     mode = _mode_to_keep(target)
-    temporary = os.path.join(folder, f".backprop-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(folder, f".backprop-{os.urandom(8).hex()}.tmp")
 
     def create(name: str, flags: int) -> int:
         return os.open(name, flags, 0o666 if mode is None else mode)
@@ -315,7 +313,9 @@ def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
     """Return the SHA-256 of little-endian, C-contiguous arrays and metadata without a digest."""
     names = sorted(arrays)
     tensors = {name: [DTYPE_NAMES[arrays[name].dtype], arrays[name].shape] for name in names}
-    sha = hashlib.sha256(_compact_json([dict(sorted(metadata.items())), tensors]))
+    from hashlib import sha256
+
+    sha = sha256(_compact_json([dict(sorted(metadata.items())), tensors]))
     for name in names:
         sha.update(arrays[name].data)
     return sha.hexdigest()

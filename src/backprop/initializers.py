@@ -9,6 +9,8 @@ lecun      variance 1 / n_in            LeCun et al., "Efficient BackProp", 1998
 each ``_uniform``, on (-sqrt(3 variance), sqrt(3 variance)), or ``_normal``, not truncated; and ``zeros``.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

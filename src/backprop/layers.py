@@ -3,6 +3,8 @@
 A layer's arrays are views into the flat vectors of the network it belongs to; before that it has none.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

@@ -1,0 +1,73 @@
+"""How far e^x, sigmoid and tanh are from the right answer, for every float32 there is.
+
+    python benchmarks/ulp.py [--every 1] [--only exp|sigmoid|tanh]
+
+In units of the last place of the correctly rounded result, in the build in use (BACKPROP_ISA chooses). The oracle is
+NumPy's float64, whose own error is 10^-8 of such a unit. All 2^32 bit patterns take two minutes for each function;
+--every 101 takes one in so many. (float64 is sampled against 50 digits by tests/test_kernels.py.)
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+import backprop as bp
+from backprop import _isa
+
+STEP = 1 << 22
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.exp(x)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-abs(x))
+    return np.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+ORACLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"exp": exp, "sigmoid": sigmoid, "tanh": np.tanh}
+
+
+def floats(every: int) -> Iterator[np.ndarray]:
+    """All finite float32, in the order of their bits, some millions at a time."""
+    for start in range(0, 1 << 32, STEP * every):
+        bits = np.arange(start, min(start + STEP * every, 1 << 32), every, dtype=np.uint64).astype(np.uint32)
+        x = bits.view(np.float32)
+        yield np.ascontiguousarray(x[np.isfinite(x)])
+
+
+def measure(core: object, name: str, every: int) -> tuple[float, float, int]:
+    """The worst error, where it is, and of how many."""
+    worst, where, count = 0.0, 0.0, 0
+    for x in floats(every):
+        if not x.size:
+            continue
+        exact = ORACLES[name](x.astype(np.float64))
+        y = x.copy()
+        if name == "exp":
+            core.exponentiate(y)
+        else:
+            core.activate(core.ACTIVATIONS[name], 0.0, y.reshape(1, -1))
+        rounded = exact.astype(np.float32)
+        finite = np.isfinite(rounded)
+        assert np.array_equal(y[~finite], rounded[~finite]), "an overflow that should not be, or none that should"
+        error = abs(y[finite] - exact[finite]) / np.spacing(abs(rounded[finite])).astype(np.float64)
+        at = int(error.argmax()) if error.size else 0
+        if error.size and error[at] > worst:
+            worst, where = float(error[at]), float(x[finite][at])
+        count += x.size
+    return worst, where, count
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--only", choices=ORACLES)
+    chosen = parser.parse_args()
+    np.seterr(over="ignore", under="ignore")
+    for name in [chosen.only] if chosen.only else ORACLES:
+        worst, where, count = measure(bp._core, name, chosen.every)
+        print(f"{name:<8} {_isa.ISA}: at most {worst:.3f} ulp, at {where!r}, of {count:,} numbers", flush=True)
