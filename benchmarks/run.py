@@ -71,7 +71,7 @@ def products(dtype: type, repeat: int, core: object, np: object) -> None:
     shapes = [(32, 64, 64), (128, 784, 128), (128, 128, 784), (256, 256, 256), (256, 1024, 1024), (1024, 784, 1024)]
     forms = ("y = x w", "dx = dz w'", "dw = x' dz")
     print(
-        f"\n{np.dtype(dtype).name} products of a layer (batch, in, out), one thread of ours: share of the peak (NumPy's)"
+        f"\n{np.dtype(dtype).name} products of a layer (batch, in, out): one thread's share of the peak (NumPy's share)"
     )
     for rows, n_in, n_out in shapes:
         x, w, y = np.ones((rows, n_in), dtype), np.ones((n_in, n_out), dtype), np.ones((rows, n_out), dtype)

@@ -67,7 +67,7 @@ class Layer:
         return values
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Layer":
+    def from_config(cls, config: dict[str, Any]) -> Layer:
         """Build a layer from what `config` returned."""
         if isinstance(config.get("activation"), list):
             name, slope = config["activation"]
