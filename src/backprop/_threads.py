@@ -10,10 +10,10 @@ from typing import Any
 
 from . import _validate
 
-#: Multiply-adds that each thread must find in a batch, or two cost more than they save. benchmarks/sweep.py measures it:
-#: two threads that meet in a fit come out even at 0.1 to 0.3 million each.
+#: Multiply-adds that each thread must find in a batch, or two cost more than they save. By benchmarks/sweep.py,
+#: two threads that meet in a fit come out even at 0.1 to 0.3 million each;
 WORTH_MEETING = 500_000
-#: In a prediction, where the threads have to be started, at 5 to 7 million each.
+#: in a prediction, where they have to be started, at 5 to 7 million each.
 WORTH_STARTING = 8_000_000
 
 _limit: int | None = None
