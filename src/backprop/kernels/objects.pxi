@@ -217,19 +217,24 @@ cdef int predict_within(
 
 
 cdef object share_rows(Plan plan, x, out, bint logits, int threads):
-    """predict, by several threads: each a run of rows."""
-    errors = []
+    """predict, by several threads: each takes the next run of rows until there is none, as some begin late."""
+    cdef Py_ssize_t parts = min(8 * threads, len(x) // plan.graph.block)
+    errors, left = [], list(reversed(range(parts)))
 
-    def work(i):
-        share = slice(len(x) * i // threads, len(x) * (i + 1) // threads)
+    def work(_):
         try:
-            plan.predict(x[share], out[share], logits)
+            while True:
+                try:
+                    i = left.pop()
+                except IndexError:
+                    return
+                share = slice(len(x) * i // parts, len(x) * (i + 1) // parts)
+                plan.predict(x[share], out[share], logits)
         except BaseException as error:
             errors.append(error)
 
     started = start_threads(work, threads)
-    for i in (0, *range(len(started) + 1, threads)):
-        work(i)
+    work(0)
     for thread in started:
         thread.join()
     if errors:
