@@ -191,7 +191,7 @@ cdef inline real largest(Py_ssize_t n, const real *x) noexcept nogil:
 
 
 cdef inline double sum_row(Py_ssize_t n, const real *x, double *lost) noexcept nogil:
-    """The sum of a row, and what it lost: four sums side by side, each with Knuth's correction, which needs no order."""
+    """The sum of a row, and what it lost: four sums side by side, with Knuth's correction, which needs no order."""
     cdef double s0 = 0, s1 = 0, s2 = 0, s3 = 0, error = 0
     cdef Py_ssize_t i
     for i in range(n // 4):

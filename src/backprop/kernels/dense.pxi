@@ -379,7 +379,7 @@ cdef inline Py_ssize_t tiles_of(Py_ssize_t m) noexcept nogil:
 
 
 cdef inline int next_rows(Py_ssize_t m, Py_ssize_t tiles) noexcept nogil:
-    """How many of m rows the next of so many tiles takes: nearly equal parts, as a last tile of one row would be slow."""
+    """How many of m rows the next of so many tiles takes: nearly equal parts, as a last one of one row is slow."""
     return <int> ((m + tiles - 1) // tiles)
 
 
@@ -554,7 +554,9 @@ cdef void dense_weight_gradient(
 ) noexcept nogil:
     """dw = x^T dz, added to what is there if it accumulates. For a single output, x is read in whole registers."""
     if n_out == 1 and n_in % lanes(x) == 0 and ldx % lanes(x) == 0:
-        matmul(1, n_in, rows, dz, 0, lddz, x, ldx, UNPACKED, panel, dw, n_in, <const real *> dw if accumulate else zeros, n_in, True)
+        matmul(
+            1, n_in, rows, dz, 0, lddz, x, ldx, UNPACKED, panel, dw, n_in,
+            <const real *> dw if accumulate else zeros, n_in, True)
     else:
         matmul(
             n_in, n_out, rows, x, 1, ldx, dz, lddz, packing_for(n_in, lddz, x), panel, dw, n_out,
@@ -567,5 +569,5 @@ cdef void dense_bias_gradient(
     """db = the sum of the rows of dz, as the product of a row of ones with it."""
     cdef real one = 1
     matmul(
-        1, n_out, rows, &one, 0, 0, dz, lddz, UNPACKED, <real *> NULL, db, n_out, <const real *> db if accumulate else zeros, n_out,
-        True)
+        1, n_out, rows, &one, 0, 0, dz, lddz, UNPACKED, <real *> NULL, db, n_out,
+        <const real *> db if accumulate else zeros, n_out, True)

@@ -192,8 +192,8 @@ cdef void weight_gradients(
     if s > 0:
         x, ldx = work + graph.steps[s - 1].y * capacity, graph.steps[s - 1].ld
     dense_weight_gradient(
-        rows, to_in - from_in, step.n_out, x + from_in, ldx, dz, step.ld, gradients + step.weight + from_in * step.n_out,
-        accumulate, scratch, scratch + zeros_size(graph))
+        rows, to_in - from_in, step.n_out, x + from_in, ldx, dz, step.ld,
+        gradients + step.weight + from_in * step.n_out, accumulate, scratch, scratch + zeros_size(graph))
     if from_in == 0 and step.bias >= 0:
         dense_bias_gradient(rows, step.n_out, dz, step.ld, gradients + step.bias, accumulate, scratch)
 

@@ -37,7 +37,7 @@ cdef struct Run:
 
 
 cdef inline Py_ssize_t share(Py_ssize_t n, int thread, int threads) noexcept nogil:
-    """Where a thread's part of n begins; the next thread's beginning is its end. A division is dear in a tiny network."""
+    """Where a thread's part of n begins, and the one before it ends. A division is dear in a tiny network."""
     return n * thread if threads == 1 else n * thread // threads
 
 
