@@ -92,8 +92,9 @@ class Plan:
     def work(self) -> float:
         """Multiply-adds for one row on the way forward."""
 
-    def predict(self, x: _Array, out: _Array, logits: bool = False, threads: int = 1) -> None:
-        """The outputs for x (B, n_in) into out (B, n_out); with logits, without the last activation."""
+    def predict(self, x: _Array, out: _Array, logits: bool = False, threads: int = 1) -> bool:
+        """The outputs for x (B, n_in) into out (B, n_out); with logits, without the last activation. Whether all of x
+        is finite: if not, what is in out is not to be used."""
 
     def answer(self, x: object) -> _Array | None:
         """predict, for a few rows that need no conversion, in a new array; None for anything else."""

@@ -54,8 +54,11 @@ def array(value: Any, name: str) -> Array:
     return result
 
 
-def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0) -> Array:
-    """A contiguous, finite array of this floating-point type; not a copy where it is one already."""
+def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0, later: bool = False) -> Array:
+    """A contiguous, finite array of this floating-point type; not a copy where it is one already.
+
+    Then, whoever reads it soon may look for infinities ``later``, and come here again if there are any.
+    """
     given = value if type(value) is np.ndarray else array(value, name)
     if given.dtype != dtype or not (given.flags.c_contiguous and given.flags.aligned):
         given = array(given, name)
@@ -63,7 +66,7 @@ def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0) -> Arr
             result = np.require(given, dtype, ["C", "A"])
     else:
         result = given
-    if not _core.all_finite(result.reshape(-1)):
+    if not (later and result is given) and not _core.all_finite(result.reshape(-1)):
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         place = ", ".join(map(str, (first_row + where[0], *where[1:]))) if where else ""
         place = place and f" at {'row' if len(where) == 1 else 'row, column'} {place}"
@@ -75,15 +78,17 @@ def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0) -> Arr
     return result
 
 
-def matrix(value: Any, name: str, columns: int, dtype: npt.DTypeLike, owner: str = "", first_row: int = 0) -> Array:
-    """A contiguous, finite array (rows, columns), of which a message counts the rows from first_row."""
+def matrix(
+    value: Any, name: str, columns: int, dtype: npt.DTypeLike, owner: str = "", first_row: int = 0, later: bool = False
+) -> Array:
+    """A contiguous, finite array (rows, columns), of which a message counts the rows from first_row; see `real`."""
     given = value if type(value) is np.ndarray else array(value, name)
     if given.ndim != 2 or given.shape[1] != columns:
         given = array(given, name)
         cure = f": {name}.reshape(1, -1) is one row" if given.shape == (columns,) else ""
         who = f"{owner} expected input" if owner else f"{name}: expected an array"
         raise ValueError(f"{who} of shape (batch, {columns}), got {given.shape}{cure}")
-    return real(given, name, dtype, first_row)
+    return real(given, name, dtype, first_row, later)
 
 
 def same_rows(rows: int, **others: Array | None) -> None:

@@ -135,7 +135,7 @@ class Sequential:
             if answer is not None:
                 return answer
         if batch_size is None:
-            x = self._inputs(x)
+            x = self._inputs(x, later=True)
             return self._run(x, self._out(out, len(x), x), threads)
         step, x = _validate.integer(batch_size, "batch_size"), _validate.array(x, "x")
         if x.shape[1:] != (self.n_in,) or len(x) <= step:
@@ -143,7 +143,7 @@ class Sequential:
         out = self._out(out, len(x), x)
         for start in range(0, len(x), step):
             rows = slice(start, start + step)
-            self._run(self._inputs(x[rows], start), out[rows], threads)
+            self._run(self._inputs(x[rows], start, later=True), out[rows], threads, first_row=start)
         return out
 
     __call__ = predict
@@ -441,9 +441,9 @@ class Sequential:
 
     # The gate.
 
-    def _inputs(self, x: Any, first_row: int = 0) -> Array:
+    def _inputs(self, x: Any, first_row: int = 0, later: bool = False) -> Array:
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
-        return _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row)
+        return _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
 
     def _out(self, out: Array | None, rows: int, x: Array) -> Array:
         if out is None:
@@ -460,9 +460,13 @@ class Sequential:
             raise ValueError("out: expected an array apart from the network's parameters, got one that overlaps them")
         return out
 
-    def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False) -> Array:
+    def _run(
+        self, x: Array, out: Array, threads: int | None, *, logits: bool = False, first_row: int = 0
+    ) -> Array:
         with _threads.take(_threads.checked(threads), self.plan.work * len(x), _threads.WORTH_STARTING) as count:
-            self.plan.predict(x, out, logits, count)
+            finite = self.plan.predict(x, out, logits, count)
+        if not finite:
+            self._inputs(x, first_row)  # says what is not, and where
         return out
 
     def _loss(self, loss: Any) -> Any:

@@ -12,13 +12,10 @@ cdef int expect(bint condition, str what) except -1:
 
 def all_finite(const real[::1] x not None):
     """Whether there is no infinity and no NaN."""
-    cdef Py_ssize_t i, n = x.shape[0]
-    cdef const real *p = &x[0]
-    cdef int broken = 0
+    cdef bint finite
     with nogil:
-        for i in range(n):
-            broken |= p[i] - p[i] != 0
-    return not broken
+        finite = is_finite(x.shape[0], &x[0])
+    return finite
 
 
 def exponentiate(real[::1] y not None):

@@ -121,13 +121,15 @@ cdef class Plan:
         return self.graph.work
 
     def predict(self, x not None, out not None, bint logits=False, int threads=1):
-        """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation."""
+        """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation.
+
+        Whether all of x is finite: if not, what is in out is not to be used.
+        """
         if threads > 1 and len(x) >= 2 * self.graph.block and len(x) == len(out):
-            share_rows(self, x, out, logits, min(threads, len(x) // self.graph.block))
-        elif self.single:
-            predict[float](self, x, out, logits)
-        else:
-            predict[double](self, x, out, logits)
+            return share_rows(self, x, out, logits, min(threads, len(x) // self.graph.block))
+        if self.single:
+            return predict[float](self, x, out, logits)
+        return predict[double](self, x, out, logits)
 
     def answer(self, x):
         """predict, for a few rows that need no conversion, in a new array; None for anything else.
@@ -178,48 +180,44 @@ cdef class Plan:
 
 cdef object answer(Plan plan, const real *x, Py_ssize_t rows):
     cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t i, n = rows * graph.n_in
-    cdef int broken = 0
+    cdef bint finite
     cdef Py_buffer view
-    for i in range(n):
-        broken |= x[i] - x[i] != 0
-    if broken:
-        return None
     out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
     PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
     try:
-        predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False)
+        finite = predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False)
     finally:
         PyBuffer_Release(&view)
-    return out
+    return out if finite else None
 
 
 cdef int predict_within(
     const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits,
 ) except -1 nogil:
-    """predict_rows, in memory of its own: of the stack where that is enough."""
+    """predict_rows, in memory of its own: of the stack where that is enough; whether all of x is finite."""
     cdef Py_ssize_t capacity = max(1, min(rows, graph.block))
     cdef Py_ssize_t size = capacity * graph.y_width + (
         zeros_size(graph) if capacity < TILE_ROWS else scratch_size(graph))
     cdef real stack[2048]
     cdef real *work = stack
+    cdef bint finite
     cdef float_mode mode
     if size > 2048:
         work = <real *> malloc(size * sizeof(real))
         if work == NULL:
             raise MemoryError
     mode = flush_subnormals()
-    predict_rows(graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width)
+    finite = predict_rows(graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width)
     restore_mode(mode)
     if work != stack:
         free(work)
-    return 0
+    return finite
 
 
 cdef object share_rows(Plan plan, x, out, bint logits, int threads):
     """predict, by several threads: each takes the next run of rows until there is none, as some begin late."""
     cdef Py_ssize_t parts = min(8 * threads, len(x) // plan.graph.block)
-    errors, left = [], list(reversed(range(parts)))
+    errors, broken, left = [], [], list(reversed(range(parts)))
 
     def work(_):
         try:
@@ -229,7 +227,8 @@ cdef object share_rows(Plan plan, x, out, bint logits, int threads):
                 except IndexError:
                     return
                 share = slice(len(x) * i // parts, len(x) * (i + 1) // parts)
-                plan.predict(x[share], out[share], logits)
+                if not plan.predict(x[share], out[share], logits):
+                    broken.append(i)
         except BaseException as error:
             errors.append(error)
 
@@ -239,6 +238,7 @@ cdef object share_rows(Plan plan, x, out, bint logits, int threads):
         thread.join()
     if errors:
         raise errors[0]
+    return not broken
 
 
 @cython.final
@@ -260,9 +260,11 @@ cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_
 
 
 cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logits):
+    cdef bint finite
     check_rows(plan, x.shape[0], x.shape[1], out.shape[0], out.shape[1])
     with nogil:
-        predict_within(&plan.graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], x.shape[0], logits)
+        finite = predict_within(&plan.graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], x.shape[0], logits)
+    return finite
 
 
 cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, int64_t step):

@@ -198,17 +198,29 @@ cdef void weight_gradients(
         dense_bias_gradient(rows, step.n_out, dz, step.ld, gradients + step.bias, accumulate, scratch)
 
 
-cdef void predict_rows(
+cdef bint is_finite(Py_ssize_t n, const real *x) noexcept nogil:
+    """Whether there is no infinity and no NaN."""
+    cdef Py_ssize_t i
+    cdef int broken = 0
+    for i in range(n):
+        broken |= x[i] - x[i] != 0
+    return not broken
+
+
+cdef bint predict_rows(
     const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits, real *work,
     Py_ssize_t capacity, real *scratch,
 ) noexcept nogil:
-    """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time."""
+    """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether all of x is finite."""
     cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits)
     cdef Py_ssize_t done = 0, n, ld
     cdef const real *y
     memset(scratch, 0, zeros_size(graph) * sizeof(real))
     while done < rows:
         n = min(rows - done, capacity)
+        if not is_finite(n * graph.n_in, x + done * graph.n_in):
+            return False
         y = forward_rows(graph, &how, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld)
         copy_rows(n, graph.n_out, y, ld, out + done * graph.n_out, graph.n_out)
         done += n
+    return True
