@@ -498,7 +498,7 @@ cdef void blocked_product(
             begin = c + from_m * ldc
 
 
-cdef inline void matmul(
+cdef inline inlined matmul(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
     const real *b, Py_ssize_t ldb, Packing packing, real *panel,
     real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
@@ -515,14 +515,14 @@ cdef inline void matmul(
         blocked_product(m, n, depth, a, row, step, b, ldb, packing, panel, c, ldc, start, lds, exact)
 
 
-# The three products of a layer. `zeros` is a row of them, and behind it the memory of a panel.
+# The three products of a layer, copied into their callers: a tiny network is mostly calls. `zeros` is a row of them, and behind it the memory of a panel.
 
 cdef inline Packing packing_for(Py_ssize_t rows, Py_ssize_t ldb, const real *_) noexcept nogil:
     """A panel that serves enough rows pays for its copy."""
     return COPIED if ldb * <Py_ssize_t> sizeof(real) >= APART and rows >= PACKED_ROWS else UNPACKED
 
 
-cdef void dense_forward(
+cdef inline inlined dense_forward(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *w, const real *b,
     real *y, Py_ssize_t ldy, const real *zeros, real *panel,
 ) noexcept nogil:
@@ -538,7 +538,7 @@ cdef void dense_forward(
             b if b != NULL else zeros, 0, ldy % lanes(y) != 0)
 
 
-cdef void dense_input_gradient(
+cdef inline inlined dense_input_gradient(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, const real *w,
     real *dx, Py_ssize_t lddx, const real *zeros, real *panel,
 ) noexcept nogil:
@@ -548,7 +548,7 @@ cdef void dense_input_gradient(
         dx, lddx, zeros, 0, lddx % lanes(dx) != 0)
 
 
-cdef void dense_weight_gradient(
+cdef inline inlined dense_weight_gradient(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *dz,
     Py_ssize_t lddz, real *dw, bint accumulate, const real *zeros, real *panel,
 ) noexcept nogil:
@@ -563,7 +563,7 @@ cdef void dense_weight_gradient(
             <const real *> dw if accumulate else zeros, n_out if accumulate else 0, True)
 
 
-cdef void dense_bias_gradient(
+cdef inline inlined dense_bias_gradient(
     Py_ssize_t rows, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, real *db, bint accumulate, const real *zeros,
 ) noexcept nogil:
     """db = the sum of the rows of dz, as the product of a row of ones with it."""

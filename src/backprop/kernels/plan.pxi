@@ -181,7 +181,7 @@ cdef void backward_rows(
             copy_rows(rows, step.n_out, dy, step.ld, to, ld)
 
 
-cdef void weight_gradients(
+cdef inline inlined weight_gradients(
     const Graph *graph, int s, Py_ssize_t from_in, Py_ssize_t to_in, Py_ssize_t rows, const real *x,
     const real *work, Py_ssize_t capacity, real *scratch, bint accumulate, real *gradients,
 ) noexcept nogil:
