@@ -800,9 +800,11 @@ def test_progress_without_tqdm(capsys, monkeypatch):
 # Ctrl-C.
 
 INTERRUPTED = """
-    import sys, time
+    import signal, sys, time
     import numpy as np
     import backprop as bp
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
 
     layers, rows, batch, epochs, threads = {scenario}
     rng = np.random.default_rng(0)

@@ -460,9 +460,7 @@ class Sequential:
             raise ValueError("out: expected an array apart from the network's parameters, got one that overlaps them")
         return out
 
-    def _run(
-        self, x: Array, out: Array, threads: int | None, *, logits: bool = False, first_row: int = 0
-    ) -> Array:
+    def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False, first_row: int = 0) -> Array:
         with _threads.take(_threads.checked(threads), self.plan.work * len(x), _threads.WORTH_STARTING) as count:
             finite = self.plan.predict(x, out, logits, count)
         if not finite:

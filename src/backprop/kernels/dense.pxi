@@ -515,7 +515,8 @@ cdef inline inlined matmul(
         blocked_product(m, n, depth, a, row, step, b, ldb, packing, panel, c, ldc, start, lds, exact)
 
 
-# The three products of a layer, copied into their callers: a tiny network is mostly calls. `zeros` is a row of them, and behind it the memory of a panel.
+# The three products of a layer, copied into their callers: a tiny network is mostly calls. `zeros` is a row of them,
+# and behind it the memory of a panel.
 
 cdef inline Packing packing_for(Py_ssize_t rows, Py_ssize_t ldb, const real *_) noexcept nogil:
     """A panel that serves enough rows pays for its copy."""

@@ -211,7 +211,7 @@ cdef bint predict_rows(
     const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits, real *work,
     Py_ssize_t capacity, real *scratch,
 ) noexcept nogil:
-    """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether all of x is finite."""
+    """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether x is finite."""
     cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits)
     cdef Py_ssize_t done = 0, n, ld
     cdef const real *y
