@@ -75,7 +75,7 @@ def functions(core, dtype):
 
     loss = core.LOSSES["cross_entropy"], False, 0.1
     n = 8 + core.ROOM
-    wide = core.REGISTER_BITS // 32
+    wide = core.REGISTER_BITS // 16
     return {
         "peak_flops": (core.peak_flops, {"memory": a(core.ROOM), "repeat": 1}, {"memory"}, ()),
         "product_flops": (core.product_flops, {"product": 0, "x": a(3, wide), "w": a(wide, wide), "y": a(3, wide),
