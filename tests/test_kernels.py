@@ -76,11 +76,12 @@ def products_of_integers(core, batch, n_in, n_out, dtype):
         rng.integers(-4, 5, shape).astype(dtype) for shape in ((batch, n_in), (n_in, n_out), n_out, (batch, n_out))
     )
     kept = [array.copy() for array in (x, w, b, dy)]
+    ix, iw, idy = (array.astype(np.int64) for array in (x, w, dy))  # BLAS has been seen to warn of nothing
     for bias in b, None:
         y, dx, dw, db = dense_all(core, x, w, bias, dy)
-        assert np.array_equal(y, x @ w + (0 if bias is None else b))
-        assert np.array_equal(dx, dy @ w.T)
-        assert np.array_equal(dw, x.T @ dy)
+        assert np.array_equal(y, ix @ iw + (0 if bias is None else b))
+        assert np.array_equal(dx, idy @ iw.T)
+        assert np.array_equal(dw, ix.T @ idy)
         assert bias is None or np.array_equal(db, dy.sum(axis=0))
     assert all(np.array_equal(*pair) for pair in zip(kept, (x, w, b, dy), strict=True))
 
