@@ -2,17 +2,20 @@
 
     python benchmarks/run.py [--repeat 9] [--only TEXT] [--threads 1|all|both]
 
-For each work, the libraries take turns, and each gives its median; the ratios are of medians. One thread means one
+For each work, the libraries take turns, each called for at least a tenth of a second, and each gives its median; the
+ratios are of medians. One thread means one
 processor, for the whole process, since not every library obeys its own switch. A peer that is not installed is named.
 """
 
 import argparse
 import io
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
+import timeit
 import warnings
 import zipfile
 from pathlib import Path
@@ -30,7 +33,7 @@ def measure(repeat: int, only: str) -> None:
 
     config = bp.show_config()
     print(f"\n{works.THREADS} thread(s), {config['isa']} ({config['register_bits']} bits), {processor()}")
-    for name, (builders, calls, goals) in works.WORKS.items():
+    for name, (builders, goals) in works.WORKS.items():
         if only not in name:
             continue
         runs = {}
@@ -40,15 +43,12 @@ def measure(repeat: int, only: str) -> None:
             except ImportError as error:
                 print(f"{name}: {library} is missing ({error})")
         seconds = {library: [] for library in runs}
-        for round_ in range(repeat + 1):
+        calls = {library: enough(run) for library, run in runs.items()}
+        for _ in range(repeat):
             for library, run in runs.items():
-                times = max(1, calls // 20) if library == "scikit-learn" else calls
-                time.sleep(0.05)  # until the last library's threads no longer spin
-                start = time.perf_counter()
-                for _ in range(times):
-                    run()
-                if round_ > 0:
-                    seconds[library].append((time.perf_counter() - start) / times)
+                time.sleep(0.2)  # until the last library's threads no longer spin
+                run()  # and this one's are awake
+                seconds[library].append(timeit.timeit(run, number=calls[library]) / calls[library])
         ours = statistics.median(seconds["backprop"])
         print(f"\n{name}: {timed(ours)}")
         for library in list(runs)[1:]:
@@ -60,6 +60,12 @@ def measure(repeat: int, only: str) -> None:
     if only in "sgemm":
         for dtype in (np.float32, np.float64):
             products(dtype, repeat, _core, np)
+
+
+def enough(run: object) -> int:
+    """How many calls take a tenth of a second, so that no library is measured by a glimpse."""
+    run()
+    return max(1, math.ceil(0.1 / timeit.timeit(run, number=1)))
 
 
 def products(dtype: type, repeat: int, core: object, np: object) -> None:

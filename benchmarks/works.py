@@ -267,7 +267,7 @@ def predict_sklearn(x: np.ndarray) -> Work:
     return partial(model.predict, x)
 
 
-# The table: for each row, what is done, how often in a measurement, and by whom; then the goals beside each peer.
+# The table: for each row, what is done, and by whom; then the goals beside each peer.
 
 _small = partial(lambda build: build(SMALL, *regression(10_000, 20), 32, 5, True))
 _digits = partial(lambda build: build((784, 128, 10), *classification(20_000, 784, 10), 128, 2, True))
@@ -278,28 +278,28 @@ PREDICTORS = {
     "scikit-learn": predict_sklearn,
 }  # fmt: skip
 
-WORKS: dict[str, tuple[dict[str, Callable[[], Work]], int, dict[str, tuple[float, float]]]] = {
+WORKS: dict[str, tuple[dict[str, Callable[[], Work]], dict[str, tuple[float, float]]]] = {
     "XOR 2-2-1, 10,000 epochs": (
-        {"backprop": xor_backprop, "NumPy": xor_numpy, "JAX": xor_jax}, 1, {"NumPy": (100, 400), "JAX": (0.5, 1.5)},
+        {"backprop": xor_backprop, "NumPy": xor_numpy, "JAX": xor_jax}, {"NumPy": (100, 400), "JAX": (0.5, 1.5)},
     ),
     "20-64-32-1, batch 32, Adam, 5 epochs of 10,000": (
-        {name: partial(_small, build) for name, build in TRAINERS.items()}, 1,
+        {name: partial(_small, build) for name, build in TRAINERS.items()},
         {"scikit-learn": (25, 60), "PyTorch": (25, 70), "JAX": (2.5, 6)},
     ),
     "784-128-10, batch 128, Adam, 2 epochs of 20,000": (
-        {name: partial(_digits, build) for name, build in TRAINERS.items()}, 1,
+        {name: partial(_digits, build) for name, build in TRAINERS.items()},
         {"scikit-learn": (2.5, 3.8), "PyTorch": (2.2, 3.3), "JAX": (1.2, 1.7)},
     ),
     "784-1024-1024-10, batch 256, momentum, 12,000": (
-        {name: partial(_wide, build) for name, build in TRAINERS.items()}, 1,
+        {name: partial(_wide, build) for name, build in TRAINERS.items()},
         {"scikit-learn": (1.2, 1.6), "PyTorch": (1.1, 1.4), "JAX": (1.0, 1.2)},
     ),
     "predict 1 row, 20-64-32-1": (
-        {name: partial(build, regression(1, 20)[0]) for name, build in PREDICTORS.items()}, 2000,
+        {name: partial(build, regression(1, 20)[0]) for name, build in PREDICTORS.items()},
         {"ONNX Runtime": (10, 30), "PyTorch": (20, 50), "scikit-learn": (150, 500)},
     ),
     "predict 100,000 rows, 20-64-32-1": (
-        {name: partial(build, regression(100_000, 20)[0]) for name, build in PREDICTORS.items()}, 3,
+        {name: partial(build, regression(100_000, 20)[0]) for name, build in PREDICTORS.items()},
         {"ONNX Runtime": (1.2, 1.7), "PyTorch": (3, 6)},
     ),
 }  # fmt: skip

@@ -16,6 +16,7 @@ import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,6 +123,30 @@ def test_fit_is_the_four_lines_for_every_batch_bits(make, rows, batch, dtype):
             net.fit(x, y, loss="mse", optimizer=its, epochs=2, batch_size=batch, shuffle=False, sample_weight=weights)
         runs.append(state(net, its))
     assert same(*runs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", range(1, 10))
+def test_fit_is_the_four_lines_for_every_tiny_batch_bits(batch, dtype):
+    # Up to 8 rows of a tiny network are computed turned, 4 or 8 at a time; two threads and larger networks are not.
+    rng = np.random.default_rng(batch)
+    names = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "softmax")
+    for _ in range(20):
+        sizes = rng.integers(1, 6, rng.integers(2, 5))
+        layers = [(i, o, names[rng.integers(6)], bool(rng.integers(2))) for i, o in pairwise(sizes.tolist())]
+        rows, weighted, shuffle = int(rng.integers(1, 12)), rng.integers(2), bool(rng.integers(2))
+        x, y = rng.normal(size=(rows, sizes[0])).astype(dtype), rng.normal(size=(rows, sizes[-1])).astype(dtype)
+        weights, runs = rng.random(rows) + 0.1 if weighted else None, []
+        for threads in (None, 1, 2):
+            net = bp.Sequential([bp.Dense(i, o, f, use_bias=b) for i, o, f, b in layers], rng=1, dtype=dtype)
+            its = bp.Adam(0.1)
+            if threads is None:
+                by_hand(net, x, y, bp.MeanSquaredError(), its, 3, batch, weights, shuffle=shuffle)
+            else:
+                net.fit(x, y, loss="mse", optimizer=its, epochs=3, batch_size=batch, shuffle=shuffle,
+                        sample_weight=weights, threads=threads)  # fmt: skip
+            runs.append(state(net, its))
+        assert same(*runs), (layers, rows)
 
 
 @pytest.mark.parametrize("instance", LOSSES, ids=lambda loss: loss.name)

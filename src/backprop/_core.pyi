@@ -105,6 +105,16 @@ class Plan:
     def backward(self, dy: _Array, dx: _Array | None = None) -> None:
         """From dy (B, n_out) of the last forward: the gradients, and dx (B, n_in) where it is given."""
 
+class Predictor:
+    """What a network inherits: predict, by a short way for a few rows that need no conversion, else by _predict."""
+
+    plan: Plan
+
+    def predict(
+        self, x: Any, *, batch_size: int | None = None, threads: int | None = None, out: _Array | None = None
+    ) -> _Array:
+        """What the network answers."""
+
 @final
 class Training:
     """A run of training: run() it. losses (epochs,) and outputs (B, n_out) are written."""

@@ -39,6 +39,10 @@ class Callback:
         """Called after the last epoch, also when the fit was stopped or failed."""
 
 
+#: The methods of a callback, of which it has at least one.
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
 class Progress(Callback):
     """Show how far a fit is: a bar where tqdm is installed, else a line an epoch, never more than one a second."""
 

@@ -28,7 +28,7 @@ FORMAT_VERSION = "1"
 LAYERS: dict[str, type[Layer]] = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
 
 
-class Sequential:
+class Sequential(_core.Predictor):
     """A network: layers, one after the other.
 
     Parameters
@@ -108,45 +108,20 @@ class Sequential:
 
     # Prediction.
 
-    def predict(
-        self, x: Any, *, batch_size: int | None = None, threads: int | None = None, out: Array | None = None
-    ) -> Array:
-        """What the network answers.
-
-        Never changes the network; may be called from many threads at once.
-
-        Parameters
-        ----------
-        x : array_like, shape (batch, n_in)
-            Any layout and real type; contiguous arrays of the network's own dtype are not copied.
-        batch_size : int or None, default None
-            How many rows to convert and compute at a time; the result is the same. None: all.
-        threads : int or None, default None
-            How many threads share the rows; the result is the same. None: as many as pay.
-        out : numpy.ndarray, shape (batch, n_out), optional
-            Where to write the answer: contiguous, writable, of the network's dtype, apart from x.
-
-        Returns
-        -------
-        numpy.ndarray, shape (batch, n_out)
-        """
-        if batch_size is None and threads is None and out is None:
-            answer = self.plan.answer(x)
-            if answer is not None:
-                return answer
+    def _predict(self, x: Any, batch_size: int | None, threads: int | None, out: Array | None) -> Array:
         if batch_size is None:
             x = self._inputs(x, later=True)
             return self._run(x, self._out(out, len(x), x), threads)
         step, x = _validate.integer(batch_size, "batch_size"), _validate.array(x, "x")
         if x.shape[1:] != (self.n_in,) or len(x) <= step:
-            return self.predict(x, threads=threads, out=out)
+            return self._predict(x, None, threads, out)
         out = self._out(out, len(x), x)
         for start in range(0, len(x), step):
             rows = slice(start, start + step)
             self._run(self._inputs(x[rows], start, later=True), out[rows], threads, first_row=start)
         return out
 
-    __call__ = predict
+    __call__ = _core.Predictor.predict
 
     def evaluate(
         self,
@@ -585,11 +560,10 @@ def _single(loss: Any) -> None:
 
 def _callbacks(given: Any, progress: Any) -> list[Any]:
     chosen = _validate.items(given, "callbacks")
-    hooks = [name for name in dir(callbacks.Callback) if name.startswith("on_")]
     for callback in chosen:
-        if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in hooks):
+        if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in callbacks.HOOKS):
             got = _validate.shown(callback)
-            raise TypeError(f"callbacks: expected objects with any of {', '.join(hooks)}, got {got}")
+            raise TypeError(f"callbacks: expected objects with any of {', '.join(callbacks.HOOKS)}, got {got}")
     return chosen + [callbacks.Progress()] * _validate.flag(progress, "progress")
 
 

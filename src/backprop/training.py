@@ -29,25 +29,30 @@ class History(Mapping[str, list[float]]):
     """
 
     def __init__(self) -> None:
-        self._lists: dict[str, list[float]] = {}
+        self._parts: dict[str, list[Any]] = {}
 
-    def extend(self, numbers: Mapping[str, Sequence[float]]) -> None:
+    def extend(self, numbers: Mapping[str, Sequence[float] | Array]) -> None:
         """Add some epochs."""
         for name, values in numbers.items():
-            self._lists.setdefault(name, []).extend(values)
+            self._parts.setdefault(name, [[]]).append(values)
 
     def __getitem__(self, name: str) -> list[float]:
-        return self._lists[name]
+        whole: list[float]
+        whole, *parts = self._parts[name]
+        for part in parts:  # made numbers of Python's only now: 10,000 take longer than some networks do to train
+            whole.extend(part.tolist() if isinstance(part, np.ndarray) else part)
+        del self._parts[name][1:]
+        return whole
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._lists)
+        return iter(self._parts)
 
     def __len__(self) -> int:
-        return len(self._lists)
+        return len(self._parts)
 
     def __repr__(self) -> str:
-        epochs = max(map(len, self._lists.values()), default=0)
-        last = ", ".join(f"{name}={values[-1]:.6g}" for name, values in self._lists.items())
+        epochs = max(map(len, self.values()), default=0)
+        last = ", ".join(f"{name}={values[-1]:.6g}" for name, values in self.items())
         return f"<History of {epochs} epochs{': ' + last if last else ''}>"
 
 
@@ -111,7 +116,8 @@ def fit(net: Any, data: Data, settings: Settings, epochs: int) -> History:
             outputs = np.empty((len(data), net.n_out), net.dtype) if settings.metrics else None
             train = _compiled if hasattr(settings.loss, "lower") else _by_hand
             losses = train(net, data, settings, count, outputs, run.epoch)
-            run.history.extend({"loss": losses} | _look(net, data, settings, outputs))
+            run.history.extend({"loss": losses})
+            run.history.extend(_look(net, data, settings, outputs))
             run.epoch += count
             _call(settings.callbacks, "on_epoch_end", run)
     finally:
@@ -136,7 +142,7 @@ def _look(net: Any, data: Data, settings: Settings, outputs: Array | None) -> di
     return numbers
 
 
-def _compiled(net: Any, data: Data, settings: Settings, epochs: int, outputs: Array | None, done: int) -> list[float]:
+def _compiled(net: Any, data: Data, settings: Settings, epochs: int, outputs: Array | None, done: int) -> Array:
     """Some epochs in one call; their losses."""
     optimizer, losses = settings.optimizer, np.zeros(epochs)
     m, v = optimizer.bind(net)
@@ -159,8 +165,7 @@ def _compiled(net: Any, data: Data, settings: Settings, epochs: int, outputs: Ar
     if not finite:
         epoch, batch = divmod(training.steps, batches)
         raise _diverged(done + epoch, batch, optimizer)
-    found: list[float] = losses.tolist()
-    return found
+    return losses
 
 
 def _by_hand(net: Any, data: Data, settings: Settings, epochs: int, outputs: Array | None, done: int) -> list[float]:

@@ -104,7 +104,7 @@ cdef inline real sigmoid(real x) noexcept nogil:
     cdef real one = 1, zero = 0, rest
     cdef real e = exponential(-absolute(x), zero, &rest)
     cdef real d = one + e
-    cdef real y = (one if x >= 0 else e) / d
+    cdef real y = choose(x >= 0, one, e) / d            # by bits, lest the compiler divide twice and choose then
     return y + ((zero if x >= 0 else rest) - y * ((e - (d - one)) + rest)) * (y if x >= 0 else one - y)
 
 
@@ -245,6 +245,11 @@ cdef void softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const r
             dy[i] = y[i] * (dy[i] - mean)
         y += ld
         dy += ld
+
+
+cdef inline bint mixes(int activation) noexcept nogil:
+    """Whether a number depends on the others of its row."""
+    return activation == SOFTMAX
 
 
 cdef void activation_forward(

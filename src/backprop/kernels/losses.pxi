@@ -34,7 +34,9 @@ cdef inline double safe_log_derivative(double p, double tiny) noexcept nogil:
     return 1 / (p if p > tiny else tiny)
 
 
-cdef double mean_squared_error(Py_ssize_t n, const real *y_hat, const real *y, double scale, real *dy) noexcept nogil:
+cdef inline double mean_squared_error(
+    Py_ssize_t n, const real *y_hat, const real *y, double scale, real *dy,
+) noexcept nogil:
     """1/n sum (y_hat - y)^2"""
     cdef Py_ssize_t i
     cdef double total = 0, d

@@ -131,7 +131,7 @@ cdef class Plan:
             return predict[float](self, x, out, logits)
         return predict[double](self, x, out, logits)
 
-    def answer(self, x):
+    cpdef object answer(self, x):
         """predict, for a few rows that need no conversion, in a new array; None for anything else.
 
         This is what a single row costs, so it goes through the buffer protocol once for x and once for the answer, and
@@ -176,6 +176,36 @@ cdef class Plan:
             backward[float](self, dy, dx)
         else:
             backward[double](self, dy, dx)
+
+
+cdef class Predictor:
+    """What a network inherits: `predict`, by a short way for a few rows that need no conversion."""
+    cdef public Plan plan
+
+    def predict(self, x, *, batch_size=None, threads=None, out=None):
+        """What the network answers.
+
+        Never changes the network; may be called from many threads at once.
+
+        Parameters
+        ----------
+        x : array_like, shape (batch, n_in)
+            Any layout and real type; contiguous arrays of the network's own dtype are not copied.
+        batch_size : int or None, default None
+            How many rows to convert and compute at a time; the result is the same. None: all.
+        threads : int or None, default None
+            How many threads share the rows; the result is the same. None: as many as pay.
+        out : numpy.ndarray, shape (batch, n_out), optional
+            Where to write the answer: contiguous, writable, of the network's dtype, apart from x.
+
+        Returns
+        -------
+        numpy.ndarray, shape (batch, n_out)
+        """
+        cdef object answer = None
+        if batch_size is None and threads is None and out is None and self.plan is not None:
+            answer = self.plan.answer(x)
+        return self._predict(x, batch_size, threads, out) if answer is None else answer
 
 
 cdef object answer(Plan plan, const real *x, Py_ssize_t rows):
@@ -427,6 +457,7 @@ cdef object prepare(
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
     cdef Py_ssize_t rows = x.shape[0], n = graph.n_parameters
+    cdef double turned = 0
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
     check_rows(training.plan, rows, x.shape[1], rows, graph.n_out if y is None else y.shape[1])
     if (
@@ -449,14 +480,19 @@ cdef object prepare(
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK)
     run.most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK / graph.work)))
+    run.units = units_of(graph)
+    if training.wanted == 1 and outputs is None and can_turn(graph, run.logits, run.batch):
+        turned = sizeof(real) * 8.0 * (graph.n_in + 2 * run.units + 2 * graph.n_out)
     training.reserve(
         sizeof(real) * (
             <double> run.chunk * (graph.width + graph.n_in) + <double> training.wanted * training_scratch_size(graph))
-        + 8.0 * (run.chunk + rows))
+        + 8.0 * (run.chunk + rows) + turned)
     run.work = training.take(sizeof(real) * <double> run.chunk * graph.width)
     run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
     run.scratch = training.take(sizeof(real) * <double> training.wanted * training_scratch_size(graph))
     run.values = <double *> training.take(8.0 * run.chunk)
+    if turned > 0:
+        run.turned = training.take(turned)
     run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL
     run.gradients = training.plan.gradients
     run.x = &x[0, 0]

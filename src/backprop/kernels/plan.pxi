@@ -43,6 +43,7 @@ cdef enum:
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
     LONG_WORK = 1_000_000_000                   # multiply-adds between two looks at the signals, at most
     NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
+    TURNED_WORK = 256                           # multiply-adds of a batch that is computed turned, at most
     CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
 
 cdef struct Step:

@@ -24,6 +24,8 @@ cdef struct Run:
     void *work
     void *gathered
     void *scratch
+    void *turned                                # for tiny batches on one thread; or NULL
+    Py_ssize_t units
     double *values
     double *losses                              # one an epoch
     int64_t *order                              # NULL: as they come
@@ -99,15 +101,29 @@ cdef void keep_outputs(
             activation_forward(last.activation, <real> last.alpha, 1, n, n, out)
 
 
+cdef inline inlined train_loss(
+    Run *run, Py_ssize_t rows, const real *y_hat, Py_ssize_t ld, const int64_t *order, Py_ssize_t at, double norm,
+    double *values, real *dy, Py_ssize_t ldd,
+) noexcept nogil:
+    """The weighted losses of the rows order[0], order[1]... or at, at + 1... and their gradients."""
+    cdef Py_ssize_t r, n = run.graph.n_out
+    loss_rows(
+        &run.loss, rows, n, y_hat, ld, <const real *> run.y + at * n if run.y != NULL else NULL,
+        run.labels + at if run.labels != NULL else NULL, order, run.weights + at if run.weights != NULL else NULL,
+        norm, values, dy, ldd)
+    if run.weights != NULL:
+        for r in range(rows):
+            values[r] *= run.weights[order[r] if order != NULL else at + r]
+
+
 cdef void train_rows(
     Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
 ) noexcept nogil:
     """Rows first, first + 1... of an epoch, those of them that are this thread's: from x to the loss and every dz."""
     cdef const Graph *graph = run.graph
     cdef const Step *last = &graph.steps[graph.n_steps - 1]
-    cdef Py_ssize_t n, ld, at, r
+    cdef Py_ssize_t n, ld, at
     cdef Py_ssize_t from_row = share(rows, thread, run.threads), to_row = share(rows, thread + 1, run.threads)
-    cdef Py_ssize_t n_y = 0 if run.y == NULL else graph.n_out
     cdef real *work = <real *> run.work
     cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
     cdef real *gathered
@@ -132,15 +148,40 @@ cdef void train_rows(
         y_hat = forward_rows(graph, how, parameters, from_row, n, x, work, run.chunk, scratch, &ld)
         if run.outputs != NULL:
             keep_outputs(run, how, n, y_hat, ld, order, at)
-        loss_rows(
-            &run.loss, n, graph.n_out, y_hat, ld, <const real *> run.y + at * n_y if n_y > 0 else NULL,
-            run.labels + at if run.labels != NULL else NULL, order, run.weights + at if run.weights != NULL else NULL,
-            norm, run.values + from_row, work + last.dy * run.chunk + from_row * last.ld, last.ld)
-        if run.weights != NULL:
-            for r in range(n):
-                run.values[from_row + r] *= run.weights[order[r] if order != NULL else at + r]
+        train_loss(
+            run, n, y_hat, ld, order, at, norm, run.values + from_row,
+            work + last.dy * run.chunk + from_row * last.ld, last.ld)
         backward_rows(graph, how, parameters, from_row, n, work, run.chunk, scratch, <real *> NULL)
         from_row += n
+
+
+cdef inline inlined train_turned(
+    int side, Run *run, const Pass *how, const real *parameters, Py_ssize_t first, Py_ssize_t rows, double norm,
+) noexcept nogil:
+    """A whole tiny batch: from its rows to the gradients of all parameters."""
+    cdef const Graph *graph = run.graph
+    cdef Py_ssize_t r, at = first, n = graph.n_out, units = run.units
+    cdef const int64_t *order = NULL
+    cdef real *x = <real *> run.turned
+    cdef real *y_hat = x + (graph.n_in + units - n) * side
+    cdef real *dy = y_hat + units * side
+    cdef real *y_rows = dy + n * side if n > 1 else y_hat
+    cdef real *dy_rows = y_rows + n * side if n > 1 else dy
+    look_for_signals(run, 2 * graph.work * rows + 4000)
+    if run.order != NULL:
+        order, at = run.order + first, 0
+        for r in range(rows):
+            turn(1, graph.n_in, <const real *> run.x + order[r] * graph.n_in, 0, 1, x + r, 0, side)
+    elif rows < run.rows or run.steps == 0:             # else they are there
+        turn(rows, graph.n_in, <const real *> run.x + first * graph.n_in, graph.n_in, 1, x, 1, side)
+    turned_forward(side, graph, how.logits, parameters, x)
+    if n > 1:
+        turn(rows, n, y_hat, 1, side, y_rows, n, 1)
+    train_loss(run, rows, y_rows, n, order, at, norm, run.values, dy_rows, n)
+    if n > 1:
+        turn(rows, n, dy_rows, n, 1, dy, 1, side)
+    turned_backward(
+        side, graph, how.logits, rows, units, parameters, x, <const real *> run.scratch, <real *> run.gradients)
 
 
 cdef void train_update(Run *run, real *parameters, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
@@ -210,7 +251,12 @@ cdef bint train_batch(
     while done < rows:
         n = min(rows - done, run.chunk)
         how.first_row = done
-        train_rows(run, how, parameters, thread, first + done, n, norm)
+        if run.turned != NULL and run.batch <= 4:
+            train_turned(4, run, how, <const real *> parameters, first, rows, norm)
+        elif run.turned != NULL:
+            train_turned(8, run, how, <const real *> parameters, first, rows, norm)
+        else:
+            train_rows(run, how, parameters, thread, first + done, n, norm)
         if meet(run) != RUNNING:
             return False
         for r in range(n):
@@ -219,9 +265,10 @@ cdef bint train_batch(
             atomic_set(&run.status, DIVERGED)           # every thread comes to the same sum, and leaves here
             return False
         at_once = (
-            run.update.kind != NO_UPDATE and done + n == rows and n_parameters > TINY
+            run.update.kind != NO_UPDATE and run.turned == NULL and done + n == rows and n_parameters > TINY
             and n * <double> n_parameters <= LONG_WORK)
-        train_gradients(run, parameters, thread, first + done, n, done > 0, at_once)
+        if run.turned == NULL:
+            train_gradients(run, parameters, thread, first + done, n, done > 0, at_once)
         if meet(run) != RUNNING:
             return False
         done += n
