@@ -43,6 +43,7 @@ cdef enum:
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
     LONG_WORK = 1_000_000_000                   # multiply-adds between two looks at the signals, at most
     NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
+    AHEAD = 8192                                # numbers of the next rows that are asked for, at most
     TURNED_WORK = 256                           # multiply-adds of a batch that is computed turned, at most
     CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
 
@@ -214,13 +215,15 @@ cdef bint predict_rows(
 ) noexcept nogil:
     """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether x is finite."""
     cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits)
-    cdef Py_ssize_t done = 0, n, ld
+    cdef Py_ssize_t done = 0, n, ahead, ld
     cdef const real *y
     memset(scratch, 0, zeros_size(graph) * sizeof(real))
     while done < rows:
         n = min(rows - done, capacity)
         if not is_finite(n * graph.n_in, x + done * graph.n_in):
             return False
+        ahead = min(AHEAD, (rows - done - n) * graph.n_in)
+        prefetch_panel(UNPACKED, 1, ahead, x + (done + n) * graph.n_in, 0, 0, 1)
         y = forward_rows(graph, &how, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld)
         copy_rows(n, graph.n_out, y, ld, out + done * graph.n_out, graph.n_out)
         done += n
