@@ -55,7 +55,7 @@ def training_arguments(core, dtype, rows=4, n_in=3, n_out=2, plan=None, **change
     n = (n_in + 1) * n_out
     return {
         "plan": plan, "x": np.ones((rows, n_in), dtype), "y": np.ones((rows, n_out), dtype),
-        "labels": np.zeros(rows, np.int64), "weights": np.ones(rows), "loss": (core.LOSSES["mean_squared_error"], False, 0.0),
+        "labels": np.zeros(rows, np.int64), "weights": np.ones(rows), "loss": (core.LOSSES["mean_squared_error"], False, ()),
         "logits": False, "mean": True, "update": adam(core), "m": np.zeros(n, dtype), "v": np.zeros(n, dtype),
         "update_step": 0, "rates": np.full(2, 0.1), "batch_size": 3, "losses": np.zeros(2),
         "outputs": np.empty((rows, n_out), dtype), "shuffle": True, "seed": 1, "first_epoch": 0, "first_step": 0,
@@ -73,7 +73,7 @@ def functions(core, dtype):
     def a(*shape):
         return np.full(shape, 0.5, dtype)
 
-    loss = core.LOSSES["cross_entropy"], False, 0.1
+    loss = core.LOSSES["cross_entropy"], False, (0.1,)
     n = 8 + core.ROOM
     wide = core.REGISTER_BITS // 16
     return {
@@ -84,6 +84,7 @@ def functions(core, dtype):
         "exponentiate": (core.exponentiate, {"y": a(5)}, {"y"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
         "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2)}, (), ()),
+        "loss_target_width": (core.loss_target_width, {"kind": loss, "n": 3}, (), ()),
         "loss": (core.loss, {"kind": loss, "y_hat": a(3, 2), "y": a(3, 2), "labels": np.zeros(3, np.int64),
                              "weights": np.ones(3), "norm": 1.0, "values": np.zeros(3), "dy": a(3, 2)},
                  (), {"y", "labels", "weights"}),
@@ -151,12 +152,27 @@ HOSTILE_FLOATS = {"None": None, "a string": "a", "complex": 1j, "a list": [1.0],
 NO_CODES = {"-1": -1, "99": 99, "the least int": -(2**31), "the largest int": 2**31 - 1}
 
 
+def loss_kinds(core, number=0.1):
+    """Every loss with this for each number in its formula, quantile with three levels, focal also with outputs apart."""
+    counts = {"huber": 1, "quantile": 3, "cross_entropy": 1, "focal": 4}
+    for name, code in core.LOSSES.items():
+        yield name, (code, True, (number,) * counts.get(name, 0))
+    yield "focal, apart", (core.LOSSES["focal"], True, (number, number, number, 1.0))
+
+
 def hostile_tuples(good, core_name):
     yield from {"empty": (), "shorter": good[:-1], "longer": (*good, 0), "a list": list(good), "an int": 5}.items()
     yield from ((f"the code {name}", (code, *good[1:])) for name, code in NO_CODES.items())
     for i, what in product(range(len(good)), ("a", None)):
         if good[i] is not False:  # a flag may be anything
             yield f"{what!r} at {i}", (*good[:i], what, *good[i + 1 :])
+    if isinstance(good[-1], tuple):  # of a loss
+        if good[-1]:
+            yield "no numbers", (*good[:-1], ())
+        yield from {"a number too many": (*good[:-1], (*good[-1], 0.5)),
+                    "a million numbers": (*good[:-1], (0.5,) * 10**6), "a list of numbers": (*good[:-1], list(good[-1])),
+                    "a string": (*good[:-1], ("a",)), "an endless number": (*good[:-1], (10**400,)),
+                    "an array": (*good[:-1], np.ones(1))}.items()  # fmt: skip
     if core_name == "loss":
         yield "None", None
 
@@ -368,21 +384,35 @@ def strange(core, dtype):
                 f"activation {code} of slope {number}",
                 lambda n=number, k=code: core.activate(k, n, np.ones((3, 5), dtype)),
             )
-        for kind, smoothing in product(core.LOSSES.values(), (0.0, number)):
-            yield f"loss {kind} of norm {number}, smoothing {smoothing}", lambda n=number, k=kind, s=smoothing: core.loss(
-                (k, True, s), np.ones((3, 5), dtype), np.ones((3, 5), dtype), None, None, n, np.ones(3),
-                np.ones((3, 5), dtype))  # fmt: skip
+        for (name, kind), y_hat in product(loss_kinds(core, number), (1.0, number)):
+
+            def strange_loss(k=kind, n=number, z=y_hat):
+                y_hat = np.full((3, 6), z, dtype)
+                y = np.full((3, core.loss_target_width(k, 6)), n, dtype)
+                core.loss(k, y_hat, y, None, None, n, np.ones(3), np.ones((3, 6), dtype))
+
+            yield f"{name} of {y_hat}, its numbers, targets and norm {number}", strange_loss
         yield f"Adam of {number}", lambda n=number: core.apply_update(
             (core.OPTIMIZERS["adam"], n, n, n, True), n, 0, *(np.ones(9, dtype) for _ in range(4)))  # fmt: skip
-    for label in (-(2**63), -1, 2, 2**63 - 1):
+    for n in (-(2**63), -1, 0, 1, 2**63 - 1):
+        for name, kind in loss_kinds(core):
+            yield f"the targets of {name} for {n} outputs", lambda k=kind, n=n: core.loss_target_width(k, n)
+    for label, (name, kind) in product((-(2**63), -1, 2, 2**63 - 1), loss_kinds(core)):
         labels = np.full(4, label, np.int64)
-        kind = core.LOSSES["cross_entropy"], True, 0.1
-        yield f"label {label}", lambda k=kind, ls=labels: core.loss(
+        yield f"label {label}, {name}", lambda k=kind, ls=labels: core.loss(
             k, np.ones((4, 2), dtype), None, ls, None, 1.0, np.ones(4), np.ones((4, 2), dtype))  # fmt: skip
         yield (
-            f"label {label} in training",
+            f"label {label} in training, {name}",
             lambda k=kind, ls=labels: training(core, dtype, y=None, labels=ls, loss=k).run(),
         )
+    for (name, kind), width in product(loss_kinds(core), (0, 1, 2, 3)):
+        yield f"training under {name} on {width} targets", lambda k=kind, w=width: training(
+            core, dtype, y=np.ones((4, w), dtype), labels=None, loss=k).run()  # fmt: skip
+        yield f"{name} on {width} targets", lambda k=kind, w=width: core.loss(
+            k, np.ones((4, 2), dtype), np.ones((4, w), dtype), None, None, 1.0, np.ones(4), np.ones((4, 2), dtype))  # fmt: skip
+    levels = core.LOSSES["quantile"], False, (0.5,) * core.LOSS_NUMBERS
+    yield "as many levels as there may be", lambda: core.loss(
+        levels, np.ones((4, 64), dtype), np.ones((4, 2), dtype), None, None, 1.0, np.ones(4), np.ones((4, 64), dtype))  # fmt: skip
     for weight in (float("nan"), float("inf"), -1.0, 0.0):
         yield f"weights {weight} in training", lambda w=weight: training(core, dtype, weights=np.full(4, w)).run()
     for changes in ({"batch_size": 2**63 - 1}, {"threads": 0}, {"threads": -5}, {"threads": 40}, {"update_step": -(2**63)},
@@ -449,7 +479,7 @@ def beside_the_abyss(core, dtype):
             for code, momentum in ((1, 0.0), (1, 0.9), (2, 0.9)):
                 yield f"apply_update {code} {momentum}, {n}, {side}", lambda n=n, k=code, b=momentum, a=a, to=to: (
                     core.apply_update((k, b, 0.9, 1e-8, False), 0.1, 1, to(n), a(n), to(n), to(n)))  # fmt: skip
-        for rows, n in ((1, 1), (3, 2), (5, 7), (4, 16), (2, 33), (0, 4), (4, 0)):
+        for rows, n in ((1, 1), (3, 2), (5, 7), (4, 16), (2, 33), (3, 12), (0, 4), (4, 0)):
             for code in core.ACTIVATIONS.values():
                 yield (
                     f"activate {code}, {rows} x {n}, {side}",
@@ -457,15 +487,19 @@ def beside_the_abyss(core, dtype):
                 )
                 yield f"activate_backward {code}, {rows} x {n}, {side}", lambda k=code, s=(rows, n), a=a, to=to: (
                     core.activate_backward(k, 0.1, a(*s), to(*s)))  # fmt: skip
-            for kind, logits, labelled in product(core.LOSSES.values(), (False, True), (False, True)):
-                if labelled and kind != core.LOSSES["cross_entropy"]:
+            for (name, kind), logits, labelled in product(loss_kinds(core), (False, True), (False, True)):
+                width = core.loss_target_width(kind, n)
+                if (n and not width) or (labelled and not name.startswith(("cross", "focal", "hinge", "squared"))):
                     continue
 
-                def loss(k=kind, z=logits, labelled=labelled, s=(rows, n), a=a, to=to, ints=ints, doubles=doubles):
-                    target, labels = (None, ints(s[0])) if labelled else (a(*s), None)
-                    core.loss((k, z, 0.1), a(*s), target, labels, doubles(s[0]), 0.5, to(s[0], kind=np.float64), to(*s))
+                def loss(
+                    k=kind, z=logits, labelled=labelled, s=(rows, n), w=width, a=a, to=to, ints=ints, doubles=doubles
+                ):
+                    target, labels = (None, ints(s[0])) if labelled else (a(s[0], w), None)
+                    kind = k[0], z, k[2]
+                    core.loss(kind, a(*s), target, labels, doubles(s[0]), 0.5, to(s[0], kind=np.float64), to(*s))
 
-                yield f"loss {kind} {logits} {labelled}, {rows} x {n}, {side}", loss
+                yield f"loss {name} {logits} {labelled}, {rows} x {n}, {side}", loss
         for (n_in, n_out, n_steps), rows in product(
             (
                 (1, 1, 1),
@@ -504,14 +538,18 @@ def everything(core, dtype, shape, rows, threads, at_end):
     plan.forward(x, out)
     plan.backward(y, a(rows, n_in, writable=True))
     plan.backward(y)
-    for loss, target, labels in (("mean_squared_error", y, None), ("cross_entropy", None, a(rows, kind=np.int64))):
+    for name, kind in loss_kinds(core):
+        width = core.loss_target_width(kind, n_out)
+        if not width:
+            continue
+        labels = a(rows, kind=np.int64) if name in ("cross_entropy", "hinge") else None
+        fused = name in ("binary_cross_entropy", "cross_entropy", "kl_divergence") or name.startswith("focal")
         for shuffle in (False, True):
             core.Training(
-                plan, x, target, labels, a(rows, kind=np.float64), loss=(core.LOSSES[loss], loss != "mean_squared_error", 0.0),
-                logits=loss != "mean_squared_error", mean=True, update=adam(core), m=a(n, writable=True),
-                v=a(n, writable=True), update_step=0, rates=a(2, kind=np.float64), batch_size=max(1, rows // 2),
-                losses=a(2, kind=np.float64, writable=True), outputs=out, shuffle=shuffle, seed=1, first_epoch=0,
-                first_step=0, threads=threads,
+                plan, x, a(rows, width) if labels is None else None, labels, a(rows, kind=np.float64), loss=kind,
+                logits=fused, mean=True, update=adam(core), m=a(n, writable=True), v=a(n, writable=True), update_step=0,
+                rates=a(2, kind=np.float64), batch_size=max(1, rows // 2), losses=a(2, kind=np.float64, writable=True),
+                outputs=out, shuffle=shuffle, seed=1, first_epoch=0, first_step=0, threads=threads,
             ).run()  # fmt: skip
 
 

@@ -154,12 +154,14 @@ def test_fit_is_the_four_lines_for_every_tiny_batch_bits(batch, dtype):
 def test_fit_is_the_four_lines_under_every_loss(instance, reduction):
     # By hand, a sigmoid or softmax under its cross-entropy goes by way of the probabilities: equal to rounding.
     x, _, weights = table(22, "float64")
-    y = instance.data(22, 3, np.random.default_rng(2))
+    y = instance.data(22, np.random.default_rng(2))
     for end in instance.ends:
         parameters = []
         for way in range(2):
             net, its = (
-                bp.Sequential([bp.Dense(4, 6, "tanh"), bp.Dense(6, 3, ACTIVATIONS[end])], rng=3, dtype="float64"),
+                bp.Sequential(
+                    [bp.Dense(4, 6, "tanh"), bp.Dense(6, instance.n_out, ACTIVATIONS[end])], rng=3, dtype="float64"
+                ),
                 bp.SGD(0.02),
             )
             if way:
@@ -546,8 +548,8 @@ def test_a_weight_is_how_often_a_row_counts():
 def test_a_weighted_mean(instance):
     rng = np.random.default_rng(4)
     end = instance.ends[-1]
-    net = bp.Sequential([bp.Dense(4, 3, ACTIVATIONS[end])], rng=3, dtype="float64")
-    x, y, weights = table(9, "float64")[0], instance.data(9, 3, rng), rng.random(9)
+    net = bp.Sequential([bp.Dense(4, instance.n_out, ACTIVATIONS[end])], rng=3, dtype="float64")
+    x, y, weights = table(9, "float64")[0], instance.data(9, rng), rng.random(9)
     rows, _ = instance.make("none")(net.predict(x), y)
     expected = (weights * rows).sum() / weights.sum(), (weights * rows).sum()
     for reduction, value in zip(("mean", "sum"), expected, strict=True):

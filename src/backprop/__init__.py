@@ -12,16 +12,33 @@ from .callbacks import Callback
 from .errors import BusyError, DivergedError, FormatError
 from .gradcheck import GradientCheck, check_gradients
 from .layers import Activation, Dense, Dropout, Layer
-from .losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from .losses import (
+    BinaryCrossEntropy,
+    CosineSimilarity,
+    CrossEntropy,
+    Focal,
+    GaussianNLL,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+    SquaredHinge,
+)
 from .network import Sequential, load
 from .optimizers import SGD, Adam, Optimizer
 from .training import History
 
 __all__ = [
-    "SGD", "Activation", "Adam", "BinaryCrossEntropy", "BusyError", "Callback", "CrossEntropy", "Dense",
-    "DivergedError", "Dropout", "FormatError", "GradientCheck", "History", "Layer", "Loss", "MeanSquaredError",
-    "Optimizer", "Sequential", "__version__", "activations", "check_gradients", "get_num_threads", "initializers",
-    "load", "losses", "metrics", "set_num_threads", "show_config",
+    "SGD", "Activation", "Adam", "BinaryCrossEntropy", "BusyError", "Callback", "CosineSimilarity", "CrossEntropy",
+    "Dense", "DivergedError", "Dropout", "Focal", "FormatError", "GaussianNLL", "GradientCheck", "Hinge", "History",
+    "Huber", "KLDivergence", "Layer", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "Optimizer",
+    "Poisson", "Quantile", "Sequential", "SquaredHinge", "__version__", "activations", "check_gradients",
+    "get_num_threads", "initializers", "load", "losses", "metrics", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 
