@@ -173,6 +173,27 @@ def test_fit_is_the_four_lines_under_every_loss(instance, reduction):
         np.testing.assert_allclose(*parameters, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "instance", [loss for loss in LOSSES if loss.ends == ("identity",)], ids=lambda loss: loss.name
+)
+@pytest.mark.parametrize(("rows", "batch", "hidden"), [(23, 5, 6), (23, 4, 1), (2100, 1500, 6)])
+def test_fit_is_the_four_lines_under_every_loss_bits(rows, batch, hidden, instance, dtype):
+    # Targets need not be as many as outputs: each row finds its own, in any order, turned, and beyond 1024 rows.
+    x, _, weights = table(rows, dtype)
+    y, runs = instance.data(rows, np.random.default_rng(2)), []
+    for threads in (None, 1, 2):
+        layers = [bp.Dense(4, hidden, "tanh"), bp.Dense(hidden, instance.n_out)]
+        net, its = bp.Sequential(layers, rng=3, dtype=dtype), bp.Adam(0.01)
+        if threads is None:
+            by_hand(net, x, y, instance.make("mean"), its, 2, batch, weights, shuffle=True)
+        else:
+            net.fit(x, y, loss=instance.make("mean"), optimizer=its, epochs=2, batch_size=batch, sample_weight=weights,
+                    threads=threads)  # fmt: skip
+        runs.append(state(net, its))
+    assert same(*runs)
+
+
 def test_the_best_known_worked_example():
     # Half squared errors are the mean of two; one row.
     x, y = [[0.05, 0.10]], [[0.01, 0.99]]

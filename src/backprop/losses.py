@@ -10,7 +10,7 @@ losses are l and whose weights are w (1 where none are given):
 "none"   w l, one for each row; the gradient is that of their sum
 ======== ======================
 
-A loss that is larger than the largest number is infinite; any other is finite, and so is its gradient.
+A loss, or a gradient, beyond the largest number of its type is infinite; any other is finite.
 """
 
 import inspect
@@ -163,10 +163,11 @@ class Loss:
 
     def __repr__(self) -> str:
         words = []
-        for name, parameter in inspect.signature(type(self)).parameters.items():
+        for i, (name, parameter) in enumerate(inspect.signature(type(self)).parameters.items()):
             value = getattr(self, name, parameter.default)
             if value != parameter.default:
-                words.append(f"{value!r}" if parameter.kind == parameter.POSITIONAL_OR_KEYWORD else f"{name}={value!r}")
+                first = i == 0 and parameter.kind == parameter.POSITIONAL_OR_KEYWORD
+                words.append(f"{value!r}" if first else f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(words)})"
 
 
@@ -682,8 +683,9 @@ def class_weights(y: Any, class_weight: Any, n_out: int) -> Array:
     >>> bp.losses.class_weights([0, 0, 0, 1], "balanced", 2)
     array([0.66666667, 0.66666667, 0.66666667, 2.        ])
     """
-    n_out = _validate.integer(n_out, "n_out")
-    labels, classes = _classes(_validate.array(y, "y"), n_out), max(n_out, 2)
+    n_out, given = _validate.integer(n_out, "n_out"), _validate.array(y, "y")
+    _validate.some_rows(given, "y")
+    labels, classes = _classes(given, n_out), max(n_out, 2)
     counts = np.bincount(labels, minlength=classes)
     if isinstance(class_weight, str):
         _validate.choice(class_weight, "class_weight", ["balanced"])
@@ -693,11 +695,11 @@ def class_weights(y: Any, class_weight: Any, n_out: int) -> Array:
         if unknown:
             got = _validate.shown(unknown[0])
             raise ValueError(f"class_weight: expected labels 0 to {classes - 1}, got {got}")
-        given = (class_weight.get(i, 1.0) for i in range(classes))
-        by_class = np.array([_validate.number(weight, "class_weight", least=0) for weight in given])
+        named = (class_weight.get(i, 1.0) for i in range(classes))
+        by_class = np.array([_validate.number(weight, "class_weight", least=0) for weight in named])
     else:
         by_class = _validate.weights(class_weight, classes, "class_weight", "class")
-    return by_class[labels]
+    return _validate.weights(by_class[labels], len(labels), "class_weight")
 
 
 def _classes(y: Array, n_out: int) -> Array:

@@ -4,7 +4,7 @@
 # y_hat holds probabilities, or (from_logits) the numbers whose sigmoid or softmax they are: there nothing overflows,
 # and the gradient is the probability less the target.
 #
-# Three levels: the loss of one number and its slope; of a row; the choice by code. A NaN in y_hat is one in the value.
+# Three levels: the loss of one number, with its slope; of a row; the choice by code. A NaN in y_hat shows in the value.
 
 from libc.float cimport DBL_MAX
 from libc.math cimport exp, expm1, log, log1p, pow, sqrt
@@ -23,15 +23,15 @@ LOSSES = {
 
 cdef enum:
     NUMBERS = 32                                # that a loss has at most
-    LEAST_LOG_VARIANCE = -1400                  # below, its standard deviation and the inverse would leave the numbers
+    LEAST_LOG_VARIANCE = -1400                  # where the inverse of a standard deviation is still a number
 
 LOSS_NUMBERS = NUMBERS
 
 cdef struct Loss:
     int kind
     bint from_logits
-    double parameters[NUMBERS]                  # delta of huber, levels of quantile, smoothing of cross-entropy;
-    int n_parameters                            # of focal gamma, weight of 1 and of 0, whether outputs are apart
+    int n_parameters
+    double parameters[NUMBERS]                  # delta; levels; smoothing; gamma, weights of 1 and 0, multi_label
 
 
 cdef int read_loss(tuple given, Loss *loss) except -1:
@@ -132,7 +132,7 @@ cdef inline double poisson(double y_hat, double y, bint of_log, double tiny, dou
     if of_log:
         rate = exp(y_hat)
         slope[0] = rate - y
-        return rate - y * y_hat
+        return rate - y * y_hat if rate <= DBL_MAX else rate
     slope[0] = 1 - y * safe_log_derivative(y_hat, tiny)
     return y_hat - y * safe_log(y_hat, tiny)
 
@@ -148,20 +148,19 @@ cdef inline double binary_focal(
     double y_hat, double y, bint from_logits, const double *numbers, double tiny, double *slope,
 ) noexcept nogil:
     """-alpha y (1 - p)^gamma log p - (1 - alpha) (1 - y) p^gamma log(1 - p)."""
-    cdef double p, rest, log_p, log_rest, to_p, to_rest, common, slope_p = 0, slope_rest = 0
+    cdef double p, rest, log_p, log_rest, to_p, to_rest, log_sum, value, slope_p = 0, slope_rest = 0
     cdef double one = numbers[1] * y, zero = numbers[2] * (1 - y)
     if from_logits:
-        p, rest, common = sigmoid(y_hat), sigmoid(-y_hat), log1p(exp(-fabs(y_hat)))
-        log_p, log_rest = (y_hat if y_hat < 0 else 0) - common, (-y_hat if y_hat > 0 else 0) - common
+        p, rest, log_sum = sigmoid(y_hat), sigmoid(-y_hat), log1p(exp(-fabs(y_hat)))
+        log_p, log_rest = (y_hat if y_hat < 0 else 0) - log_sum, (-y_hat if y_hat > 0 else 0) - log_sum
         to_p, to_rest = rest, -p
     else:
         p, rest = y_hat, 1 - y_hat
-        log_p, log_rest = safe_log(p, tiny), safe_log(rest, tiny)
+        log_p, log_rest = safe_log(p, tiny), log1p(-p) if rest > tiny else safe_log(rest, tiny)
         to_p, to_rest = safe_log_derivative(p, tiny), -safe_log_derivative(rest, tiny)
-    common = one * faded(p, rest, log_p, numbers[0], &slope_p)
-    common += zero * faded(rest, p, log_rest, numbers[0], &slope_rest)
+    value = one * faded(p, rest, log_p, numbers[0], &slope_p) + zero * faded(rest, p, log_rest, numbers[0], &slope_rest)
     slope[0] = one * slope_p * to_p + zero * slope_rest * to_rest
-    return common
+    return value
 
 
 # One row of n numbers.
