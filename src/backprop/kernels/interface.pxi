@@ -42,7 +42,8 @@ def activate_backward(int activation, double slope, const real[:, ::1] y not Non
     expect(y.shape[0] == dy.shape[0] and y.shape[1] == dy.shape[1], "y and dy of one shape")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
-            activation_backward(activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &y[0, 0], &dy[0, 0])
+            activation_backward(
+                activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], <const real *> NULL, &y[0, 0], &dy[0, 0])
 
 
 def loss(

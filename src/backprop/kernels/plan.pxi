@@ -165,7 +165,8 @@ cdef void backward_rows(
         y = work + step.y * capacity + from_row * step.ld
         dy = work + step.dy * capacity + from_row * step.ld
         activation_backward(
-            activation_of(graph, s, how.logits), <real> step.alpha, rows, step.n_out, step.ld, y, dy)
+            activation_of(graph, s, how.logits), <real> step.alpha, rows, step.n_out, step.ld, <const real *> NULL, y,
+            dy)
         if s > 0:
             ld = graph.steps[s - 1].ld
             to = work + graph.steps[s - 1].dy * capacity + from_row * ld
