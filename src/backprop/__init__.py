@@ -11,16 +11,29 @@ from ._version import __version__
 from .callbacks import Callback
 from .errors import BusyError, DivergedError, FormatError
 from .gradcheck import GradientCheck, check_gradients
-from .layers import Activation, Dense, Dropout, Layer
+from .layers import (
+    Activation,
+    BatchNorm,
+    Columns,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    PReLU,
+    Residual,
+)  # fmt: skip
 from .losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from .network import Sequential, load
 from .optimizers import SGD, Adam, Optimizer
 from .training import History
 
 __all__ = [
-    "SGD", "Activation", "Adam", "BinaryCrossEntropy", "BusyError", "Callback", "CrossEntropy", "Dense",
-    "DivergedError", "Dropout", "FormatError", "GradientCheck", "History", "Layer", "Loss", "MeanSquaredError",
-    "Optimizer", "Sequential", "__version__", "activations", "check_gradients", "get_num_threads", "initializers",
+    "SGD", "Activation", "Adam", "BatchNorm", "BinaryCrossEntropy", "BusyError", "Callback", "Columns",
+    "Concatenate", "CrossEntropy", "Dense", "DivergedError", "Dropout", "Embedding", "FormatError",
+    "GradientCheck", "History", "Layer", "LayerNorm", "Loss", "MeanSquaredError", "Optimizer", "PReLU",
+    "Residual", "Sequential", "__version__", "activations", "check_gradients", "get_num_threads", "initializers",
     "load", "losses", "metrics", "set_num_threads", "show_config",
 ]  # fmt: skip
 

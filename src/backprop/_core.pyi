@@ -19,6 +19,9 @@ LOSSES: dict[str, int]
 OPTIMIZERS: dict[str, int]
 OPERATIONS: dict[str, int]
 
+# Codes of the activations whose derivative is taken from z: they are steps of their own.
+NEEDS_Z: set[int]
+
 # Numbers that a Plan wants behind the parameters, for what the kernels read beyond the end of a row.
 ROOM: int
 # The width of the registers this build was compiled for.
@@ -78,15 +81,21 @@ def product_flops(product: int, x: _Array, w: _Array, y: _Array, repeat: int) ->
 
 @final
 class Plan:
-    """A network as steps (operation, activation, slope or rate, n_in, n_out, offset of the weight, of the bias or -1)
-    over two flat vectors of n_parameters numbers, each with ROOM more behind them."""
+    """A network as steps over two flat vectors of n_parameters numbers, each with ROOM more behind them.
+
+    A step is (operation, activation, number, n_in, n_out, offset of the weight, of the bias or -1, source, other, key,
+    extra): the number is the activation's slope, a dropout's rate or a norm's epsilon; source and other are the steps
+    whose outputs it takes, -1 for the input; a dropout mask depends on the key; extra is (momentum, offset in the
+    buffers) of a batch norm, and (offset of the table or -1, values, width) for each of the columns. The first seven
+    will do where each step takes the one before."""
 
     def __init__(
         self,
         parameters: _Array,
         gradients: _Array,
         n_parameters: int,
-        steps: list[tuple[int, int, float, int, int, int, int]],
+        steps: list[tuple[Any, ...]],
+        buffers: _Array | None = None,
     ) -> None: ...
     @property
     def work(self) -> float:
@@ -108,7 +117,7 @@ class Plan:
 class Predictor:
     """What a network inherits: predict, by a short way for a few rows that need no conversion, else by _predict."""
 
-    plan: Plan
+    plan: Plan | None
 
     def predict(
         self, x: Any, *, batch_size: int | None = None, threads: int | None = None, out: _Array | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _threads, _validate, callbacks, files, layers, losses, training
+from . import _core, _threads, _validate, callbacks, engine, files, layers, losses, training
 from . import metrics as _metrics
 from ._version import __version__
 from .errors import BusyError, FormatError
@@ -25,7 +25,6 @@ __all__ = ["Sequential", "load"]
 Array = _validate.Array
 
 FORMAT_VERSION = "1"
-LAYERS: dict[str, type[Layer]] = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
 
 
 class Sequential(_core.Predictor):
@@ -69,21 +68,16 @@ class Sequential(_core.Predictor):
         self.dtype = _dtype(dtype)
         generator = _validate.generator(rng)
         self.metadata: dict[str, Any] = {}
-        sizes = _connect(self.layers)
-        n = sum(math.prod(shape) for layer in self.layers for shape in layer.shapes().values())
-        _validate.fits_in_memory(2 * n, self.dtype, f"the {n:.3g} parameters and their gradients")
-        storage = _vector(n, self.dtype), _vector(n, self.dtype)
-        self._parameters, self._gradients = (vector[:n] for vector in storage)
-        steps = []
-        for layer, size, offsets in zip(self.layers, sizes, _offsets(self.layers), strict=True):
-            layer.n_in, layer.n_out = size
-            views = ({k: v[at : at + math.prod(s)].reshape(s) for k, (at, s) in offsets.items()}
-                     for v in (self.parameters, self.gradients))  # fmt: skip
-            layer._bind(*views)
-            layer.initialize(generator)
-            steps.append(layer.lower({name: at for name, (at, _) in offsets.items()}))
-        self.plan = _core.Plan(*storage, n, steps)
-        self.n_in, self.n_out = sizes[0][0], sizes[-1][1]
+        self.n_in, self.n_out = _connect(self.layers)
+        #: The layers that have parameters of their own, by where they are in the network: "0", or "1.0" within a layer.
+        self.leaves = {
+            ".".join(map(str, (i, *path))): leaf for i, layer in enumerate(self.layers) for path, leaf in layer.leaves()
+        }
+        self._storage = engine.Storage(list(self.leaves.values()), self.dtype)
+        for leaf in self.leaves.values():
+            leaf.initialize(generator)
+        self.engine = engine.build(self.layers, self._storage)
+        self.plan: _core.Plan | None = self.engine if isinstance(self.engine, _core.Plan) else None
         self.seed = int(generator.integers(2**63))
         self.epochs = self.steps = 0
         self._training = threading.Lock()
@@ -91,20 +85,29 @@ class Sequential(_core.Predictor):
     @property
     def parameters(self) -> Array:
         """All parameters, one after the other; what is assigned is copied into them."""
-        return self._parameters
+        return self._storage.parameters
 
     @parameters.setter
     def parameters(self, value: Any) -> None:
-        _validate.assign(self._parameters, value, "parameters")
+        _validate.assign(self.parameters, value, "parameters")
 
     @property
     def gradients(self) -> Array:
         """Their gradients, in the same order."""
-        return self._gradients
+        return self._storage.gradients
 
     @gradients.setter
     def gradients(self, value: Any) -> None:
-        _validate.assign(self._gradients, value, "gradients")
+        _validate.assign(self.gradients, value, "gradients")
+
+    @property
+    def buffers(self) -> Array:
+        """What layers keep beside their parameters, such as the running statistics of a `BatchNorm`."""
+        return self._storage.buffers
+
+    @buffers.setter
+    def buffers(self, value: Any) -> None:
+        _validate.assign(self.buffers, value, "buffers")
 
     # Prediction.
 
@@ -276,7 +279,7 @@ class Sequential(_core.Predictor):
         x = self._inputs(x)
         _validate.some_rows(x)
         y_hat = np.empty((len(x), self.n_out), self.dtype)
-        self.plan.forward(x, y_hat, self.seed, self.steps)
+        self.engine.forward(x, y_hat, self.seed, self.steps)
         self.steps += 1
         return y_hat
 
@@ -295,7 +298,7 @@ class Sequential(_core.Predictor):
         """
         dy = _validate.matrix(dy, "dy", self.n_out, self.dtype)
         dx = np.empty((len(dy), self.n_in), self.dtype)
-        self.plan.backward(dy, dx)
+        self.engine.backward(dy, dx)
         return dx
 
     def value_and_gradient(self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None) -> tuple[float, Array]:
@@ -314,14 +317,16 @@ class Sequential(_core.Predictor):
         """
         loss = self._loss(loss)
         data = self._data(x, y, loss, sample_weight)
-        if not hasattr(loss, "lower"):
-            y_hat = np.empty((len(data), self.n_out), self.dtype)
-            self.plan.forward(data.x, y_hat, self.seed, self.steps)
+        if not self.compiles(loss):
+            y_hat, kept = np.empty((len(data), self.n_out), self.dtype), self.buffers.copy()
+            self.engine.forward(data.x, y_hat, self.seed, self.steps)
+            self.buffers = kept
             value, dy = self.call(loss, y_hat, data)
             self.backward(dy)
             return value, self.gradients.copy()
+        assert self.plan is not None
         found = np.zeros(1)
-        with _threads.take(None, self.plan.work * len(data), _threads.WORTH_MEETING) as threads:
+        with _threads.take(None, self.engine.work * len(data), _threads.WORTH_MEETING) as threads:
             _core.Training(
                 self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
                 update=None, m=None, v=None, update_step=0, rates=found, batch_size=len(data), losses=found,
@@ -345,15 +350,25 @@ class Sequential(_core.Predictor):
         _validate.real(self.parameters, "parameters", self.dtype)
         if not isinstance(self.metadata, dict):
             raise TypeError(f"metadata: expected a dict, got {_validate.shown(self.metadata)}")
-        arrays = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.layers) for name in layer.shapes()}
+        arrays = self._arrays()
+        own = next((layer for layer in self.layers if not layer.compiled), None)
+        if own is not None:
+            raise TypeError(f"save: expected built-in layers, got {own!r}: a file holds no code; save its arrays apart")
         architecture = {
-            "layers": [[type(layer).__name__, layer.config()] for layer in self.layers],
+            "layers": [layer.described() for layer in self.layers],
             "dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "steps": self.steps,
         }  # fmt: skip
         return files.pack(arrays, {
             "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
             "architecture": json.dumps(architecture), "metadata": json.dumps(self.metadata, allow_nan=False),
         })  # fmt: skip
+
+    def _arrays(self) -> dict[str, Array]:
+        """Every parameter and buffer, by where it is."""
+        return {
+            f"{at}.{name}": getattr(leaf, name) for at, leaf in self.leaves.items()
+            for name in (*leaf.shapes(), *leaf.buffers())
+        }  # fmt: skip
 
     def __reduce__(self) -> tuple[Callable[..., "Sequential"], tuple[bytes]]:
         return _from_bytes, (self._to_bytes(),)
@@ -364,7 +379,7 @@ class Sequential(_core.Predictor):
         """The layers, their sizes and their parameters, as a table."""
         rows = [("layer", "output", "parameters")]
         for layer in self.layers:
-            n = sum(int(np.prod(shape)) for shape in layer.shapes().values())
+            n = sum(math.prod(shape) for _, leaf in layer.leaves() for shape in leaf.shapes().values())
             rows.append((repr(layer), f"(batch, {layer.n_out})", f"{n:,}"))
         rows.append((f"{self.dtype.name}, {self.parameters.nbytes:,} bytes", "", f"{self.parameters.size:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -376,6 +391,10 @@ class Sequential(_core.Predictor):
         return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={self.dtype.name!r})"
 
     # What training asks of a network.
+
+    def compiles(self, loss: Any) -> bool:
+        """Whether the compiled core does all of a training step under this loss."""
+        return self.plan is not None and hasattr(loss, "lower")
 
     def objective(self, loss: Any) -> dict[str, Any]:
         """How the compiled core computes this loss here: on the logits, where the last activation is its link."""
@@ -418,7 +437,12 @@ class Sequential(_core.Predictor):
 
     def _inputs(self, x: Any, first_row: int = 0, later: bool = False) -> Array:
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
-        return _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
+        rows = _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
+        if isinstance(self.layers[0], (layers.Columns, layers.Embedding)):
+            for column, table in enumerate(self.layers[0].tables()):
+                if table is not None:
+                    _validate.names(rows[:, column], table.values, f"x, column {column}", first_row)
+        return rows
 
     def _out(self, out: Array | None, rows: int, x: Array) -> Array:
         if out is None:
@@ -431,13 +455,13 @@ class Sequential(_core.Predictor):
             raise ValueError("out: expected a contiguous, aligned, writable array, got one that is not")
         if np.may_share_memory(out, x):
             raise ValueError("out: expected an array apart from x, got one that overlaps it")
-        if not out.flags.owndata and any(np.may_share_memory(out, v) for v in (self._parameters, self._gradients)):
+        if not out.flags.owndata and any(np.may_share_memory(out, v) for v in (self.parameters, self.gradients)):
             raise ValueError("out: expected an array apart from the network's parameters, got one that overlaps them")
         return out
 
     def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False, first_row: int = 0) -> Array:
-        with _threads.take(_threads.checked(threads), self.plan.work * len(x), _threads.WORTH_STARTING) as count:
-            finite = self.plan.predict(x, out, logits, count)
+        with _threads.take(_threads.checked(threads), self.engine.work * len(x), _threads.WORTH_STARTING) as count:
+            finite = self.engine.predict(x, out, logits, count)
         if not finite:
             self._inputs(x, first_row)  # says what is not, and where
         return out
@@ -491,53 +515,23 @@ class Sequential(_core.Predictor):
 
 
 def _checked(given: Any) -> tuple[Layer, ...]:
-    checked = tuple(_validate.items(given, "layers"))
+    checked = layers.chain(given)
     if not checked:
         raise ValueError("layers: expected at least one layer, got none")
     for i, layer in enumerate(checked):
-        if not isinstance(layer, Layer) or not hasattr(layer, "operation"):
-            cure = f": call it, {layer.__name__}(...)" if isinstance(layer, type) else ""
-            raise TypeError(f"layers: expected layers, got {_validate.shown(layer)} in place {i + 1}{cure}")
-        if any(layer is other for other in checked[:i]):
-            raise ValueError(f"layers: expected each once, got {layer!r} again in place {i + 1}: make a new one")
-        if layer._bound:
-            raise ValueError(f"layers: expected new ones, got {layer!r} of another network in place {i + 1}: make one")
+        if not layer.compiled and type(layer).forward is Layer.forward:
+            raise TypeError(
+                f"layers: expected layers, got {layer!r} in place {i + 1}, which has no forward and backward"
+            )
     return checked
 
 
-def _connect(chain: tuple[Layer, ...]) -> list[tuple[int, int]]:
-    """What goes in and out of each layer; those that keep a row's size take what comes."""
-    n = next((layer.n_in for layer in chain if layer.n_in is not None), None)
+def _connect(chain: tuple[Layer, ...]) -> tuple[int, int]:
+    """Let layers learn their sizes; how many numbers go in and out."""
+    n = layers.chain_takes(chain)
     if n is None:
         raise ValueError(f"layers: expected at least one layer with sizes, such as Dense, got only {list(chain)}")
-    sizes = []
-    for i, layer in enumerate(chain):
-        if layer.n_in is not None and layer.n_in != n:
-            raise ValueError(
-                f"layers: {layer!r}, {i + 1} of {len(chain)}, expected {layer.n_in} inputs, "
-                f"got the {n} of {chain[i - 1]!r}"
-            )
-        sizes.append((n, n if layer.n_out is None else layer.n_out))
-        n = sizes[-1][1]
-    return sizes
-
-
-def _offsets(chain: tuple[Layer, ...]) -> Iterator[dict[str, tuple[int, tuple[int, ...]]]]:
-    """Where each layer's parameters begin in the flat vector, and their shapes."""
-    at = 0
-    for layer in chain:
-        offsets = {}
-        for name, shape in layer.shapes().items():
-            offsets[name] = at, shape
-            at += math.prod(shape)
-        yield offsets
-
-
-def _vector(n: int, dtype: np.dtype[Any]) -> Array:
-    """A vector of zeros that begins a cache line, with room behind it for what the kernels read beyond a row's end."""
-    line = 64 // dtype.itemsize
-    storage = np.zeros(n + _core.ROOM + line, dtype)
-    return storage[-(storage.ctypes.data // dtype.itemsize) % line :][: n + _core.ROOM]
+    return n, layers.connect_chain(chain, n)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
@@ -646,7 +640,7 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
         raise FormatError(f"{source}: unknown metadata {sorted(unknown)}")
     try:
         architecture = json.loads(metadata["architecture"])
-        described = [_layer(name, config) for name, config in architecture.pop("layers")]
+        described = [layers.from_description(name, config) for name, config in architecture.pop("layers")]
         state = {k: _validate.integer(architecture.pop(k), k, 0, 2**64 - 1) for k in ("seed", "epochs", "steps")}
         net = Sequential(described, rng=0, dtype=architecture.pop("dtype"))
         net.metadata = json.loads(metadata["metadata"])
@@ -655,7 +649,7 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FormatError(f"{source}: expected an architecture, got one that does not make sense: {error}") from error
     vars(net).update(state)
-    wanted = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(net.layers) for name in layer.shapes()}
+    wanted = net._arrays()
     if wanted.keys() != arrays.keys():
         raise FormatError(f"{source}: expected the tensors {sorted(wanted)}, got {sorted(arrays)}")
     for name, view in wanted.items():
@@ -667,10 +661,3 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
             raise FormatError(f"{source}: {name}: expected finite numbers")
         view[...] = arrays[name]
     return net
-
-
-def _layer(name: Any, config: Any) -> Layer:
-    """A layer by the name of its class: only those in the table, none that a file could bring along."""
-    if name not in LAYERS:
-        raise ValueError(f"no layer is called {name!r}")
-    return LAYERS[name].from_config(config)

@@ -112,9 +112,10 @@ def fit(net: Any, data: Data, settings: Settings, epochs: int) -> History:
     try:
         _call(settings.callbacks, "on_fit_begin", run)
         while run.epoch < epochs and not run.stop:
-            count = 1 if watched or not hasattr(settings.loss, "lower") else min(epochs - run.epoch, at_once)
+            compiled = net.compiles(settings.loss)
+            count = 1 if watched or not compiled else min(epochs - run.epoch, at_once)
             outputs = np.empty((len(data), net.n_out), net.dtype) if settings.metrics else None
-            train = _compiled if hasattr(settings.loss, "lower") else _by_hand
+            train = _compiled if compiled else _by_hand
             losses = train(net, data, settings, count, outputs, run.epoch)
             run.history.extend({"loss": losses})
             run.history.extend(_look(net, data, settings, outputs))
@@ -178,7 +179,7 @@ def _by_hand(net: Any, data: Data, settings: Settings, epochs: int, outputs: Arr
         rows = order[start : start + settings.batch_size]
         part = data.rows(rows)
         y_hat = np.empty((len(rows), net.n_out), net.dtype)
-        net.plan.forward(part.x, y_hat, settings.seed, net.steps)
+        net.engine.forward(part.x, y_hat, settings.seed, net.steps)
         if outputs is not None:
             outputs[rows] = y_hat
         value, dy = net.call(settings.loss, y_hat, part) if np.isfinite(y_hat).all() else (np.nan, None)

@@ -277,3 +277,6 @@ cdef void activation_backward(
     elif activation == RELU: relu_backward(rows * ld, y, dy)
     elif activation == LEAKY_RELU: leaky_relu_backward(rows * ld, slope, y, dy)
     elif activation == SOFTMAX: softmax_backward(rows, n, ld, y, dy)
+
+
+NEEDS_Z = {code for code in ACTIVATIONS.values() if needs_z(code)}

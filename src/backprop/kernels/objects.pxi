@@ -115,7 +115,7 @@ cdef class Plan:
             raise ValueError(f"step {s}: sizes do not fit")
         if step.operation < 0 or step.operation > COLUMNS or step.activation < 0 or step.activation > SOFTMAX:
             raise ValueError(f"step {s}: unknown operation or activation")
-        if self.width_of(step.source, s) != step.n_in or (step.operation > DENSE and step.bias < -1):
+        if self.width_of(step.source, s) != step.n_in:
             raise ValueError(f"step {s}: sizes do not fit")
         self.check_sizes(s, step)
         if step.operation == COLUMNS:
@@ -125,7 +125,7 @@ cdef class Plan:
             if not 0 <= step.momentum <= 1 or not 0 <= step.buffer <= graph.n_buffers - 2 * step.n_out:
                 raise ValueError(f"step {s}: buffers do not fit")
         if not 0 <= step.weight <= graph.n_parameters - step.units * <double> step.unit or (
-            not -1 <= step.bias <= graph.n_parameters - step.n_out
+            step.bias != -1 and not 0 <= step.bias <= graph.n_parameters - step.n_out
         ):
             raise ValueError(f"step {s}: parameters do not fit")
         graph.widest = max(graph.widest, step.n_in, step.n_out)

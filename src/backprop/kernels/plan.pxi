@@ -187,13 +187,14 @@ cdef void normalise(
     cdef const real *mean = <const real *> graph.buffers + step.buffer
     cdef const real *rstd
     cdef real inverse[WIDEST]
-    cdef Py_ssize_t i, at, n
+    cdef Py_ssize_t p, i, at, n
     if how.training:
         mean, rstd = columns_of(graph, step, work, capacity, 0), columns_of(graph, step, work, capacity, 1)
         batch_norm_forward(
             rows, step.n_out, x, ldx, mean, rstd, parameters + step.weight, parameters + step.bias, y, step.ld)
         return
-    for at in range(0, step.n_out, WIDEST):
+    for p in range((step.n_out + WIDEST - 1) // WIDEST):
+        at = p * WIDEST
         n = min(WIDEST, step.n_out - at)
         for i in range(n):
             inverse[i] = <real> (1 / sqrt(mean[step.n_out + at + i] + step.alpha))

@@ -116,7 +116,7 @@ cdef inline inlined train_loss(
             values[r] *= run.weights[order[r] if order != NULL else at + r]
 
 
-cdef const real *gathered_rows(Run *run, Py_ssize_t first) noexcept nogil:
+cdef inline const real *gathered_rows(Run *run, Py_ssize_t first, const real *_) noexcept nogil:
     """The inputs of a chunk that begins with row `first` of the epoch."""
     return <const real *> run.gathered if run.order != NULL else <const real *> run.x + first * run.graph.n_in
 
@@ -145,7 +145,7 @@ cdef void train_part(
         at = first + from_row
         if run.order != NULL:
             order, at = run.order + at, 0
-        x = gathered_rows[real](run, first) + from_row * graph.n_in
+        x = gathered_rows(run, first, parameters) + from_row * graph.n_in
         if forward and begin == 0 and run.order != NULL:
             gather_rows(n, graph.n_in, <const real *> run.x, order, <real *> x)
         if forward:
@@ -170,7 +170,7 @@ cdef void train_rows(
 ) noexcept nogil:
     """The rows of a chunk from x to the loss and every dz; where a batch norm looks along columns, threads meet."""
     cdef const Graph *graph = run.graph
-    cdef const real *x = gathered_rows[real](run, first)
+    cdef const real *x = gathered_rows(run, first, parameters)
     cdef real *work = <real *> run.work
     cdef int begin = 0, end = part_end(graph, -1)
     cdef Py_ssize_t n
@@ -244,7 +244,7 @@ cdef void train_gradients(
     """The gradient of this thread's share of each weight, over a chunk of rows; at once, the weight steps along it."""
     cdef const Graph *graph = run.graph
     cdef const Step *step
-    cdef const real *x = gathered_rows[real](run, first)
+    cdef const real *x = gathered_rows(run, first, <const real *> parameters)
     cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
     cdef Py_ssize_t at, to, end, most
     cdef int s
