@@ -253,3 +253,50 @@ def backward_rows(layers, x, found, dy, seed=0, step=0):
 
 def all_finite(x):
     return all(math.isfinite(number) for number in x)
+
+
+# kernels/layers.pxi: y, and from dy: dx and the gradients of the parameters.
+
+
+def prelu_forward(x, slope):
+    return np.where(x > 0, x, slope * double(x))
+
+
+def prelu_backward(x, slope, dy):
+    return np.where(x > 0, dy, slope * double(dy)), np.where(x > 0, 0, double(dy) * x).sum(axis=0)
+
+
+def norm_forward(axis, x, weight, bias, epsilon):
+    """Over a row (axis 1) or over a column (axis 0)."""
+    x = double(x)
+    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + epsilon) * weight + bias
+
+
+def norm_backward(axis, x, weight, epsilon, dy):
+    x, g = double(x), double(dy) * weight
+    rstd = 1 / np.sqrt(x.var(axis, keepdims=True) + epsilon)
+    x = (x - x.mean(axis, keepdims=True)) * rstd
+    dx = rstd * (g - g.mean(axis, keepdims=True) - x * (g * x).mean(axis, keepdims=True))
+    return dx, (dy * x).sum(axis=0), dy.sum(axis=0)
+
+
+def running(momentum, kept, batch):
+    return kept + momentum * (batch - kept)
+
+
+def columns_forward(x, tables):
+    return np.concatenate([x[:, [c]] if t is None else t[x[:, c].astype(int)] for c, t in enumerate(tables)], axis=1)
+
+
+def columns_backward(x, tables, dy):
+    """dx, and the gradient of each table."""
+    dx, gradients, at = np.zeros(x.shape), [], 0
+    for c, table in enumerate(tables):
+        if table is None:
+            dx[:, c] = dy[:, at]
+        else:
+            gradient = np.zeros(table.shape)
+            np.add.at(gradient, x[:, c].astype(int), dy[:, at : at + table.shape[1]])
+            gradients.append(gradient)
+        at += 1 if table is None else table.shape[1]
+    return dx, gradients

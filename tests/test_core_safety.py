@@ -8,6 +8,7 @@ import array
 import copy
 import ctypes
 import faulthandler
+import math
 import mmap
 import pickle
 import signal
@@ -39,6 +40,74 @@ def make_plan(core, dtype, n_in=3, n_out=2, activation=1, n_steps=1):
         at += (i + 1) * o
     parameters = np.linspace(-1, 1, at + core.ROOM).astype(dtype)
     return core.Plan(guarded(parameters), guarded(np.zeros_like(parameters)), at, steps)
+
+
+def graph_steps(core, n_in=3, n_out=2):
+    """Every operation there is, of steps that take more than the one before; how many parameters and buffers they have."""
+    operation, wide = core.OPERATIONS, n_in + 1
+    at = {
+        name: place
+        for place, name in enumerate(
+            ("columns", "layer_norm", "prelu", "dropout", "add", "batch_norm", "activation", "join", "dense")
+        )
+    }
+    table, norm, slopes = 0, 6, 6 + 2 * wide
+    batch, weight = slopes + wide, slopes + 3 * wide
+    bias = weight + 2 * wide * n_out
+    columns = ((table, 3, 2), *((-1, 1, 1) for _ in range(n_in - 1)))
+    return [
+        (operation["columns"], 0, 0.0, n_in, wide, 0, -1, -1, -1, 0, columns),
+        (operation["layer_norm"], 0, 1e-5, wide, wide, norm, norm + wide, at["columns"], -1, 1, ()),
+        (operation["prelu"], 0, 0.0, wide, wide, slopes, -1, at["layer_norm"], -1, 2, ()),
+        (operation["dropout"], 0, 0.3, wide, wide, -1, -1, at["prelu"], -1, 3, ()),
+        (operation["add"], 0, 0.0, wide, wide, -1, -1, at["dropout"], at["columns"], 4, ()),
+        (operation["batch_norm"], 0, 1e-5, wide, wide, batch, batch + wide, at["add"], -1, 5, (0.1, 0)),
+        (operation["activation"], 2, 0.0, wide, wide, -1, -1, at["batch_norm"], -1, 6, ()),
+        (operation["join"], 0, 0.0, wide, 2 * wide, -1, -1, at["activation"], at["columns"], 7, ()),
+        (operation["dense"], 0, 0.0, 2 * wide, n_out, weight, bias, at["join"], -1, 8, ()),
+    ], bias + n_out, 2 * wide  # fmt: skip
+
+
+def make_graph(core, dtype, n_in=3, n_out=2):
+    steps, n, n_buffers = graph_steps(core, n_in, n_out)
+    parameters = np.linspace(-1, 1, n + core.ROOM).astype(dtype)
+    buffers = guarded(np.full(n_buffers, 0.5, dtype))
+    return core.Plan(guarded(parameters), guarded(np.zeros_like(parameters)), n, steps, buffers), n
+
+
+def hostile_graphs(core):
+    """What no plan can be made of: a name, the place of a step, and what of it is changed."""
+    fields = ("operation", "activation", "alpha", "n_in", "n_out", "weight", "bias", "source", "other", "key", "extra")
+    changes = {
+        "columns": {
+            "source": [0, -2, 1], "extra": [(), ((0, 3, 2),), ((0, 3, 2), (-1, 1, 2), (-1, 1, 1)), None, (1, 2, 3),
+                                            ((0, 3, 0), (-1, 1, 3), (-1, 1, 1)), ((0, 10**6, 2), (-1, 1, 1), (-1, 1, 1)),
+                                            ((0, 2**62, 2), (-1, 1, 1), (-1, 1, 1)), ((2**40, 3, 2), (-1, 1, 1), (-1, 1, 1)),
+                                            ((0, 0, 2), (-1, 1, 1), (-1, 1, 1)), ((0, 3, 2), (-1, 1, 1), (-1, 1, 1.5j))],
+        },
+        "layer_norm": {"weight": [-1, 10**6], "bias": [-1, 10**6, -7], "alpha": [-1.0, math.nan], "source": [1, 5, -2, 2**40]},
+        "prelu": {"weight": [-1, 10**6], "n_out": [3, 5]},
+        "dropout": {"alpha": [1.0, -0.1, math.nan]},
+        "add": {"other": [4, 9, -2, -1], "source": [-1, 4]},
+        "batch_norm": {"extra": [(), (0.1,), (0.1, -1), (0.1, 1), (2.0, 0), (math.nan, 0), None, (0.1, 2**62)], "bias": [-1]},
+        "activation": {"activation": [-1, 99], "n_in": [3]},
+        "join": {"other": [-1, 7, -2], "n_out": [4, 9]},
+        "dense": {"source": [0, 8], "weight": [10**6]},
+    }  # fmt: skip
+    steps, n, n_buffers = graph_steps(core)
+    for place, (name, changed) in enumerate(changes.items()):
+        for field, values in changed.items():
+            for value in values:
+                step = list(steps[place])
+                step[fields.index(field)] = value
+                yield (
+                    f"{name}: {field} {str(value)[:40]}",
+                    [*steps[:place], tuple(step), *steps[place + 1 :]],
+                    n,
+                    n_buffers,
+                )
+    yield "fewer buffers", steps, n, n_buffers - 1
+    yield "fewer parameters", steps, n - 1, n_buffers
 
 
 def after_forward(plan, dtype, rows=4, n_in=3, n_out=2):
@@ -240,6 +309,19 @@ def refused(core, dtype):
                 bad = {"None": None, "a string": "a", "an object": object(), "an array": np.zeros(3)}
             for what, value in bad.items():
                 yield f"{name}: {key}: {what}", lambda c=call, a=arguments | {key: value}: c(*a.values())
+    for what, steps, n, n_buffers in hostile_graphs(core):
+        yield f"a plan: {what}", lambda s=steps, n=n, b=n_buffers: core.Plan(
+            np.zeros(n + core.ROOM, dtype), np.zeros(n + core.ROOM, dtype), n, s, np.zeros(b, dtype))  # fmt: skip
+    yield (
+        "a plan: buffers of another type",
+        lambda: core.Plan(
+            np.zeros(100, dtype),
+            np.zeros(100, dtype),
+            6,
+            [(core.OPERATIONS["dense"], 1, 0.0, 3, 2, 0, -1)],
+            np.zeros(4, int),
+        ),
+    )
 
 
 # Calls that are wrong in other ways. Each must raise, or do no harm.
@@ -477,6 +559,9 @@ def beside_the_abyss(core, dtype):
                 (7, 40, 1),
                 (300, 9, 1),
                 (3, 600, 1),
+                (1, 1, 0),  # of every operation
+                (3, 2, 0),
+                (40, 33, 0),
             ),
             (1, 2, 5, 33, 130, 300),
         ):
@@ -489,8 +574,11 @@ def beside_the_abyss(core, dtype):
 def everything(core, dtype, shape, rows, threads, at_end):
     """A network predicts, goes forward and backward, and is trained, on arrays beside the abyss."""
     n_in, n_out, n_steps = shape
-    plan = make_plan(core, dtype, n_in, n_out, n_steps=n_steps)
-    n = (n_in + 1) * n_out + (n_steps - 1) * (n_out + 1) * n_out
+    if n_steps == 0:
+        plan, n = make_graph(core, dtype, n_in, n_out)
+    else:
+        plan = make_plan(core, dtype, n_in, n_out, n_steps=n_steps)
+        n = (n_in + 1) * n_out + (n_steps - 1) * (n_out + 1) * n_out
 
     def a(*shape, kind=dtype, writable=False):
         return guarded(np.full(shape, 0.25).astype(kind), at_end, writable)

@@ -56,9 +56,10 @@ cdef void prelu_backward(
     real *dx, Py_ssize_t lddx, bint adds,
 ) noexcept nogil:
     cdef Py_ssize_t r, i
+    cdef real one = 1
     for r in range(rows):
         for i in range(n):
-            store(dx + i, dy[i] if x[i] > 0 else slope[i] * dy[i], adds)
+            store(dx + i, (one if x[i] > 0 else slope[i]) * dy[i], adds)
         x += ldx
         dy += lddy
         dx += lddx
@@ -69,9 +70,10 @@ cdef void prelu_gradient(
 ) noexcept nogil:
     """dslope += the sum of dy x over the rows where x <= 0."""
     cdef Py_ssize_t r, i
+    cdef real zero = 0
     for r in range(rows):
         for i in range(n):
-            dslope[i] = dslope[i] + (0 if x[i] > 0 else dy[i] * x[i])
+            dslope[i] = multiply_add(dy[i], zero if x[i] > 0 else x[i], dslope[i])
         x += ldx
         dy += lddy
 

@@ -180,6 +180,7 @@ cdef class Plan:
                 raise ValueError(f"step {s}: column {c} does not fit")
             n_out += column.n
             if column.weight >= 0:
+                self.graph.tables = True
                 step.weight = min(step.weight, column.weight)
                 end = max(end, column.weight + column.values * <double> column.n)
         if n_out != step.n_out:
@@ -271,7 +272,7 @@ cdef class Plan:
     cdef bint is_plain(self, const Py_buffer *view) noexcept:
         """Whether this is a contiguous matrix (rows, n_in) of the network's own type."""
         return (
-            view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= self.graph.block
+            not self.graph.tables and view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= self.graph.block
             and view.format[0] == (c"f" if self.single else c"d") and view.format[1] == 0
             and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
             and <size_t> view.buf % <size_t> view.itemsize == 0)

@@ -78,6 +78,7 @@ cdef struct Graph:
     Py_ssize_t at_end                           # numbers at the end of a workspace, for columns
     double work                                 # multiply-adds for one row on the way forward
     void *buffers
+    bint tables                                 # some numbers of the input are names, to be looked at first
 
 cdef struct Pass:
     uint64_t seed
