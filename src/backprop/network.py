@@ -45,6 +45,10 @@ class Sequential(_core.Predictor):
     parameters, gradients : numpy.ndarray, shape (n_parameters,)
         All parameters and their gradients. The layers' arrays are views into them: writing there changes the network.
     layers : tuple of Layer
+    leaves : dict of str to Layer
+        Those that have parameters of their own, also within other layers, by where they are: "0", "1.0".
+    buffers : numpy.ndarray, shape (n_buffers,)
+        What layers keep beside their parameters, such as the running statistics of a `BatchNorm`.
     n_in, n_out : int
         How many numbers a row has before and after.
     metadata : dict
@@ -69,7 +73,6 @@ class Sequential(_core.Predictor):
         generator = _validate.generator(rng)
         self.metadata: dict[str, Any] = {}
         self.n_in, self.n_out = _connect(self.layers)
-        #: The layers that have parameters of their own, by where they are in the network: "0", or "1.0" within a layer.
         self.leaves = {
             ".".join(map(str, (i, *path))): leaf for i, layer in enumerate(self.layers) for path, leaf in layer.leaves()
         }
