@@ -74,15 +74,17 @@ class Sequential(_core.Predictor):
         _validate.fits_in_memory(2 * n, self.dtype, f"the {n:.3g} parameters and their gradients")
         storage = _vector(n, self.dtype), _vector(n, self.dtype)
         self._parameters, self._gradients = (vector[:n] for vector in storage)
-        steps = []
+        steps, penalties = [], []
         for layer, size, offsets in zip(self.layers, sizes, _offsets(self.layers), strict=True):
             layer.n_in, layer.n_out = size
             views = ({k: v[at : at + math.prod(s)].reshape(s) for k, (at, s) in offsets.items()}
                      for v in (self.parameters, self.gradients))  # fmt: skip
             layer._bind(*views)
             layer.initialize(generator)
-            steps.append(layer.lower({name: at for name, (at, _) in offsets.items()}))
-        self.plan = _core.Plan(*storage, n, steps)
+            places = {name: at for name, (at, _) in offsets.items()}
+            steps.append(layer.lower(places))
+            penalties += layer.penalties(places)
+        self.plan = _core.Plan(*storage, n, steps, tuple(penalties))
         self.n_in, self.n_out = sizes[0][0], sizes[-1][1]
         self.seed = int(generator.integers(2**63))
         self.epochs = self.steps = 0
@@ -105,6 +107,29 @@ class Sequential(_core.Predictor):
     @gradients.setter
     def gradients(self, value: Any) -> None:
         _validate.assign(self._gradients, value, "gradients")
+
+    @property
+    def trainable_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Where in ``parameters`` those lie that training may change: (begin, end), ascending."""
+        if all(layer.trainable for layer in self.layers):
+            return ((0, self._parameters.size),)
+        ranges, at = [], 0
+        for layer in self.layers:
+            n = sum(math.prod(shape) for shape in layer.shapes().values())
+            if layer.trainable and n:
+                ranges.append((at, at + n))
+            at += n
+        return tuple(ranges)
+
+    def penalty(self) -> float:
+        """What the layers' l1 and l2 add to the loss that is trained on; `evaluate` leaves it out.
+
+        Returns
+        -------
+        float
+            The sum of l1 sum |w| + l2 sum w^2 over the layers that have them. `backward` adds its gradient.
+        """
+        return self.plan.penalty()
 
     # Prediction.
 
@@ -195,7 +220,7 @@ class Sequential(_core.Predictor):
         epochs : int, default 1
             How many times to go through all rows.
         batch_size : int or None, default 32
-            Rows to a step; the last batch of an epoch may be shorter. None: all rows.
+            Rows to a step; the last batch of an epoch may be shorter. None: all rows, as `LBFGS` takes them always.
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
             Data to evaluate on after each epoch.
         validation_split : float, default 0.0
@@ -256,7 +281,8 @@ class Sequential(_core.Predictor):
                 _threads.checked(threads),
             )  # fmt: skip
             epochs = _validate.integer(epochs, "epochs", 0)
-            optimizer.lower()
+            if not hasattr(optimizer, "minimize"):
+                optimizer.lower()
             optimizer.rates(1)
             optimizer.bind(self)
             return training.fit(self, data, settings, epochs)
@@ -281,7 +307,7 @@ class Sequential(_core.Predictor):
         return y_hat
 
     def backward(self, dy: Any) -> Array:
-        """Back-propagate: overwrite ``gradients``.
+        """Back-propagate: overwrite ``gradients``, with those of `penalty` too.
 
         Parameters
         ----------
@@ -309,25 +335,29 @@ class Sequential(_core.Predictor):
         Returns
         -------
         value : float
+            With `penalty`, where there is one. NaN if it is not finite, and the gradient with it.
         gradient : numpy.ndarray, shape (n_parameters,)
             A copy of ``gradients``.
         """
         loss = self._loss(loss)
-        data = self._data(x, y, loss, sample_weight)
+        return self.slope(self._data(x, y, loss, sample_weight), loss, self.seed)
+
+    def slope(self, data: Data, loss: Any, seed: int, threads: int | None = None) -> tuple[float, Array]:
+        """`value_and_gradient`, on data that have passed the gate."""
         if not hasattr(loss, "lower"):
             y_hat = np.empty((len(data), self.n_out), self.dtype)
-            self.plan.forward(data.x, y_hat, self.seed, self.steps)
+            self.plan.forward(data.x, y_hat, seed, self.steps)
             value, dy = self.call(loss, y_hat, data)
             self.backward(dy)
-            return value, self.gradients.copy()
-        found = np.zeros(1)
-        with _threads.take(None, self.plan.work * len(data), _threads.WORTH_MEETING) as threads:
-            _core.Training(
+            return value + self.penalty(), self.gradients.copy()
+        found = np.full(1, np.nan)
+        with _threads.take(threads, self.plan.work * len(data), _threads.WORTH_MEETING) as threads:
+            finite = _core.Training(
                 self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
-                update=None, m=None, v=None, update_step=0, rates=found, batch_size=len(data), losses=found,
-                outputs=None, shuffle=False, seed=self.seed, first_epoch=0, first_step=self.steps, threads=threads,
+                update=None, state=(), ranges=(), update_step=0, rates=found, batch_size=len(data), losses=found,
+                outputs=None, shuffle=False, seed=seed, first_epoch=0, first_step=self.steps, threads=threads,
             ).run()  # fmt: skip
-        return float(found[0]), self.gradients.copy()
+        return float(found[0]), self.gradients.copy() if finite else np.full_like(self.gradients, np.nan)
 
     # Files.
 

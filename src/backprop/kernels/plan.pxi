@@ -61,6 +61,8 @@ cdef struct Graph:
     Py_ssize_t widest, block                    # rows that go through all the steps together
     Py_ssize_t y_width, width                   # numbers in a row of a workspace: outputs; and with the gradients
     double work                                 # multiply-adds for one row on the way forward
+    int n_penalties
+    Penalty *penalties
 
 cdef struct Pass:
     uint64_t seed
