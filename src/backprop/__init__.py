@@ -1,11 +1,11 @@
 """Dense neural networks on a CPU, trained and run at the speed it has.
 
 See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``optimizers``, ``activations``,
-``metrics``, ``initializers`` and ``callbacks`` for what goes into one.
+``schedules``, ``callbacks``, ``metrics`` and ``initializers`` for what goes into one.
 """
 
 from . import _isa  # isort: skip - first: it chooses the build of the compiled core that all others import
-from . import activations, initializers, losses, metrics
+from . import activations, initializers, losses, metrics, schedules
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
 from .callbacks import Callback
@@ -21,7 +21,7 @@ __all__ = [
     "SGD", "Activation", "Adam", "BinaryCrossEntropy", "BusyError", "Callback", "CrossEntropy", "Dense",
     "DivergedError", "Dropout", "FormatError", "GradientCheck", "History", "Layer", "Loss", "MeanSquaredError",
     "Optimizer", "Sequential", "__version__", "activations", "check_gradients", "get_num_threads", "initializers",
-    "load", "losses", "metrics", "set_num_threads", "show_config",
+    "load", "losses", "metrics", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from . import _core, _validate
+from . import _core, _validate, schedules
 from .errors import DivergedError
 
 __all__ = ["SGD", "Adam", "Optimizer"]
@@ -88,11 +88,16 @@ class Optimizer:
 
     def rates(self, count: int) -> Array:
         """The learning rates of the next steps: one if it is a number, else one for each."""
-        if not callable(self.learning_rate):
-            return np.array([_validate.number(self.learning_rate, "learning_rate", least=0)])
-        return np.array(
-            [_validate.number(self.learning_rate(self.steps + i), "learning_rate", least=0) for i in range(count)]
-        )
+        rate, steps = self.learning_rate, range(self.steps, self.steps + count)
+        if not callable(rate):
+            return np.array([_validate.number(rate, "learning_rate", least=0)])
+        if not isinstance(rate, schedules.Schedule):
+            return np.array([_validate.number(rate(step), "learning_rate", least=0) for step in steps])
+        rates = rate.rates(np.arange(steps.start, steps.stop))
+        wrong = ~(np.isfinite(rates) & (rates >= 0))
+        if wrong.any():
+            _validate.number(rates[wrong][0], "learning_rate", least=0)
+        return rates
 
     def lower(self) -> tuple[int, float, float, float, bool]:
         """How the compiled core calls this optimizer: its code, momentum or beta 1, beta 2, epsilon, nesterov."""
