@@ -143,7 +143,7 @@ class Cosine(Schedule):
         line = self.learning_rate * (steps + 1) / (self.warmup + 1)
         return np.where(steps < self.warmup, line, self.final + (self.learning_rate - self.final) * wave)
 
-    def _share(self, steps: Array) -> Array:
+    def _share(self, steps: Array) -> Any:
         """How much of its wave lies behind each step."""
         length = self.steps - self.warmup
         if self.growth is None:
