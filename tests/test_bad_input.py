@@ -589,7 +589,7 @@ EVALUATE = [
     ("evaluate: a loss for each row", lambda it: it.net.evaluate(it.x, it.y, loss=bp.CrossEntropy(reduction="none")),
      ValueError, "loss: expected a single number", 'reduction="none"'),
     ("evaluate: a metric mistyped", lambda it: it.net.evaluate(it.x, it.y, loss=it.loss, metrics=["acc"]), ValueError,
-     "metrics: expected one of accuracy, mse, mae, r2, got 'acc'"),
+     "metrics: expected one of accuracy, precision, ", "mae, top_3, top_5, got 'acc'"),
     ("evaluate: metrics None", lambda it: it.net.evaluate(it.x, it.y, loss=it.loss, metrics=None), TypeError, "a list"),
     ("evaluate: a metric called loss", lambda it: it.net.evaluate(it.x, it.y, loss=it.loss, metrics=[named("loss")]),
      ValueError, "metrics: expected each name once", "'loss'"),

@@ -8,20 +8,29 @@ from . import _isa  # isort: skip - first: it chooses the build of the compiled 
 from . import activations, initializers, losses, metrics, schedules
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
-from .callbacks import Callback
+from .callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateFinder,
+    ReduceOnPlateau,
+    TerminateOnNaN,
+)
 from .errors import BusyError, DivergedError, FormatError
 from .gradcheck import GradientCheck, check_gradients
 from .layers import Activation, Dense, Dropout, Layer
 from .losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
-from .network import Sequential, load
+from .network import Sequential, load, resume
 from .optimizers import SGD, Adam, Optimizer
 from .training import History
 
 __all__ = [
-    "SGD", "Activation", "Adam", "BinaryCrossEntropy", "BusyError", "Callback", "CrossEntropy", "Dense",
-    "DivergedError", "Dropout", "FormatError", "GradientCheck", "History", "Layer", "Loss", "MeanSquaredError",
-    "Optimizer", "Sequential", "__version__", "activations", "check_gradients", "get_num_threads", "initializers",
-    "load", "losses", "metrics", "schedules", "set_num_threads", "show_config",
+    "SGD", "Activation", "Adam", "BinaryCrossEntropy", "BusyError", "CSVLogger", "Callback", "Checkpoint",
+    "CrossEntropy", "Dense", "DivergedError", "Dropout", "EarlyStopping", "FormatError", "GradientCheck", "History",
+    "Layer", "LearningRateFinder", "Loss", "MeanSquaredError", "Optimizer", "ReduceOnPlateau", "Sequential",
+    "TerminateOnNaN", "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load",
+    "losses", "metrics", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

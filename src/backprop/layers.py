@@ -74,6 +74,12 @@ class Layer:
             config = {**config, "activation": activations.get(name).with_slope(slope)}
         return cls(**config)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other would be built alike: by the configuration, not by the parameters."""
+        return type(self) is type(other) and self.config() == other.config()
+
+    __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
+
     def _bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Take the views that belong to this layer as attributes."""
         for name, view in parameters.items():

@@ -1,8 +1,8 @@
 """Metrics: how good a prediction is, in numbers for people. A metric is any callable ``(y_hat, y) -> float``.
 
-Those of classes take scores (batch, n_out), of which the highest says the class; with one column it is class 1 above 0.5
-and else class 0. The labels are (batch,) or (batch, 1), 0 to n_out - 1, or rows like those of the scores. Where one class
-is meant (precision, recall, f1), it is class 1 of two, whether there are one or two columns; of more classes the mean is
+Those of classes take scores (batch, n_out), of which the highest says the class; with one column it is class 1 above
+0.5 and else class 0. The labels are (batch,) or (batch, 1), 0 to n_out - 1, or rows like those of the scores.
+Precision, recall and f1 are those of class 1 where there are two classes, in one column or in two; of more, the mean is
 taken over those that occur in y or are predicted ("macro"). All agree with scikit-learn.
 """
 
@@ -263,7 +263,7 @@ def check(metrics: Mapping[str, Metric], y: Array, n_out: int) -> None:
 
 
 def best(name: str) -> str:
-    """Whether the lowest ("min") or the highest ("max") is the best of a loss or a metric of ours, also of val_ ones."""
+    """Whether the lowest ("min") or the highest ("max") is the best of a loss or a metric of ours, or a val_ one."""
     name = name.removeprefix("val_")
     if name in _HIGHER or _TOP.fullmatch(name):
         return "max"

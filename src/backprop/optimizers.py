@@ -40,6 +40,8 @@ class Optimizer:
 
     #: The names of the state vectors, in the kernel's order.
     slots: ClassVar[tuple[str, ...]] = ()
+    #: The arguments of the constructor, beside the learning rate.
+    _arguments: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, learning_rate: float | Callable[[int], float]) -> None:
         if not callable(learning_rate):
@@ -99,6 +101,16 @@ class Optimizer:
             _validate.number(rates[wrong][0], "learning_rate", least=0)
         return rates
 
+    def config(self) -> dict[str, Any]:
+        """What `from_config` builds it from again, as JSON can hold it: the arguments, with the learning rate of now.
+
+        A learning rate that is a function of one's own cannot be held: it is None.
+        """
+        rate = self.learning_rate
+        held = rate.config() if isinstance(rate, schedules.Schedule) else None if callable(rate) else rate
+        arguments = {name: getattr(self, name) for name in self._arguments}
+        return {"name": type(self).__name__, "learning_rate": held, **arguments}
+
     def lower(self) -> tuple[int, float, float, float, bool]:
         """How the compiled core calls this optimizer: its code, momentum or beta 1, beta 2, epsilon, nesterov."""
         raise TypeError(f"optimizer: expected one with a formula, such as Adam(1e-3), got {self!r}")
@@ -124,6 +136,8 @@ class SGD(Optimizer):
     Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013; as PyTorch does,
     the learning rate multiplies the momentum too, and the gradient is taken at the present parameters.
     """
+
+    _arguments = ("momentum", "nesterov")
 
     def __init__(
         self, learning_rate: float | Callable[[int], float], momentum: float = 0.0, nesterov: bool = False
@@ -168,6 +182,7 @@ class Adam(Optimizer):
     """
 
     slots = ("mean", "square")
+    _arguments = ("beta1", "beta2", "epsilon")
 
     def __init__(
         self,
@@ -187,3 +202,25 @@ class Adam(Optimizer):
 
     def __repr__(self) -> str:
         return f"Adam({self.learning_rate}, beta1={self.beta1}, beta2={self.beta2}, epsilon={self.epsilon})"
+
+
+_TABLE: dict[str, type[Optimizer]] = {"SGD": SGD, "Adam": Adam}
+
+
+def from_config(config: dict[str, Any]) -> Optimizer:
+    """Build a new optimizer from what `Optimizer.config` returned: one of this module, and nothing else.
+
+    Parameters
+    ----------
+    config : dict
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not what `config` returns, or the learning rate was a function that it could not hold.
+    """
+    arguments = dict(config)
+    kind = _TABLE[_validate.choice(arguments.pop("name", None), "name", _TABLE)]
+    if isinstance(arguments.get("learning_rate"), dict):
+        arguments["learning_rate"] = schedules.from_config(arguments["learning_rate"])
+    return kind(**arguments)

@@ -370,8 +370,8 @@ cdef class Training(Memory):
 
     x (rows, n_in); y (rows, n_out) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss is
     (kind, from_logits, smoothing); the update (kind, momentum, beta2, epsilon, nesterov), or None for gradients only,
-    with its state m and v (n_parameters,), where it has any, and the number of steps it has made. losses (epochs,)
-    and outputs (rows, n_out), where given, are written.
+    with its state m and v (n_parameters,), where it has any, and the number of steps it has made. To losses
+    (epochs, 2) the weighted losses and the weights are added; outputs (rows, n_out), where given, are written.
     """
     cdef Run shared
     cdef Plan plan
@@ -451,7 +451,7 @@ cdef class Training(Memory):
 
 cdef object prepare(
     Training training, Run *run, const real[:, ::1] x, const real[:, ::1] y, const int64_t[::1] labels,
-    const double[::1] weights, real[::1] m, real[::1] v, const double[::1] rates, double[::1] losses,
+    const double[::1] weights, real[::1] m, real[::1] v, const double[::1] rates, double[:, ::1] losses,
     real[:, ::1] outputs, bint shuffle,
 ):
     """Check the sizes of everything a run touches, and give it memory."""
@@ -461,7 +461,7 @@ cdef object prepare(
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
     check_rows(training.plan, rows, x.shape[1], rows, graph.n_out if y is None else y.shape[1])
     if (
-        rows < 1 or run.batch < 1 or run.n_rates < 1
+        rows < 1 or run.batch < 1 or run.n_rates < 1 or losses.shape[1] != 2
         or (y is not None and y.shape[0] != rows) or (labels is not None and labels.shape[0] != rows)
         or (weights is not None and weights.shape[0] != rows)
         or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
@@ -502,5 +502,5 @@ cdef object prepare(
     run.m = &m[0] if m is not None else NULL
     run.v = &v[0] if v is not None else NULL
     run.rates = &rates[0]
-    run.losses = &losses[0]
+    run.losses = &losses[0, 0]
     run.outputs = &outputs[0, 0] if outputs is not None else NULL
