@@ -258,9 +258,7 @@ class Checkpoint(_Watching):
         self.keep = _validate.choice(keep, "keep", ("last", "best")) if words else _validate.integer(keep, "keep")
         self.every = _validate.integer(every, "every")
         if not words and self._file(0) == self._file(1):
-            raise ValueError(
-                f'path: expected a place for the epoch, as in "run-{{epoch}}.safetensors", got {self.path!r}'
-            )
+            raise self._wrong()
 
     def on_fit_begin(self, run: Run) -> None:
         """Begin."""
@@ -291,7 +289,10 @@ class Checkpoint(_Watching):
         try:
             return self.path.format(epoch=int(epoch))  # from a checkpoint it may be anything
         except (AttributeError, LookupError, ValueError) as error:
-            raise ValueError(f'path: expected one such as "run-{{epoch:03}}.safetensors", got {self.path!r}') from error
+            raise self._wrong() from error
+
+    def _wrong(self) -> ValueError:
+        return ValueError(f'path: expected one such as "run-{{epoch:03}}.safetensors", got {self.path!r}')
 
 
 # Callbacks that write, end, or find.

@@ -55,7 +55,7 @@ class Checkpoint:
             if self.asked.get(name) != value:
                 raise ValueError(f"resume: expected {name} {self.asked.get(name)}, as the run began with, got {value}")
         mine, its = dict(now.optimizer), dict(self.optimizer)
-        if isinstance(mine["learning_rate"], float) and isinstance(its.get("learning_rate"), float):
+        if isinstance(mine["learning_rate"], float) and isinstance(its["learning_rate"], float):
             mine["learning_rate"] = its["learning_rate"]  # which a callback may have changed
         if mine != its:
             raise ValueError(f"resume: expected the optimizer {its}, as the run began with, got {mine}")
@@ -63,14 +63,17 @@ class Checkpoint:
     def restore(self, run: Any) -> None:
         """Make of a run that has not begun the one that this is of."""
         optimizer = run.optimizer
+        expected, got = ({k: (v.shape, v.dtype) for k, v in state.items()} for state in (optimizer.state, self.state))
+        if got != expected:
+            raise FormatError(f"resume: expected a state of {expected} for {optimizer!r}, got {got}")
         for name, vector in optimizer.state.items():
-            _validate.assign(vector, self.state.get(name), name)
+            vector[...] = self.state[name]
         optimizer.steps = self.steps
         if isinstance(self.optimizer["learning_rate"], float):
             optimizer.learning_rate = self.optimizer["learning_rate"]
         for callback, state in zip(_remembering(run), self.callbacks, strict=True):
             callback.state = state
-        run.history.extend(self.history)
+        run.history.extend({name: self.history[name] for name in run.names})
         run.epoch, run.seed = self.epoch, self.seed
 
 
@@ -109,11 +112,13 @@ def unpack(arrays: Mapping[str, Array], text: str, source: str) -> Checkpoint:
 def _check(checkpoint: Checkpoint) -> None:
     for name, most in ("epoch", 2**40), ("epochs", 2**40), ("steps", 2**63 - 1), ("seed", 2**63 - 1):
         _validate.integer(getattr(checkpoint, name), name, 0, most)
-    for name, kind in ("asked", dict), ("optimizer", dict):
-        if not isinstance(getattr(checkpoint, name), kind):
-            raise TypeError(f"{name}: expected an object")
-    if any(values.shape != (checkpoint.epoch,) or values.dtype != np.float64 for values in checkpoint.history.values()):
+    asked, history = checkpoint.asked, checkpoint.history
+    if sorted(asked["history"]) != sorted(history) or len(asked["callbacks"]) != len(checkpoint.callbacks):
+        raise ValueError("expected a history and callbacks as they were asked for")
+    if any(values.shape != (checkpoint.epoch,) or values.dtype != np.float64 for values in history.values()):
         raise ValueError("history: expected a number for each epoch")
+    if "learning_rate" not in checkpoint.optimizer:
+        raise ValueError("expected an optimizer with a learning rate")
     for name, vector in checkpoint.state.items():
         _validate.real(vector, name, vector.dtype)
 

@@ -208,7 +208,7 @@ def explained_variance(y_hat: Any, y: Any) -> float:
 
 
 def _errors(y_hat: Any, y: Any) -> Array:
-    y_hat, y = (_validate.array(v, name).astype(np.float64) for v, name in ((y_hat, "y_hat"), (y, "y")))
+    y_hat, y = (_validate.array(v, name).astype(np.float64, order="C") for v, name in ((y_hat, "y_hat"), (y, "y")))
     _validate.some_rows(y_hat, "y_hat")
     if y.shape[:1] != y_hat.shape[:1] or y.size != y_hat.size:
         raise ValueError(f"y: expected targets of shape {y_hat.shape}, as y_hat has, got {y.shape}")
@@ -219,7 +219,7 @@ def _errors(y_hat: Any, y: Any) -> Array:
 def _explained(errors: Array, y: Any) -> float:
     """1 - the squared errors over those of the mean of y."""
     left = np.square(errors).sum(axis=0)
-    y = np.asarray(y, dtype=np.float64).reshape(errors.shape)
+    y = np.asarray(y, dtype=np.float64, order="C").reshape(errors.shape)
     spread = np.square(y - y.mean(axis=0)).sum(axis=0)
     constant = spread == 0
     return float(np.mean(np.where(constant, left == 0, 1 - left / np.where(constant, 1, spread))))

@@ -652,6 +652,7 @@ def _callbacks(given: Any, progress: Any) -> list[Any]:
         if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in callbacks.HOOKS):
             got = _validate.shown(callback)
             raise TypeError(f"callbacks: expected objects with any of {', '.join(callbacks.HOOKS)}, got {got}")
+    chosen.sort(key=lambda callback: isinstance(callback, callbacks.Checkpoint))  # it keeps what the others remember
     return chosen + [callbacks.Progress()] * _validate.flag(progress, "progress")
 
 
@@ -805,7 +806,7 @@ def _build(
     vars(net).update(state)
     wanted, checkpoint = net.arrays(), None
     if "training" in metadata:
-        more = {name: arrays.pop(name) for name in arrays.keys() - wanted.keys()}
+        more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted}
         checkpoint = checkpoints.unpack(more, metadata["training"], source)
     if wanted.keys() != arrays.keys():
         raise FormatError(f"{source}: expected the tensors {sorted(wanted)}, got {sorted(arrays)}")
