@@ -197,7 +197,7 @@ class Sequential(_core.Predictor):
         optimizer : Optimizer
             Passed again, it goes on where it was.
         epochs : int, default 1
-            How many times to go through all rows.
+            How many times to go through all rows; where the fit goes on from a checkpoint, those done before included.
         batch_size : int or None, default 32
             Rows to a step; the last batch of an epoch may be shorter. None: all rows.
         validation_data : tuple (x, y) or (x, y, sample_weight), optional

@@ -28,7 +28,8 @@ class Optimizer:
     Parameters
     ----------
     learning_rate : float or callable
-        A number, at least 0; or a function of the number of steps made (0 before the first) that returns one.
+        A number, at least 0; a schedule from `backprop.schedules`; or any function of the number of steps made, 0 before
+        the first, that returns a number.
 
     Attributes
     ----------

@@ -296,9 +296,10 @@ def _go_on(run: Run) -> None:
 
 def _means(run: Run, losses: Array) -> Array:
     """The loss of each epoch, from the sums of its losses and of its weights."""
-    if getattr(run.settings.loss, "reduction", "mean") != "mean":
-        return losses[:, 0]
-    return losses[:, 0] / np.where(losses[:, 1] > 0, losses[:, 1], 1)
+    values, weights = losses.T
+    if getattr(run.settings.loss, "reduction", "mean") == "mean":
+        values /= weights
+    return values
 
 
 def _look(run: Run, answers: tuple[Array, Any] | None) -> dict[str, list[float]]:
