@@ -350,7 +350,7 @@ def test_a_state_that_does_not_fit_is_refused(what, tmp_path):
             ]
 
     damaged(path, change)
-    with pytest.raises(bp.FormatError, match=r"resume: expected a state of .'momentum'.* for SGD"):
+    with pytest.raises(bp.FormatError, match="resume: expected a state for SGD"):
         bp.resume(path, *table()[:2], callbacks=[bp.EarlyStopping("loss"), bp.Checkpoint(path)], **GOOD)
 
 

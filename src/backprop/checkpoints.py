@@ -62,13 +62,14 @@ class Checkpoint:
 
     def restore(self, run: Any) -> None:
         """Make of a run that has not begun the one that this is of."""
-        optimizer = run.optimizer
-        expected, got = ({k: (v.shape, v.dtype) for k, v in state.items()} for state in (optimizer.state, self.state))
-        if got != expected:
-            raise FormatError(f"resume: expected a state of {expected} for {optimizer!r}, got {got}")
-        for name, vector in optimizer.state.items():
-            vector[...] = self.state[name]
-        optimizer.steps = self.steps
+        optimizer, parameters = run.optimizer, run.network.parameters
+        optimizer.state = {}
+        optimizer.bind(run.network)
+        fits = all((v.shape, v.dtype) == (parameters.shape, parameters.dtype) for v in self.state.values())
+        if not fits or optimizer.state.keys() - self.state.keys():
+            got = {name: f"{vector.dtype} {vector.shape}" for name, vector in self.state.items()}
+            raise FormatError(f"resume: expected a state for {optimizer!r} and these parameters, got {got}")
+        optimizer.state, optimizer.steps = dict(self.state), self.steps
         if isinstance(self.optimizer["learning_rate"], float):
             optimizer.learning_rate = self.optimizer["learning_rate"]
         for callback, state in zip(_remembering(run), self.callbacks, strict=True):
@@ -88,7 +89,7 @@ def of(run: Any) -> Checkpoint:
     }  # fmt: skip
     history = {name: np.array(values, np.float64) for name, values in run.history.items()}
     return Checkpoint(
-        asked, run.epoch, run.epochs, run.seed, optimizer.config(), optimizer.steps, optimizer.state, history,
+        asked, run.epoch, run.epochs, run.seed, _config(optimizer), optimizer.steps, optimizer.state, history,
         [dict(callback.state) for callback in callbacks],
     )  # fmt: skip
 
@@ -121,6 +122,15 @@ def _check(checkpoint: Checkpoint) -> None:
         raise ValueError("expected an optimizer with a learning rate")
     for name, vector in checkpoint.state.items():
         _validate.real(vector, name, vector.dtype)
+
+
+def _config(optimizer: Any) -> dict[str, Any]:
+    """What builds it again; where its learning rate is a function, which no file holds, that without it."""
+    rate = optimizer.learning_rate
+    if callable(rate) and not hasattr(rate, "config"):
+        return {"name": type(optimizer).__name__, "learning_rate": None}
+    config: dict[str, Any] = json.loads(json.dumps(optimizer.config()))  # as a file gives it back
+    return config
 
 
 def _remembering(run: Any) -> list[Any]:

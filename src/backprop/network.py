@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _threads, _validate, callbacks, checkpoints, files, layers, losses, optimizers, training
+from . import _core, _threads, _validate, callbacks, checkpoints, files, layers, losses, optimizers, schedules, training
 from . import metrics as _metrics
 from ._version import __version__
 from .errors import BusyError, FormatError
@@ -763,7 +763,8 @@ def resume(
     >>> net, history = bp.resume("run.safetensors", x, y, loss="mse", callbacks=[bp.Checkpoint("run.safetensors")])
     """
     net, checkpoint = _checkpoint(path)
-    optimizer = optimizers.from_config(checkpoint.optimizer) if optimizer is None else optimizer
+    if optimizer is None:
+        optimizer = optimizers.from_config(checkpoint.optimizer, schedules.from_config)
     epochs = checkpoint.epochs if epochs is None else epochs
     return net, net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, resume=path, **how)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from . import _core, _validate, schedules
+from . import _core, _validate
 from .errors import DivergedError
 
 __all__ = ["SGD", "Adam", "Optimizer"]
@@ -28,8 +28,8 @@ class Optimizer:
     Parameters
     ----------
     learning_rate : float or callable
-        A number, at least 0; a schedule from `backprop.schedules`; or any function of the number of steps made, 0 before
-        the first, that returns a number.
+        A number, at least 0; a schedule from `backprop.schedules`; or any function of the number of steps made (0
+        before the first) that returns one.
 
     Attributes
     ----------
@@ -94,23 +94,37 @@ class Optimizer:
         rate, steps = self.learning_rate, range(self.steps, self.steps + count)
         if not callable(rate):
             return np.array([_validate.number(rate, "learning_rate", least=0)])
-        if not isinstance(rate, schedules.Schedule):
+        schedule: Any = rate
+        if not hasattr(schedule, "rates"):  # a function of one's own; schedules know many at once
             return np.array([_validate.number(rate(step), "learning_rate", least=0) for step in steps])
-        rates = rate.rates(np.arange(steps.start, steps.stop))
+        rates: Array = schedule.rates(np.arange(steps.start, steps.stop))
         wrong = ~(np.isfinite(rates) & (rates >= 0))
         if wrong.any():
             _validate.number(rates[wrong][0], "learning_rate", least=0)
         return rates
 
     def config(self) -> dict[str, Any]:
-        """What `from_config` builds it from again, as JSON can hold it: the arguments, with the learning rate of now.
+        """The class and the arguments that build this optimizer again, as JSON can hold them; not its state.
 
-        A learning rate that is a function of one's own cannot be held: it is None.
+        Returns
+        -------
+        dict
+            A schedule stands there by what its own ``config()`` returns.
+
+        Raises
+        ------
+        TypeError
+            If the learning rate is a function, which cannot be written down.
         """
         rate = self.learning_rate
-        held = rate.config() if isinstance(rate, schedules.Schedule) else None if callable(rate) else rate
+        if callable(rate):
+            written = getattr(rate, "config", None)
+            if written is None:
+                got = _validate.shown(rate)
+                raise TypeError(f"learning_rate: expected a number or a schedule that has a config(), got {got}")
+            rate = written()
         arguments = {name: getattr(self, name) for name in self._arguments}
-        return {"name": type(self).__name__, "learning_rate": held, **arguments}
+        return {"name": type(self).__name__, "learning_rate": rate, **arguments}
 
     def lower(self) -> tuple[int, float, float, float, bool]:
         """How the compiled core calls this optimizer: its code, momentum or beta 1, beta 2, epsilon, nesterov."""
@@ -208,20 +222,23 @@ class Adam(Optimizer):
 _TABLE: dict[str, type[Optimizer]] = {"SGD": SGD, "Adam": Adam}
 
 
-def from_config(config: dict[str, Any]) -> Optimizer:
-    """Build a new optimizer from what `Optimizer.config` returned: one of this module, and nothing else.
+def from_config(config: dict[str, Any], schedule: Callable[[dict[str, Any]], Any] | None = None) -> Optimizer:
+    """Build an optimizer, without a state, from what `Optimizer.config` returned.
 
     Parameters
     ----------
     config : dict
+        It names one of the classes of this module.
+    schedule : callable, optional
+        What builds a schedule from its ``config()``, where the learning rate is one.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not what `config` returns, or the learning rate was a function that it could not hold.
+    Returns
+    -------
+    Optimizer
+        Give it its ``state`` and ``steps``, and it goes on as the other would.
     """
     arguments = dict(config)
     kind = _TABLE[_validate.choice(arguments.pop("name", None), "name", _TABLE)]
-    if isinstance(arguments.get("learning_rate"), dict):
-        arguments["learning_rate"] = schedules.from_config(arguments["learning_rate"])
+    if isinstance(arguments.get("learning_rate"), dict) and schedule is not None:
+        arguments["learning_rate"] = schedule(arguments["learning_rate"])
     return kind(**arguments)

@@ -296,9 +296,9 @@ def _go_on(run: Run) -> None:
 
 def _means(run: Run, losses: Array) -> Array:
     """The loss of each epoch, from the sums of its losses and of its weights."""
-    values, weights = losses.T
+    values: Array = losses[:, 0]
     if getattr(run.settings.loss, "reduction", "mean") == "mean":
-        values /= weights
+        values /= losses[:, 1]
     return values
 
 
