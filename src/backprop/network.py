@@ -155,7 +155,7 @@ class Sequential(_core.Predictor):
         """
         measured, loss = _metrics.get(metrics), self._loss(loss)
         _single(loss)
-        return self.score(self._data(x, y, loss, sample_weight), loss, measured, threads)
+        return self.score(self._data(x, y, loss, sample_weight, lazily=True), loss, measured, threads)
 
     # Training.
 
