@@ -252,6 +252,11 @@ cdef inline bint mixes(int activation) noexcept nogil:
     return activation == SOFTMAX
 
 
+cdef inline bint needs_z(int activation) noexcept nogil:
+    """Whether the derivative is taken from z, not from y: then the activation is a step of its own, whose input is z."""
+    return False
+
+
 cdef void activation_forward(
     int activation, real slope, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y,
 ) noexcept nogil:
@@ -264,11 +269,14 @@ cdef void activation_forward(
 
 
 cdef void activation_backward(
-    int activation, real slope, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *y, real *dy,
+    int activation, real slope, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *z, const real *y, real *dy,
 ) noexcept nogil:
-    """From dy to dz, in place."""
+    """From dy to dz, in place; z may be NULL where nothing needs it."""
     if activation == SIGMOID: sigmoid_backward(rows * ld, y, dy)
     elif activation == TANH: tanh_backward(rows * ld, y, dy)
     elif activation == RELU: relu_backward(rows * ld, y, dy)
     elif activation == LEAKY_RELU: leaky_relu_backward(rows * ld, slope, y, dy)
     elif activation == SOFTMAX: softmax_backward(rows, n, ld, y, dy)
+
+
+NEEDS_Z = {code for code in ACTIVATIONS.values() if needs_z(code)}

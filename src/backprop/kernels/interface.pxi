@@ -42,7 +42,8 @@ def activate_backward(int activation, double slope, const real[:, ::1] y not Non
     expect(y.shape[0] == dy.shape[0] and y.shape[1] == dy.shape[1], "y and dy of one shape")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
-            activation_backward(activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &y[0, 0], &dy[0, 0])
+            activation_backward(
+                activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], <const real *> NULL, &y[0, 0], &dy[0, 0])
 
 
 def loss_target_width(tuple kind not None, Py_ssize_t n):
@@ -76,25 +77,18 @@ def loss(
 
 def apply_update(
     tuple kind not None, double learning_rate, int64_t step, real[::1] p not None, const real[::1] g not None,
-    real[::1] m, real[::1] v,
+    tuple state not None, tuple ranges not None,
 ):
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
-    cdef Update it
+    cdef Py_ssize_t n = p.shape[0]
+    cdef Rule rule = Rule(kind, state, ranges, step - 1, n, real is float)
     cdef bint finite
     cdef float_mode mode
-    cdef Py_ssize_t n = p.shape[0]
-    it.kind, it.momentum, it.beta2, it.epsilon, it.nesterov = kind
-    it.step = step - 1
-    begin_step(&it, learning_rate)
-    expect(it.kind == SGD or it.kind == ADAM, "a code of OPTIMIZERS")
     expect(g.shape[0] == n, "a gradient for each parameter")
-    expect((m is None or m.shape[0] == n) and (v is None or v.shape[0] == n), "a state for each parameter")
-    expect(m is not None or not needs_m(&it), "a state m")
-    expect(v is not None or not needs_v(&it), "a state v")
     with nogil:
         mode = flush_subnormals()
-        finite = update(
-            &it, n, &p[0], &g[0], &m[0] if m is not None else NULL, &v[0] if v is not None else NULL)
+        begin_step(&rule.update, learning_rate)
+        finite = update_range(&rule.update, clip_scale(&rule.update, &g[0]), 0, n, &g[0], &p[0])
         restore_mode(mode)
     return finite
 

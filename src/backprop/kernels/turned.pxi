@@ -77,7 +77,8 @@ cdef inline inlined turned_backward(
         y -= step.n_out * side
         x = y - step.n_in * side
         activation_backward(
-            activation_of(graph, s, logits), <real> step.alpha, step.n_out, side, side, y, y + apart)
+            activation_of(graph, s, logits), <real> step.alpha, step.n_out, side, side, <const real *> NULL, y,
+            y + apart)
         if s > 0:
             turned_product(
                 side, step.n_in, step.n_out, parameters + step.weight, step.n_out, 1, y + apart, <real *> NULL,
