@@ -94,7 +94,7 @@ cdef class Plan:
             graph.n_in = graph.n_out = step.n_in
         if step.n_in != graph.n_out or not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40:
             raise ValueError(f"step {s}: sizes do not fit")
-        if step.operation < 0 or step.operation > DROPOUT or step.activation < 0 or step.activation > SOFTMAX:
+        if step.operation < 0 or step.operation > DROPOUT or step.activation < 0 or step.activation >= ACTIVATION_COUNT:
             raise ValueError(f"step {s}: unknown operation or activation")
         if step.operation != DENSE:
             if step.n_in != step.n_out or not 0 <= step.alpha < 1:
