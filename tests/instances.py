@@ -24,46 +24,118 @@ LAYERS = {
     "no bias": lambda f: [bp.Dense(4, 3, f, use_bias=False)],
     "activation": lambda f: [bp.Dense(4, 3, bias_init="lecun_normal"), bp.Activation(f)],
     "dropout": lambda f: [bp.Dropout(0.25), bp.Dense(4, 3, f, bias_init="lecun_normal"), bp.Dropout(0.4)],
+    "penalties": lambda f: [bp.Dense(4, 3, f, bias_init="lecun_normal", l1=0.02, l2=0.03)],
 }
 
 
 @dataclass(frozen=True)
 class LossInstance:
-    """A loss, the activations it can stand under, and what targets it takes."""
+    """A loss, the activations it can stand under, what targets it takes, and for how many outputs it is tested."""
 
     name: str
     make: Any  # of the reduction
     ends: tuple[str, ...]
-    targets: str  # "real", "unit", "labels", "rows"
+    targets: str  # "real", "unit", "labels", "rows", "signs", "counts"
+    n_out: int = 3
 
-    def data(self, rows, n_out, rng):
-        if self.targets == "real":
-            return rng.normal(size=(rows, n_out))
-        if self.targets == "unit":
-            return np.round(rng.random((rows, n_out)) * 1.5 - 0.25, 1).clip(0, 1)
-        if self.targets == "labels":
-            return rng.integers(0, n_out, rows)
-        return rng.dirichlet(np.ones(n_out), rows)
+    def data(self, rows, rng):
+        n = self.make("mean").target_width(self.n_out)
+        return {
+            "real": lambda: rng.normal(size=(rows, n)),
+            "unit": lambda: np.round(rng.random((rows, n)) * 1.5 - 0.25, 1).clip(0, 1),
+            "labels": lambda: rng.integers(0, n, rows),
+            "rows": lambda: rng.dirichlet(np.ones(n), rows),
+            "signs": lambda: rng.choice([-1.0, 1.0], (rows, n)),
+            "counts": lambda: rng.poisson(2, (rows, n)),
+        }[self.targets]()
 
 
+SOFT, LINEAR = ("softmax",), ("identity",)
 LOSSES = [
     LossInstance("mse", lambda r: bp.MeanSquaredError(reduction=r), tuple(ACTIVATIONS), "real"),
+    LossInstance("mae", lambda r: bp.MeanAbsoluteError(reduction=r), LINEAR, "real"),
+    LossInstance("huber", lambda r: bp.Huber(0.7, reduction=r), LINEAR, "real"),
+    LossInstance("log_cosh", lambda r: bp.LogCosh(reduction=r), LINEAR, "real"),
+    LossInstance("median", lambda r: bp.Quantile(reduction=r), LINEAR, "real"),
+    LossInstance("quantiles", lambda r: bp.Quantile((0.1, 0.6, 0.9), reduction=r), LINEAR, "real", 6),
     LossInstance("bce", lambda r: bp.BinaryCrossEntropy(reduction=r), ("sigmoid",), "unit"),
-    LossInstance("bce-logits", lambda r: bp.BinaryCrossEntropy(from_logits=True, reduction=r), ("identity",), "unit"),
-    LossInstance("ce-labels", lambda r: bp.CrossEntropy(reduction=r), ("softmax",), "labels"),
-    LossInstance("ce-rows", lambda r: bp.CrossEntropy(reduction=r), ("softmax",), "rows"),
-    LossInstance("ce-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), ("softmax",), "labels"),
-    LossInstance("ce-rows-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), ("softmax",), "rows"),
-    LossInstance("ce-logits", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), ("identity",), "labels"),
-    LossInstance("ce-logits-rows", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), ("identity",), "rows"),
+    LossInstance("bce-logits", lambda r: bp.BinaryCrossEntropy(from_logits=True, reduction=r), LINEAR, "unit"),
+    LossInstance("ce-labels", lambda r: bp.CrossEntropy(reduction=r), SOFT, "labels"),
+    LossInstance("ce-rows", lambda r: bp.CrossEntropy(reduction=r), SOFT, "rows"),
+    LossInstance("ce-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), SOFT, "labels"),
+    LossInstance("ce-rows-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), SOFT, "rows"),
+    LossInstance("ce-logits", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), LINEAR, "labels"),
+    LossInstance("ce-logits-rows", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), LINEAR, "rows"),
     LossInstance(
         "ce-logits-smooth",
         lambda r: bp.CrossEntropy(from_logits=True, label_smoothing=0.2, reduction=r),
-        ("identity",),
+        LINEAR,
         "labels",
     ),
+    LossInstance("focal", lambda r: bp.Focal(reduction=r), ("sigmoid",), "unit", 1),
+    LossInstance("focal-each", lambda r: bp.Focal(1.5, 0.3, multi_label=True, reduction=r), ("sigmoid",), "unit"),
+    LossInstance("focal-logits", lambda r: bp.Focal(0.5, 0.3, from_logits=True, reduction=r), LINEAR, "unit", 1),
+    LossInstance("focal-labels", lambda r: bp.Focal(reduction=r), SOFT, "labels"),
+    LossInstance("focal-rows", lambda r: bp.Focal(0.5, reduction=r), SOFT, "rows"),
+    LossInstance("focal-logits-labels", lambda r: bp.Focal(1.5, from_logits=True, reduction=r), LINEAR, "labels"),
+    LossInstance("hinge", lambda r: bp.Hinge(reduction=r), LINEAR, "signs"),
+    LossInstance("hinge-labels", lambda r: bp.Hinge(reduction=r), LINEAR, "labels"),
+    LossInstance("squared_hinge", lambda r: bp.SquaredHinge(reduction=r), LINEAR, "signs"),
+    LossInstance("poisson", lambda r: bp.Poisson(reduction=r), ("sigmoid",), "counts"),
+    LossInstance("poisson-log", lambda r: bp.Poisson(log_input=True, reduction=r), LINEAR, "counts"),
+    LossInstance("gaussian_nll", lambda r: bp.GaussianNLL(reduction=r), LINEAR, "real", 4),
+    LossInstance("kl", lambda r: bp.KLDivergence(reduction=r), SOFT, "rows"),
+    LossInstance("kl-logits", lambda r: bp.KLDivergence(from_logits=True, reduction=r), LINEAR, "rows"),
+    LossInstance("cosine", lambda r: bp.CosineSimilarity(reduction=r), LINEAR, "real"),
 ]
 REDUCTIONS = ("mean", "sum", "none")
+
+#: Optimizers as one writes them, and the same ones of PyTorch: the class and its arguments.
+OPTIMIZERS = {
+    "SGD(0.1)": ("SGD", {"lr": 0.1}),
+    "SGD(0.1, weight_decay=0.02)": ("SGD", {"lr": 0.1, "weight_decay": 0.02}),
+    "SGD(0.05, momentum=0.9)": ("SGD", {"lr": 0.05, "momentum": 0.9}),
+    "SGD(0.05, momentum=0.8, nesterov=True, weight_decay=0.1)": (
+        "SGD", {"lr": 0.05, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1}),
+    "RMSprop()": ("RMSprop", {}),
+    "RMSprop(0.02, momentum=0.8, weight_decay=0.1)": ("RMSprop", {"lr": 0.02, "momentum": 0.8, "weight_decay": 0.1}),
+    "RMSprop(0.02, centered=True)": ("RMSprop", {"lr": 0.02, "centered": True}),
+    "RMSprop(0.02, alpha=0.9, epsilon=1e-05, momentum=0.8, centered=True)": (
+        "RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-5, "momentum": 0.8, "centered": True}),
+    "Adagrad()": ("Adagrad", {}),
+    "Adagrad(0.1, epsilon=1e-06, initial_sum=0.1, weight_decay=0.1)": (
+        "Adagrad", {"lr": 0.1, "eps": 1e-6, "initial_accumulator_value": 0.1, "weight_decay": 0.1}),
+    "Adadelta()": ("Adadelta", {}),
+    "Adadelta(0.5, rho=0.8, epsilon=0.0001, weight_decay=0.1)": (
+        "Adadelta", {"lr": 0.5, "rho": 0.8, "eps": 1e-4, "weight_decay": 0.1}),
+    "Adam()": ("Adam", {}),
+    "Adam(0.02, beta1=0.8, beta2=0.95, epsilon=1e-06, weight_decay=0.1)": (
+        "Adam", {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
+    "Adam(0.02, beta2=0.9, amsgrad=True)": ("Adam", {"lr": 0.02, "betas": (0.9, 0.9), "amsgrad": True}),
+    "AdamW()": ("AdamW", {}),
+    "AdamW(0.02, beta2=0.9, amsgrad=True, weight_decay=0.5)": (
+        "AdamW", {"lr": 0.02, "betas": (0.9, 0.9), "amsgrad": True, "weight_decay": 0.5}),
+    "NAdam()": ("NAdam", {}),
+    "NAdam(0.02, beta1=0.95, beta2=0.9, momentum_decay=0.1, weight_decay=0.1)": (
+        "NAdam", {"lr": 0.02, "betas": (0.95, 0.9), "momentum_decay": 0.1, "weight_decay": 0.1}),
+    "NAdam(0.02, momentum_decay=0.0)": ("NAdam", {"lr": 0.02, "momentum_decay": 0}),
+    "RAdam()": ("RAdam", {}),
+    "RAdam(0.02, beta1=0.8, beta2=0.95, epsilon=1e-06, weight_decay=0.1)": (
+        "RAdam", {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
+    "RAdam(0.02, beta2=0.5)": ("RAdam", {"lr": 0.02, "betas": (0.9, 0.5)}),  # never adapts
+    "Lion()": None,
+    "Lion(0.01, beta1=0.8, beta2=0.95, weight_decay=0.5)": None,
+    "Rprop()": ("Rprop", {}),
+    "Rprop(0.02, eta_minus=0.3, eta_plus=1.5, step_min=0.001, step_max=0.1)": (
+        "Rprop", {"lr": 0.02, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.1)}),
+}  # fmt: skip
+#: And with what all optimizers take.
+CLIPPED = ["SGD(0.05, momentum=0.9, clip_norm=0.3, average=0.9)", "Adam(0.01, clip_value=0.01)",
+           "AdamW(0.01, clip_norm=0.5, clip_value=0.1, average=0.5)", "Rprop(clip_value=0.02, average=0.7)"]  # fmt: skip
+
+
+def optimizer_of(text):
+    return eval(text, vars(bp))
 
 
 def builds():

@@ -111,6 +111,81 @@ def safe_log(p, tiny):
     return np.where(p > tiny, np.log(np.maximum(p, tiny)), np.log(tiny) + (p - tiny) / tiny)
 
 
+# Of one number: (value, slope), arrays of any shape.
+
+
+def absolute_error(y_hat, y):
+    return abs(y_hat - y), np.sign(y_hat - y)
+
+
+def huber(y_hat, y, delta):
+    d = y_hat - y
+    far = abs(d) > delta
+    return np.where(far, delta * (abs(d) - delta / 2), d * d / 2), np.where(far, delta * np.sign(d), d)
+
+
+def log_cosh(y_hat, y):
+    d = y_hat - y
+    return np.logaddexp(d, -d) - np.log(2), np.tanh(d)
+
+
+def pinball(y_hat, y, level):
+    d = y_hat - y
+    return np.where(d > 0, (1 - level) * d, -level * d), np.where(d > 0, 1 - level, np.where(d < 0, -level, 0))
+
+
+def hinge(y_hat, y):
+    sign = np.where(y > 0, 1, -1)
+    return np.maximum(0, 1 - sign * y_hat), np.where(sign * y_hat < 1, -sign, 0)
+
+
+def squared_hinge(y_hat, y):
+    short, slope = hinge(y_hat, y)
+    return short**2, 2 * short * slope
+
+
+def poisson(y_hat, y, of_log, tiny):
+    if of_log:
+        rate = exponential(y_hat)
+        return rate - y * y_hat, rate - y
+    return y_hat - y * safe_log(y_hat, tiny), 1 - y / np.maximum(y_hat, tiny)
+
+
+def log_sigmoid(z):
+    return -np.logaddexp(0, -z)
+
+
+def faded(p, rest, log_p, gamma):
+    """-(1 - p)^gamma log p, and its derivative by log p."""
+    ratio = np.where(rest > 0, log_p / np.where(rest > 0, rest, 1), -1)
+    return -(rest**gamma) * log_p, rest**gamma * (gamma * p * ratio - 1)
+
+
+def binary_focal(y_hat, y, from_logits, gamma, one, zero, tiny):
+    if from_logits:
+        p, rest, log_p, log_rest = (
+            sigmoid_forward(y_hat),
+            sigmoid_forward(-y_hat),
+            log_sigmoid(y_hat),
+            log_sigmoid(-y_hat),
+        )
+        dp, drest = rest, -p
+    else:
+        p, rest = y_hat, 1 - y_hat
+        log_p, log_rest = safe_log(p, tiny), safe_log(rest, tiny)
+        dp, drest = 1 / np.maximum(p, tiny), -1 / np.maximum(rest, tiny)
+    (value, slope), (other, other_slope) = faded(p, rest, log_p, gamma), faded(rest, p, log_rest, gamma)
+    return one * y * value + zero * (1 - y) * other, one * y * slope * dp + zero * (1 - y) * other_slope * drest
+
+
+# Of rows.
+
+
+def averaged(found, scale):
+    values, slope = found
+    return values.mean(axis=1), scale[:, None] * slope / slope.shape[1]
+
+
 def mean_squared_error(y_hat, y, scale):
     d = double(y_hat) - y
     return (d * d).mean(axis=1), scale[:, None] * 2 * d / d.shape[1]
@@ -131,12 +206,15 @@ def smoothed(q, smoothing):
     return q * (1 - smoothing) + smoothing / q.shape[1]
 
 
-def cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny):
-    z = double(y_hat)
-    q = smoothed(double(y) if y is not None else np.eye(z.shape[1])[labels], smoothing)
+def log_softmax(z):
+    z = z - z.max(axis=1, keepdims=True)
+    return z - np.log(exponential(z).sum(axis=1, keepdims=True))
+
+
+def cross_entropy(y_hat, from_logits, y, smoothing, scale, tiny):
+    z, q = double(y_hat), smoothed(y, smoothing)
     if from_logits:
-        top = z.max(axis=1, keepdims=True)
-        log_p = z - top - np.log(exponential(z - top).sum(axis=1, keepdims=True))
+        log_p = log_softmax(z)
         d = q.sum(axis=1, keepdims=True) * softmax_forward(z) - q
     else:
         log_p = safe_log(z, tiny)
@@ -144,29 +222,185 @@ def cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny):
     return -(q * log_p).sum(axis=1), scale[:, None] * d
 
 
-def loss_rows(name, from_logits, smoothing, y_hat, y, labels, weights, norm):
+def kl_divergence(y_hat, from_logits, y, scale, tiny):
+    value, dy = cross_entropy(y_hat, from_logits, y, 0, scale, tiny)
+    return value + (y * np.log(np.where(y > 0, y, 1))).sum(axis=1), dy
+
+
+def focal(y_hat, from_logits, y, gamma, scale, tiny):
+    z = double(y_hat)
+    p, log_p = (softmax_forward(z), log_softmax(z)) if from_logits else (z, safe_log(z, tiny))
+    value, slope = faded(p, -np.expm1(log_p) if from_logits else 1 - p, log_p, gamma)
+    d = y * slope
+    d = d - d.sum(axis=1, keepdims=True) * p if from_logits else d / np.maximum(p, tiny)
+    return (y * value).sum(axis=1), scale[:, None] * d
+
+
+def quantiles(y_hat, y, levels, scale):
+    return averaged(
+        pinball(double(y_hat), np.repeat(double(y), len(levels), axis=1), np.tile(levels, y.shape[1])), scale
+    )
+
+
+def gaussian_nll(y_hat, y, scale):
+    mean, s = double(y_hat[:, ::2]), double(y_hat[:, 1::2])
+    inverse = exponential(-np.maximum(s, -1400) / 2)
+    z = (mean - y) * inverse
+    d = np.stack([z * inverse, (1 - np.where(s > -1400, z * z, 0)) / 2], axis=2).reshape(y_hat.shape)
+    return ((s + z * z) / 2).mean(axis=1), scale[:, None] * d / y.shape[1]
+
+
+def cosine_similarity(y_hat, y, scale, tiny):
+    values, dy = np.ones(len(y)), np.zeros(y.shape)
+    for r, (a, b) in enumerate(zip(double(y_hat), double(y), strict=True)):
+        if abs(a).max() >= tiny and abs(b).max() >= tiny:
+            u, v = a / abs(a).max(), b / abs(b).max()
+            u, v, size = u / np.linalg.norm(u), v / np.linalg.norm(v), abs(a).max() * np.linalg.norm(u)
+            values[r] -= u @ v
+            dy[r] = (u * (u @ v) - v) / size
+    return values, scale[:, None] * dy
+
+
+def loss_rows(name, from_logits, numbers, y_hat, y, labels, weights, norm):
     scale = norm * (np.ones(len(y_hat)) if weights is None else weights)
     tiny = float(np.finfo(y_hat.dtype).tiny)
-    if name == "mean_squared_error":
-        return mean_squared_error(y_hat, y, scale)
-    if name == "binary_cross_entropy":
-        return binary_cross_entropy(y_hat, from_logits, y, scale, tiny)
-    return cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny)
+    z, y = double(y_hat), double(y) if y is not None else np.eye(y_hat.shape[1])[labels]
+    elementwise = {"mean_absolute_error": absolute_error, "huber": huber, "log_cosh": log_cosh, "hinge": hinge,
+                   "squared_hinge": squared_hinge}  # fmt: skip
+    if name in elementwise:
+        return averaged(elementwise[name](z, y, *numbers), scale)
+    if name == "poisson":
+        return averaged(poisson(z, y, from_logits, math.sqrt(tiny)), scale)
+    if name == "focal":
+        *numbers, apart = numbers
+        if z.shape[1] == 1 or apart:
+            return averaged(binary_focal(z, y, from_logits, *numbers, tiny), scale)
+        return focal(z, from_logits, y, numbers[0], scale, tiny)
+    if name == "quantile":
+        return quantiles(z, y, numbers, scale)
+    if name in ("mean_squared_error", "gaussian_nll"):
+        return globals()[name](z, y, scale)
+    if name == "cosine_similarity":
+        return cosine_similarity(z, y, scale, tiny)
+    return globals()[name](z, from_logits, y, *numbers, scale, tiny)
 
 
-# kernels/optimizers.pxi: the new p and state.
+# kernels/optimizers.pxi: the new p and the new state s, by the names of the library, at step t, from 1. `it` is anything
+# with the attributes of the library's optimizer.
 
 
-def sgd(learning_rate, momentum, nesterov, p, g, m):
-    m = momentum * m + g
-    return p - learning_rate * (g + momentum * m if nesterov else m), m
+def sgd(it, t, p, g, s):
+    g = g + it.weight_decay * p
+    if not it.momentum:
+        return p - it.learning_rate * g, {}
+    m = it.momentum * s["momentum"] + g
+    return p - it.learning_rate * (g + it.momentum * m if it.nesterov else m), {"momentum": m}
 
 
-def adam(learning_rate, beta1, beta2, epsilon, step, p, g, m, v):
-    m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g * g
-    m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
-    return p - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), m, v
+def rmsprop(it, t, p, g, s):
+    g = g + it.weight_decay * p
+    new = {"square": it.alpha * s["square"] + (1 - it.alpha) * g * g}
+    spread = new["square"]
+    if it.centered:
+        new["mean"] = it.alpha * s["mean"] + (1 - it.alpha) * g
+        spread = np.maximum(spread - new["mean"] ** 2, 0)
+    step = g / (np.sqrt(spread) + it.epsilon)
+    if it.momentum:
+        new["momentum"] = step = it.momentum * s["momentum"] + step
+    return p - it.learning_rate * step, new
+
+
+def adagrad(it, t, p, g, s):
+    g = g + it.weight_decay * p
+    v = s["sum"] + g * g
+    return p - it.learning_rate * g / (np.sqrt(v) + it.epsilon), {"sum": v}
+
+
+def adadelta(it, t, p, g, s):
+    g = g + it.weight_decay * p
+    v = it.rho * s["square"] + (1 - it.rho) * g * g
+    step = np.sqrt(s["step"] + it.epsilon) / np.sqrt(v + it.epsilon) * g
+    return p - it.learning_rate * step, {"square": v, "step": it.rho * s["step"] + (1 - it.rho) * step * step}
+
+
+def moments(it, g, s):
+    return {
+        "mean": it.beta1 * s["mean"] + (1 - it.beta1) * g,
+        "square": it.beta2 * s["square"] + (1 - it.beta2) * g * g,
+    }
+
+
+def adam(it, t, p, g, s, decoupled=False):
+    new = moments(it, g if decoupled else g + it.weight_decay * p, s)
+    v = new["square"]
+    if it.amsgrad:
+        new["largest"] = v = np.maximum(s["largest"], v)
+    m_hat, v_hat = new["mean"] / (1 - it.beta1**t), v / (1 - it.beta2**t)
+    shrink = it.learning_rate * it.weight_decay * p if decoupled else 0
+    return p - shrink - it.learning_rate * m_hat / (np.sqrt(v_hat) + it.epsilon), new
+
+
+def adamw(it, t, p, g, s):
+    return adam(it, t, p, g, s, decoupled=True)
+
+
+def nadam(it, t, p, g, s):
+    def mu(i):
+        return it.beta1 * (1 - 0.5 * 0.96 ** (i * it.momentum_decay))
+
+    g = g + it.weight_decay * p
+    new = moments(it, g, s)
+    product = math.prod(mu(i) for i in range(1, min(t, 10_000) + 1))  # of more, it is 0
+    m_hat = mu(t + 1) * new["mean"] / (1 - product * mu(t + 1)) + (1 - mu(t)) * g / (1 - product)
+    return p - it.learning_rate * m_hat / (np.sqrt(new["square"] / (1 - it.beta2**t)) + it.epsilon), new
+
+
+def radam(it, t, p, g, s):
+    new = moments(it, g + it.weight_decay * p, s)
+    m_hat, power = new["mean"] / (1 - it.beta1**t), it.beta2**t
+    longest = 2 / (1 - it.beta2) - 1
+    length = longest - 2 * t * power / (1 - power)
+    if length <= 5:
+        return p - it.learning_rate * m_hat, new
+    r = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+    return p - it.learning_rate * m_hat * r * math.sqrt(1 - power) / (np.sqrt(new["square"]) + it.epsilon), new
+
+
+def lion(it, t, p, g, s):
+    """Chen et al. 2023, algorithm 2."""
+    c = it.beta1 * s["mean"] + (1 - it.beta1) * g
+    p = p - it.learning_rate * (np.sign(c) + it.weight_decay * p)
+    return p, {"mean": it.beta2 * s["mean"] + (1 - it.beta2) * g}
+
+
+def rprop(it, t, p, g, s):
+    turned = np.sign(g) * np.sign(s["gradient"])
+    factor = np.where(turned > 0, it.eta_plus, np.where(turned < 0, it.eta_minus, 1))
+    step, g = np.clip(factor * s["step"], it.step_min, it.step_max), np.where(turned < 0, 0, g)
+    return p - np.sign(g) * step, {"gradient": g, "step": step}
+
+
+def clip(it, g):
+    norm = math.sqrt((g * g).sum())
+    if it.clip_norm and norm > it.clip_norm:
+        g = g * (it.clip_norm / norm)
+    return np.clip(g, -it.clip_value, it.clip_value) if it.clip_value else g
+
+
+def update(it, t, p, g, s):
+    p, g, s = double(p), clip(it, double(g)), {name: double(vector) for name, vector in s.items()}
+    p, new = globals()[type(it).__name__.lower()](it, t, p, g, s)
+    if it.average:
+        new["average"] = p if t == 1 else it.average * s["average"] + (1 - it.average) * p
+    return p, new
+
+
+# kernels/penalties.pxi: what is added to the loss, and to the gradient of w.
+
+
+def penalty(l1, l2, w):
+    w = double(w)
+    return l1 * abs(w).sum() + l2 * (w * w).sum(), l1 * np.sign(w) + 2 * l2 * w
 
 
 # kernels/random.pxi, bit for bit
@@ -240,6 +474,7 @@ def backward_rows(layers, x, found, dy, seed=0, step=0):
         dz = activation_backward(layer.activation.name, layer.activation.slope, found[s][1], dy)
         if hasattr(layer, "weight"):
             dy, dw, db = dense_backward(before, layer.weight, dz)
+            dw += penalty(layer.l1, layer.l2, layer.weight)[1]
             gradients = [dw.ravel(), *([db] if layer.use_bias else []), *gradients]
         elif hasattr(layer, "rate"):
             dy = dropout(dropout_key(seed, step, s), layer.rate, 0, dz)
@@ -253,3 +488,50 @@ def backward_rows(layers, x, found, dy, seed=0, step=0):
 
 def all_finite(x):
     return all(math.isfinite(number) for number in x)
+
+
+# kernels/layers.pxi: y, and from dy: dx and the gradients of the parameters.
+
+
+def prelu_forward(x, slope):
+    return np.where(x > 0, x, slope * double(x))
+
+
+def prelu_backward(x, slope, dy):
+    return np.where(x > 0, dy, slope * double(dy)), np.where(x > 0, 0, double(dy) * x).sum(axis=0)
+
+
+def norm_forward(axis, x, weight, bias, epsilon):
+    """Over a row (axis 1) or over a column (axis 0)."""
+    x = double(x)
+    return (x - x.mean(axis, keepdims=True)) / np.sqrt(x.var(axis, keepdims=True) + epsilon) * weight + bias
+
+
+def norm_backward(axis, x, weight, epsilon, dy):
+    x, g = double(x), double(dy) * weight
+    rstd = 1 / np.sqrt(x.var(axis, keepdims=True) + epsilon)
+    x = (x - x.mean(axis, keepdims=True)) * rstd
+    dx = rstd * (g - g.mean(axis, keepdims=True) - x * (g * x).mean(axis, keepdims=True))
+    return dx, (dy * x).sum(axis=0), dy.sum(axis=0)
+
+
+def running(momentum, kept, batch):
+    return kept + momentum * (batch - kept)
+
+
+def columns_forward(x, tables):
+    return np.concatenate([x[:, [c]] if t is None else t[x[:, c].astype(int)] for c, t in enumerate(tables)], axis=1)
+
+
+def columns_backward(x, tables, dy):
+    """dx, and the gradient of each table."""
+    dx, gradients, at = np.zeros(x.shape), [], 0
+    for c, table in enumerate(tables):
+        if table is None:
+            dx[:, c] = dy[:, at]
+        else:
+            gradient = np.zeros(table.shape)
+            np.add.at(gradient, x[:, c].astype(int), dy[:, at : at + table.shape[1]])
+            gradients.append(gradient)
+        at += 1 if table is None else table.shape[1]
+    return dx, gradients

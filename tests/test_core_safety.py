@@ -8,6 +8,7 @@ import array
 import copy
 import ctypes
 import faulthandler
+import math
 import mmap
 import pickle
 import signal
@@ -31,14 +32,89 @@ GOOD = "all as it should be"
 
 
 def make_plan(core, dtype, n_in=3, n_out=2, activation=1, n_steps=1):
-    """A network of dense layers (n_in, n_out), (n_out, n_out)..."""
+    """A network of dense layers (n_in, n_out), (n_out, n_out)..., with penalties."""
     sizes = [n_in] + [n_out] * n_steps
     at, steps = 0, []
     for i, o in pairwise(sizes):
         steps.append((core.OPERATIONS["dense"], activation, 0.0, i, o, at, at + i * o))
         at += (i + 1) * o
     parameters = np.linspace(-1, 1, at + core.ROOM).astype(dtype)
-    return core.Plan(guarded(parameters), guarded(np.zeros_like(parameters)), at, steps)
+    return core.Plan(
+        guarded(parameters),
+        guarded(np.zeros_like(parameters)),
+        at,
+        steps,
+        None,
+        ((0, at // 2, 0.1, 0.2), (at - 1, at, 0.1, 0.0)),
+    )
+
+
+def graph_steps(core, n_in=3, n_out=2):
+    """Every operation there is, of steps that take more than the one before; how many parameters and buffers they have."""
+    operation, wide = core.OPERATIONS, n_in + 1
+    at = {
+        name: place
+        for place, name in enumerate(
+            ("columns", "layer_norm", "prelu", "dropout", "add", "batch_norm", "activation", "join", "dense")
+        )
+    }
+    table, norm, slopes = 0, 6, 6 + 2 * wide
+    batch, weight = slopes + wide, slopes + 3 * wide
+    bias = weight + 2 * wide * n_out
+    columns = ((table, 3, 2), *((-1, 1, 1) for _ in range(n_in - 1)))
+    return [
+        (operation["columns"], 0, 0.0, n_in, wide, 0, -1, -1, -1, 0, columns),
+        (operation["layer_norm"], 0, 1e-5, wide, wide, norm, norm + wide, at["columns"], -1, 1, ()),
+        (operation["prelu"], 0, 0.0, wide, wide, slopes, -1, at["layer_norm"], -1, 2, ()),
+        (operation["dropout"], 0, 0.3, wide, wide, -1, -1, at["prelu"], -1, 3, ()),
+        (operation["add"], 0, 0.0, wide, wide, -1, -1, at["dropout"], at["columns"], 4, ()),
+        (operation["batch_norm"], 0, 1e-5, wide, wide, batch, batch + wide, at["add"], -1, 5, (0.1, 0)),
+        (operation["activation"], 2, 0.0, wide, wide, -1, -1, at["batch_norm"], -1, 6, ()),
+        (operation["join"], 0, 0.0, wide, 2 * wide, -1, -1, at["activation"], at["columns"], 7, ()),
+        (operation["dense"], 0, 0.0, 2 * wide, n_out, weight, bias, at["join"], -1, 8, ()),
+    ], bias + n_out, 2 * wide  # fmt: skip
+
+
+def make_graph(core, dtype, n_in=3, n_out=2):
+    steps, n, n_buffers = graph_steps(core, n_in, n_out)
+    parameters = np.linspace(-1, 1, n + core.ROOM).astype(dtype)
+    buffers = guarded(np.full(n_buffers, 0.5, dtype))
+    return core.Plan(guarded(parameters), guarded(np.zeros_like(parameters)), n, steps, buffers), n
+
+
+def hostile_graphs(core):
+    """What no plan can be made of: a name, the place of a step, and what of it is changed."""
+    fields = ("operation", "activation", "alpha", "n_in", "n_out", "weight", "bias", "source", "other", "key", "extra")
+    changes = {
+        "columns": {
+            "source": [0, -2, 1], "extra": [(), ((0, 3, 2),), ((0, 3, 2), (-1, 1, 2), (-1, 1, 1)), None, (1, 2, 3),
+                                            ((0, 3, 0), (-1, 1, 3), (-1, 1, 1)), ((0, 10**6, 2), (-1, 1, 1), (-1, 1, 1)),
+                                            ((0, 2**62, 2), (-1, 1, 1), (-1, 1, 1)), ((2**40, 3, 2), (-1, 1, 1), (-1, 1, 1)),
+                                            ((0, 0, 2), (-1, 1, 1), (-1, 1, 1)), ((0, 3, 2), (-1, 1, 1), (-1, 1, 1.5j))],
+        },
+        "layer_norm": {"weight": [-1, 10**6], "bias": [-1, 10**6, -7], "alpha": [-1.0, math.nan], "source": [1, 5, -2, 2**40]},
+        "prelu": {"weight": [-1, 10**6], "n_out": [3, 5]},
+        "dropout": {"alpha": [1.0, -0.1, math.nan]},
+        "add": {"other": [4, 9, -2, -1], "source": [-1, 4]},
+        "batch_norm": {"extra": [(), (0.1,), (0.1, -1), (0.1, 1), (2.0, 0), (math.nan, 0), None, (0.1, 2**62)], "bias": [-1]},
+        "activation": {"activation": [-1, 99], "n_in": [3]},
+        "join": {"other": [-1, 7, -2], "n_out": [4, 9]},
+        "dense": {"source": [0, 8], "weight": [10**6]},
+    }  # fmt: skip
+    steps, n, n_buffers = graph_steps(core)
+    for place, (name, changed) in enumerate(changes.items()):
+        for field, values in changed.items():
+            for value in values:
+                step = list(steps[place])
+                step[fields.index(field)] = value
+                yield (
+                    f"{name}: {field} {str(value)[:40]}",
+                    [*steps[:place], tuple(step), *steps[place + 1 :]],
+                    n,
+                    n_buffers,
+                )
+    yield "fewer buffers", steps, n, n_buffers - 1
+    yield "fewer parameters", steps, n - 1, n_buffers
 
 
 def after_forward(plan, dtype, rows=4, n_in=3, n_out=2):
@@ -47,7 +123,8 @@ def after_forward(plan, dtype, rows=4, n_in=3, n_out=2):
 
 
 def adam(core):
-    return core.OPTIMIZERS["adam"], 0.9, 0.99, 1e-8, False
+    """With everything: AMSGrad, weight decay, both clips, the average."""
+    return core.OPTIMIZERS["adam"], (0.9, 0.99, 1e-8, 1.0), 0.1, 0.5, 1.5, 0.9
 
 
 def training_arguments(core, dtype, rows=4, n_in=3, n_out=2, plan=None, **changes):
@@ -55,9 +132,10 @@ def training_arguments(core, dtype, rows=4, n_in=3, n_out=2, plan=None, **change
     n = (n_in + 1) * n_out
     return {
         "plan": plan, "x": np.ones((rows, n_in), dtype), "y": np.ones((rows, n_out), dtype),
-        "labels": np.zeros(rows, np.int64), "weights": np.ones(rows), "loss": (core.LOSSES["mean_squared_error"], False, 0.0),
-        "logits": False, "mean": True, "update": adam(core), "m": np.zeros(n, dtype), "v": np.zeros(n, dtype),
-        "update_step": 0, "rates": np.full(2, 0.1), "batch_size": 3, "losses": np.zeros(2),
+        "labels": np.zeros(rows, np.int64), "weights": np.ones(rows), "loss": (core.LOSSES["mean_squared_error"], False, ()),
+        "logits": False, "mean": True, "update": adam(core),
+        "state": tuple(np.zeros((4, n), dtype)), "ranges": ((0, 2), (3, n)),
+        "update_step": 0, "rates": np.full(2, 0.1), "batch_size": 3, "losses": np.zeros((2, 2)),
         "outputs": np.empty((rows, n_out), dtype), "shuffle": True, "seed": 1, "first_epoch": 0, "first_step": 0,
         "threads": 2,
     } | changes  # fmt: skip
@@ -73,7 +151,7 @@ def functions(core, dtype):
     def a(*shape):
         return np.full(shape, 0.5, dtype)
 
-    loss = core.LOSSES["cross_entropy"], False, 0.1
+    loss = core.LOSSES["cross_entropy"], False, (0.1,)
     n = 8 + core.ROOM
     wide = core.REGISTER_BITS // 16
     return {
@@ -84,14 +162,17 @@ def functions(core, dtype):
         "exponentiate": (core.exponentiate, {"y": a(5)}, {"y"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
         "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2)}, (), ()),
+        "loss_target_width": (core.loss_target_width, {"kind": loss, "n": 3}, (), ()),
         "loss": (core.loss, {"kind": loss, "y_hat": a(3, 2), "y": a(3, 2), "labels": np.zeros(3, np.int64),
                              "weights": np.ones(3), "norm": 1.0, "values": np.zeros(3), "dy": a(3, 2)},
                  (), {"y", "labels", "weights"}),
         "apply_update": (core.apply_update, {"kind": adam(core), "learning_rate": 0.1, "step": 1, "p": a(5), "g": a(5),
-                                             "m": a(5), "v": a(5)}, (), ()),
+                                             "state": tuple(a(4, 5)), "ranges": ((0, 2), (3, 5))}, (), ()),
         "permutation": (core.permutation, {"seed": 1, "epoch": 1, "order": np.zeros(5, np.int64)}, {"order"}, ()),
         "Plan": (core.Plan, {"parameters": a(n), "gradients": a(n), "n_parameters": 8,
-                             "steps": [(core.OPERATIONS["dense"], 1, 0.0, 3, 2, 0, 6)]}, {"parameters", "gradients"}, ()),
+                             "steps": [(core.OPERATIONS["dense"], 1, 0.0, 3, 2, 0, 6)],
+                             "buffers": a(4), "penalties": ((0, 6, 0.1, 0.2),)},
+                 {"parameters", "gradients", "buffers"}, {"buffers"}),
         "predict": (make_plan(core, dtype).predict, {"x": a(4, 3), "out": a(4, 2), "logits": False, "threads": 1}, (), ()),
         "predict, threads": (make_plan(core, dtype).predict, {"x": a(600, 3), "out": a(600, 2), "logits": False,
                                                               "threads": 2}, (), ()),
@@ -104,7 +185,7 @@ def functions(core, dtype):
 
 
 OUTPUTS = {"y": ("exponentiate", "activate", "product_flops"), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
-           "m": ("apply_update", "Training"), "v": ("apply_update", "Training"), "order": ("permutation",),
+           "order": ("permutation",),
            "out": ("predict", "predict, threads", "forward"), "dx": ("backward",), "losses": ("Training",),
            "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",), "memory": ("peak_flops",),
            "x": ("product_flops",), "w": ("product_flops",)}  # fmt: skip
@@ -151,14 +232,58 @@ HOSTILE_FLOATS = {"None": None, "a string": "a", "complex": 1j, "a list": [1.0],
 NO_CODES = {"-1": -1, "99": 99, "the least int": -(2**31), "the largest int": 2**31 - 1}
 
 
+def loss_kinds(core, number=0.1):
+    """Every loss with this for each number in its formula, quantile with three levels, focal also with outputs apart."""
+    counts = {"huber": 1, "quantile": 3, "cross_entropy": 1, "focal": 4}
+    for name, code in core.LOSSES.items():
+        yield name, (code, True, (number,) * counts.get(name, 0))
+    yield "focal, apart", (core.LOSSES["focal"], True, (number, number, number, 1.0))
+
+
 def hostile_tuples(good, core_name):
     yield from {"empty": (), "shorter": good[:-1], "longer": (*good, 0), "a list": list(good), "an int": 5}.items()
     yield from ((f"the code {name}", (code, *good[1:])) for name, code in NO_CODES.items())
     for i, what in product(range(len(good)), ("a", None)):
         if good[i] is not False:  # a flag may be anything
             yield f"{what!r} at {i}", (*good[:i], what, *good[i + 1 :])
+    if isinstance(good[-1], tuple):  # of a loss
+        if good[-1]:
+            yield "no numbers", (*good[:-1], ())
+        yield from {"a number too many": (*good[:-1], (*good[-1], 0.5)),
+                    "a million numbers": (*good[:-1], (0.5,) * 10**6), "a list of numbers": (*good[:-1], list(good[-1])),
+                    "a string": (*good[:-1], ("a",)), "an endless number": (*good[:-1], (10**400,)),
+                    "an array": (*good[:-1], np.ones(1))}.items()  # fmt: skip
     if core_name == "loss":
         yield "None", None
+    if isinstance(good[1], tuple):
+        numbers = good[1]
+        for what, bad in {"nine": (0.0,) * 9, "strings": ("a",) * 3, "None among": (None,), "an int": 5, "a list": [0.5],
+                          "400 digits": (10**400,), "complex": (1j,), "an array": np.ones(3)}.items():  # fmt: skip
+            yield f"numbers: {what}", (good[0], bad, *good[2:])
+        yield "numbers twice", (good[0], numbers, numbers, *good[3:])
+
+
+def hostile_states(good):
+    """What may not stand where the state of an optimizer belongs."""
+    yield from {"None": None, "empty": (), "shorter": good[:-1], "longer": (*good, good[0]), "a list": list(good),
+                "an array": np.array(good), "an int": 5}.items()  # fmt: skip
+    for i, vector in enumerate(good):
+        bad = dict(hostile_arrays(vector, False, False)) | {"None": None, "read-only": read_only(vector)}
+        yield from ((f"vector {i}: {what}", (*good[:i], value, *good[i + 1 :])) for what, value in bad.items())
+
+
+def hostile_ranges(good, n):
+    """Parts (begin, end, ...) of n numbers; those of an optimizer, which have no more to them, ascend."""
+    more = good[0][2:]
+    yield from {"None": None, "a list": list(good), "an int": 5, "ints": (0, n), "None inside": (None,),
+                "strings": (("a", "b", *more),), "a string": ("ab",), "shorter": (good[0][:-1],),
+                "longer": ((*good[0], 0),)}.items()  # fmt: skip
+    ends = [(-1, 2), (0, n + 1), (n + 1, n + 1), (3, 2), (n, 0), (-(2**63), 2**62), (0, 2**63 - 1), (2**63, 2**63), (0, 10**400),
+            (None, 2), (0, 1.5), (0, "a")]  # fmt: skip
+    yield from ((f"{begin:.20} to {end:.20}" if isinstance(begin, str) else f"{str(begin)[:20]} to {str(end)[:20]}",
+                 ((begin, end, *more),)) for begin, end in ends)  # fmt: skip
+    if not more:
+        yield from {"that overlap": ((0, 3), (2, n)), "twice": good * 2, "descending": good[::-1]}.items()
 
 
 def hostile_steps(good):
@@ -206,9 +331,9 @@ def refused(core, dtype):
                         good, key in any_length, name in ("all_finite", "exponentiate", "activate", "peak_flops")
                     )
                 )
-                if name in ("Plan", "peak_flops"):
+                if name in ("Plan", "peak_flops") and key != "buffers":
                     bad["shorter than its room"] = good[:-1].copy()
-                if name in ("Plan", "peak_flops", "product_flops") or key == "rates":
+                if (name in ("Plan", "peak_flops", "product_flops") and key != "buffers") or key == "rates":
                     bad["empty"] = good[:0].copy()
                 if name in OUTPUTS.get(key, ()):
                     bad["read-only"] = read_only(good)
@@ -216,6 +341,10 @@ def refused(core, dtype):
                     bad["None"] = None
             elif key == "steps":
                 bad = dict(hostile_steps(good))
+            elif key == "state":
+                bad = dict(hostile_states(good))
+            elif key in ("ranges", "penalties"):
+                bad = dict(hostile_ranges(good, 5 if name == "apply_update" else 8))
             elif isinstance(good, tuple):
                 bad = dict(hostile_tuples(good, key))
                 if key == "kind":
@@ -240,6 +369,19 @@ def refused(core, dtype):
                 bad = {"None": None, "a string": "a", "an object": object(), "an array": np.zeros(3)}
             for what, value in bad.items():
                 yield f"{name}: {key}: {what}", lambda c=call, a=arguments | {key: value}: c(*a.values())
+    for what, steps, n, n_buffers in hostile_graphs(core):
+        yield f"a plan: {what}", lambda s=steps, n=n, b=n_buffers: core.Plan(
+            np.zeros(n + core.ROOM, dtype), np.zeros(n + core.ROOM, dtype), n, s, np.zeros(b, dtype))  # fmt: skip
+    yield (
+        "a plan: buffers of another type",
+        lambda: core.Plan(
+            np.zeros(100, dtype),
+            np.zeros(100, dtype),
+            6,
+            [(core.OPERATIONS["dense"], 1, 0.0, 3, 2, 0, -1)],
+            np.zeros(4, int),
+        ),
+    )
 
 
 # Calls that are wrong in other ways. Each must raise, or do no harm.
@@ -275,8 +417,9 @@ def strange(core, dtype):
 
     def shrunk(name, n):
         numbers = array.array("d", bytes(8 * n))
-        run = training(core, dtype, **{name: numbers})
-        del numbers[:]
+        given = memoryview(numbers).cast("B").cast("d", (n // 2, 2)) if name == "losses" else numbers
+        run = training(core, dtype, **{name: given})
+        del given, numbers[:]
         return run.run()
 
     for name, n in (("rates", 5_000_000), ("losses", 100_000)):  # so many that their memory goes back to the system
@@ -307,7 +450,7 @@ def strange(core, dtype):
         yield f"the work of thread {thread} after the run", lambda t=thread: work(t)
 
     def at_once():
-        run = training(core, dtype, threads=3, losses=np.zeros(50))
+        run = training(core, dtype, threads=3, losses=np.zeros((50, 2)))
         threads = [threading.Thread(target=run.run) for _ in range(6)]
         for thread in threads:
             thread.start()
@@ -328,7 +471,7 @@ def strange(core, dtype):
     yield "a subclass of Training", lambda: subclass(core.Training, work=lambda self, thread: None)(
         **training_arguments(core, dtype)).run()  # fmt: skip
     yield "a subclass of Plan", lambda: subclass(core.Plan)(np.zeros(100, dtype), np.zeros(100, dtype), 0, [])
-    for name in ("Memory", "Tape", "Plan", "Training"):
+    for name in ("Memory", "Tape", "Plan", "Rule", "Training"):
         if hasattr(core, name):
             for how, copied in {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": pickle.dumps}.items():
                 for made in ("()", ".__new__"):
@@ -368,29 +511,62 @@ def strange(core, dtype):
                 f"activation {code} of slope {number}",
                 lambda n=number, k=code: core.activate(k, n, np.ones((3, 5), dtype)),
             )
-        for kind, smoothing in product(core.LOSSES.values(), (0.0, number)):
-            yield f"loss {kind} of norm {number}, smoothing {smoothing}", lambda n=number, k=kind, s=smoothing: core.loss(
-                (k, True, s), np.ones((3, 5), dtype), np.ones((3, 5), dtype), None, None, n, np.ones(3),
-                np.ones((3, 5), dtype))  # fmt: skip
-        yield f"Adam of {number}", lambda n=number: core.apply_update(
-            (core.OPTIMIZERS["adam"], n, n, n, True), n, 0, *(np.ones(9, dtype) for _ in range(4)))  # fmt: skip
-    for label in (-(2**63), -1, 2, 2**63 - 1):
+        for (name, kind), y_hat in product(loss_kinds(core, number), (1.0, number)):
+
+            def strange_loss(k=kind, n=number, z=y_hat):
+                y_hat = np.full((3, 6), z, dtype)
+                y = np.full((3, core.loss_target_width(k, 6)), n, dtype)
+                core.loss(k, y_hat, y, None, None, n, np.ones(3), np.ones((3, 6), dtype))
+
+            yield f"{name} of {y_hat}, its numbers, targets and norm {number}", strange_loss
+        for code, step in product(core.OPTIMIZERS.values(), (-(2**63), -1, 0, 1, 2**63 - 1)):
+            yield f"optimizer {code} of {number}, step {step}", lambda n=number, k=code, t=step: any_state(
+                core, (k, (n,) * 8, n, n, n, n), n, t, np.ones(9, dtype))  # fmt: skip
+        yield f"penalties of {number}", lambda n=number: penalised(core, dtype, n)
+    for n in (-(2**63), -1, 0, 1, 2**63 - 1):
+        for name, kind in loss_kinds(core):
+            yield f"the targets of {name} for {n} outputs", lambda k=kind, n=n: core.loss_target_width(k, n)
+    for label, (name, kind) in product((-(2**63), -1, 2, 2**63 - 1), loss_kinds(core)):
         labels = np.full(4, label, np.int64)
-        kind = core.LOSSES["cross_entropy"], True, 0.1
-        yield f"label {label}", lambda k=kind, ls=labels: core.loss(
+        yield f"label {label}, {name}", lambda k=kind, ls=labels: core.loss(
             k, np.ones((4, 2), dtype), None, ls, None, 1.0, np.ones(4), np.ones((4, 2), dtype))  # fmt: skip
         yield (
-            f"label {label} in training",
+            f"label {label} in training, {name}",
             lambda k=kind, ls=labels: training(core, dtype, y=None, labels=ls, loss=k).run(),
         )
+    for (name, kind), width in product(loss_kinds(core), (0, 1, 2, 3)):
+        yield f"training under {name} on {width} targets", lambda k=kind, w=width: training(
+            core, dtype, y=np.ones((4, w), dtype), labels=None, loss=k).run()  # fmt: skip
+        yield f"{name} on {width} targets", lambda k=kind, w=width: core.loss(
+            k, np.ones((4, 2), dtype), np.ones((4, w), dtype), None, None, 1.0, np.ones(4), np.ones((4, 2), dtype))  # fmt: skip
+    levels = core.LOSSES["quantile"], False, (0.5,) * core.LOSS_NUMBERS
+    yield "as many levels as there may be", lambda: core.loss(
+        levels, np.ones((4, 64), dtype), np.ones((4, 2), dtype), None, None, 1.0, np.ones(4), np.ones((4, 64), dtype))  # fmt: skip
     for weight in (float("nan"), float("inf"), -1.0, 0.0):
         yield f"weights {weight} in training", lambda w=weight: training(core, dtype, weights=np.full(4, w)).run()
     for changes in ({"batch_size": 2**63 - 1}, {"threads": 0}, {"threads": -5}, {"threads": 40}, {"update_step": -(2**63)},
                     {"update_step": 2**63 - 1}, {"first_epoch": -(2**63)}, {"first_step": 2**63 - 1}, {"seed": 2**64 - 1},
-                    {"losses": np.zeros(0)}, {"rates": np.full(1, np.nan)}, {"rates": np.full(99, 0.1)}):  # fmt: skip
+                    {"losses": np.zeros((0, 2))}, {"rates": np.full(1, np.nan)}, {"rates": np.full(99, 0.1)}):  # fmt: skip
         yield f"training with {changes!s:.50}", lambda c=changes: training(core, dtype, **c).run()
     for epoch in (-(2**63), 2**63 - 1):
         yield f"the order of epoch {epoch}", lambda e=epoch: core.permutation(2**64 - 1, e, np.zeros(1000, np.int64))
+
+    def without_ranges(update):
+        run = training(core, dtype, update=update, ranges=(), state=(), weights=np.zeros(4))
+        if not run.run():
+            raise AssertionError("nothing was to be changed, and it diverged")
+
+    yield "a training of which nothing may change", lambda: without_ranges(
+        (core.OPTIMIZERS["sgd"], (0.0, 0.0), 0.0, 0.0, 1.0, 0.0))  # fmt: skip
+    yield "a training without ranges", lambda: training(core, dtype, ranges=None)
+    yield "a training without state", lambda: training(core, dtype, state=None)
+    yield (
+        "a rule by itself",
+        lambda: core.Rule(adam(core), tuple(np.zeros((4, 5), dtype)), ((0, 5),), 0, 5, dtype == "float32"),
+    )
+    yield "a rule of another type", lambda: core.Rule(adam(core), tuple(np.zeros((4, 5))), ((0, 5),), 0, 5, True)
+    yield "a rule for fewer than none", lambda: core.Rule(adam(core), tuple(np.zeros((4, 5))), (), 0, -5, False)
+    yield "a rule made of nothing", lambda: core.Rule.__new__(core.Rule)
 
     def nothing(n_out):
         gradients = np.full((4 * n_out) + core.ROOM, 7, dtype)
@@ -402,6 +578,24 @@ def strange(core, dtype):
 
     for n_out in (1, 2, 40, 5000):
         yield f"forward and backward of no rows, {n_out} outputs", lambda n=n_out: nothing(n)
+
+
+def any_state(core, kind, rate, step, p):
+    """A step with as much state as the optimizer wants."""
+    for count in range(5):
+        with suppress(ValueError):
+            return core.apply_update(kind, rate, step, p, p.copy(), tuple(np.ones((count, 9), p.dtype)), ((0, 9),))
+    raise AssertionError("no number of vectors will do")
+
+
+def penalised(core, dtype, number):
+    """A plan of one layer with this much of a penalty goes backward, and says what it adds."""
+    storage = np.linspace(-1, 1, 8 + core.ROOM).astype(dtype)
+    plan = core.Plan(
+        storage, np.zeros_like(storage), 8, [(0, 1, 0.0, 3, 2, 0, 6)], None, ((0, 6, number, number), (2, 3, 1.0, 0.0))
+    )
+    after_forward(plan, dtype).backward(np.ones((4, 2), dtype))
+    return plan.penalty()
 
 
 # Good calls, with every array against a page that must not be touched, at its end or at its beginning.
@@ -446,10 +640,17 @@ def beside_the_abyss(core, dtype):
         for n in (0, 1, 3, 15, 16, 17, 64, 1000):
             yield f"all_finite, {n}, {side}", lambda n=n, a=a: core.all_finite(a(n))
             yield f"permutation, {n}, {side}", lambda n=n, to=to: core.permutation(1, 2, to(n, kind=np.int64))
-            for code, momentum in ((1, 0.0), (1, 0.9), (2, 0.9)):
-                yield f"apply_update {code} {momentum}, {n}, {side}", lambda n=n, k=code, b=momentum, a=a, to=to: (
-                    core.apply_update((k, b, 0.9, 1e-8, False), 0.1, 1, to(n), a(n), to(n), to(n)))  # fmt: skip
-        for rows, n in ((1, 1), (3, 2), (5, 7), (4, 16), (2, 33), (0, 4), (4, 0)):
+            for code, number, clip in product(core.OPTIMIZERS.values(), (0.0, 0.9), (0.0, 0.5)):
+
+                def step(n=n, kind=(code, (number,) * 8, number, clip, clip, number), a=a, to=to):
+                    for count in range(5):
+                        with suppress(ValueError):
+                            return core.apply_update(
+                                kind, 0.1, 1, to(n), a(n), tuple(to(n) for _ in range(count)), ((0, n // 2), (n // 2, n)))  # fmt: skip
+                    raise AssertionError("no number of vectors will do")
+
+                yield f"apply_update {code} of {number}, clipped to {clip}, {n}, {side}", step
+        for rows, n in ((1, 1), (3, 2), (5, 7), (4, 16), (2, 33), (3, 12), (0, 4), (4, 0)):
             for code in core.ACTIVATIONS.values():
                 yield (
                     f"activate {code}, {rows} x {n}, {side}",
@@ -457,15 +658,19 @@ def beside_the_abyss(core, dtype):
                 )
                 yield f"activate_backward {code}, {rows} x {n}, {side}", lambda k=code, s=(rows, n), a=a, to=to: (
                     core.activate_backward(k, 0.1, a(*s), to(*s)))  # fmt: skip
-            for kind, logits, labelled in product(core.LOSSES.values(), (False, True), (False, True)):
-                if labelled and kind != core.LOSSES["cross_entropy"]:
+            for (name, kind), logits, labelled in product(loss_kinds(core), (False, True), (False, True)):
+                width = core.loss_target_width(kind, n)
+                if (n and not width) or (labelled and not name.startswith(("cross", "focal", "hinge", "squared"))):
                     continue
 
-                def loss(k=kind, z=logits, labelled=labelled, s=(rows, n), a=a, to=to, ints=ints, doubles=doubles):
-                    target, labels = (None, ints(s[0])) if labelled else (a(*s), None)
-                    core.loss((k, z, 0.1), a(*s), target, labels, doubles(s[0]), 0.5, to(s[0], kind=np.float64), to(*s))
+                def loss(
+                    k=kind, z=logits, labelled=labelled, s=(rows, n), w=width, a=a, to=to, ints=ints, doubles=doubles
+                ):
+                    target, labels = (None, ints(s[0])) if labelled else (a(s[0], w), None)
+                    kind = k[0], z, k[2]
+                    core.loss(kind, a(*s), target, labels, doubles(s[0]), 0.5, to(s[0], kind=np.float64), to(*s))
 
-                yield f"loss {kind} {logits} {labelled}, {rows} x {n}, {side}", loss
+                yield f"loss {name} {logits} {labelled}, {rows} x {n}, {side}", loss
         for (n_in, n_out, n_steps), rows in product(
             (
                 (1, 1, 1),
@@ -477,6 +682,9 @@ def beside_the_abyss(core, dtype):
                 (7, 40, 1),
                 (300, 9, 1),
                 (3, 600, 1),
+                (1, 1, 0),  # of every operation
+                (3, 2, 0),
+                (40, 33, 0),
             ),
             (1, 2, 5, 33, 130, 300),
         ):
@@ -489,8 +697,11 @@ def beside_the_abyss(core, dtype):
 def everything(core, dtype, shape, rows, threads, at_end):
     """A network predicts, goes forward and backward, and is trained, on arrays beside the abyss."""
     n_in, n_out, n_steps = shape
-    plan = make_plan(core, dtype, n_in, n_out, n_steps=n_steps)
-    n = (n_in + 1) * n_out + (n_steps - 1) * (n_out + 1) * n_out
+    if n_steps == 0:
+        plan, n = make_graph(core, dtype, n_in, n_out)
+    else:
+        plan = make_plan(core, dtype, n_in, n_out, n_steps=n_steps)
+        n = (n_in + 1) * n_out + (n_steps - 1) * (n_out + 1) * n_out
 
     def a(*shape, kind=dtype, writable=False):
         return guarded(np.full(shape, 0.25).astype(kind), at_end, writable)
@@ -504,13 +715,18 @@ def everything(core, dtype, shape, rows, threads, at_end):
     plan.forward(x, out)
     plan.backward(y, a(rows, n_in, writable=True))
     plan.backward(y)
-    for loss, target, labels in (("mean_squared_error", y, None), ("cross_entropy", None, a(rows, kind=np.int64))):
+    for name, kind in loss_kinds(core):
+        width = core.loss_target_width(kind, n_out)
+        if not width:
+            continue
+        labels = a(rows, kind=np.int64) if name in ("cross_entropy", "hinge") else None
+        fused = name in ("binary_cross_entropy", "cross_entropy", "kl_divergence") or name.startswith("focal")
         for shuffle in (False, True):
             core.Training(
-                plan, x, target, labels, a(rows, kind=np.float64), loss=(core.LOSSES[loss], loss != "mean_squared_error", 0.0),
-                logits=loss != "mean_squared_error", mean=True, update=adam(core), m=a(n, writable=True),
-                v=a(n, writable=True), update_step=0, rates=a(2, kind=np.float64), batch_size=max(1, rows // 2),
-                losses=a(2, kind=np.float64, writable=True), outputs=out, shuffle=shuffle, seed=1, first_epoch=0,
+                plan, x, a(rows, width) if labels is None else None, labels, a(rows, kind=np.float64), loss=kind,
+                logits=fused, mean=True, update=adam(core), state=tuple(a(n, writable=True) for _ in range(4)),
+                ranges=((0, 1), (1, n)), update_step=0, rates=a(2, kind=np.float64), batch_size=max(1, rows // 2),
+                losses=a(2, 2, kind=np.float64, writable=True), outputs=out, shuffle=shuffle, seed=1, first_epoch=0,
                 first_step=0, threads=threads,
             ).run()  # fmt: skip
 

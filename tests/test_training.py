@@ -6,6 +6,7 @@ Tests whose name ends in _bits compare to the last bit; they are run for every b
 import copy
 import hashlib
 import itertools
+import multiprocessing
 import os
 import pickle
 import signal
@@ -15,7 +16,7 @@ import textwrap
 import threading
 import time
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,17 +24,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from instances import ACTIVATIONS, LOSSES, builds, layouts
+from instances import ACTIVATIONS, CLIPPED, LOSSES, OPTIMIZERS, builds, layouts, optimizer_of
 
 import backprop as bp
 
 DTYPES = ["float32", "float64"]
-OPTIMIZERS = ["SGD(0.1)", "SGD(0.05, momentum=0.9)", "SGD(0.05, momentum=0.8, nesterov=True)", "Adam(0.01)"]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
-
-
-def optimizer_of(text):
-    return eval(text, vars(bp))
 
 
 def small(dtype="float32", rng=1, dropout=0.3):
@@ -50,6 +46,14 @@ def big(dtype="float32", rng=1):
     """Sums longer than 256, rows of more than 2 KiB, widths that fit no register."""
     layers = [bp.Dense(4, 523, "relu"), bp.Dropout(0.2), bp.Dense(523, 67, "sigmoid"), bp.Dense(67, 3)]
     return bp.Sequential(layers, rng=rng, dtype=dtype)
+
+
+def penalised(make, dtype="float32", rng=1):
+    """The same with an l1 and an l2 on every other layer."""
+    layers = make(dtype, rng).layers
+    configs = [layer.config() | ({"l1": 1e-3, "l2": 1e-2} if i % 3 == 0 else {}) for i, layer in enumerate(layers)]
+    made = [type(layer).from_config(config) for layer, config in zip(layers, configs, strict=True)]
+    return bp.Sequential(made, rng=rng, dtype=dtype)
 
 
 def table(rows, dtype="float32", seed=0):
@@ -86,7 +90,7 @@ def by_hand(net, x, y, loss, optimizer, epochs, batch_size, weights=None, *, shu
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -154,12 +158,14 @@ def test_fit_is_the_four_lines_for_every_tiny_batch_bits(batch, dtype):
 def test_fit_is_the_four_lines_under_every_loss(instance, reduction):
     # By hand, a sigmoid or softmax under its cross-entropy goes by way of the probabilities: equal to rounding.
     x, _, weights = table(22, "float64")
-    y = instance.data(22, 3, np.random.default_rng(2))
+    y = instance.data(22, np.random.default_rng(2))
     for end in instance.ends:
         parameters = []
         for way in range(2):
             net, its = (
-                bp.Sequential([bp.Dense(4, 6, "tanh"), bp.Dense(6, 3, ACTIVATIONS[end])], rng=3, dtype="float64"),
+                bp.Sequential(
+                    [bp.Dense(4, 6, "tanh"), bp.Dense(6, instance.n_out, ACTIVATIONS[end])], rng=3, dtype="float64"
+                ),
                 bp.SGD(0.02),
             )
             if way:
@@ -169,6 +175,27 @@ def test_fit_is_the_four_lines_under_every_loss(instance, reduction):
                         sample_weight=weights)  # fmt: skip
             parameters.append(net.parameters)
         np.testing.assert_allclose(*parameters, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "instance", [loss for loss in LOSSES if loss.ends == ("identity",)], ids=lambda loss: loss.name
+)
+@pytest.mark.parametrize(("rows", "batch", "hidden"), [(23, 5, 6), (23, 4, 1), (2100, 1500, 6)])
+def test_fit_is_the_four_lines_under_every_loss_bits(rows, batch, hidden, instance, dtype):
+    # Targets need not be as many as outputs: each row finds its own, in any order, turned, and beyond 1024 rows.
+    x, _, weights = table(rows, dtype)
+    y, runs = instance.data(rows, np.random.default_rng(2)), []
+    for threads in (None, 1, 2):
+        layers = [bp.Dense(4, hidden, "tanh"), bp.Dense(hidden, instance.n_out)]
+        net, its = bp.Sequential(layers, rng=3, dtype=dtype), bp.Adam(0.01)
+        if threads is None:
+            by_hand(net, x, y, instance.make("mean"), its, 2, batch, weights, shuffle=True)
+        else:
+            net.fit(x, y, loss=instance.make("mean"), optimizer=its, epochs=2, batch_size=batch, sample_weight=weights,
+                    threads=threads)  # fmt: skip
+        runs.append(state(net, its))
+    assert same(*runs)
 
 
 def test_the_best_known_worked_example():
@@ -218,6 +245,28 @@ def trained(make, dtype, rows, batch, how=None, threads=None):
 def test_any_number_of_threads_gives_the_same_bits(make, rows, batch, dtype):
     once = trained(make, dtype, rows, batch)
     assert same(once, *(trained(make, dtype, rows, batch, threads=threads) for threads in (None, 1, 2, 3)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "batch"), [(3, 1), (45, 7), (2500, 1030)])
+@pytest.mark.parametrize("make", [tiny, small, big])
+@pytest.mark.parametrize("optimizer", CLIPPED)
+@pytest.mark.parametrize("frozen", [[], [0], [-1], [0, -1]])
+def test_clipping_penalties_and_frozen_layers_by_every_road_bits(frozen, optimizer, make, rows, batch, dtype):
+    x, y, weights = table(rows, dtype)
+    runs = []
+    for threads in (0, 1, 2, 3):
+        net, its = penalised(make, dtype), optimizer_of(optimizer)
+        for layer in frozen:
+            net.layers[layer].trainable = False
+        if threads == 0:
+            by_hand(net, x, y, bp.MeanSquaredError(), its, 2, batch, weights)
+        else:
+            net.fit(x, y, loss="mse", optimizer=its, epochs=2, batch_size=batch, sample_weight=weights, shuffle=False,
+                    threads=threads)  # fmt: skip
+        runs.append(state(net, its))
+    assert same(*runs)
+    assert not np.array_equal(runs[0][0], make(dtype).parameters) or len(frozen) == len(net.layers)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -426,7 +475,7 @@ def test_predict_and_fit_release_the_interpreter():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 @pytest.mark.parametrize("through", ["the same object", "a copy", "a file", "pickle", "one epoch at a time"])
 def test_going_on_is_one_longer_run_bits(through, optimizer, dtype, tmp_path):
     x, y, weights = table(23, dtype)
@@ -546,8 +595,8 @@ def test_a_weight_is_how_often_a_row_counts():
 def test_a_weighted_mean(instance):
     rng = np.random.default_rng(4)
     end = instance.ends[-1]
-    net = bp.Sequential([bp.Dense(4, 3, ACTIVATIONS[end])], rng=3, dtype="float64")
-    x, y, weights = table(9, "float64")[0], instance.data(9, 3, rng), rng.random(9)
+    net = bp.Sequential([bp.Dense(4, instance.n_out, ACTIVATIONS[end])], rng=3, dtype="float64")
+    x, y, weights = table(9, "float64")[0], instance.data(9, rng), rng.random(9)
     rows, _ = instance.make("none")(net.predict(x), y)
     expected = (weights * rows).sum() / weights.sum(), (weights * rows).sum()
     for reduction, value in zip(("mean", "sum"), expected, strict=True):
@@ -1099,15 +1148,61 @@ def test_pickling(dtype):
     net, optimizer = small(dtype), bp.Adam(0.01)
     net.metadata["who"] = "a test"
     net.fit(x, y, loss="mse", optimizer=optimizer, epochs=2)
-    for again in pickle.loads(pickle.dumps(net)), copy.deepcopy(net), copy.copy(net):
+    for again in pickle.loads(pickle.dumps(net)), copy.deepcopy(net), copy.copy(net), net.copy():
         assert np.array_equal(again.predict(x), net.predict(x))
-        assert repr(again) == repr(net) and again.metadata == net.metadata
+        assert again == net and repr(again) == repr(net) and again.metadata == net.metadata
         assert (again.seed, again.steps, again.epochs) == (net.seed, net.steps, net.epochs)
         assert not np.shares_memory(again.parameters, net.parameters)
     for thing in optimizer, bp.CrossEntropy(label_smoothing=0.1), bp.activations.leaky_relu.with_slope(0.3):
         assert repr(pickle.loads(pickle.dumps(thing))) == repr(thing)
     error = pickle.loads(pickle.dumps(bp.DivergedError("far", epoch=1, batch=2)))
     assert (str(error), error.epoch, error.batch) == ("far", 1, 2)
+
+
+def test_a_copy_goes_its_own_way_bits():
+    x, y, _ = table(20)
+    net = small()
+    net.fit(x, y, loss="mse", optimizer=bp.Adam(), batch_size=5)
+    again, before = net.copy(), net.parameters.copy()
+    again.fit(x, y, loss="mse", optimizer=bp.SGD(0.1), batch_size=5)
+    assert np.array_equal(net.parameters, before)
+    net.fit(x, y, loss="mse", optimizer=bp.SGD(0.1), batch_size=5)
+    assert np.array_equal(net.parameters, again.parameters)
+
+
+def test_equal_is_built_alike():
+    net = eval(NETWORK, vars(bp))
+    alike = eval(NETWORK, vars(bp))
+    assert net == alike and (net != alike) is False and not np.array_equal(net.parameters, alike.parameters)
+    assert net.layers == alike.layers and net.layers[0] == bp.Dense(4, 6, bp.activations.relu, use_bias=False,
+                                                                    weight_init="he_normal")  # fmt: skip
+    others = [
+        ("'float64'", "'float32'"), ("'he_normal'", "'he_uniform'"), ("False", "True"), ("0.25", "0.5"), ("0.2)", "0.3)"),
+        ("'tanh'", "'relu'"), (", Activation('tanh')", ""), ("'softmax'", "'sigmoid'"), ("Dropout(0.25)", "Activation('relu')"),
+    ]  # fmt: skip
+    text = " ".join(NETWORK.split())
+    for old, new in others:
+        assert text.count(old) >= 1 and net != eval(text.replace(old, new), vars(bp)), old
+    assert net != net.layers and net.layers[0] != "Dense" and bp.Layer() == bp.Layer()
+    assert len({net, alike}) == 2 and len({*net.layers, *alike.layers}) == 10  # each stands for itself
+    assert {net: 1}[net] == 1 and alike not in {net: 1}
+
+
+def test_other_processes_predict_the_same_bits():
+    x, y, _ = table(20)
+    net = small()
+    net.fit(x, y, loss="mse", optimizer=bp.Adam())
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert np.array_equal(pool.submit(net.predict, x).result(120), net.predict(x))
+        trained = pool.submit(fitted, net, x, y).result(120)
+    assert np.array_equal(trained.parameters, fitted(net, x, y).parameters)
+
+
+def fitted(net, x, y):
+    """For another process."""
+    net = net.copy()
+    net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=2)
+    return net
 
 
 # Memory.

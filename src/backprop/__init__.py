@@ -1,27 +1,80 @@
 """Dense neural networks on a CPU, trained and run at the speed it has.
 
 See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``optimizers``, ``activations``,
-``metrics``, ``initializers`` and ``callbacks`` for what goes into one.
+``schedules``, ``callbacks``, ``metrics`` and ``initializers`` for what goes into one.
 """
 
 from . import _isa  # isort: skip - first: it chooses the build of the compiled core that all others import
-from . import activations, initializers, losses, metrics
+from . import activations, initializers, losses, metrics, optimizers, schedules
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
-from .callbacks import Callback
+from .callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateFinder,
+    ReduceOnPlateau,
+    TerminateOnNaN,
+)
 from .errors import BusyError, DivergedError, FormatError
 from .gradcheck import GradientCheck, check_gradients
-from .layers import Activation, Dense, Dropout, Layer
-from .losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
-from .network import Sequential, load
-from .optimizers import SGD, Adam, Optimizer
+from .layers import (
+    Activation,
+    BatchNorm,
+    Columns,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    PReLU,
+    Residual,
+)  # fmt: skip
+from .losses import (
+    BinaryCrossEntropy,
+    CosineSimilarity,
+    CrossEntropy,
+    Focal,
+    GaussianNLL,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+    SquaredHinge,
+)
+from .network import Sequential, load, resume
+from .optimizers import (
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
 from .training import History
 
 __all__ = [
-    "SGD", "Activation", "Adam", "BinaryCrossEntropy", "BusyError", "Callback", "CrossEntropy", "Dense",
-    "DivergedError", "Dropout", "FormatError", "GradientCheck", "History", "Layer", "Loss", "MeanSquaredError",
-    "Optimizer", "Sequential", "__version__", "activations", "check_gradients", "get_num_threads", "initializers",
-    "load", "losses", "metrics", "set_num_threads", "show_config",
+    "LBFGS", "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropy",
+    "BusyError", "CSVLogger", "Callback", "Checkpoint", "Columns", "Concatenate", "CosineSimilarity", "CrossEntropy",
+    "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError", "GaussianNLL",
+    "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
+    "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
+    "RAdam", "RMSprop", "ReduceOnPlateau", "Residual", "Rprop", "Sequential", "SquaredHinge", "TerminateOnNaN",
+    "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load", "losses", "metrics",
+    "optimizers", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 

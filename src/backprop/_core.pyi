@@ -13,14 +13,24 @@ _Array = npt.NDArray[Any]
 _Labels = npt.NDArray[np.int64]
 _Doubles = npt.NDArray[np.float64]
 
+# An optimizer: its code, its own numbers, weight decay, clip_value, clip_norm, average; 0 is none.
+_Update = tuple[int, tuple[float, ...], float, float, float, float]
+# Parts of the flat vectors, (begin, end), ascending.
+_Ranges = tuple[tuple[int, int], ...]
+
 # Codes by name.
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]
 OPTIMIZERS: dict[str, int]
 OPERATIONS: dict[str, int]
 
+# Codes of the activations whose derivative is taken from z: they are steps of their own.
+NEEDS_Z: set[int]
+
 # Numbers that a Plan wants behind the parameters, for what the kernels read beyond the end of a row.
 ROOM: int
+# Numbers that a loss has at most.
+LOSS_NUMBERS: int
 # The width of the registers this build was compiled for.
 REGISTER_BITS: int
 # The builds that this processor runs.
@@ -41,8 +51,11 @@ def activate(activation: int, slope: float, y: _Array) -> None:
 def activate_backward(activation: int, slope: float, y: _Array, dy: _Array) -> None:
     """dy = dy f'(z) where y = f(z), in place; both (B, n)."""
 
+def loss_target_width(kind: tuple[int, bool, tuple[float, ...]], n: int) -> int:
+    """How many targets a row of n outputs has; 0 where the outputs do not come out even."""
+
 def loss(
-    kind: tuple[int, bool, float],
+    kind: tuple[int, bool, tuple[float, ...]],
     y_hat: _Array,
     y: _Array | None,
     labels: _Labels | None,
@@ -52,19 +65,20 @@ def loss(
     dy: _Array,
 ) -> None:
     """For y_hat (B, n): the unweighted loss of each row into values (B,), and its gradient, times the row's weight and
-    norm, into dy (B, n). kind is (code, from_logits, label smoothing); targets are y (B, n) or labels (B,)."""
+    norm, into dy (B, n). kind is (code, from_logits, the numbers in its formula); targets are y (B, loss_target_width)
+    or, where the loss takes them, labels (B,)."""
 
 def apply_update(
-    kind: tuple[int, float, float, float, bool],
+    kind: _Update,
     learning_rate: float,
     step: int,
     p: _Array,
     g: _Array,
-    m: _Array | None,
-    v: _Array | None,
+    state: tuple[_Array, ...],
+    ranges: _Ranges,
 ) -> bool:
-    """Step number `step` (from 1) of an optimizer on p (n,) with gradient g and state m, v; whether p stayed finite.
-    kind is (code, momentum or beta 1, beta 2, epsilon, nesterov)."""
+    """Step number `step` (from 1) of an optimizer on p (n,) with gradient g; whether p stayed finite. The state is as
+    many vectors (n,) as this kind keeps, the average of the parameters last; the ranges are where p may change."""
 
 def permutation(seed: int, epoch: int, order: _Labels) -> None:
     """The order of the rows in an epoch, into order (n,)."""
@@ -78,19 +92,29 @@ def product_flops(product: int, x: _Array, w: _Array, y: _Array, repeat: int) ->
 
 @final
 class Plan:
-    """A network as steps (operation, activation, slope or rate, n_in, n_out, offset of the weight, of the bias or -1)
-    over two flat vectors of n_parameters numbers, each with ROOM more behind them."""
+    """A network as steps over two flat vectors of n_parameters numbers, each with ROOM more behind them.
+
+    A step is (operation, activation, number, n_in, n_out, offset of the weight, of the bias or -1, source, other, key,
+    extra): the number is the activation's slope, a dropout's rate or a norm's epsilon; source and other are the steps
+    whose outputs it takes, -1 for the input; a dropout mask depends on the key; extra is (momentum, offset in the
+    buffers) of a batch norm, and (offset of the table or -1, values, width) for each of the columns. The first seven
+    will do where each step takes the one before. A penalty is (begin, end, l1, l2)."""
 
     def __init__(
         self,
         parameters: _Array,
         gradients: _Array,
         n_parameters: int,
-        steps: list[tuple[int, int, float, int, int, int, int]],
+        steps: list[tuple[Any, ...]],
+        buffers: _Array | None = None,
+        penalties: tuple[tuple[int, int, float, float], ...] = (),
     ) -> None: ...
     @property
     def work(self) -> float:
         """Multiply-adds for one row on the way forward."""
+
+    def penalty(self) -> float:
+        """What the penalties add to the loss."""
 
     def predict(self, x: _Array, out: _Array, logits: bool = False, threads: int = 1) -> bool:
         """The outputs for x (B, n_in) into out (B, n_out); with logits, without the last activation. Whether all of x
@@ -103,12 +127,12 @@ class Plan:
         """As predict, in training mode, keeping what backward needs."""
 
     def backward(self, dy: _Array, dx: _Array | None = None) -> None:
-        """From dy (B, n_out) of the last forward: the gradients, and dx (B, n_in) where it is given."""
+        """From dy (B, n_out) of the last forward: the gradients, penalties included, and dx (B, n_in) where given."""
 
 class Predictor:
     """What a network inherits: predict, by a short way for a few rows that need no conversion, else by _predict."""
 
-    plan: Plan
+    plan: Plan | None
 
     def predict(
         self, x: Any, *, batch_size: int | None = None, threads: int | None = None, out: _Array | None = None
@@ -117,7 +141,8 @@ class Predictor:
 
 @final
 class Training:
-    """A run of training: run() it. losses (epochs,) and outputs (B, n_out) are written."""
+    """A run of training: run() it. To losses (epochs, 2) each epoch's sum of the losses, and of the weights, is added;
+    outputs (B, n_out) are written."""
 
     def __init__(
         self,
@@ -127,12 +152,12 @@ class Training:
         labels: _Labels | None,
         weights: _Doubles | None,
         *,
-        loss: tuple[int, bool, float],
+        loss: tuple[int, bool, tuple[float, ...]],
         logits: bool,
         mean: bool,
-        update: tuple[int, float, float, float, bool] | None,
-        m: _Array | None,
-        v: _Array | None,
+        update: _Update | None,
+        state: tuple[_Array, ...],
+        ranges: _Ranges,
         update_step: int,
         rates: _Doubles,
         batch_size: int,

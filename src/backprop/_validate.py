@@ -10,7 +10,8 @@ import operator
 import os
 import reprlib
 import sys
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,16 @@ def matrix(
     return real(given, name, dtype, first_row, later)
 
 
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Let the messages of errors from inside begin with the place."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{place}: {error}") from error
+
+
 def same_rows(rows: int, **others: Array | None) -> None:
     """All of these have so many rows."""
     for name, other in others.items():
@@ -127,12 +138,18 @@ def targets(y: Any, columns: int, dtype: npt.DTypeLike) -> Array:
 def labels(y: Any, classes: int) -> npt.NDArray[np.int64]:
     """Integer labels (rows,), 0 to classes - 1."""
     given = array(y, "y").reshape(-1)
-    result = real(given, "y", np.float64) if given.dtype.kind == "f" else given
-    wrong = (result < 0) | (result >= classes) | (result != np.floor(result))
+    names(real(given, "y", np.float64) if given.dtype.kind == "f" else given, classes, "y")
+    return np.ascontiguousarray(given, dtype=np.int64)
+
+
+def names(values: Array, count: int, name: str, first_row: int = 0) -> None:
+    """Whole numbers (rows,), 0 to count - 1, which name one of so many things."""
+    wrong = ~((values >= 0) & (values < count) & (values == np.floor(values)))
     if wrong.any():
         row = int(np.argmax(wrong))
-        raise ValueError(f"y: expected labels 0 to {classes - 1}, whole numbers, got {given[row]} at row {row}")
-    return np.ascontiguousarray(result, dtype=np.int64)
+        raise ValueError(
+            f"{name}: expected labels 0 to {count - 1}, whole numbers, got {values[row]} at row {first_row + row}"
+        )
 
 
 def between(values: Array, low: float, high: float, name: str, cure: str) -> None:

@@ -1,5 +1,6 @@
 """Check gradients: backpropagation against central differences, for any network and loss."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,11 +80,11 @@ def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight
 
 def _name(net: Sequential, index: int) -> str:
     """The parameter at this place of the flat vector, as one would write it."""
-    for i, layer in enumerate(net.layers):
-        for name, shape in layer.shapes().items():
-            size = int(np.prod(shape))
+    for at, leaf in net.leaves.items():
+        for name, shape in leaf.shapes().items():
+            size = math.prod(shape)
             if index < size:
                 place = ", ".join(str(int(k)) for k in np.unravel_index(index, shape))
-                return f"layers[{i}].{name}[{place}]"
+                return f"layers[{at.replace('.', '][')}].{name}[{place}]"
             index -= size
     raise IndexError(index)

@@ -1,20 +1,60 @@
 """Layers: declarations of sizes and parameters. The arithmetic is in the compiled core, which runs them as one plan.
 
-A layer's arrays are views into the flat vectors of the network it belongs to; before that it has none.
+A layer's arrays are views into the flat vectors of the network it belongs to; before that it has none. Most layers are
+lowered to steps of the compiled plan; one that brings ``forward`` and ``backward`` of its own is run in Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from . import _core, _validate, activations, initializers
 
-__all__ = ["Activation", "Dense", "Dropout", "Layer"]
+__all__ = [
+    "Activation", "BatchNorm", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer", "LayerNorm", "PReLU",
+    "Residual",
+]  # fmt: skip
 
 Array = _validate.Array
+
+#: The input of a network, among the numbers of its steps.
+INPUT = -1
+
+
+class Program:
+    """The steps that layers are lowered to; each is named by its number."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[Any, ...]] = []
+        self.key = 0  # the leaf whose turn it is: what its dropout masks depend on
+
+    def add(
+        self,
+        operation: str,
+        source: int,
+        n_in: int,
+        n_out: int,
+        *,
+        activation: activations.ActivationFunction = activations.identity,
+        number: float = 0.0,
+        weight: int = -1,
+        bias: int = -1,
+        other: int = INPUT,
+        extra: tuple[Any, ...] = (),
+    ) -> int:
+        """A step that takes the output of another; with an activation whose derivative needs its input, two."""
+        apart = activation.code in _core.NEEDS_Z and operation != "activation"
+        ends = activations.identity if apart else activation
+        self.steps.append((
+            _core.OPERATIONS[operation], ends.code, ends.slope or number, n_in, n_out, weight, bias, source, other,
+            self.key, extra,
+        ))  # fmt: skip
+        made = len(self.steps) - 1
+        return self.add("activation", made, n_out, n_out, activation=activation) if apart else made
 
 
 class Layer:
@@ -26,37 +66,93 @@ class Layer:
         How many numbers a row has before and after. A layer that keeps a row's size learns it from its network.
     activation : ActivationFunction
         ``identity`` where there is none.
+    trainable : bool, default True
+        Set it to False, and training leaves the layer's parameters alone; and back, whenever that is wanted.
+
+    Notes
+    -----
+    A layer of one's own subclasses this, and brings ``forward(x, training)``, which returns y and, in training, keeps
+    what it needs, and ``backward(dy)``, which returns dx and writes the gradients of its parameters. ``n_in`` and
+    ``n_out`` are set by its constructor, if it does not keep a row's size. Parameters are named by `shapes`, given
+    their first values by `initialize`, and found as attributes: ``self.weight`` and its gradient ``self.weight_grad``.
+    It works in every network, at the speed of NumPy.
+
+    Examples
+    --------
+    >>> class Scale(bp.Layer):
+    ...     def shapes(self):
+    ...         return {"factor": (self.n_in,)}
+    ...     def initialize(self, rng):
+    ...         self.factor[:] = 1
+    ...     def forward(self, x, training):
+    ...         if training:
+    ...             self.x = x
+    ...         return self.factor * x
+    ...     def backward(self, dy):
+    ...         self.factor_grad[:] = (dy * self.x).sum(axis=0)
+    ...         return self.factor * dy
     """
 
     n_in: int | None = None
     n_out: int | None = None
     activation: activations.ActivationFunction = activations.identity
-    operation: ClassVar[str]
+    trainable: bool = True
     #: The arguments of the constructor, in order; the first `_positional` are written without their names.
     _arguments: ClassVar[Sequence[str]] = ()
     _positional: ClassVar[int] = 0
     _defaults: ClassVar[dict[str, Any]] = {}
-    #: Whether it is in a network, which has taken over what it was built with.
-    _bound: bool = False
+    #: Where its parameters and buffers begin in the flat vectors, once it is in a network.
+    _offsets: Mapping[str, int] | None = None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The names of the parameters and their shapes, in the order in which they lie in the flat vector."""
         return {}
 
+    def buffers(self) -> dict[str, tuple[int, ...]]:
+        """The same for what it keeps beside: numbers that belong to a trained network, and that nothing trains."""
+        return {}
+
     def initialize(self, rng: np.random.Generator) -> None:
-        """Give the parameters their initial values."""
+        """Give the parameters and buffers their initial values."""
 
-    def lower(self, offsets: dict[str, int]) -> tuple[int, int, float, int, int, int, int]:
-        """The step of the plan this layer becomes; `offsets` says where its parameters begin."""
-        assert self.n_in is not None
-        assert self.n_out is not None
-        return (
-            _core.OPERATIONS[self.operation], self.activation.code, self._alpha(), self.n_in, self.n_out,
-            offsets.get("weight", -1), offsets.get("bias", -1),
-        )  # fmt: skip
+    def forward(self, x: Array, training: bool) -> Array:
+        """For a layer of one's own: y (batch, n_out) for x (batch, n_in)."""
+        raise NotImplementedError(f"{type(self).__name__} has neither a step of the compiled core nor a forward")
 
-    def _alpha(self) -> float:
-        return self.activation.slope
+    def backward(self, dy: Array) -> Array:
+        """For a layer of one's own: dx for the dy of its last forward in training; overwrites its gradients."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def lower(self, program: Program, source: int) -> int:
+        """Add the steps this layer becomes to those of its network, and return the last."""
+        raise NotImplementedError
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it is lowered to steps of the compiled core."""
+        return type(self).lower is not Layer.lower
+
+    def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
+        """The layers that have parameters of their own: this one, or those it is made of, and where they are in it."""
+        yield (), self
+
+    def takes(self) -> int | None:
+        """How many numbers a row must have before it; None: any."""
+        return self.n_in
+
+    def connect(self, n: int) -> int:
+        """Learn how many numbers a row has before; how many after."""
+        if self.n_in is None:
+            self.n_in = n
+        if self.n_in != n:
+            raise ValueError(f"{self!r} expected {self.n_in} inputs, got {n}")
+        if self.n_out is None:
+            self.n_out = n
+        return self.n_out
+
+    def penalties(self) -> list[tuple[int, int, float, float]]:
+        """Ranges of the flat vector and their l1 and l2, where there are such."""
+        return []
 
     def config(self) -> dict[str, Any]:
         """The arguments that build this layer again, as JSON can hold them."""
@@ -64,7 +160,7 @@ class Layer:
         if "activation" in values:
             f = self.activation
             values["activation"] = f.name if f == activations.get(f.name) else [f.name, f.slope]
-        return values
+        return values if self.trainable else {**values, "trainable": False}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -72,28 +168,45 @@ class Layer:
         if isinstance(config.get("activation"), list):
             name, slope = config["activation"]
             config = {**config, "activation": activations.get(name).with_slope(slope)}
-        return cls(**config)
+        layer = cls(**{name: value for name, value in config.items() if name != "trainable"})
+        layer.trainable = config.get("trainable", True)
+        return layer
 
-    def _bind(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
+    def described(self) -> list[Any]:
+        """The name of its class, and `config`: what a file holds of it."""
+        return [type(self).__name__, self.config()]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other would be built alike: by the configuration, not by the parameters."""
+        return type(self) is type(other) and self.config() == other.config()
+
+    __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
+
+    def bind(self, views: Mapping[str, Array], offsets: Mapping[str, int]) -> None:
         """Take the views that belong to this layer as attributes."""
-        for name, view in parameters.items():
+        for name, view in views.items():
             setattr(self, name, view)
-            setattr(self, f"{name}_grad", gradients[name])
-        self._bound = True
+        self._offsets = offsets
+
+    @property
+    def _bound(self) -> bool:
+        """Whether it is in a network, which has taken over what it was built with."""
+        return self._offsets is not None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """In a network, what is assigned to a parameter is copied into it, and how the layer was built is settled."""
-        if self._bound and name.removesuffix("_grad") in self.shapes():
+        if self._bound and name.removesuffix("_grad") in {**self.shapes(), **self.buffers()}:
             _validate.assign(getattr(self, name), value, name)
         elif self._bound and name in ("n_in", "n_out", *self._arguments):
             raise AttributeError(f"{name}: {self!r} is in a network, where it cannot be changed: make a new network")
         else:
-            super().__setattr__(name, value)
+            super().__setattr__(name, _validate.flag(value, name) if name == "trainable" else value)
 
     def __repr__(self) -> str:
         words = []
         for i, name in enumerate(self._arguments):
             value, default = getattr(self, name), self._defaults.get(name)
+            value = list(value) if isinstance(value, tuple) else value
             if isinstance(value, activations.ActivationFunction) and value == activations.get(value.name):
                 value = value.name
             if name not in self._defaults or value != default:
@@ -114,6 +227,8 @@ class Dense(Layer):
         Without it, y = f(x w).
     weight_init, bias_init : str, default "glorot_uniform", "zeros"
         A name from `backprop.initializers`.
+    l1, l2 : float, default 0
+        Add l1 sum |w| + l2 sum w^2 to the loss that is trained on, and to its gradient; at least 0. Not of the bias.
 
     Attributes
     ----------
@@ -124,11 +239,11 @@ class Dense(Layer):
         Views into ``net.gradients``, of the same shapes.
     """
 
-    operation = "dense"
-    _arguments = ("n_in", "n_out", "activation", "use_bias", "weight_init", "bias_init")
+    _arguments = ("n_in", "n_out", "activation", "use_bias", "weight_init", "bias_init", "l1", "l2")
     _positional = 3
     _defaults: ClassVar = {
         "activation": "identity", "use_bias": True, "weight_init": "glorot_uniform", "bias_init": "zeros",
+        "l1": 0.0, "l2": 0.0,
     }  # fmt: skip
 
     n_in: int
@@ -147,6 +262,8 @@ class Dense(Layer):
         use_bias: bool = True,
         weight_init: str = "glorot_uniform",
         bias_init: str = "zeros",
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
         self.n_in = _validate.integer(n_in, "n_in")
         self.n_out = _validate.integer(n_out, "n_out")
@@ -154,6 +271,8 @@ class Dense(Layer):
         self.use_bias = _validate.flag(use_bias, "use_bias")
         self.weight_init = _validate.choice(weight_init, "weight_init", initializers.NAMES)
         self.bias_init = _validate.choice(bias_init, "bias_init", initializers.NAMES)
+        self.l1 = _validate.number(l1, "l1", least=0)
+        self.l2 = _validate.number(l2, "l2", least=0)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """`weight` and, where there is one, `bias`."""
@@ -165,8 +284,45 @@ class Dense(Layer):
         if self.use_bias:
             initializers.fill(self.bias, self.bias_init, self.n_in, self.n_out, rng)
 
+    def lower(self, program: Program, source: int) -> int:
+        """One product, and the activation."""
+        assert self._offsets is not None
+        return program.add(
+            "dense", source, self.n_in, self.n_out, activation=self.activation, weight=self._offsets["weight"],
+            bias=self._offsets.get("bias", -1),
+        )  # fmt: skip
 
-class Activation(Layer):
+    def penalties(self) -> list[tuple[int, int, float, float]]:
+        """That on the weight."""
+        begin = (self._offsets or {})["weight"]
+        return [(begin, begin + self.n_in * self.n_out, self.l1, self.l2)] if self.l1 or self.l2 else []
+
+
+class _Same(Layer):
+    """A layer that keeps a row's size: one step of the core."""
+
+    operation: ClassVar[str]
+
+    n_in: int
+    n_out: int
+
+    def lower(self, program: Program, source: int) -> int:
+        """One step."""
+        at = self._offsets or {}
+        return program.add(
+            self.operation, source, self.n_in, self.n_out, activation=self.activation, number=self._number(),
+            weight=at.get("weight", -1), bias=at.get("bias", -1), extra=self._extra(at),
+        )  # fmt: skip
+
+    def _number(self) -> float:
+        """What the step's kernel takes beside its parameters."""
+        return 0.0
+
+    def _extra(self, at: Mapping[str, int]) -> tuple[Any, ...]:
+        return ()
+
+
+class Activation(_Same):
     """y = f(x), alone: for a network in which something stands between the weights and the activation.
 
     Parameters
@@ -183,7 +339,7 @@ class Activation(Layer):
         self.activation = activations.get(activation)
 
 
-class Dropout(Layer):
+class Dropout(_Same):
     """In training, zero each number with probability `rate` and divide the others by 1 - rate; else do nothing.
 
     Parameters
@@ -208,5 +364,465 @@ class Dropout(Layer):
     def __init__(self, rate: float) -> None:
         self.rate = _validate.number(rate, "rate", least=0, below=1)
 
-    def _alpha(self) -> float:
+    def _number(self) -> float:
         return self.rate
+
+
+class PReLU(_Same):
+    """y = x where x > 0, else weight x: a rectifier whose slope below zero is learned, one for each column.
+
+    Parameters
+    ----------
+    slope : float, default 0.25
+        Where the slopes begin; at least 0, below 1.
+
+    Attributes
+    ----------
+    weight : numpy.ndarray, shape (n,)
+        The slopes, a view into ``net.parameters``.
+
+    References
+    ----------
+    He et al., "Delving deep into rectifiers", ICCV 2015, eq. 1.
+    """
+
+    operation = "prelu"
+    _arguments = ("slope",)
+    _positional = 1
+    _defaults: ClassVar = {"slope": 0.25}
+
+    weight: Array
+    weight_grad: Array
+
+    def __init__(self, slope: float = 0.25) -> None:
+        self.slope = _validate.number(slope, "slope", least=0, below=1)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`weight`, a number for each column."""
+        return {"weight": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """All slopes alike."""
+        self.weight[:] = self.slope
+
+
+class _Norm(_Same):
+    """y = weight (x - mean) / sqrt(variance + epsilon) + bias."""
+
+    weight: Array
+    bias: Array
+    weight_grad: Array
+    bias_grad: Array
+    epsilon: float
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`weight` and `bias`, a number for each column."""
+        return {"weight": (self.n_out,), "bias": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Change nothing but mean and variance."""
+        self.weight[:], self.bias[:] = 1, 0
+
+    def _number(self) -> float:
+        return self.epsilon
+
+
+class LayerNorm(_Norm):
+    """Normalise each row: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over the numbers of the row.
+
+    Parameters
+    ----------
+    epsilon : float, default 1e-5
+        Keeps the root from zero; above 0.
+
+    Attributes
+    ----------
+    weight, bias : numpy.ndarray, shape (n,)
+        Views into ``net.parameters``; 1 and 0 at first.
+
+    References
+    ----------
+    Ba, Kiros, Hinton, "Layer normalization", 2016, eq. 4. The variance is that of the row, divided by n.
+    """
+
+    operation = "layer_norm"
+    _arguments = ("epsilon",)
+    _defaults: ClassVar = {"epsilon": 1e-5}
+
+    def __init__(self, *, epsilon: float = 1e-5) -> None:
+        self.epsilon = _validate.number(epsilon, "epsilon", above=0)
+
+
+class BatchNorm(_Norm):
+    """Normalise each column: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over the rows of the batch.
+
+    `predict` takes the running mean and variance instead, which follow those of the batches: after each step of a fit,
+    and in each `forward` by hand, running += momentum (batch - running).
+
+    Parameters
+    ----------
+    momentum : float, default 0.1
+        How fast the running statistics follow; at least 0, at most 1.
+    epsilon : float, default 1e-5
+        Keeps the root from zero; above 0.
+
+    Attributes
+    ----------
+    weight, bias : numpy.ndarray, shape (n,)
+        Views into ``net.parameters``; 1 and 0 at first.
+    running_mean, running_variance : numpy.ndarray, shape (n,)
+        0 and 1 at first. They are saved with the network, and not trained.
+
+    Notes
+    -----
+    As in PyTorch, a batch is normalised by its variance divided by n, and the running variance follows the one divided
+    by n - 1. A full batch is kept in memory as a whole.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
+    """
+
+    operation = "batch_norm"
+    _arguments = ("momentum", "epsilon")
+    _defaults: ClassVar = {"momentum": 0.1, "epsilon": 1e-5}
+
+    running_mean: Array
+    running_variance: Array
+
+    def __init__(self, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+        self.momentum = _validate.number(momentum, "momentum", least=0, below=math.nextafter(1, 2))
+        self.epsilon = _validate.number(epsilon, "epsilon", above=0)
+
+    def buffers(self) -> dict[str, tuple[int, ...]]:
+        """`running_mean` and `running_variance`, a number for each column."""
+        return {"running_mean": (self.n_out,), "running_variance": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Change nothing, in training nothing but mean and variance."""
+        super().initialize(rng)
+        self.running_mean[:], self.running_variance[:] = 0, 1
+
+    def _extra(self, at: Mapping[str, int]) -> tuple[Any, ...]:
+        return self.momentum, at["running_mean"]
+
+
+class Embedding(Layer):
+    """Whole numbers become vectors: y is the row of the table that x names.
+
+    The first layer of a network, or within `Columns`.
+
+    Parameters
+    ----------
+    values : int
+        Rows of the table: x is 0 to values - 1.
+    width : int
+        Their length.
+    columns : int, default 1
+        How many numbers a row of x has, each looked up in the same table: the vectors lie side by side.
+    weight_init : str, default "lecun_normal"
+        A name from `backprop.initializers`, for one input: the standard normal distribution, as in PyTorch.
+
+    Attributes
+    ----------
+    weight : numpy.ndarray, shape (values, width)
+        The table, a view into ``net.parameters``.
+    """
+
+    _arguments = ("values", "width", "columns", "weight_init")
+    _positional = 2
+    _defaults: ClassVar = {"columns": 1, "weight_init": "lecun_normal"}
+
+    n_in: int
+    n_out: int
+    weight: Array
+    weight_grad: Array
+
+    def __init__(self, values: int, width: int, *, columns: int = 1, weight_init: str = "lecun_normal") -> None:
+        self.values = _validate.integer(values, "values", most=2**24)
+        self.width = _validate.integer(width, "width")
+        self.n_in = self.columns = _validate.integer(columns, "columns")
+        self.n_out = self.columns * self.width
+        self.weight_init = _validate.choice(weight_init, "weight_init", initializers.NAMES)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`weight`, the table."""
+        return {"weight": (self.values, self.width)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Draw the table."""
+        initializers.fill(self.weight, self.weight_init, 1, self.width, rng)
+
+    def tables(self) -> list[Embedding | None]:
+        """The table of each column."""
+        return [self] * self.columns
+
+    def lower(self, program: Program, source: int) -> int:
+        """One step, which looks up all columns."""
+        return _look_up(self, self.tables(), program, source)
+
+
+class _Composite(Layer):
+    """A layer of layers."""
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change all that is in it; what is set is set for each."""
+        return all(leaf.trainable for _, leaf in self.leaves())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for _, leaf in self.leaves():
+            leaf.trainable = value
+
+
+class Columns(_Composite):
+    """The columns of a table with words in it: some become vectors, the others go on as they are, in their order.
+
+    The first layer of a network.
+
+    Parameters
+    ----------
+    n_in : int
+        How many columns there are.
+    embeddings : dict of int to Embedding
+        For the columns that hold whole numbers, what they become; each an `Embedding` of one column.
+
+    Examples
+    --------
+    >>> layer = bp.Columns(3, {1: bp.Embedding(12, 4)})  # the second of three is a month, from 0
+    >>> net = bp.Sequential([layer, bp.Dense(6, 1)], rng=0)
+    >>> net.predict([[0.5, 11, -0.5]]).shape
+    (1, 1)
+    """
+
+    _arguments = ("n_in", "embeddings")
+    _positional = 2
+
+    n_in: int
+    n_out: int
+
+    def __init__(self, n_in: int, embeddings: Mapping[int, Embedding]) -> None:
+        self.n_in = _validate.integer(n_in, "n_in")
+        if not isinstance(embeddings, Mapping):
+            raise TypeError(f"embeddings: expected a dict of columns, got {_validate.shown(embeddings)}")
+        found = {}
+        for column, embedding in embeddings.items():
+            place = _validate.integer(column, "embeddings", 0, self.n_in - 1)
+            if not isinstance(embedding, Embedding) or embedding.columns != 1:
+                raise TypeError(
+                    f"embeddings: expected an Embedding of one column, got {_validate.shown(embedding)} at {place}"
+                )
+            found[place] = embedding
+        self.embeddings = dict(sorted(found.items()))
+        self.n_out = self.n_in + sum(embedding.width - 1 for embedding in found.values())
+
+    def __getitem__(self, column: int) -> Embedding:
+        return self.embeddings[column]
+
+    def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
+        """Its embeddings."""
+        for column, embedding in self.embeddings.items():
+            yield (column,), embedding
+
+    def tables(self) -> list[Embedding | None]:
+        """The table of each column, where it has one."""
+        return [self.embeddings.get(column) for column in range(self.n_in)]
+
+    def lower(self, program: Program, source: int) -> int:
+        """One step, which looks up all columns."""
+        return _look_up(self, self.tables(), program, source)
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this layer again, as JSON can hold them."""
+        return {"n_in": self.n_in, "embeddings": [[c, e.config()] for c, e in self.embeddings.items()]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Columns:
+        """Build a layer from what `config` returned."""
+        return cls(**{**config, "embeddings": {c: Embedding.from_config(e) for c, e in config["embeddings"]}})
+
+
+def _look_up(layer: Embedding | Columns, tables: list[Embedding | None], program: Program, source: int) -> int:
+    if source != INPUT:
+        raise ValueError(f"layers: expected {layer!r} first in its network, where it sees the columns, got it later")
+    extra = []
+    for table in tables:
+        at = None if table is None else table._offsets
+        extra.append((-1, 1, 1) if table is None or at is None else (at["weight"], table.values, table.width))
+    return program.add("columns", source, layer.n_in, layer.n_out, extra=tuple(extra))
+
+
+def chain(layers: Any, name: str = "layers") -> tuple[Layer, ...]:
+    """Layers that follow one another, each a new one."""
+    checked = tuple(_validate.items(layers, name))
+    for i, layer in enumerate(checked):
+        if not isinstance(layer, Layer):
+            cure = f": call it, {layer.__name__}(...)" if isinstance(layer, type) else ""
+            raise TypeError(f"{name}: expected layers, got {_validate.shown(layer)} in place {i + 1}{cure}")
+        if any(layer is other for other in checked[:i]):
+            raise ValueError(f"{name}: expected each once, got {layer!r} again in place {i + 1}: make a new one")
+        if any(leaf._bound for _, leaf in layer.leaves()):
+            raise ValueError(f"{name}: expected new ones, got {layer!r} of another network in place {i + 1}: make one")
+    return checked
+
+
+def chain_takes(layers: tuple[Layer, ...]) -> int | None:
+    """How many numbers a row must have before these; None: any."""
+    return next((n for n in (layer.takes() for layer in layers) if n is not None), None)
+
+
+def connect_chain(layers: tuple[Layer, ...], n: int) -> int:
+    """Let each layer learn its sizes from the one before; how many numbers a row has after the last."""
+    for i, layer in enumerate(layers):
+        takes = layer.takes()
+        if takes is not None and takes != n:
+            before = f"of {layers[i - 1]!r}" if i else "before it"
+            raise ValueError(
+                f"layers: {layer!r}, {i + 1} of {len(layers)}, expected {takes} inputs, got the {n} {before}"
+            )
+        n = layer.connect(n)
+    return n
+
+
+def lower_chain(layers: tuple[Layer, ...], program: Program, source: int) -> int:
+    """Add the steps of layers that follow one another; the last of them."""
+    for layer in layers:
+        source = layer.lower(program, source)
+        program.key += not isinstance(layer, (Residual, Concatenate))
+    return source
+
+
+class Residual(_Composite):
+    """y = x + f(x), where f are layers that keep a row's size, one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        ``residual[0]`` is the first of them.
+
+    References
+    ----------
+    He et al., "Deep residual learning for image recognition", CVPR 2016, eq. 1.
+    """
+
+    _arguments = ("layers",)
+    _positional = 1
+
+    n_in: int
+    n_out: int
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = _compiled(chain(layers), self)
+
+    def __getitem__(self, i: int) -> Layer:
+        return self.layers[i]
+
+    def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
+        """Those of its layers."""
+        for i, layer in enumerate(self.layers):
+            for path, leaf in layer.leaves():
+                yield (i, *path), leaf
+
+    def takes(self) -> int | None:
+        """What its layers do."""
+        return chain_takes(self.layers)
+
+    def connect(self, n: int) -> int:
+        """Its layers must give as many numbers as they take."""
+        after = connect_chain(self.layers, n)
+        if after != n:
+            raise ValueError(
+                f"layers: {self!r} expected layers that keep a row's size, got {n} before and {after} after"
+            )
+        self.n_in = self.n_out = n
+        return n
+
+    def lower(self, program: Program, source: int) -> int:
+        """The steps of its layers, and a sum."""
+        last = lower_chain(self.layers, program, source)
+        return program.add("add", last, self.n_in, self.n_out, other=source)
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this layer again, as JSON can hold them."""
+        return {"layers": [layer.described() for layer in self.layers]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Residual:
+        """Build a layer from what `config` returned."""
+        return cls(**{**config, "layers": [from_description(*given) for given in config["layers"]]})
+
+
+class Concatenate(_Composite):
+    """y = f(x), g(x)... side by side: branches that all take the same numbers.
+
+    Parameters
+    ----------
+    branches : sequence of sequences of Layer
+        An empty branch is x itself. ``concatenate[1][0]`` is the first layer of the second branch.
+    """
+
+    _arguments = ("branches",)
+    _positional = 1
+
+    n_in: int
+    n_out: int
+
+    def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:
+        self.branches = tuple(_compiled(chain(b, "branches"), self) for b in _validate.items(branches, "branches"))
+        chain([layer for branch in self.branches for layer in branch], "branches")  # none twice
+        if len(self.branches) < 2:
+            raise ValueError(f"branches: expected at least two, got {len(self.branches)}")
+
+    def __getitem__(self, i: int) -> tuple[Layer, ...]:
+        return self.branches[i]
+
+    def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
+        """Those of its branches."""
+        for b, branch in enumerate(self.branches):
+            for i, layer in enumerate(branch):
+                for path, leaf in layer.leaves():
+                    yield (b, i, *path), leaf
+
+    def takes(self) -> int | None:
+        """What the first of its branches does that is not content with anything."""
+        return next((n for n in map(chain_takes, self.branches) if n is not None), None)
+
+    def connect(self, n: int) -> int:
+        """All branches take the same; what they give is added up."""
+        self._widths = [connect_chain(branch, n) for branch in self.branches]
+        self.n_in, self.n_out = n, sum(self._widths)
+        return self.n_out
+
+    def lower(self, program: Program, source: int) -> int:
+        """The steps of its branches, joined two by two."""
+        joined, width = lower_chain(self.branches[0], program, source), self._widths[0]
+        for branch, more in zip(self.branches[1:], self._widths[1:], strict=True):
+            other = lower_chain(branch, program, source)
+            joined = program.add("join", joined, width, width + more, other=other)
+            width += more
+        return joined
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this layer again, as JSON can hold them."""
+        return {"branches": [[layer.described() for layer in branch] for branch in self.branches]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Concatenate:
+        """Build a layer from what `config` returned."""
+        return cls(**{**config, "branches": [[from_description(*g) for g in b] for b in config["branches"]]})
+
+
+def _compiled(layers: tuple[Layer, ...], owner: Layer) -> tuple[Layer, ...]:
+    for layer in layers:
+        if not layer.compiled:
+            raise TypeError(f"layers: expected built-in layers within {type(owner).__name__}, got {layer!r}")
+    return layers
+
+
+def from_description(name: Any, config: Any) -> Layer:
+    """A layer by the name of its class: only those in the table, none that a file could bring along."""
+    if name not in __all__ or name == "Layer":
+        raise ValueError(f"no layer is called {name!r}")
+    made: Layer = globals()[name].from_config(config)
+    return made

@@ -12,20 +12,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _threads, _validate, callbacks, files, layers, losses, training
+from . import (
+    _core,
+    _threads,
+    _validate,
+    callbacks,
+    checkpoints,
+    engine,
+    files,
+    layers,
+    losses,
+    optimizers,
+    schedules,
+    training,
+)  # fmt: skip
 from . import metrics as _metrics
 from ._version import __version__
 from .errors import BusyError, FormatError
 from .layers import Layer
 from .optimizers import Optimizer
-from .training import Data, History
+from .training import Batches, Data, History, Lazy
 
-__all__ = ["Sequential", "load"]
+__all__ = ["Sequential", "load", "resume"]
 
 Array = _validate.Array
 
 FORMAT_VERSION = "1"
-LAYERS: dict[str, type[Layer]] = {name: getattr(layers, name) for name in layers.__all__ if name != "Layer"}
 
 
 class Sequential(_core.Predictor):
@@ -46,6 +58,10 @@ class Sequential(_core.Predictor):
     parameters, gradients : numpy.ndarray, shape (n_parameters,)
         All parameters and their gradients. The layers' arrays are views into them: writing there changes the network.
     layers : tuple of Layer
+    leaves : dict of str to Layer
+        Those that have parameters of their own, also within other layers, by where they are: "0", "1.0".
+    buffers : numpy.ndarray, shape (n_buffers,)
+        What layers keep beside their parameters, such as the running statistics of a `BatchNorm`.
     n_in, n_out : int
         How many numbers a row has before and after.
     metadata : dict
@@ -69,21 +85,15 @@ class Sequential(_core.Predictor):
         self.dtype = _dtype(dtype)
         generator = _validate.generator(rng)
         self.metadata: dict[str, Any] = {}
-        sizes = _connect(self.layers)
-        n = sum(math.prod(shape) for layer in self.layers for shape in layer.shapes().values())
-        _validate.fits_in_memory(2 * n, self.dtype, f"the {n:.3g} parameters and their gradients")
-        storage = _vector(n, self.dtype), _vector(n, self.dtype)
-        self._parameters, self._gradients = (vector[:n] for vector in storage)
-        steps = []
-        for layer, size, offsets in zip(self.layers, sizes, _offsets(self.layers), strict=True):
-            layer.n_in, layer.n_out = size
-            views = ({k: v[at : at + math.prod(s)].reshape(s) for k, (at, s) in offsets.items()}
-                     for v in (self.parameters, self.gradients))  # fmt: skip
-            layer._bind(*views)
-            layer.initialize(generator)
-            steps.append(layer.lower({name: at for name, (at, _) in offsets.items()}))
-        self.plan = _core.Plan(*storage, n, steps)
-        self.n_in, self.n_out = sizes[0][0], sizes[-1][1]
+        self.n_in, self.n_out = _connect(self.layers)
+        self.leaves = {
+            ".".join(map(str, (i, *path))): leaf for i, layer in enumerate(self.layers) for path, leaf in layer.leaves()
+        }
+        self._storage = engine.Storage(list(self.leaves.values()), self.dtype)
+        for leaf in self.leaves.values():
+            leaf.initialize(generator)
+        self.engine = engine.build(self.layers, self._storage)
+        self.plan: _core.Plan | None = self.engine if isinstance(self.engine, _core.Plan) else None
         self.seed = int(generator.integers(2**63))
         self.epochs = self.steps = 0
         self._training = threading.Lock()
@@ -91,20 +101,52 @@ class Sequential(_core.Predictor):
     @property
     def parameters(self) -> Array:
         """All parameters, one after the other; what is assigned is copied into them."""
-        return self._parameters
+        return self._storage.parameters
 
     @parameters.setter
     def parameters(self, value: Any) -> None:
-        _validate.assign(self._parameters, value, "parameters")
+        _validate.assign(self.parameters, value, "parameters")
 
     @property
     def gradients(self) -> Array:
         """Their gradients, in the same order."""
-        return self._gradients
+        return self._storage.gradients
 
     @gradients.setter
     def gradients(self, value: Any) -> None:
-        _validate.assign(self._gradients, value, "gradients")
+        _validate.assign(self.gradients, value, "gradients")
+
+    @property
+    def buffers(self) -> Array:
+        """What layers keep beside their parameters, such as the running statistics of a `BatchNorm`."""
+        return self._storage.buffers
+
+    @buffers.setter
+    def buffers(self, value: Any) -> None:
+        _validate.assign(self.buffers, value, "buffers")
+
+    @property
+    def trainable_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Where in ``parameters`` those lie that training may change: (begin, end), ascending."""
+        if all(leaf.trainable for leaf in self.leaves.values()):
+            return ((0, self.parameters.size),)
+        ranges, at = [], 0
+        for leaf in self.leaves.values():
+            n = sum(math.prod(shape) for shape in leaf.shapes().values())
+            if leaf.trainable and n:
+                ranges.append((at, at + n))
+            at += n
+        return tuple(ranges)
+
+    def penalty(self) -> float:
+        """What the layers' l1 and l2 add to the loss that is trained on; `evaluate` leaves it out.
+
+        Returns
+        -------
+        float
+            The sum of l1 sum |w| + l2 sum w^2 over the layers that have them. `backward` adds its gradient.
+        """
+        return self.engine.penalty()
 
     # Prediction.
 
@@ -131,6 +173,7 @@ class Sequential(_core.Predictor):
         loss: Any,
         metrics: Sequence[Any] = (),
         sample_weight: Any = None,
+        class_weight: Any = None,
         threads: int | None = None,
     ) -> dict[str, float]:
         """The loss and the metrics on some data.
@@ -145,6 +188,8 @@ class Sequential(_core.Predictor):
             Names from `backprop.metrics`, or callables ``(y_hat, y) -> float``.
         sample_weight : array_like, shape (batch,), optional
             How much each row counts in the loss.
+        class_weight : dict, array_like or "balanced", optional
+            As `fit` takes it.
         threads : int or None, default None
             As `predict` takes it.
 
@@ -155,14 +200,15 @@ class Sequential(_core.Predictor):
         """
         measured, loss = _metrics.get(metrics), self._loss(loss)
         _single(loss)
-        return self.score(self._data(x, y, loss, sample_weight), loss, measured, threads)
+        data = self._data(x, y, loss, sample_weight, lazily=True)
+        return self.score(_weighted_by_class(data, class_weight, self.n_out), loss, measured, threads)
 
     # Training.
 
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: Any,
         optimizer: Optimizer,
@@ -178,24 +224,28 @@ class Sequential(_core.Predictor):
         progress: bool = False,
         rng: Any = None,
         threads: int | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train: go through the rows in batches, and take a step of the optimizer after each.
 
         Parameters
         ----------
-        x : array_like, shape (rows, n_in)
-            Any layout and real type; contiguous arrays of the network's own dtype are not copied.
+        x : array_like, shape (rows, n_in), or iterable of batches
+            Any layout and real type; contiguous arrays of the network's own dtype, such as a `numpy.memmap`, are not
+            copied, and of others, where they are large, a part at a time is converted. Without y: anything that gives
+            batches (x, y) or (x, y, sample_weight) each time it is gone through, which is once an epoch. They are taken
+            as they come: batch_size and shuffle are of no matter.
         y : array_like
-            Targets (rows, n_out), or (rows,) where n_out is 1; for cross-entropy, labels (rows,).
+            Targets (rows, n_out), or (rows,) where that is one; labels (rows,) where the loss takes them.
         loss : str, Loss or callable
-            "mse", "binary_cross_entropy", "cross_entropy", an object from `backprop.losses`, or any
+            "mse", "cross_entropy" or another name or object from `backprop.losses`, or any
             ``(y_hat, y) -> (value, dy)``.
         optimizer : Optimizer
             Passed again, it goes on where it was.
         epochs : int, default 1
-            How many times to go through all rows.
+            How many times to go through all rows; where the fit goes on from a checkpoint, those done before included.
         batch_size : int or None, default 32
-            Rows to a step; the last batch of an epoch may be shorter. None: all rows.
+            Rows to a step; the last batch of an epoch may be shorter. None: all rows, as `LBFGS` takes them always.
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
             Data to evaluate on after each epoch.
         validation_split : float, default 0.0
@@ -208,7 +258,7 @@ class Sequential(_core.Predictor):
         shuffle : bool, default True
             Go through the rows in a new order each epoch.
         metrics : sequence of str or callable, default ()
-            What else to measure each epoch: "accuracy", "mse", "mae", "r2", or callables ``(y_hat, y) -> float``.
+            What else to measure each epoch: names from `backprop.metrics`, or callables ``(y_hat, y) -> float``.
         callbacks : sequence of Callback, default ()
             What to call between epochs.
         progress : bool, default False
@@ -217,6 +267,10 @@ class Sequential(_core.Predictor):
             Of the order of the rows and the dropped numbers. None: the network's own.
         threads : int or None, default None
             How many threads share the work; the result is the same. None: as many as pay.
+        resume : str or path-like, optional
+            A file that `Checkpoint` wrote in a fit with these arguments, of a network built as this one: the fit goes
+            on from there, to the bits and the history that it would have come to. `backprop.resume` builds the network
+            too.
 
         Returns
         -------
@@ -236,30 +290,38 @@ class Sequential(_core.Predictor):
             if not isinstance(optimizer, Optimizer):
                 raise TypeError(f"optimizer: expected an object such as Adam(1e-3), got {_validate.shown(optimizer)}")
             _single(loss)
-            data = self._data(x, y, loss, sample_weight)
-            data, held_out = _held_out(data, _validate.number(validation_split, "validation_split", 0, below=1))
-            if class_weight is not None:
+            share = _validate.number(validation_split, "validation_split", 0, below=1)
+            measured = _metrics.get(metrics)
+            epochs = _validate.integer(epochs, "epochs", 0)
+            data: Data | Batches
+            if y is None and not isinstance(x, np.ndarray):
+                data, held_out = self._batches(x, loss, measured, sample_weight, class_weight, share, epochs), None
+            else:
+                data, held_out = _held_out(self._data(x, y, loss, sample_weight, lazily=True), share)
                 data = _weighted_by_class(data, class_weight, self.n_out)
+                _metrics.check(measured, data.y, self.n_out)
             if validation_data is not None:
                 if held_out is not None:
                     raise ValueError("validation_split: expected 0 beside validation_data, got both")
                 held_out = self._validation(validation_data, loss)
-            measured = _metrics.get(metrics)
-            for part in (data, held_out) if held_out else (data,):
-                _metrics.check(measured, part.y, self.n_out)
+            if held_out is not None:
+                _metrics.check(measured, held_out.y, self.n_out)
+            rows = 1 if isinstance(data, Batches) else len(data)
             settings = training.Settings(
-                loss, optimizer,
-                len(data) if batch_size is None else _validate.integer(batch_size, "batch_size"),
-                _validate.flag(shuffle, "shuffle"),
-                self.seed if rng is None else int(_validate.generator(rng).integers(2**63)),
-                measured, held_out, _callbacks(callbacks, progress),
+                loss, optimizer, rows if batch_size is None else _validate.integer(batch_size, "batch_size"),
+                _validate.flag(shuffle, "shuffle"), measured, held_out, _callbacks(callbacks, progress),
                 _threads.checked(threads),
             )  # fmt: skip
-            epochs = _validate.integer(epochs, "epochs", 0)
-            optimizer.lower()
+            seed = self.seed if rng is None else int(_validate.generator(rng).integers(2**63))
+            run = training.Run(self, data, settings, epochs, seed)
+            begun = None if resume is None else self._begun(run, resume)
+            if not hasattr(optimizer, "minimize"):
+                optimizer.lower()
             optimizer.rates(1)
             optimizer.bind(self)
-            return training.fit(self, data, settings, epochs)
+            if begun is not None:
+                self._take_over(run, *begun)
+            return training.fit(run)
 
     def forward(self, x: Any) -> Array:
         """What the network answers in training, keeping what `backward` needs.
@@ -276,12 +338,12 @@ class Sequential(_core.Predictor):
         x = self._inputs(x)
         _validate.some_rows(x)
         y_hat = np.empty((len(x), self.n_out), self.dtype)
-        self.plan.forward(x, y_hat, self.seed, self.steps)
+        self.engine.forward(x, y_hat, self.seed, self.steps)
         self.steps += 1
         return y_hat
 
     def backward(self, dy: Any) -> Array:
-        """Back-propagate: overwrite ``gradients``.
+        """Back-propagate: overwrite ``gradients``, with those of `penalty` too.
 
         Parameters
         ----------
@@ -295,7 +357,7 @@ class Sequential(_core.Predictor):
         """
         dy = _validate.matrix(dy, "dy", self.n_out, self.dtype)
         dx = np.empty((len(dy), self.n_in), self.dtype)
-        self.plan.backward(dy, dx)
+        self.engine.backward(dy, dx)
         return dx
 
     def value_and_gradient(self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None) -> tuple[float, Array]:
@@ -309,25 +371,34 @@ class Sequential(_core.Predictor):
         Returns
         -------
         value : float
+            With `penalty`, where there is one. NaN if it is not finite, and the gradient with it.
         gradient : numpy.ndarray, shape (n_parameters,)
             A copy of ``gradients``.
         """
         loss = self._loss(loss)
-        data = self._data(x, y, loss, sample_weight)
-        if not hasattr(loss, "lower"):
-            y_hat = np.empty((len(data), self.n_out), self.dtype)
-            self.plan.forward(data.x, y_hat, self.seed, self.steps)
+        return self.slope(self._data(x, y, loss, sample_weight), loss, self.seed)
+
+    def slope(self, data: Data, loss: Any, seed: int, threads: int | None = None) -> tuple[float, Array]:
+        """`value_and_gradient`, on data that have passed the gate."""
+        if not self.compiles(loss):
+            y_hat, kept = np.empty((len(data), self.n_out), self.dtype), self.buffers.copy()
+            self.engine.forward(data.x, y_hat, seed, self.steps)
+            self.buffers = kept
             value, dy = self.call(loss, y_hat, data)
             self.backward(dy)
-            return value, self.gradients.copy()
-        found = np.zeros(1)
-        with _threads.take(None, self.plan.work * len(data), _threads.WORTH_MEETING) as threads:
-            _core.Training(
+            return value + self.penalty(), self.gradients.copy()
+        assert self.plan is not None
+        losses = np.zeros((1, 2))
+        with _threads.take(threads, self.engine.work * len(data), _threads.WORTH_MEETING) as count:
+            finite = _core.Training(
                 self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
-                update=None, m=None, v=None, update_step=0, rates=found, batch_size=len(data), losses=found,
-                outputs=None, shuffle=False, seed=self.seed, first_epoch=0, first_step=self.steps, threads=threads,
+                update=None, state=(), ranges=(), update_step=0, rates=np.zeros(1), batch_size=len(data), losses=losses,
+                outputs=None, shuffle=False, seed=seed, first_epoch=0, first_step=self.steps, threads=count,
             ).run()  # fmt: skip
-        return float(found[0]), self.gradients.copy()
+        if not finite:
+            return np.nan, np.full_like(self.gradients, np.nan)
+        value, weight = losses[0]
+        return float(value / weight if loss.reduction == "mean" else value), self.gradients.copy()
 
     # Files.
 
@@ -339,24 +410,53 @@ class Sequential(_core.Predictor):
         path : str or path-like
             An existing file is replaced only once the new one is safe on the disk.
         """
-        files.write(path, self._to_bytes())
+        files.write(path, self.to_bytes())
 
-    def _to_bytes(self) -> bytes:
+    def arrays(self) -> dict[str, Array]:
+        """Its arrays by their names in a model file: views, into which one may write."""
+        return {
+            f"{at}.{name}": getattr(leaf, name) for at, leaf in self.leaves.items()
+            for name in (*leaf.shapes(), *leaf.buffers())
+        }  # fmt: skip
+
+    def to_bytes(self, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
+        """The bytes of a model file; of a checkpoint, with more tensors and what there is to know of the training."""
         _validate.real(self.parameters, "parameters", self.dtype)
         if not isinstance(self.metadata, dict):
             raise TypeError(f"metadata: expected a dict, got {_validate.shown(self.metadata)}")
-        arrays = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(self.layers) for name in layer.shapes()}
+        own = next((layer for layer in self.layers if not layer.compiled), None)
+        if own is not None:
+            raise TypeError(f"save: expected built-in layers, got {own!r}: a file holds no code; save its arrays apart")
         architecture = {
-            "layers": [[type(layer).__name__, layer.config()] for layer in self.layers],
+            "layers": [layer.described() for layer in self.layers],
             "dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "steps": self.steps,
         }  # fmt: skip
-        return files.pack(arrays, {
+        return files.pack({**self.arrays(), **(more or {})}, {
             "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
             "architecture": json.dumps(architecture), "metadata": json.dumps(self.metadata, allow_nan=False),
-        })  # fmt: skip
+        } | ({} if training is None else {"training": training}))  # fmt: skip
 
     def __reduce__(self) -> tuple[Callable[..., "Sequential"], tuple[bytes]]:
-        return _from_bytes, (self._to_bytes(),)
+        return _from_bytes, (self.to_bytes(),)
+
+    def copy(self) -> "Sequential":
+        """A network of its own that is the same to the last bit, and would go on training alike."""
+        return _from_bytes(self.to_bytes())
+
+    def _begun(self, run: training.Run, path: str | os.PathLike[str]) -> tuple["Sequential", checkpoints.Checkpoint]:
+        """The network and the run of a checkpoint, which must be of this network and this run."""
+        other, checkpoint = _checkpoint(path)
+        if other != self:
+            raise ValueError(f"resume: expected the network of the checkpoint, {other!r}, got {self!r}")
+        checkpoint.check(run)
+        return other, checkpoint
+
+    def _take_over(self, run: training.Run, other: "Sequential", checkpoint: checkpoints.Checkpoint) -> None:
+        """Become that network, and the run that run."""
+        checkpoint.restore(run)
+        for name, array in other.arrays().items():
+            self.arrays()[name][...] = array
+        self.seed, self.epochs, self.steps = other.seed, other.epochs, other.steps
 
     # Looking at it.
 
@@ -364,7 +464,7 @@ class Sequential(_core.Predictor):
         """The layers, their sizes and their parameters, as a table."""
         rows = [("layer", "output", "parameters")]
         for layer in self.layers:
-            n = sum(int(np.prod(shape)) for shape in layer.shapes().values())
+            n = sum(math.prod(shape) for _, leaf in layer.leaves() for shape in leaf.shapes().values())
             rows.append((repr(layer), f"(batch, {layer.n_out})", f"{n:,}"))
         rows.append((f"{self.dtype.name}, {self.parameters.nbytes:,} bytes", "", f"{self.parameters.size:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -372,10 +472,20 @@ class Sequential(_core.Predictor):
         rule = "-" * len(lines[0])
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is built alike: the same layers and dtype, whatever their parameters and their seed."""
+        return isinstance(other, Sequential) and (self.layers, self.dtype) == (other.layers, other.dtype)
+
+    __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
+
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={self.dtype.name!r})"
 
     # What training asks of a network.
+
+    def compiles(self, loss: Any) -> bool:
+        """Whether the compiled core does all of a training step under this loss."""
+        return self.plan is not None and hasattr(loss, "lower")
 
     def objective(self, loss: Any) -> dict[str, Any]:
         """How the compiled core computes this loss here: on the logits, where the last activation is its link."""
@@ -384,20 +494,19 @@ class Sequential(_core.Predictor):
 
     def answers(self, outputs: Array, loss: Any) -> Array:
         """Outputs as the metrics expect them: probabilities, also where the network gives logits."""
-        if not getattr(loss, "from_logits", False):
-            return outputs
-        probabilities = outputs.copy()
-        _core.activate(_core.ACTIVATIONS[loss.link], 0.0, probabilities)
-        return probabilities
+        return loss.metric_outputs(outputs) if hasattr(loss, "lower") else outputs
 
     def score(
         self, data: Data, loss: Any, measured: Mapping[str, Callable[..., float]], threads: int | None
     ) -> dict[str, float]:
         """`evaluate`, on data that have passed the gate."""
         fused = self._fuses(loss)
-        y_hat = self._run(data.x, self._out(None, len(data), data.x), threads, logits=fused)
+        y_hat = np.empty((len(data), self.n_out), self.dtype)
+        for rows, x in training.pieces(data.x):
+            self._run(x, y_hat[rows], threads, logits=fused, first_row=rows.start)
         if hasattr(loss, "lower"):
-            value, _ = loss.on(y_hat, data.target, data.labels, data.weights, logits=fused)
+            target = None if data.target is None else np.asarray(data.target)
+            value, _ = loss.on(y_hat, target, data.labels, data.weights, logits=fused)
         else:
             value, _ = self.call(loss, y_hat, data)
         if fused and measured:
@@ -418,7 +527,12 @@ class Sequential(_core.Predictor):
 
     def _inputs(self, x: Any, first_row: int = 0, later: bool = False) -> Array:
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
-        return _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
+        rows = _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
+        if isinstance(self.layers[0], (layers.Columns, layers.Embedding)):
+            for column, table in enumerate(self.layers[0].tables()):
+                if table is not None:
+                    _validate.names(rows[:, column], table.values, f"x, column {column}", first_row)
+        return rows
 
     def _out(self, out: Array | None, rows: int, x: Array) -> Array:
         if out is None:
@@ -431,13 +545,13 @@ class Sequential(_core.Predictor):
             raise ValueError("out: expected a contiguous, aligned, writable array, got one that is not")
         if np.may_share_memory(out, x):
             raise ValueError("out: expected an array apart from x, got one that overlaps it")
-        if not out.flags.owndata and any(np.may_share_memory(out, v) for v in (self._parameters, self._gradients)):
+        if not out.flags.owndata and any(np.may_share_memory(out, v) for v in (self.parameters, self.gradients)):
             raise ValueError("out: expected an array apart from the network's parameters, got one that overlaps them")
         return out
 
     def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False, first_row: int = 0) -> Array:
-        with _threads.take(_threads.checked(threads), self.plan.work * len(x), _threads.WORTH_STARTING) as count:
-            finite = self.plan.predict(x, out, logits, count)
+        with _threads.take(_threads.checked(threads), self.engine.work * len(x), _threads.WORTH_STARTING) as count:
+            finite = self.engine.predict(x, out, logits, count)
         if not finite:
             self._inputs(x, first_row)  # says what is not, and where
         return out
@@ -445,37 +559,69 @@ class Sequential(_core.Predictor):
     def _loss(self, loss: Any) -> Any:
         """The loss a name stands for, refused where what it takes is not what the network gives."""
         loss = losses.get(loss)
-        link, last = getattr(loss, "link", None), self.layers[-1].activation.name
-        if link is None:
-            return loss
-        if not loss.from_logits and last != link:
-            raise ValueError(
-                f"loss: {loss!r} expected probabilities, a last layer that ends in {link!r}, got {last!r}: "
-                f"end it so, or use {type(loss).__name__}(from_logits=True)"
-            )
-        if loss.from_logits and last != "identity":
-            raise ValueError(f"loss: {loss!r} expected a last layer that ends in 'identity', got {last!r}")
+        self._fuses(loss)
         return loss
 
     def _fuses(self, loss: Any) -> bool:
-        return getattr(loss, "link", None) == self.layers[-1].activation.name
+        return hasattr(loss, "lower") and loss.fuses(self.layers[-1].activation.name, self.n_out)
 
-    def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any) -> Data:
-        x, y = self._inputs(x), _validate.array(y, "y")
+    def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any, *, lazily: bool = False) -> Data:
+        """Rows that pass the gate; lazily, those of which many have to be converted stay what they are for now."""
+        x, y = self._lazy_inputs(x) if lazily else self._inputs(x), _validate.array(y, "y")
         _validate.some_rows(x)
-        target, labels = loss.targets(y, self.n_out, self.dtype) if hasattr(loss, "targets") else (None, None)
+        target, labels = self._targets(y, loss, lazily)
+        y = loss.metric_targets(y) if hasattr(loss, "lower") else y
         _validate.same_rows(len(x), y=y)
         weights = None if sample_weight is None else _validate.weights(sample_weight, len(x))
         return Data(x, target, labels, weights, y)
 
+    def _lazy_inputs(self, x: Any) -> Array | Lazy:
+        x = _validate.array(x, "x")
+        rows = training.lazy(x, self._inputs, self.dtype) if x.shape[1:] == (self.n_in,) else None
+        return self._inputs(x) if rows is None else rows
+
+    def _targets(self, y: Array, loss: Any, lazily: bool) -> tuple[Array | Lazy | None, Array | None]:
+        if not hasattr(loss, "lower"):
+            return None, None
+
+        def convert(rows: Array, first: int) -> Array:
+            with _validate.within(f"in {len(rows)} rows from row {first} on"):
+                target: Array = loss.targets(rows, self.n_out, self.dtype)[0]
+            return target
+
+        rows = training.lazy(y, convert, self.dtype) if lazily and y.ndim == 2 and y.shape[1] > 1 else None
+        return loss.targets(y, self.n_out, self.dtype) if rows is None else (rows, None)
+
+    def _batches(
+        self, given: Any, loss: Any, measured: Any, weights: Any, class_weight: Any, share: float, epochs: int
+    ) -> Batches:
+        """Batches that come one by one; what goes with whole arrays only is refused."""
+        if not hasattr(given, "__iter__"):
+            raise TypeError(f"x: expected rows and y, or batches (x, y), got {_validate.shown(given)} without y")
+        if epochs > 1 and iter(given) is given:
+            cure = "give a list, or an object that begins again each time"
+            raise ValueError(f"epochs: expected 1 with batches that come only once, got {epochs}: {cure}")
+        if weights is not None:
+            raise ValueError("sample_weight: expected none with batches, got some: give batches (x, y, sample_weight)")
+        if share:
+            raise ValueError(f"validation_split: expected 0 with batches, got {share}: hold out validation_data")
+        if isinstance(class_weight, str):
+            raise ValueError(f"class_weight: expected numbers with batches, got {class_weight!r}: count the classes")
+
+        def gate(batch: Any) -> Data:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise TypeError(f"expected (x, y) or (x, y, sample_weight), got {_validate.shown(batch)}")
+            data = self._data(batch[0], batch[1], loss, batch[2] if len(batch) == 3 else None)
+            _metrics.check(measured, data.y, self.n_out)
+            return _weighted_by_class(data, class_weight, self.n_out)
+
+        return Batches(given, gate)
+
     def _validation(self, given: Any, loss: Any) -> Data:
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
-        try:
-            return self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"validation_data: {error}") from error
+        with _validate.within("validation_data"):
+            return self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None, lazily=True)
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -491,53 +637,23 @@ class Sequential(_core.Predictor):
 
 
 def _checked(given: Any) -> tuple[Layer, ...]:
-    checked = tuple(_validate.items(given, "layers"))
+    checked = layers.chain(given)
     if not checked:
         raise ValueError("layers: expected at least one layer, got none")
     for i, layer in enumerate(checked):
-        if not isinstance(layer, Layer) or not hasattr(layer, "operation"):
-            cure = f": call it, {layer.__name__}(...)" if isinstance(layer, type) else ""
-            raise TypeError(f"layers: expected layers, got {_validate.shown(layer)} in place {i + 1}{cure}")
-        if any(layer is other for other in checked[:i]):
-            raise ValueError(f"layers: expected each once, got {layer!r} again in place {i + 1}: make a new one")
-        if layer._bound:
-            raise ValueError(f"layers: expected new ones, got {layer!r} of another network in place {i + 1}: make one")
+        if not layer.compiled and type(layer).forward is Layer.forward:
+            raise TypeError(
+                f"layers: expected layers, got {layer!r} in place {i + 1}, which has no forward and backward"
+            )
     return checked
 
 
-def _connect(chain: tuple[Layer, ...]) -> list[tuple[int, int]]:
-    """What goes in and out of each layer; those that keep a row's size take what comes."""
-    n = next((layer.n_in for layer in chain if layer.n_in is not None), None)
+def _connect(chain: tuple[Layer, ...]) -> tuple[int, int]:
+    """Let layers learn their sizes; how many numbers go in and out."""
+    n = layers.chain_takes(chain)
     if n is None:
         raise ValueError(f"layers: expected at least one layer with sizes, such as Dense, got only {list(chain)}")
-    sizes = []
-    for i, layer in enumerate(chain):
-        if layer.n_in is not None and layer.n_in != n:
-            raise ValueError(
-                f"layers: {layer!r}, {i + 1} of {len(chain)}, expected {layer.n_in} inputs, "
-                f"got the {n} of {chain[i - 1]!r}"
-            )
-        sizes.append((n, n if layer.n_out is None else layer.n_out))
-        n = sizes[-1][1]
-    return sizes
-
-
-def _offsets(chain: tuple[Layer, ...]) -> Iterator[dict[str, tuple[int, tuple[int, ...]]]]:
-    """Where each layer's parameters begin in the flat vector, and their shapes."""
-    at = 0
-    for layer in chain:
-        offsets = {}
-        for name, shape in layer.shapes().items():
-            offsets[name] = at, shape
-            at += math.prod(shape)
-        yield offsets
-
-
-def _vector(n: int, dtype: np.dtype[Any]) -> Array:
-    """A vector of zeros that begins a cache line, with room behind it for what the kernels read beyond a row's end."""
-    line = 64 // dtype.itemsize
-    storage = np.zeros(n + _core.ROOM + line, dtype)
-    return storage[-(storage.ctypes.data // dtype.itemsize) % line :][: n + _core.ROOM]
+    return n, layers.connect_chain(chain, n)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
@@ -564,6 +680,7 @@ def _callbacks(given: Any, progress: Any) -> list[Any]:
         if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in callbacks.HOOKS):
             got = _validate.shown(callback)
             raise TypeError(f"callbacks: expected objects with any of {', '.join(callbacks.HOOKS)}, got {got}")
+    chosen.sort(key=lambda callback: isinstance(callback, callbacks.Checkpoint))  # it keeps what the others remember
     return chosen + [callbacks.Progress()] * _validate.flag(progress, "progress")
 
 
@@ -581,27 +698,10 @@ def _held_out(data: Data, share: float) -> tuple[Data, Data | None]:
 
 def _weighted_by_class(data: Data, given: Any, n_out: int) -> Data:
     """The same rows, each counting for as much more as its class does."""
-    target, labels = data.target, data.labels
-    if labels is None:
-        one_hot = target is not None and np.isin(target, (0, 1)).all() and (n_out == 1 or (target.sum(1) == 1).all())
-        if target is None or not one_hot:
-            raise ValueError("class_weight: expected targets that are classes, got others")
-        labels = target.argmax(axis=1) if n_out > 1 else target[:, 0].astype(np.int64)
-    classes = max(n_out, 2)
-    counts = np.bincount(labels, minlength=classes)
-    if isinstance(given, str):
-        _validate.choice(given, "class_weight", ["balanced"])
-        by_class = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    elif isinstance(given, dict):
-        unknown = [key for key in given if key not in range(classes)]
-        if unknown:
-            got = _validate.shown(unknown[0])
-            raise ValueError(f"class_weight: expected labels 0 to {classes - 1}, got {got}")
-        by_class = np.array([_validate.number(given.get(i, 1.0), "class_weight", least=0) for i in range(classes)])
-    else:
-        by_class = _validate.weights(given, classes, "class_weight", "class")
+    if given is None:
+        return data
     with np.errstate(over="ignore"):
-        weights = by_class[labels] if data.weights is None else data.weights * by_class[labels]
+        weights = losses.class_weights(data.y, given, n_out) * (1.0 if data.weights is None else data.weights)
     return replace(data, weights=_validate.weights(weights, len(data), "class_weight"))
 
 
@@ -625,15 +725,74 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     FormatError
         If the file is damaged, or not one of ours, or of a later version.
     """
-    return _build(*files.read(path), os.fspath(path))
+    return _build(*files.read(path), os.fspath(path))[0]
+
+
+def resume(
+    path: str | os.PathLike[str],
+    x: Any,
+    y: Any = None,
+    *,
+    loss: Any,
+    optimizer: Optimizer | None = None,
+    epochs: int | None = None,
+    **how: Any,
+) -> tuple[Sequential, History]:
+    """Go on with a fit from a checkpoint, to the bits and the history that it would have come to.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file that `Checkpoint` wrote.
+    x, y, loss
+        As the fit was given them.
+    optimizer : Optimizer, optional
+        Default: as in the file. Needed where the learning rate is a function of one's own, which no file holds.
+    epochs : int, optional
+        How many the whole fit shall have, those done included. Default: as many as it was given.
+    **how
+        What else `Sequential.fit` was given. The callbacks that remember something must be there again, in their order.
+
+    Returns
+    -------
+    net : Sequential
+    history : History
+        Of the whole fit.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, or not one of ours.
+    ValueError
+        If the file is of a network alone, or the fit was given something else.
+
+    Examples
+    --------
+    >>> net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=100, callbacks=[bp.Checkpoint("run.safetensors")])
+    >>> net, history = bp.resume("run.safetensors", x, y, loss="mse", callbacks=[bp.Checkpoint("run.safetensors")])
+    """
+    net, checkpoint = _checkpoint(path)
+    if optimizer is None:
+        optimizer = optimizers.from_config(checkpoint.optimizer, schedules.from_config)
+    epochs = checkpoint.epochs if epochs is None else epochs
+    return net, net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, resume=path, **how)
+
+
+def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, checkpoints.Checkpoint]:
+    net, checkpoint = _build(*files.read(path), os.fspath(path))
+    if checkpoint is None:
+        raise ValueError(f"resume: expected a file that Checkpoint wrote, got a model alone, {os.fspath(path)!r}")
+    return net, checkpoint
 
 
 def _from_bytes(data: bytes) -> Sequential:
-    return _build(*files.unpack(data, source="pickle"), "pickle")
+    return _build(*files.unpack(data, source="pickle"), "pickle")[0]
 
 
-def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> Sequential:
-    """The network that a file describes; every word of it is checked against a closed list."""
+def _build(
+    arrays: dict[str, Array], metadata: dict[str, str], source: str
+) -> tuple[Sequential, checkpoints.Checkpoint | None]:
+    """The network that a file describes, and its training; every word of it is checked against a closed list."""
     if metadata.get("format") != "backprop":
         raise FormatError(f"{source}: expected a model of backprop, got a safetensors file of something else")
     if metadata.get("format_version") != FORMAT_VERSION:
@@ -641,12 +800,12 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
             f"{source}: expected format version {FORMAT_VERSION}, got {metadata.get('format_version')!r}: "
             "a later version of backprop may read it"
         )
-    unknown = metadata.keys() - {"format", "format_version", "backprop_version", "architecture", "metadata"}
+    unknown = metadata.keys() - {"format", "format_version", "backprop_version", "architecture", "metadata", "training"}
     if unknown:
         raise FormatError(f"{source}: unknown metadata {sorted(unknown)}")
     try:
         architecture = json.loads(metadata["architecture"])
-        described = [_layer(name, config) for name, config in architecture.pop("layers")]
+        described = [layers.from_description(name, config) for name, config in architecture.pop("layers")]
         state = {k: _validate.integer(architecture.pop(k), k, 0, 2**64 - 1) for k in ("seed", "epochs", "steps")}
         net = Sequential(described, rng=0, dtype=architecture.pop("dtype"))
         net.metadata = json.loads(metadata["metadata"])
@@ -655,7 +814,10 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FormatError(f"{source}: expected an architecture, got one that does not make sense: {error}") from error
     vars(net).update(state)
-    wanted = {f"{i}.{name}": getattr(layer, name) for i, layer in enumerate(net.layers) for name in layer.shapes()}
+    wanted, checkpoint = net.arrays(), None
+    if "training" in metadata:
+        more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted}
+        checkpoint = checkpoints.unpack(more, metadata["training"], source)
     if wanted.keys() != arrays.keys():
         raise FormatError(f"{source}: expected the tensors {sorted(wanted)}, got {sorted(arrays)}")
     for name, view in wanted.items():
@@ -666,11 +828,4 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
         if not np.isfinite(arrays[name]).all():
             raise FormatError(f"{source}: {name}: expected finite numbers")
         view[...] = arrays[name]
-    return net
-
-
-def _layer(name: Any, config: Any) -> Layer:
-    """A layer by the name of its class: only those in the table, none that a file could bring along."""
-    if name not in LAYERS:
-        raise ValueError(f"no layer is called {name!r}")
-    return LAYERS[name].from_config(config)
+    return net, checkpoint

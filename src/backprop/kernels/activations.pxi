@@ -705,3 +705,6 @@ cdef void activation_backward(
     elif activation == HARD_TANH: hard_tanh_backward(rows * ld, y, dy)
     elif activation == EXP: exp_backward(rows * ld, y, dy)
     elif activation == LOG_SOFTMAX: log_softmax_backward(rows, n, ld, y, dy)
+
+
+NEEDS_Z = {code for code in ACTIVATIONS.values() if needs_z(code)}

@@ -541,12 +541,12 @@ cdef inline inlined dense_forward(
 
 cdef inline inlined dense_input_gradient(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, const real *w,
-    real *dx, Py_ssize_t lddx, const real *zeros, real *panel,
+    real *dx, Py_ssize_t lddx, bint adds, const real *zeros, real *panel,
 ) noexcept nogil:
-    """dx = dz w^T; the weights of a single output are their own transpose."""
+    """dx = dz w^T, or added to what is there; the weights of a single output are their own transpose."""
     matmul(
         rows, n_in, n_out, dz, lddz, 1, w, n_out if n_out > 1 else n_in, TRANSPOSED if n_out > 1 else UNPACKED, panel,
-        dx, lddx, zeros, 0, lddx % lanes(dx) != 0)
+        dx, lddx, <const real *> dx if adds else zeros, lddx if adds else 0, lddx % lanes(dx) != 0)
 
 
 cdef inline inlined dense_weight_gradient(

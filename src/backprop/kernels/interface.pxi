@@ -51,6 +51,13 @@ def activate_backward(
                 &y[0, 0], &dy[0, 0])
 
 
+def loss_target_width(tuple kind not None, Py_ssize_t n):
+    """How many targets a row of n outputs has; 0 where the outputs do not come out even."""
+    cdef Loss it
+    read_loss(kind, &it)
+    return target_width(&it, n)
+
+
 def loss(
     tuple kind not None, const real[:, ::1] y_hat not None, const real[:, ::1] y, const int64_t[::1] labels,
     const double[::1] weights, double norm, double[::1] values not None, real[:, ::1] dy not None,
@@ -58,11 +65,11 @@ def loss(
     """The unweighted value of each row, and its gradient times weight * norm."""
     cdef Loss it
     cdef Py_ssize_t rows = y_hat.shape[0], n = y_hat.shape[1]
-    it.kind, it.from_logits, it.smoothing = kind
-    expect(0 <= it.kind and it.kind <= CROSS_ENTROPY, "a code of LOSSES")
+    read_loss(kind, &it)
     expect(dy.shape[0] == rows and dy.shape[1] == n and values.shape[0] == rows, "values and dy for each row")
-    expect(y is not None or (labels is not None and it.kind == CROSS_ENTROPY), "targets")
-    expect(y is None or (y.shape[0] == rows and y.shape[1] == n), "a target for each output")
+    expect(n == 0 or target_width(&it, n) > 0, "outputs that come out even")
+    expect(y is not None or (labels is not None and takes_labels(&it)), "targets")
+    expect(y is None or (y.shape[0] == rows and y.shape[1] == target_width(&it, n)), "targets for the outputs")
     expect(labels is None or labels.shape[0] == rows, "a label for each row")
     expect(weights is None or weights.shape[0] == rows, "a weight for each row")
     if rows > 0 and n > 0:
@@ -75,25 +82,18 @@ def loss(
 
 def apply_update(
     tuple kind not None, double learning_rate, int64_t step, real[::1] p not None, const real[::1] g not None,
-    real[::1] m, real[::1] v,
+    tuple state not None, tuple ranges not None,
 ):
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
-    cdef Update it
+    cdef Py_ssize_t n = p.shape[0]
+    cdef Rule rule = Rule(kind, state, ranges, step - 1, n, real is float)
     cdef bint finite
     cdef float_mode mode
-    cdef Py_ssize_t n = p.shape[0]
-    it.kind, it.momentum, it.beta2, it.epsilon, it.nesterov = kind
-    it.step = step - 1
-    begin_step(&it, learning_rate)
-    expect(it.kind == SGD or it.kind == ADAM, "a code of OPTIMIZERS")
     expect(g.shape[0] == n, "a gradient for each parameter")
-    expect((m is None or m.shape[0] == n) and (v is None or v.shape[0] == n), "a state for each parameter")
-    expect(m is not None or not needs_m(&it), "a state m")
-    expect(v is not None or not needs_v(&it), "a state v")
     with nogil:
         mode = flush_subnormals()
-        finite = update(
-            &it, n, &p[0], &g[0], &m[0] if m is not None else NULL, &v[0] if v is not None else NULL)
+        begin_step(&rule.update, learning_rate)
+        finite = update_range(&rule.update, clip_scale(&rule.update, &g[0]), 0, n, &g[0], &p[0])
         restore_mode(mode)
     return finite
 

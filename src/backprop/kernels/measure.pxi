@@ -49,7 +49,7 @@ def product_flops(
                     scratch + zeros)
             elif product == 1:
                 dense_input_gradient(
-                    rows, n_in, n_out, &y[0, 0], n_out, &w[0, 0], &x[0, 0], n_in, scratch, scratch + zeros)
+                    rows, n_in, n_out, &y[0, 0], n_out, &w[0, 0], &x[0, 0], n_in, False, scratch, scratch + zeros)
             else:
                 dense_weight_gradient(
                     rows, n_in, n_out, &x[0, 0], n_in, &y[0, 0], n_out, &w[0, 0], False, scratch, scratch + zeros)

@@ -38,87 +38,221 @@ cdef list start_threads(work, int count):
     return threads
 
 
+cdef object keep_buffers(Plan plan, real[::1] buffers):
+    if buffers is not None and buffers.shape[0] > 0:
+        plan.buffers = buffers
+        plan.graph.n_buffers, plan.graph.buffers = buffers.shape[0], &buffers[0]
+
+
 @cython.final
 cdef class Plan:
     """A network lowered to steps over two flat vectors, which the caller allocates with SLACK numbers to spare.
 
-    Each step is (operation, activation, alpha, n_in, n_out, weight, bias), the last two being offsets or -1.
+    Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias are
+    offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum, offset
+    in the buffers) of a batch norm, and (weight or -1, values, n) for each of the columns. The first seven will do
+    where each step takes the one before. Each penalty is (begin, end, l1, l2).
     """
     cdef Graph graph
+    cdef Py_ssize_t n_given                             # steps that there is memory for
     cdef bint single
     cdef float[::1] parameters_f, gradients_f
     cdef double[::1] parameters_d, gradients_d
     cdef void *parameters
     cdef void *gradients
-    cdef object dtype
+    cdef object buffers, dtype
     cdef tuple row_shape
     cdef Tape tape
 
-    def __cinit__(self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None):
+    def __cinit__(
+        self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None, buffers=None,
+        tuple penalties not None=(),
+    ):
         cdef Py_ssize_t s, room
-        cdef Step *step
-        cdef tuple given = tuple(steps)
+        cdef tuple given = tuple([tuple(step) for step in steps])
         self.single = memoryview(parameters).format == "f"
         if self.single:
             self.parameters_f, self.gradients_f = parameters, gradients
             self.parameters, self.gradients = &self.parameters_f[0], &self.gradients_f[0]
             room = min(self.parameters_f.shape[0], self.gradients_f.shape[0])
+            keep_buffers[float](self, buffers)
         else:
             self.parameters_d, self.gradients_d = parameters, gradients
             self.parameters, self.gradients = &self.parameters_d[0], &self.gradients_d[0]
             room = min(self.parameters_d.shape[0], self.gradients_d.shape[0])
+            keep_buffers[double](self, buffers)
         if not 0 <= n_parameters <= room - SLACK or not given:
             raise ValueError("a plan has steps, and SLACK numbers behind its parameters")
         self.graph.steps = <Step *> calloc(len(given), sizeof(Step))
         if self.graph.steps == NULL:
             raise MemoryError
+        self.n_given = len(given)
         self.graph.n_parameters = n_parameters
         # Weights that do not stay in the cache serve more rows before they leave it.
         self.graph.block = ROWS if n_parameters * (4 if self.single else 8) > FAR else BLOCK
         for s in range(len(given)):
-            step = &self.graph.steps[s]
-            step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias = given[s]
-            self.add(step, s)
-        self.graph.width = self.graph.y_width
-        for s in range(self.graph.n_steps):
-            self.graph.steps[s].dy = self.graph.width
-            self.graph.width += self.graph.steps[s].ld
+            self.add(s, given[s])
+        self.lay_out()
+        self.graph.penalties = <Penalty *> calloc(max(1, len(penalties)), sizeof(Penalty))
+        if self.graph.penalties == NULL:
+            raise MemoryError
+        for s in range(len(penalties)):
+            self.penalise(&self.graph.penalties[s], penalties[s])
+        self.graph.n_penalties = <int> len(penalties)
         self.dtype = empty(0, "f" if self.single else "d").dtype
         self.row_shape = (1, self.graph.n_out)
 
-    cdef int add(self, Step *step, Py_ssize_t s) except -1:
-        """Check the next step against the one before and lay out its outputs."""
+    cdef Py_ssize_t width_of(self, int s, Py_ssize_t before) except -1:
+        """Of the output of one of the steps before, or of the input."""
+        if not INPUT <= s < before:
+            raise ValueError(f"step {before}: no such step before it as {s}")
+        return self.graph.n_in if s == INPUT else self.graph.steps[s].n_out
+
+    cdef int add(self, Py_ssize_t s, tuple given) except -1:
+        """Check the next step against those before."""
         cdef Graph *graph = &self.graph
-        cdef Py_ssize_t n = graph.n_parameters
+        cdef Step *step = &graph.steps[s]
+        if len(given) == 7:
+            given += (s - 1, INPUT, s, ())
+        (step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias, step.source,
+         step.other, step.key, extra) = given
         if s == 0:
-            graph.n_in = graph.n_out = step.n_in
-        if step.n_in != graph.n_out or not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40:
+            graph.n_in = step.n_in
+        if not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40 or not -1e300 < step.alpha < 1e300:
             raise ValueError(f"step {s}: sizes do not fit")
-        if step.operation < 0 or step.operation > DROPOUT or step.activation < 0 or step.activation >= ACTIVATION_COUNT:
+        if step.operation < 0 or step.operation > COLUMNS or step.activation < 0 or step.activation >= ACTIVATION_COUNT:
             raise ValueError(f"step {s}: unknown operation or activation")
-        if step.operation != DENSE:
-            if step.n_in != step.n_out or not 0 <= step.alpha < 1:
-                raise ValueError(f"step {s}: sizes or rate do not fit")
-        elif not 0 <= step.weight <= n - step.n_in * <double> step.n_out or not -1 <= step.bias <= n - step.n_out:
+        if self.width_of(step.source, s) != step.n_in:
+            raise ValueError(f"step {s}: sizes do not fit")
+        self.check_sizes(s, step)
+        if step.operation == COLUMNS:
+            self.add_columns(s, step, tuple(extra))
+        elif step.operation == BATCH_NORM:
+            step.momentum, step.buffer = extra
+            if not 0 <= step.momentum <= 1 or not 0 <= step.buffer <= graph.n_buffers - 2 * step.n_out:
+                raise ValueError(f"step {s}: buffers do not fit")
+        if not 0 <= step.weight <= graph.n_parameters - step.units * <double> step.unit or (
+            step.bias != -1 and not 0 <= step.bias <= graph.n_parameters - step.n_out
+        ):
             raise ValueError(f"step {s}: parameters do not fit")
-        step.ld = distance(step.n_out, LANES_F if self.single else LANES_D)
-        step.y = graph.y_width
-        graph.y_width += step.ld
-        if graph.y_width > <Py_ssize_t> 2 ** 40:
-            raise ValueError(f"step {s}: rows do not fit into memory")
-        graph.widest = max(graph.widest, step.n_in, step.ld)
+        graph.widest = max(graph.widest, step.n_in, step.n_out)
         graph.work += step.n_in * <double> step.n_out if step.operation == DENSE else step.n_out
         graph.n_out = step.n_out
         graph.n_steps = s + 1
         return 0
 
+    cdef int check_sizes(self, Py_ssize_t s, Step *step) except -1:
+        """What goes in and out of an operation, and what it has of parameters."""
+        cdef bint fits = step.n_in == step.n_out
+        step.units, step.unit = 0, 1
+        if step.operation == DENSE:
+            fits, step.units, step.unit = True, step.n_in, step.n_out
+        elif step.operation == DROPOUT:
+            fits = fits and 0 <= step.alpha < 1
+        elif step.operation == ADD:
+            fits = fits and self.width_of(step.other, s) == step.n_out
+        elif step.operation == JOIN:
+            fits = self.width_of(step.other, s) == step.n_out - step.n_in
+        elif step.operation == PRELU:
+            step.units = step.n_out
+        elif step.operation == LAYER_NORM or step.operation == BATCH_NORM:
+            fits = fits and step.alpha >= 0 and step.bias >= 0
+            step.units = step.n_out
+        elif step.operation == COLUMNS:
+            fits = step.source == INPUT
+        if not fits:
+            raise ValueError(f"step {s}: sizes or rate do not fit")
+        if step.units == 0:
+            step.weight, step.bias = 0, -1
+        return 0
+
+    cdef int add_columns(self, Py_ssize_t s, Step *step, tuple given) except -1:
+        """The columns of the input, and the extent of their tables from `weight` on."""
+        cdef Column *column
+        cdef Py_ssize_t n_out = 0, c
+        cdef double end = 0
+        step.columns = <Column *> calloc(step.n_in, sizeof(Column))
+        if step.columns == NULL:
+            raise MemoryError
+        step.weight, step.n_columns = self.graph.n_parameters, step.n_in
+        if len(given) != step.n_in:
+            raise ValueError(f"step {s}: not as many columns as numbers")
+        for c in range(step.n_in):
+            column = &step.columns[c]
+            column.weight, column.values, column.n = given[c]
+            if not 0 < column.n <= step.n_out or not 0 < column.values < 2 ** 40 or (
+                column.n != 1 if column.weight < 0 else
+                column.values * <double> column.n > self.graph.n_parameters - column.weight
+            ):
+                raise ValueError(f"step {s}: column {c} does not fit")
+            n_out += column.n
+            if column.weight >= 0:
+                self.graph.tables = True
+                step.weight = min(step.weight, column.weight)
+                end = max(end, column.weight + column.values * <double> column.n)
+        if n_out != step.n_out:
+            raise ValueError(f"step {s}: columns do not fit")
+        step.units = max(0, <Py_ssize_t> end - step.weight)
+        return 0
+
+    cdef int lay_out(self) except -1:
+        """Place the outputs and gradients in a workspace, and see which gradients are added to."""
+        cdef Graph *graph = &self.graph
+        cdef Py_ssize_t lanes = LANES_F if self.single else LANES_D
+        cdef Step *step
+        cdef int s
+        for s in range(graph.n_steps):
+            step = &graph.steps[s]
+            step.ld = distance(step.n_out, lanes)
+            graph.widest = max(graph.widest, step.ld)
+            step.y = graph.y_width
+            graph.y_width += step.ld
+            if graph.y_width > <Py_ssize_t> 2 ** 40:
+                raise ValueError(f"step {s}: rows do not fit into memory")
+        graph.width = graph.y_width
+        for s in range(graph.n_steps):
+            step = &graph.steps[s]
+            step.dy = graph.width
+            graph.width += step.ld
+            if step.operation == LAYER_NORM:
+                step.statistics = graph.width
+                graph.width += 2
+            elif step.operation == BATCH_NORM:
+                step.statistics = graph.at_end
+                graph.at_end += 5 * step.ld
+        written = [False] * (graph.n_steps + 1)         # the input is the first of them
+        for s in range(graph.n_steps - 1, -1, -1):
+            step = &graph.steps[s]
+            step.adds = written[step.source + 1]
+            written[step.source + 1] = True
+            if step.operation == ADD or step.operation == JOIN:
+                step.adds_other = written[step.other + 1]
+                written[step.other + 1] = True
+        return 0
+
+    cdef int penalise(self, Penalty *it, tuple given) except -1:
+        it.begin, it.end, it.l1, it.l2 = given
+        if not 0 <= it.begin <= it.end <= self.graph.n_parameters:
+            raise ValueError("a penalty on parameters that there are not")
+        return 0
+
     def __dealloc__(self):
+        cdef Py_ssize_t s
+        for s in range(self.n_given):
+            free(self.graph.steps[s].columns)
         free(self.graph.steps)
+        free(self.graph.penalties)
 
     @property
     def work(self):
         """Multiply-adds for one row on the way forward."""
         return self.graph.work
+
+    def penalty(self):
+        """What the penalties add to the loss."""
+        if self.single:
+            return penalty_forward(self.graph.n_penalties, self.graph.penalties, <const float *> self.parameters)
+        return penalty_forward(self.graph.n_penalties, self.graph.penalties, <const double *> self.parameters)
 
     def predict(self, x not None, out not None, bint logits=False, int threads=1):
         """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation.
@@ -158,7 +292,7 @@ cdef class Plan:
     cdef bint is_plain(self, const Py_buffer *view) noexcept:
         """Whether this is a contiguous matrix (rows, n_in) of the network's own type."""
         return (
-            view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= self.graph.block
+            not self.graph.tables and view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= self.graph.block
             and view.format[0] == (c"f" if self.single else c"d") and view.format[1] == 0
             and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
             and <size_t> view.buf % <size_t> view.itemsize == 0)
@@ -299,9 +433,9 @@ cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logi
 
 cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, int64_t step):
     cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t rows = x.shape[0], done = 0, n, ld = 0
-    cdef real *scratch
+    cdef Py_ssize_t rows = x.shape[0], done, ld = 0
     cdef const real *y
+    cdef int begin = 0, end = part_end(graph, -1)
     cdef Tape tape = plan.tape
     cdef float_mode mode
     check_rows(plan, rows, x.shape[1], out.shape[0], out.shape[1])
@@ -310,34 +444,64 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
         tape = Tape.__new__(Tape)
         tape.rows = rows
         tape.reserve(sizeof(real) * (
-            <double> rows * (graph.n_in + graph.width) + training_scratch_size(graph)))
+            <double> rows * (graph.n_in + graph.width) + graph.at_end + training_scratch_size(graph)))
         tape.x = tape.take(sizeof(real) * <double> rows * graph.n_in)
-        tape.work = tape.take(sizeof(real) * <double> rows * graph.width)
+        tape.work = tape.take(sizeof(real) * <double> workspace_size(graph, rows))
         tape.scratch = tape.take(sizeof(real) * <double> training_scratch_size(graph))
     tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False)
-    scratch = <real *> tape.scratch
     with nogil:
         mode = flush_subnormals()
         memcpy(tape.x, &x[0, 0], rows * graph.n_in * sizeof(real))
-        while done < rows:
-            n = min(rows - done, graph.block)
-            y = forward_rows(
-                graph, &tape.how, <const real *> plan.parameters, done, n, <const real *> tape.x + done * graph.n_in,
-                <real *> tape.work, rows, scratch, &ld)
-            copy_rows(n, graph.n_out, y, ld, &out[0, 0] + done * graph.n_out, graph.n_out)
-            done += n
+        while True:
+            forward_part(plan, tape, <const real *> tape.x, begin, end)
+            if end == graph.n_steps:
+                break
+            column_statistics(
+                graph, &tape.how, end, 0, graph.steps[end].n_out, rows, <const real *> tape.x, <real *> tape.work, rows)
+            begin, end = end, part_end(graph, end)
+        keep_statistics(graph, rows, <real *> tape.work, rows)
+        y = value_of(graph, &tape.how, end - 1, <const real *> tape.x, <const real *> tape.work, rows, 0, &ld)
+        copy_rows(rows, graph.n_out, y, ld, &out[0, 0], graph.n_out)
         restore_mode(mode)
     plan.tape = tape
+
+
+cdef void forward_part(Plan plan, Tape tape, const real *x, int begin, int end) noexcept nogil:
+    cdef const Graph *graph = &plan.graph
+    cdef Py_ssize_t done = 0, n, ld
+    while done < tape.rows:
+        n = min(tape.rows - done, graph.block)
+        forward_rows(
+            graph, &tape.how, begin, end, <const real *> plan.parameters, done, n, x + done * graph.n_in,
+            <real *> tape.work, tape.rows, <real *> tape.scratch, &ld)
+        done += n
+
+
+cdef void backward_part(Plan plan, Tape tape, const real *x, int begin, int end, real *dx) noexcept nogil:
+    cdef const Graph *graph = &plan.graph
+    cdef Py_ssize_t done = 0, n
+    cdef real *into
+    while done < tape.rows:
+        n = min(tape.rows - done, graph.block)
+        into = dx + done * graph.n_in if dx != NULL else NULL
+        if end < graph.n_steps:
+            backward_norm(
+                graph, &tape.how, end, <const real *> plan.parameters, tape.rows, done, n, x + done * graph.n_in,
+                <real *> tape.work, tape.rows, <real *> tape.scratch, into)
+        backward_rows(
+            graph, &tape.how, begin, end, <const real *> plan.parameters, tape.rows, done, n, x + done * graph.n_in,
+            <real *> tape.work, tape.rows, <real *> tape.scratch, into)
+        done += n
 
 
 cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
     cdef const Graph *graph = &plan.graph
     cdef const Step *last = &graph.steps[graph.n_steps - 1]
-    cdef Py_ssize_t rows = dy.shape[0], done = 0, n
+    cdef Py_ssize_t rows = dy.shape[0]
     cdef real *into = &dx[0, 0] if dx is not None else NULL
     cdef real *work
-    cdef real *scratch
-    cdef int s
+    cdef const real *x
+    cdef int begin, end = graph.n_steps, s
     cdef float_mode mode
     cdef Tape tape = plan.tape
     if tape is None or tape.rows != rows:
@@ -345,36 +509,95 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
     check_rows(plan, rows, dx.shape[1] if dx is not None else graph.n_in, dx.shape[0] if dx is not None else rows,
                dy.shape[1])
     plan.tape = None
-    work, scratch = <real *> tape.work, <real *> tape.scratch
+    work, x = <real *> tape.work, <const real *> tape.x
     with nogil:
         mode = flush_subnormals()
         copy_rows(rows, graph.n_out, &dy[0, 0], graph.n_out, work + last.dy * rows, last.ld)
-        while done < rows:
-            n = min(rows - done, graph.block)
-            backward_rows(
-                graph, &tape.how, <const real *> plan.parameters, done, n, work, rows, scratch,
-                into + done * graph.n_in if into != NULL else NULL)
-            done += n
+        begin = part_before(graph, end)
+        backward_part(plan, tape, x, begin, end, into)
+        while end > 0 and graph.steps[begin].operation == BATCH_NORM:
+            column_sums(graph, &tape.how, begin, 0, graph.steps[begin].n_out, rows, x, work, rows)
+            begin, end = part_before(graph, begin), begin
+            backward_part(plan, tape, x, begin, end, into)
         for s in range(graph.n_steps):
-            if graph.steps[s].operation == DENSE:
-                weight_gradients(
-                    graph, s, 0, graph.steps[s].n_in, rows, <const real *> tape.x, work, rows, scratch, False,
+            if graph.steps[s].units > 0:
+                parameter_gradients(
+                    graph, &tape.how, s, 0, graph.steps[s].units, rows, x, work, rows, <real *> tape.scratch, False,
                     <real *> plan.gradients)
+        penalty_backward(
+            graph.n_penalties, graph.penalties, 0, graph.n_parameters, <const real *> plan.parameters,
+            <real *> plan.gradients)
         restore_mode(mode)
     plan.tape = tape
+
+
+@cython.final
+cdef class Rule(Memory):
+    """An optimizer as the engine sees it, read and checked, for n parameters.
+
+    The update is (kind, numbers, weight_decay, clip_value, clip_norm, average), where 0 is none; the state as many
+    vectors (n,) as that kind keeps, the average last; the ranges (begin, end), ascending, are what it may change.
+    """
+    cdef Update update
+    cdef tuple keep
+
+    def __cinit__(
+        self, tuple update not None, tuple state not None, tuple ranges not None, int64_t step, Py_ssize_t n,
+        bint single,
+    ):
+        cdef Update *it = &self.update
+        cdef tuple numbers
+        cdef Py_ssize_t i, end = 0
+        it.kind, numbers, it.weight_decay, it.clip_value, it.clip_norm, it.average = update
+        if it.kind <= NO_UPDATE or it.kind > RPROP or numbers is None or len(numbers) > 8:
+            raise ValueError("an unknown optimizer")
+        for i in range(len(numbers)):
+            it.parameters[i] = numbers[i]
+        it.step = step
+        self.keep = tuple([memoryview(vector) for vector in state])
+        if single:
+            read_state[float](it, state, n, NULL)
+        else:
+            read_state[double](it, state, n, NULL)
+        self.reserve(sizeof(Range) * <double> len(ranges))
+        it.ranges = <Range *> self.take(sizeof(Range) * <double> len(ranges))
+        for i in range(len(ranges)):
+            it.ranges[i].begin, it.ranges[i].end = ranges[i]
+            if not end <= it.ranges[i].begin <= it.ranges[i].end <= n:
+                raise ValueError("ranges of parameters that overlap, or that there are not")
+            end = it.ranges[i].end
+        it.n_ranges = len(ranges)
+
+
+cdef int read_state(Update *update, tuple state, Py_ssize_t n, const real *_) except -1:
+    cdef real[::1] vector
+    cdef int i, given = 0
+    for i in range(4):
+        if wants(update, i) and given < len(state):
+            vector = state[given]
+            if vector.shape[0] != n:
+                raise ValueError("a state for each parameter")
+            update.state[i] = &vector[0]
+            given += 1
+        elif wants(update, i):
+            raise ValueError("too little state for this optimizer")
+    if given != len(state):
+        raise ValueError("too much state for this optimizer")
+    return 0
 
 
 @cython.final
 cdef class Training(Memory):
     """A run of training: run() it, then read what it came to.
 
-    x (rows, n_in); y (rows, n_out) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss is
-    (kind, from_logits, smoothing); the update (kind, momentum, beta2, epsilon, nesterov), or None for gradients only,
-    with its state m and v (n_parameters,), where it has any, and the number of steps it has made. losses (epochs,)
-    and outputs (rows, n_out), where given, are written.
+    x (rows, n_in); y (rows, targets) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss
+    is what read_loss takes; update, state and ranges are those of a Rule, with the number of steps it has made, or the
+    update is None, for gradients only. To losses (epochs, 2) the weighted losses and the weights are added; outputs
+    (rows, n_out), where given, are written.
     """
     cdef Run shared
     cdef Plan plan
+    cdef Rule rule
     cdef tuple keep
     cdef int wanted
     cdef bint begun
@@ -382,26 +605,25 @@ cdef class Training(Memory):
 
     def __cinit__(
         self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
-        tuple update, m, v, int64_t update_step, rates not None, Py_ssize_t batch_size, losses not None, outputs,
-        bint shuffle, uint64_t seed, int64_t first_epoch, int64_t first_step, int threads,
+        tuple update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
+        losses not None, outputs, bint shuffle, uint64_t seed, int64_t first_epoch, int64_t first_step, int threads,
     ):
         cdef Run *run = &self.shared
         run.graph = &plan.graph
         run.owner = <void *> self
-        run.loss.kind, run.loss.from_logits, run.loss.smoothing = loss
+        read_loss(loss, &run.loss)
         run.logits, run.mean = logits, mean
-        run.update.kind = NO_UPDATE
         if update is not None:
-            (run.update.kind, run.update.momentum, run.update.beta2, run.update.epsilon, run.update.nesterov) = update
-        run.update.step = update_step
+            self.rule = Rule(update, state, ranges, update_step, plan.graph.n_parameters, plan.single)
+            run.update = self.rule.update
         run.seed, run.first_epoch, run.first_step, run.batch = seed, first_epoch, first_step, batch_size
         self.plan, self.wanted = plan, max(1, threads)
-        given = x, y, labels, weights, m, v, rates, losses, outputs
+        given = x, y, labels, weights, rates, losses, outputs
         self.keep = tuple([memoryview(array) for array in given if array is not None])
         if plan.single:
-            prepare[float](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
+            prepare[float](self, run, x, y, labels, weights, rates, losses, outputs, shuffle)
         else:
-            prepare[double](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
+            prepare[double](self, run, x, y, labels, weights, rates, losses, outputs, shuffle)
 
     cdef void work(self, int thread) noexcept:
         """This thread's part, once it is known how many threads there are."""
@@ -451,43 +673,35 @@ cdef class Training(Memory):
 
 cdef object prepare(
     Training training, Run *run, const real[:, ::1] x, const real[:, ::1] y, const int64_t[::1] labels,
-    const double[::1] weights, real[::1] m, real[::1] v, const double[::1] rates, double[::1] losses,
-    real[:, ::1] outputs, bint shuffle,
+    const double[::1] weights, const double[::1] rates, double[:, ::1] losses, real[:, ::1] outputs, bint shuffle,
 ):
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
-    cdef Py_ssize_t rows = x.shape[0], n = graph.n_parameters
+    cdef Py_ssize_t rows = x.shape[0], n_targets = target_width(&run.loss, graph.n_out)
     cdef double turned = 0
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
-    check_rows(training.plan, rows, x.shape[1], rows, graph.n_out if y is None else y.shape[1])
+    check_rows(training.plan, rows, x.shape[1], rows, graph.n_out)
     if (
-        rows < 1 or run.batch < 1 or run.n_rates < 1
-        or (y is not None and y.shape[0] != rows) or (labels is not None and labels.shape[0] != rows)
+        rows < 1 or run.batch < 1 or run.n_rates < 1 or losses.shape[1] != 2
+        or (y is not None and (y.shape[0] != rows or y.shape[1] != n_targets))
+        or (labels is not None and labels.shape[0] != rows)
         or (weights is not None and weights.shape[0] != rows)
         or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
     ):
         raise ValueError("lengths do not fit")
-    if run.loss.kind < 0 or run.loss.kind > CROSS_ENTROPY or (
-        y is None and (labels is None or run.loss.kind != CROSS_ENTROPY)
-    ):
-        raise ValueError("an unknown loss, or no targets for it")
-    if (
-        run.update.kind < 0 or run.update.kind > ADAM
-        or (m is None and needs_m(&run.update)) or (m is not None and m.shape[0] != n)
-        or (v is None and needs_v(&run.update)) or (v is not None and v.shape[0] != n)
-    ):
-        raise ValueError("an unknown optimizer, or no state for it")
+    if n_targets < 1 or (y is None and (labels is None or not takes_labels(&run.loss))):
+        raise ValueError("outputs that the loss does not take, or no targets for it")
     run.batch = min(run.batch, rows)
-    run.chunk = min(run.batch, CHUNK)
+    run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch
     run.most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK / graph.work)))
     run.units = units_of(graph)
     if training.wanted == 1 and outputs is None and can_turn(graph, run.logits, run.batch):
         turned = sizeof(real) * 8.0 * (graph.n_in + 2 * run.units + 2 * graph.n_out)
     training.reserve(
         sizeof(real) * (
-            <double> run.chunk * (graph.width + graph.n_in) + <double> training.wanted * training_scratch_size(graph))
+            <double> run.chunk * (graph.width + graph.n_in) + graph.at_end + <double> training.wanted * training_scratch_size(graph))
         + 8.0 * (run.chunk + rows) + turned)
-    run.work = training.take(sizeof(real) * <double> run.chunk * graph.width)
+    run.work = training.take(sizeof(real) * <double> workspace_size(graph, run.chunk))
     run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
     run.scratch = training.take(sizeof(real) * <double> training.wanted * training_scratch_size(graph))
     run.values = <double *> training.take(8.0 * run.chunk)
@@ -499,8 +713,6 @@ cdef object prepare(
     run.y = &y[0, 0] if y is not None else NULL
     run.labels = &labels[0] if labels is not None else NULL
     run.weights = &weights[0] if weights is not None else NULL
-    run.m = &m[0] if m is not None else NULL
-    run.v = &v[0] if v is not None else NULL
     run.rates = &rates[0]
-    run.losses = &losses[0]
+    run.losses = &losses[0, 0]
     run.outputs = &outputs[0, 0] if outputs is not None else NULL

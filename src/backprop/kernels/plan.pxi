@@ -1,13 +1,15 @@
 # The plan: a network lowered to a list of steps over flat memory, and what runs it without the interpreter.
 #
-# A workspace holds, for each step, the rows of its output y and of the gradient dy (which becomes dz in place), rows
-# padded to whole registers. Rows are independent of one another on the way forward and back, weights of one
-# another in their gradients and updates. So a batch has two phases, with a meeting of the threads after each part:
+# Steps are a graph: each takes the output of an earlier one (or the input), some of two. A workspace holds, for each
+# step, the rows of its output y and of the gradient dy (which becomes dz in place), rows padded to whole registers.
+# Rows are independent of one another on the way forward and back, weights of one another in their gradients and
+# updates. So a batch has two phases, with a meeting of the threads after each part:
 #
 #   rows      gather, forward, loss, backward to every dz     threads share the rows
-#   weights   dw and db, then the update                      threads share the rows of each weight, then all parameters
+#   weights   dw and db, then the update                      threads share the units of each step, then all parameters
 #
-# and every number is computed by one thread, in an order that does not depend on how many there are.
+# and every number is computed by one thread, in an order that does not depend on how many there are. A batch norm
+# looks along the columns: it begins a new part of the steps, before which the threads meet.
 
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
@@ -31,14 +33,18 @@ cdef extern from "simd.h" nogil:
 from numpy import empty, ndarray
 
 cdef enum Operation:
-    DENSE, ACTIVATION, DROPOUT
+    DENSE, ACTIVATION, DROPOUT, ADD, JOIN, PRELU, LAYER_NORM, BATCH_NORM, COLUMNS
 
-OPERATIONS = {"dense": DENSE, "activation": ACTIVATION, "dropout": DROPOUT}
+OPERATIONS = {
+    "dense": DENSE, "activation": ACTIVATION, "dropout": DROPOUT, "add": ADD, "join": JOIN, "prelu": PRELU,
+    "layer_norm": LAYER_NORM, "batch_norm": BATCH_NORM, "columns": COLUMNS,
+}
 
 cdef enum Status:
     RUNNING, INTERRUPTED, DIVERGED
 
 cdef enum:
+    INPUT = -1
     BLOCK = 64                                  # rows whose outputs stay in the first cache
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
     LONG_WORK = 1_000_000_000                   # multiply-adds between two looks at the signals, at most
@@ -49,18 +55,32 @@ cdef enum:
 
 cdef struct Step:
     int operation, activation
-    double alpha                                # slope of leaky_relu, rate of dropout
+    double alpha                                # slope of an activation, rate of dropout, epsilon of a norm
+    double momentum                             # of running statistics
     Py_ssize_t n_in, n_out, ld
     Py_ssize_t weight, bias                     # where they begin in the flat vectors; bias -1: none
+    Py_ssize_t buffer                           # where running statistics begin: mean, then variance
+    Py_ssize_t units, unit                      # what threads share of the weight: so many times so many numbers
+    int source, other                           # whose output it takes: the number of a step, or INPUT
+    bint adds, adds_other                       # their gradient has been written by a later step
+    int key                                     # what a dropout mask depends on
     Py_ssize_t y, dy                            # numbers before theirs in a workspace, for each row of its capacity
+    Py_ssize_t statistics                       # the same for two numbers a row; of a batch norm, its place at the end
+    Py_ssize_t n_columns
+    Column *columns
 
 cdef struct Graph:
     int n_steps
     Step *steps
-    Py_ssize_t n_in, n_out, n_parameters
+    Py_ssize_t n_in, n_out, n_parameters, n_buffers
     Py_ssize_t widest, block                    # rows that go through all the steps together
     Py_ssize_t y_width, width                   # numbers in a row of a workspace: outputs; and with the gradients
+    Py_ssize_t at_end                           # numbers at the end of a workspace, for columns
     double work                                 # multiply-adds for one row on the way forward
+    void *buffers
+    bint tables                                 # some numbers of the input are names, to be looked at first
+    int n_penalties
+    Penalty *penalties
 
 cdef struct Pass:
     uint64_t seed
@@ -83,8 +103,8 @@ cdef inline int activation_of(const Graph *graph, int s, bint logits) noexcept n
     return IDENTITY if logits and s == graph.n_steps - 1 else graph.steps[s].activation
 
 
-cdef inline uint64_t dropout_key(const Pass *how, int s) noexcept nogil:
-    return mix(mix(how.seed, <uint64_t> how.step), <uint64_t> s + 1000)
+cdef inline uint64_t dropout_key(const Pass *how, int key) noexcept nogil:
+    return mix(mix(how.seed, <uint64_t> how.step), <uint64_t> key + 1000)
 
 
 # Memory that the kernels may read and write beyond: a workspace of rows, and what each thread needs beside it.
@@ -120,85 +140,319 @@ cdef void gather_rows(Py_ssize_t rows, Py_ssize_t n, const real *x, const int64_
         copy_row(n, x + order[r] * n, y + r * n)
 
 
-cdef const real *forward_rows(
-    const Graph *graph, const Pass *how, const real *parameters, Py_ssize_t from_row, Py_ssize_t rows,
-    const real *x, real *work, Py_ssize_t capacity, real *scratch, Py_ssize_t *ld,
+cdef inline Py_ssize_t workspace_size(const Graph *graph, Py_ssize_t rows) noexcept nogil:
+    """Of training; a prediction needs its outputs only, and what lies at the end."""
+    return rows * graph.width + graph.at_end
+
+
+cdef inline int part_end(const Graph *graph, int s) noexcept nogil:
+    """The batch norm that ends the part of the steps that begins with s; or the number of steps."""
+    s += 1
+    while s < graph.n_steps and graph.steps[s].operation != BATCH_NORM:
+        s += 1
+    return s
+
+
+cdef inline int part_before(const Graph *graph, int s) noexcept nogil:
+    """Where the part begins that the batch norm s ends."""
+    s -= 1
+    while s > 0 and graph.steps[s].operation != BATCH_NORM:
+        s -= 1
+    return max(s, 0)
+
+
+cdef inline real *columns_of(
+    const Graph *graph, const Step *step, real *work, Py_ssize_t capacity, int which,
 ) noexcept nogil:
-    """Rows from_row... of a workspace: x (rows, n_in) to the outputs of every step. Returns the last ones."""
-    cdef Py_ssize_t ldx = graph.n_in
+    """Of a batch norm: 0 the mean of each column, 1 rstd, 2 the variance, 3 the sum of dy, 4 the sum of dy x'."""
+    return work + capacity * graph.width + step.statistics + which * step.ld
+
+
+cdef inline const real *value_of(
+    const Graph *graph, const Pass *how, int s, const real *x, const real *work, Py_ssize_t capacity,
+    Py_ssize_t from_row, Py_ssize_t *ld,
+) noexcept nogil:
+    """The rows of a step's output, or of the input x."""
+    while s != INPUT and graph.steps[s].operation == DROPOUT and not how.training:
+        s = graph.steps[s].source
+    if s == INPUT:
+        ld[0] = graph.n_in
+        return x
+    ld[0] = graph.steps[s].ld
+    return work + graph.steps[s].y * capacity + from_row * ld[0]
+
+
+cdef void normalise(
+    const Graph *graph, const Pass *how, const Step *step, const real *parameters, Py_ssize_t rows, const real *x,
+    Py_ssize_t ldx, real *work, Py_ssize_t capacity, real *y,
+) noexcept nogil:
+    """A batch norm: in training by the columns of the batch, else by the running statistics."""
+    cdef const real *mean = <const real *> graph.buffers + step.buffer
+    cdef const real *rstd
+    cdef real inverse[WIDEST]
+    cdef Py_ssize_t p, i, at, n
+    if how.training:
+        mean, rstd = columns_of(graph, step, work, capacity, 0), columns_of(graph, step, work, capacity, 1)
+        batch_norm_forward(
+            rows, step.n_out, x, ldx, mean, rstd, parameters + step.weight, parameters + step.bias, y, step.ld)
+        return
+    for p in range((step.n_out + WIDEST - 1) // WIDEST):
+        at = p * WIDEST
+        n = min(WIDEST, step.n_out - at)
+        for i in range(n):
+            inverse[i] = <real> (1 / sqrt(mean[step.n_out + at + i] + step.alpha))
+        batch_norm_forward(
+            rows, n, x + at, ldx, mean + at, inverse, parameters + step.weight + at, parameters + step.bias + at, y + at,
+            step.ld)
+
+
+cdef void combine(
+    const Graph *graph, const Step *step, Py_ssize_t rows, const real *a, Py_ssize_t lda, const real *b,
+    Py_ssize_t ldb, real *y,
+) noexcept nogil:
+    """Two outputs added, or side by side."""
+    if step.operation == ADD:
+        add_forward(rows, step.n_out, a, lda, b, ldb, y, step.ld)
+    else:
+        copy_rows(rows, step.n_in, a, lda, y, step.ld)
+        copy_rows(rows, step.n_out - step.n_in, b, ldb, y + step.n_in, step.ld)
+
+
+cdef const real *forward_rows(
+    const Graph *graph, const Pass *how, int begin, int end, const real *parameters, Py_ssize_t from_row,
+    Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, Py_ssize_t *ld,
+) noexcept nogil:
+    """Rows from_row... of a workspace: from the input x (rows, n_in) through some steps. Returns the last output."""
+    cdef Py_ssize_t lda, ldb
     cdef const Step *step
+    cdef const real *a
+    cdef const real *b
     cdef real *y
     cdef int s
-    for s in range(graph.n_steps):
+    for s in range(begin, end):
         step = &graph.steps[s]
         if step.operation == DROPOUT and not how.training:
             continue
+        a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
         y = work + step.y * capacity + from_row * step.ld
         if step.operation == DENSE:
             dense_forward(
-                rows, step.n_in, step.n_out, x, ldx, parameters + step.weight,
+                rows, step.n_in, step.n_out, a, lda, parameters + step.weight,
                 parameters + step.bias if step.bias >= 0 else NULL, y, step.ld, scratch, scratch + zeros_size(graph))
         elif step.operation == DROPOUT:
-            dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, x, ldx, y)
+            dropout(
+                dropout_key(how, step.key), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, a, lda, y)
+        elif step.operation == ACTIVATION:
+            copy_rows(rows, step.n_out, a, lda, y, step.ld)
+        elif step.operation == PRELU:
+            prelu_forward(rows, step.n_out, a, lda, parameters + step.weight, y, step.ld)
+        elif step.operation == LAYER_NORM:
+            layer_norm_forward(
+                rows, step.n_out, step.alpha, a, lda, parameters + step.weight, parameters + step.bias, y, step.ld,
+                work + step.statistics * capacity + 2 * from_row if how.training else NULL)
+        elif step.operation == BATCH_NORM:
+            normalise(graph, how, step, parameters, rows, a, lda, work, capacity, y)
+        elif step.operation == COLUMNS:
+            columns_forward(rows, step.n_columns, step.columns, parameters, a, lda, y, step.ld)
         else:
-            copy_rows(rows, step.n_out, x, ldx, y, step.ld)
+            b = value_of(graph, how, step.other, x, work, capacity, from_row, &ldb)
+            combine(graph, step, rows, a, lda, b, ldb, y)
         activation_forward(
             activation_of(graph, s, how.logits), <real> step.alpha, rows, step.n_out, step.ld, y)
-        x, ldx = y, step.ld
-    ld[0] = ldx
-    return x
+    return value_of(graph, how, end - 1, x, work, capacity, from_row, ld)
+
+
+cdef void backward_activation(
+    const Graph *graph, int activation, const Step *step, Py_ssize_t rows, const real *z, Py_ssize_t ldz, const real *y,
+    real *dy,
+) noexcept nogil:
+    """From dy to dz. Where z is needed it may be the input, whose rows are not padded."""
+    cdef Py_ssize_t r
+    if not needs_z(activation) or ldz == step.ld:
+        activation_backward(activation, <real> step.alpha, rows, step.n_out, step.ld, z, y, dy)
+        return
+    for r in range(rows):
+        activation_backward(
+            activation, <real> step.alpha, 1, step.n_out, step.n_out, z + r * ldz, y + r * step.ld, dy + r * step.ld)
+
+
+cdef void backward_step(
+    const Graph *graph, const Pass *how, const Step *step, const real *parameters, Py_ssize_t batch,
+    Py_ssize_t from_row, Py_ssize_t rows, const real *a, Py_ssize_t lda, real *work, Py_ssize_t capacity,
+    real *scratch, real *dy, real *to, Py_ssize_t ldt,
+) noexcept nogil:
+    """From a step's dz to the gradient of what it takes."""
+    if step.operation == DENSE:
+        dense_input_gradient(
+            rows, step.n_in, step.n_out, dy, step.ld, parameters + step.weight, to, ldt, step.adds, scratch,
+            scratch + zeros_size(graph))
+    elif step.operation == PRELU:
+        prelu_backward(rows, step.n_out, a, lda, parameters + step.weight, dy, step.ld, to, ldt, step.adds)
+    elif step.operation == LAYER_NORM:
+        layer_norm_backward(
+            rows, step.n_out, a, lda, parameters + step.weight, work + step.statistics * capacity + 2 * from_row, dy,
+            step.ld, to, ldt, step.adds)
+    elif step.operation == BATCH_NORM:
+        batch_norm_backward(
+            batch, rows, step.n_out, a, lda, columns_of(graph, step, work, capacity, 0),
+            columns_of(graph, step, work, capacity, 1), parameters + step.weight,
+            columns_of(graph, step, work, capacity, 3), columns_of(graph, step, work, capacity, 4), dy, step.ld, to,
+            ldt, step.adds)
+    elif step.operation == COLUMNS:
+        columns_backward(rows, step.n_columns, step.columns, dy, step.ld, to, ldt, step.adds)
+    else:
+        if step.operation == DROPOUT and how.training:
+            dropout(
+                dropout_key(how, step.key), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, dy,
+                step.ld, dy)
+        pass_on(rows, step.n_in, dy, step.ld, to, ldt, step.adds)
+
+
+cdef inline real *gradient_of(
+    const Graph *graph, int s, real *dx, real *work, Py_ssize_t capacity, Py_ssize_t from_row, Py_ssize_t *ld,
+) noexcept nogil:
+    """Where the gradient of a step's output belongs, or that of the input: dx, which may be NULL."""
+    if s == INPUT:
+        ld[0] = graph.n_in
+        return dx
+    ld[0] = graph.steps[s].ld
+    return work + graph.steps[s].dy * capacity + from_row * ld[0]
 
 
 cdef void backward_rows(
-    const Graph *graph, const Pass *how, const real *parameters, Py_ssize_t from_row, Py_ssize_t rows,
-    real *work, Py_ssize_t capacity, real *scratch, real *dx,
+    const Graph *graph, const Pass *how, int begin, int end, const real *parameters, Py_ssize_t batch,
+    Py_ssize_t from_row, Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, real *dx,
 ) noexcept nogil:
-    """From the last step's dy, already in the workspace, to the dz of every step, and to dx (rows, n_in) if wanted."""
+    """From the dy of step end - 1, in the workspace, to the dz of every step down to begin; dx (rows, n_in) if wanted.
+
+    A batch norm's own dz is passed on with the part that it ends: first, all rows are summed.
+    """
     cdef const Step *step
-    cdef const real *y
+    cdef const real *a
     cdef real *dy
     cdef real *to
-    cdef Py_ssize_t ld
+    cdef Py_ssize_t lda, ldt
     cdef int s
-    for s in range(graph.n_steps - 1, -1, -1):
+    for s in range(end - 1, begin - 1, -1):
         step = &graph.steps[s]
-        y = work + step.y * capacity + from_row * step.ld
         dy = work + step.dy * capacity + from_row * step.ld
-        activation_backward(
-            activation_of(graph, s, how.logits), <real> step.alpha, rows, step.n_out, step.ld, <const real *> NULL, y,
-            dy)
-        if s > 0:
-            ld = graph.steps[s - 1].ld
-            to = work + graph.steps[s - 1].dy * capacity + from_row * ld
-        else:
-            ld, to = graph.n_in, dx
-            if dx == NULL:
-                return
-        if step.operation == DENSE:
-            dense_input_gradient(
-                rows, step.n_in, step.n_out, dy, step.ld, parameters + step.weight, to, ld, scratch,
-                scratch + zeros_size(graph))
-        elif step.operation == DROPOUT and how.training:
-            dropout(dropout_key(how, s), step.alpha, how.first_row + from_row, rows, step.n_out, ld, dy, step.ld, to)
-        else:
-            copy_rows(rows, step.n_out, dy, step.ld, to, ld)
+        a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
+        backward_activation(
+            graph, activation_of(graph, s, how.logits), step, rows, a, lda,
+            work + step.y * capacity + from_row * step.ld, dy)
+        if step.operation == BATCH_NORM:
+            return
+        to = gradient_of(graph, step.source, dx, work, capacity, from_row, &ldt)
+        if to != NULL:
+            backward_step(
+                graph, how, step, parameters, batch, from_row, rows, a, lda, work, capacity, scratch, dy, to, ldt)
+        if step.operation == ADD or step.operation == JOIN:
+            to = gradient_of(graph, step.other, dx, work, capacity, from_row, &ldt)
+            if to != NULL and step.operation == ADD:
+                pass_on(rows, step.n_out, dy, step.ld, to, ldt, step.adds_other)
+            elif to != NULL:
+                pass_on(rows, step.n_out - step.n_in, dy + step.n_in, step.ld, to, ldt, step.adds_other)
 
 
-cdef inline inlined weight_gradients(
-    const Graph *graph, int s, Py_ssize_t from_in, Py_ssize_t to_in, Py_ssize_t rows, const real *x,
-    const real *work, Py_ssize_t capacity, real *scratch, bint accumulate, real *gradients,
+cdef void backward_norm(
+    const Graph *graph, const Pass *how, int s, const real *parameters, Py_ssize_t batch, Py_ssize_t from_row,
+    Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, real *dx,
 ) noexcept nogil:
-    """dw = x^T dz for the inputs from_in...to_in of a dense step, and with the first of them db = the sum of dz."""
+    """Pass on the dz of a batch norm, whose sums are known by now."""
+    cdef const Step *step = &graph.steps[s]
+    cdef Py_ssize_t lda, ldt
+    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
+    cdef real *to = gradient_of(graph, step.source, dx, work, capacity, from_row, &ldt)
+    if to != NULL:
+        backward_step(
+            graph, how, step, parameters, batch, from_row, rows, a, lda, work, capacity, scratch,
+            work + step.dy * capacity + from_row * step.ld, to, ldt)
+
+
+cdef void column_statistics(
+    const Graph *graph, const Pass *how, int s, Py_ssize_t from_n, Py_ssize_t to_n, Py_ssize_t rows, const real *x,
+    real *work, Py_ssize_t capacity,
+) noexcept nogil:
+    """Mean and variance of some columns of what a batch norm takes."""
+    cdef const Step *step = &graph.steps[s]
+    cdef Py_ssize_t lda
+    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
+    column_moments(
+        rows, to_n - from_n, a + from_n, lda, step.alpha, columns_of(graph, step, work, capacity, 0) + from_n,
+        columns_of(graph, step, work, capacity, 1) + from_n, columns_of(graph, step, work, capacity, 2) + from_n)
+
+
+cdef void column_sums(
+    const Graph *graph, const Pass *how, int s, Py_ssize_t from_n, Py_ssize_t to_n, Py_ssize_t rows, const real *x,
+    real *work, Py_ssize_t capacity,
+) noexcept nogil:
+    """What its backward pass takes of some columns."""
+    cdef const Step *step = &graph.steps[s]
+    cdef Py_ssize_t lda
+    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
+    batch_norm_sums(
+        rows, to_n - from_n, a + from_n, lda, columns_of(graph, step, work, capacity, 0) + from_n,
+        columns_of(graph, step, work, capacity, 1) + from_n, work + step.dy * capacity + from_n, step.ld,
+        columns_of(graph, step, work, capacity, 3) + from_n, columns_of(graph, step, work, capacity, 4) + from_n)
+
+
+cdef void keep_statistics(const Graph *graph, Py_ssize_t rows, real *work, Py_ssize_t capacity) noexcept nogil:
+    """Let the running statistics follow those of a batch."""
+    cdef real *running
+    cdef const Step *step
+    cdef int s
+    for s in range(graph.n_steps):
+        step = &graph.steps[s]
+        if step.operation == BATCH_NORM:
+            running = <real *> graph.buffers + step.buffer
+            batch_norm_running(
+                rows, step.n_out, step.momentum, columns_of(graph, step, work, capacity, 0),
+                columns_of(graph, step, work, capacity, 2), running, running + step.n_out)
+
+
+cdef inline inlined parameter_gradients(
+    const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
+    const real *x, real *work, Py_ssize_t capacity, real *scratch, bint accumulate, real *gradients,
+) noexcept nogil:
+    """The gradients of some units of a step's weight: dw = x^T dz, and with the first of them db = the sum of dz."""
     cdef const Step *step = &graph.steps[s]
     cdef const real *dz = work + step.dy * capacity
-    cdef Py_ssize_t ldx = graph.n_in
-    if s > 0:
-        x, ldx = work + graph.steps[s - 1].y * capacity, graph.steps[s - 1].ld
-    dense_weight_gradient(
-        rows, to_in - from_in, step.n_out, x + from_in, ldx, dz, step.ld,
-        gradients + step.weight + from_in * step.n_out, accumulate, scratch, scratch + zeros_size(graph))
-    if from_in == 0 and step.bias >= 0:
-        dense_bias_gradient(rows, step.n_out, dz, step.ld, gradients + step.bias, accumulate, scratch)
+    cdef real *dw = gradients + step.weight + from_unit * step.unit
+    cdef Py_ssize_t lda
+    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
+    if step.operation == DENSE:
+        dense_weight_gradient(
+            rows, to_unit - from_unit, step.n_out, a + from_unit, lda, dz, step.ld, dw, accumulate, scratch,
+            scratch + zeros_size(graph))
+        if from_unit == 0 and step.bias >= 0:
+            dense_bias_gradient(rows, step.n_out, dz, step.ld, gradients + step.bias, accumulate, scratch)
+    elif to_unit > from_unit:
+        column_gradients(
+            graph, step, from_unit, to_unit - from_unit, rows, a, lda, dz, work, capacity, accumulate, dw, gradients)
+
+
+cdef void column_gradients(
+    const Graph *graph, const Step *step, Py_ssize_t at, Py_ssize_t n, Py_ssize_t rows, const real *a, Py_ssize_t lda,
+    const real *dz, real *work, Py_ssize_t capacity, bint accumulate, real *dw, real *gradients,
+) noexcept nogil:
+    """The same for a step with a number for each column; for tables, the numbers at... of them."""
+    cdef real *db = gradients + step.bias + at
+    if step.operation == BATCH_NORM:
+        memcpy(dw, columns_of(graph, step, work, capacity, 4) + at, n * sizeof(real))
+        memcpy(db, columns_of(graph, step, work, capacity, 3) + at, n * sizeof(real))
+        return
+    if not accumulate:
+        memset(dw, 0, n * sizeof(real))
+    if step.operation == PRELU:
+        prelu_gradient(rows, n, a + at, lda, dz + at, step.ld, dw)
+    elif step.operation == LAYER_NORM:
+        if not accumulate:
+            memset(db, 0, n * sizeof(real))
+        layer_norm_gradient(
+            rows, n, a + at, lda, work + step.statistics * capacity, dz + at, step.ld, dw, db)
+    else:
+        columns_gradient(
+            rows, step.n_columns, step.columns, a, lda, dz, step.ld, step.weight + at, step.weight + at + n, gradients)
 
 
 cdef bint is_finite(Py_ssize_t n, const real *x) noexcept nogil:
@@ -225,7 +479,8 @@ cdef bint predict_rows(
             return False
         ahead = min(AHEAD, (rows - done - n) * graph.n_in)
         prefetch_panel(UNPACKED, 1, ahead, x + (done + n) * graph.n_in, 0, 0, 1)
-        y = forward_rows(graph, &how, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld)
+        y = forward_rows(
+            graph, &how, 0, graph.n_steps, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld)
         copy_rows(n, graph.n_out, y, ld, out + done * graph.n_out, graph.n_out)
         done += n
     return True

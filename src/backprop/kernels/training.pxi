@@ -12,8 +12,6 @@ cdef struct Run:
     uint64_t seed
     int threads
     void *gradients
-    void *m
-    void *v
     const void *x
     const void *y
     const int64_t *labels
@@ -27,7 +25,7 @@ cdef struct Run:
     void *turned                                # for tiny batches on one thread; or NULL
     Py_ssize_t units
     double *values
-    double *losses                              # one an epoch
+    double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
     int64_t *order                              # NULL: as they come
     float_mode mode                             # of the caller, and of signal handlers
     void *owner                                 # the Training, for what a signal handler raises
@@ -108,7 +106,8 @@ cdef inline inlined train_loss(
     """The weighted losses of the rows order[0], order[1]... or at, at + 1... and their gradients."""
     cdef Py_ssize_t r, n = run.graph.n_out
     loss_rows(
-        &run.loss, rows, n, y_hat, ld, <const real *> run.y + at * n if run.y != NULL else NULL,
+        &run.loss, rows, n, y_hat, ld,
+        <const real *> run.y + at * target_width(&run.loss, n) if run.y != NULL else NULL,
         run.labels + at if run.labels != NULL else NULL, order, run.weights + at if run.weights != NULL else NULL,
         norm, values, dy, ldd)
     if run.weights != NULL:
@@ -116,22 +115,26 @@ cdef inline inlined train_loss(
             values[r] *= run.weights[order[r] if order != NULL else at + r]
 
 
-cdef void train_rows(
+cdef inline const real *gathered_rows(Run *run, Py_ssize_t first, const real *_) noexcept nogil:
+    """The inputs of a chunk that begins with row `first` of the epoch."""
+    return <const real *> run.gathered if run.order != NULL else <const real *> run.x + first * run.graph.n_in
+
+
+cdef void train_part(
     Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
+    int begin, int end, bint forward, bint backward,
 ) noexcept nogil:
-    """Rows first, first + 1... of an epoch, those of them that are this thread's: from x to the loss and every dz."""
+    """This thread's rows of a chunk through some steps, there and back. Before the first they are gathered, after the
+    last they have a loss."""
     cdef const Graph *graph = run.graph
     cdef const Step *last = &graph.steps[graph.n_steps - 1]
     cdef Py_ssize_t n, ld, at
     cdef Py_ssize_t from_row = share(rows, thread, run.threads), to_row = share(rows, thread + 1, run.threads)
     cdef real *work = <real *> run.work
     cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
-    cdef real *gathered
     cdef const real *x
     cdef const real *y_hat
     cdef const int64_t *order = NULL
-    if thread == 0 and run.threads > 1:
-        look_for_signals(run, 4e6)                      # a meeting may last long
     while from_row < to_row:
         n = min(to_row - from_row, run.most)
         if thread == 0:
@@ -139,20 +142,61 @@ cdef void train_rows(
         if atomic_get(&run.status) != RUNNING:
             return
         at = first + from_row
-        x = <const real *> run.x + at * graph.n_in
         if run.order != NULL:
             order, at = run.order + at, 0
-            gathered = <real *> run.gathered + from_row * graph.n_in
-            gather_rows(n, graph.n_in, <const real *> run.x, order, gathered)
-            x = gathered
-        y_hat = forward_rows(graph, how, parameters, from_row, n, x, work, run.chunk, scratch, &ld)
-        if run.outputs != NULL:
-            keep_outputs(run, how, n, y_hat, ld, order, at)
-        train_loss(
-            run, n, y_hat, ld, order, at, norm, run.values + from_row,
-            work + last.dy * run.chunk + from_row * last.ld, last.ld)
-        backward_rows(graph, how, parameters, from_row, n, work, run.chunk, scratch, <real *> NULL)
+        x = gathered_rows(run, first, parameters) + from_row * graph.n_in
+        if forward and begin == 0 and run.order != NULL:
+            gather_rows(n, graph.n_in, <const real *> run.x, order, <real *> x)
+        if forward:
+            y_hat = forward_rows(graph, how, begin, end, parameters, from_row, n, x, work, run.chunk, scratch, &ld)
+            if end == graph.n_steps:
+                if run.outputs != NULL:
+                    keep_outputs(run, how, n, y_hat, ld, order, at)
+                train_loss(
+                    run, n, y_hat, ld, order, at, norm, run.values + from_row,
+                    work + last.dy * run.chunk + from_row * last.ld, last.ld)
+        else:
+            backward_norm(
+                graph, how, end, parameters, rows, from_row, n, x, work, run.chunk, scratch, <real *> NULL)
+        if backward:
+            backward_rows(
+                graph, how, begin, end, parameters, rows, from_row, n, x, work, run.chunk, scratch, <real *> NULL)
         from_row += n
+
+
+cdef void train_rows(
+    Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
+) noexcept nogil:
+    """The rows of a chunk from x to the loss and every dz; where a batch norm looks along columns, threads meet."""
+    cdef const Graph *graph = run.graph
+    cdef const real *x = gathered_rows(run, first, parameters)
+    cdef real *work = <real *> run.work
+    cdef int begin = 0, end = part_end(graph, -1)
+    cdef Py_ssize_t n
+    if thread == 0 and run.threads > 1:
+        look_for_signals(run, 4e6)                      # a meeting may last long
+    while end < graph.n_steps:
+        train_part(run, how, parameters, thread, first, rows, norm, begin, end, True, False)
+        if meet(run) != RUNNING:
+            return
+        n = graph.steps[end].n_out
+        column_statistics(
+            graph, how, end, share(n, thread, run.threads), share(n, thread + 1, run.threads), rows, x, work, run.chunk)
+        if meet(run) != RUNNING:
+            return
+        begin, end = end, part_end(graph, end)
+    train_part(run, how, parameters, thread, first, rows, norm, begin, end, True, True)
+    while graph.steps[begin].operation == BATCH_NORM:
+        if meet(run) != RUNNING:
+            return
+        n = graph.steps[begin].n_out
+        column_sums(
+            graph, how, begin, share(n, thread, run.threads), share(n, thread + 1, run.threads), rows, x, work,
+            run.chunk)
+        if meet(run) != RUNNING or begin == 0:
+            return
+        begin, end = part_before(graph, begin), begin
+        train_part(run, how, parameters, thread, first, rows, norm, begin, end, False, True)
 
 
 cdef inline inlined train_turned(
@@ -184,50 +228,55 @@ cdef inline inlined train_turned(
         side, graph, how.logits, rows, units, parameters, x, <const real *> run.scratch, <real *> run.gradients)
 
 
-cdef void train_update(Run *run, real *parameters, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
     """Some parameters step along their gradient."""
-    if not update(
-        &run.update, n, parameters + at, <const real *> run.gradients + at, <real *> run.m + at, <real *> run.v + at
-    ):
+    if not update_range(&run.update, scale, at, end, <const real *> run.gradients, parameters):
         atomic_set(&run.status, DIVERGED)
 
 
 cdef void train_gradients(
-    Run *run, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate, bint at_once,
+    Run *run, const Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate,
+    bint last, bint at_once,
 ) noexcept nogil:
-    """The gradient of this thread's share of each weight, over a chunk of rows; at once, the weight steps along it."""
+    """The gradient of this thread's share of each weight, over a chunk of rows, and after the last of its penalties;
+    at once, the weight steps along it."""
     cdef const Graph *graph = run.graph
     cdef const Step *step
-    cdef const real *x = <const real *> run.gathered if run.order != NULL else (
-        <const real *> run.x + first * graph.n_in)
+    cdef const real *x = gathered_rows(run, first, <const real *> parameters)
     cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
-    cdef Py_ssize_t from_in, to_in, end, most
+    cdef Py_ssize_t at, to, end, most
     cdef int s
     for s in range(graph.n_steps):
         step = &graph.steps[s]
-        if step.operation != DENSE:
+        if step.units == 0:
             continue
-        from_in, end = share(step.n_in, thread, run.threads), share(step.n_in, thread + 1, run.threads)
+        at, end = share(step.units, thread, run.threads), share(step.units, thread + 1, run.threads)
         most = end
         if at_once:
-            most = TILE_ROWS + NEAR // (step.n_out * <Py_ssize_t> sizeof(real))
-        elif rows * <double> step.n_in * step.n_out > LONG_WORK:
-            most = TILE_ROWS + <Py_ssize_t> (LONG_WORK / (<double> rows * step.n_out))
-        while from_in < end:
-            to_in = min(end, from_in + most)
+            most = TILE_ROWS + NEAR // (step.unit * <Py_ssize_t> sizeof(real))
+        elif rows * <double> step.units * step.unit > LONG_WORK:
+            most = TILE_ROWS + <Py_ssize_t> (LONG_WORK / (<double> rows * step.unit))
+        while at < end:
+            to = min(end, at + most)
             if not at_once:
                 if thread == 0:
-                    look_for_signals(run, <double> rows * step.n_out * (to_in - from_in))
+                    look_for_signals(run, <double> rows * step.unit * (to - at))
                 if atomic_get(&run.status) != RUNNING:
                     return
-            weight_gradients(
-                graph, s, from_in, to_in, rows, x, <const real *> run.work, run.chunk, scratch, accumulate,
+            parameter_gradients(
+                graph, how, s, at, to, rows, x, <real *> run.work, run.chunk, scratch, accumulate,
                 <real *> run.gradients)
+            if last:
+                penalty_backward(
+                    graph.n_penalties, graph.penalties, step.weight + at * step.unit, step.weight + to * step.unit,
+                    <const real *> parameters, <real *> run.gradients)
             if at_once:
-                train_update(run, parameters, step.weight + from_in * step.n_out, (to_in - from_in) * step.n_out)
-                if from_in == 0 and step.bias >= 0:
-                    train_update(run, parameters, step.bias, step.n_out)
-            from_in = to_in
+                train_update(run, parameters, 1, step.weight + at * step.unit, step.weight + to * step.unit)
+                if step.bias >= 0 and step.operation != DENSE:
+                    train_update(run, parameters, 1, step.bias + at, step.bias + to)
+                elif step.bias >= 0 and at == 0:
+                    train_update(run, parameters, 1, step.bias, step.bias + step.n_out)
+            at = to
 
 
 cdef bint train_batch(
@@ -240,7 +289,7 @@ cdef bint train_batch(
     """
     cdef Py_ssize_t done = 0, n, r, n_parameters = run.graph.n_parameters
     cdef bint at_once = False
-    cdef double batch_loss = 0, batch_weight = 0, norm = 1
+    cdef double batch_loss, batch_weight = 0, norm = 1, scale
     if run.weights == NULL:
         batch_weight = rows
     else:
@@ -248,6 +297,9 @@ cdef bint train_batch(
             batch_weight += run.weights[run.order[r] if run.order != NULL else r]
     if run.mean:
         norm = 1 / batch_weight if batch_weight > 0 else 0
+    batch_loss = penalty_forward(run.graph.n_penalties, run.graph.penalties, <const real *> parameters)
+    if run.mean:
+        batch_loss *= batch_weight
     while done < rows:
         n = min(rows - done, run.chunk)
         how.first_row = done
@@ -266,17 +318,25 @@ cdef bint train_batch(
             return False
         at_once = (
             run.update.kind != NO_UPDATE and run.turned == NULL and done + n == rows and n_parameters > TINY
-            and n * <double> n_parameters <= LONG_WORK)
+            and n * <double> n_parameters <= LONG_WORK and not run.update.clip_norm > 0)
         if run.turned == NULL:
-            train_gradients(run, parameters, thread, first + done, n, done > 0, at_once)
+            train_gradients(run, how, parameters, thread, first + done, n, done > 0, done + n == rows, at_once)
+        else:
+            penalty_backward(
+                run.graph.n_penalties, run.graph.penalties, 0, n_parameters, <const real *> parameters,
+                <real *> run.gradients)
         if meet(run) != RUNNING:
             return False
         done += n
     if run.update.kind != NO_UPDATE and not at_once:
-        done = share(n_parameters, thread, run.threads)
-        train_update(run, parameters, done, share(n_parameters, thread + 1, run.threads) - done)
+        scale = clip_scale(&run.update, <const real *> run.gradients)
+        train_update(
+            run, parameters, scale, share(n_parameters, thread, run.threads),
+            share(n_parameters, thread + 1, run.threads))
         if meet(run) != RUNNING:
             return False
+    if thread == 0 and run.update.kind != NO_UPDATE and run.graph.n_buffers > 0:
+        keep_statistics(run.graph, rows, <real *> run.work, run.chunk)
     loss[0] += batch_loss
     weight[0] += batch_weight
     return True
@@ -294,7 +354,7 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
                 shuffle(run.seed, run.first_epoch + epoch, run.rows, run.order)
             if meet(run) != RUNNING:
                 return
-        loss = weight = 0
+        loss, weight = run.losses[2 * epoch], run.losses[2 * epoch + 1]
         first = 0
         while first < run.rows:
             how.step = run.first_step + step
@@ -307,4 +367,4 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
             if thread == 0:
                 run.steps = step
         if thread == 0:
-            run.losses[epoch] = loss / weight if run.mean and weight > 0 else loss
+            run.losses[2 * epoch], run.losses[2 * epoch + 1] = loss, weight

@@ -1,0 +1,300 @@
+# Layers beside the dense one, a pair for each: forward writes y from x; backward passes dy on to dx, added to what is
+# there if it `adds`, and leaves dy, from which the gradients of the parameters are summed afterwards, column by column.
+
+cdef struct Column:
+    Py_ssize_t weight                           # where its table begins in the flat vector; -1: the number itself goes on
+    Py_ssize_t values, n                        # rows of the table, and their length
+
+
+cdef inline void store(real *to, real value, bint adds) noexcept nogil:
+    to[0] = to[0] + value if adds else value
+
+
+cdef void pass_on(
+    Py_ssize_t rows, Py_ssize_t n, const real *dy, Py_ssize_t lddy, real *dx, Py_ssize_t lddx, bint adds,
+) noexcept nogil:
+    """dx = dy, or dx += dy."""
+    cdef Py_ssize_t r, i
+    if not adds:
+        copy_rows(rows, n, dy, lddy, dx, lddx)
+        return
+    for r in range(rows):
+        for i in range(n):
+            dx[i] = dx[i] + dy[i]
+        dx += lddx
+        dy += lddy
+
+
+cdef void add_forward(
+    Py_ssize_t rows, Py_ssize_t n, const real *a, Py_ssize_t lda, const real *b, Py_ssize_t ldb, real *y, Py_ssize_t ldy,
+) noexcept nogil:
+    """y = a + b"""
+    cdef Py_ssize_t r, i
+    for r in range(rows):
+        for i in range(n):
+            y[i] = a[i] + b[i]
+        a += lda
+        b += ldb
+        y += ldy
+
+
+# PReLU: y = x where x > 0, else a x, with a slope for each column.
+
+cdef void prelu_forward(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *slope, real *y, Py_ssize_t ldy,
+) noexcept nogil:
+    cdef Py_ssize_t r, i
+    for r in range(rows):
+        for i in range(n):
+            y[i] = slope[i] * x[i] if x[i] <= 0 else x[i]
+        x += ldx
+        y += ldy
+
+
+cdef void prelu_backward(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *slope, const real *dy, Py_ssize_t lddy,
+    real *dx, Py_ssize_t lddx, bint adds,
+) noexcept nogil:
+    cdef Py_ssize_t r, i
+    cdef real one = 1
+    for r in range(rows):
+        for i in range(n):
+            store(dx + i, (one if x[i] > 0 else slope[i]) * dy[i], adds)
+        x += ldx
+        dy += lddy
+        dx += lddx
+
+
+cdef void prelu_gradient(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy, Py_ssize_t lddy, real *dslope,
+) noexcept nogil:
+    """dslope += the sum of dy x over the rows where x <= 0."""
+    cdef Py_ssize_t r, i
+    cdef real zero = 0
+    for r in range(rows):
+        for i in range(n):
+            dslope[i] = multiply_add(dy[i], zero if x[i] > 0 else x[i], dslope[i])
+        x += ldx
+        dy += lddy
+
+
+# Normalisation: x' = (x - mean) rstd, with rstd = 1 / sqrt(variance + epsilon); y = weight x' + bias. A layer norm takes
+# mean and variance over a row, a batch norm over a column. dx = rstd (g - mean g - x' mean (g x')), where g = weight dy.
+
+cdef inline void moments(Py_ssize_t n, const real *x, double epsilon, real *mean, real *rstd) noexcept nogil:
+    """Of a row, in two passes."""
+    cdef double total = 0, squares = 0, middle, d
+    cdef Py_ssize_t i
+    for i in range(n):
+        total += x[i]
+    middle = total / n
+    for i in range(n):
+        d = x[i] - middle
+        squares += d * d
+    mean[0] = <real> middle
+    rstd[0] = <real> (1 / sqrt(squares / n + epsilon))
+
+
+cdef void layer_norm_forward(
+    Py_ssize_t rows, Py_ssize_t n, double epsilon, const real *x, Py_ssize_t ldx, const real *weight, const real *bias,
+    real *y, Py_ssize_t ldy, real *statistics,
+) noexcept nogil:
+    """Mean and rstd of each row are kept as statistics (rows, 2), unless that is NULL."""
+    cdef Py_ssize_t r, i
+    cdef real mean, rstd
+    for r in range(rows):
+        moments(n, x, epsilon, &mean, &rstd)
+        for i in range(n):
+            y[i] = (x[i] - mean) * rstd * weight[i] + bias[i]
+        if statistics != NULL:
+            statistics[2 * r], statistics[2 * r + 1] = mean, rstd
+        x += ldx
+        y += ldy
+
+
+cdef void layer_norm_backward(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *weight, const real *statistics,
+    const real *dy, Py_ssize_t lddy, real *dx, Py_ssize_t lddx, bint adds,
+) noexcept nogil:
+    cdef Py_ssize_t r, i
+    cdef double g, total, product
+    cdef real mean, rstd, shift, slope
+    for r in range(rows):
+        mean, rstd = statistics[2 * r], statistics[2 * r + 1]
+        total = product = 0
+        for i in range(n):
+            g = weight[i] * dy[i]
+            total += g
+            product += g * ((x[i] - mean) * rstd)
+        shift, slope = <real> (total / n), <real> (product / n)
+        for i in range(n):
+            store(dx + i, rstd * (weight[i] * dy[i] - shift - (x[i] - mean) * rstd * slope), adds)
+        x += ldx
+        dy += lddy
+        dx += lddx
+
+
+cdef void layer_norm_gradient(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *statistics, const real *dy,
+    Py_ssize_t lddy, real *dweight, real *dbias,
+) noexcept nogil:
+    """dweight += the sum of dy x', dbias += the sum of dy."""
+    cdef Py_ssize_t r, i
+    cdef real mean, rstd
+    for r in range(rows):
+        mean, rstd = statistics[2 * r], statistics[2 * r + 1]
+        for i in range(n):
+            dweight[i] = dweight[i] + dy[i] * ((x[i] - mean) * rstd)
+            dbias[i] = dbias[i] + dy[i]
+        x += ldx
+        dy += lddy
+
+
+cdef void column_moments(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, double epsilon, real *mean, real *rstd,
+    real *variance,
+) noexcept nogil:
+    """Of each column, in two passes; a few columns at a time, whose sums stay in registers."""
+    cdef double total[8]
+    cdef double squares[8]
+    cdef double d
+    cdef Py_ssize_t r, i, at, wide
+    for at in range(0, n, 8):
+        wide = min(8, n - at)
+        for i in range(wide):
+            total[i] = squares[i] = 0
+        for r in range(rows):
+            for i in range(wide):
+                total[i] += x[r * ldx + at + i]
+        for i in range(wide):
+            total[i] /= rows
+        for r in range(rows):
+            for i in range(wide):
+                d = x[r * ldx + at + i] - total[i]
+                squares[i] += d * d
+        for i in range(wide):
+            mean[at + i] = <real> total[i]
+            variance[at + i] = <real> (squares[i] / rows)
+            rstd[at + i] = <real> (1 / sqrt(squares[i] / rows + epsilon))
+
+
+cdef void batch_norm_forward(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *mean, const real *rstd,
+    const real *weight, const real *bias, real *y, Py_ssize_t ldy,
+) noexcept nogil:
+    cdef Py_ssize_t r, i
+    for r in range(rows):
+        for i in range(n):
+            y[i] = (x[i] - mean[i]) * rstd[i] * weight[i] + bias[i]
+        x += ldx
+        y += ldy
+
+
+cdef void batch_norm_running(
+    Py_ssize_t rows, Py_ssize_t n, double momentum, const real *mean, const real *variance, real *running_mean,
+    real *running_variance,
+) noexcept nogil:
+    """running += momentum (batch - running), the variance as estimated from so many rows."""
+    cdef Py_ssize_t i
+    cdef real part = <real> momentum, unbias = <real> (rows / <double> (rows - 1) if rows > 1 else 1)
+    for i in range(n):
+        running_mean[i] = running_mean[i] + part * (mean[i] - running_mean[i])
+        running_variance[i] = running_variance[i] + part * (variance[i] * unbias - running_variance[i])
+
+
+cdef void batch_norm_sums(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *mean, const real *rstd, const real *dy,
+    Py_ssize_t lddy, real *sum_dy, real *sum_product,
+) noexcept nogil:
+    """Over each column, the sums of dy and of dy x'."""
+    cdef double total[8]
+    cdef double product[8]
+    cdef Py_ssize_t r, i, at, wide
+    for at in range(0, n, 8):
+        wide = min(8, n - at)
+        for i in range(wide):
+            total[i] = product[i] = 0
+        for r in range(rows):
+            for i in range(wide):
+                total[i] += dy[r * lddy + at + i]
+                product[i] += dy[r * lddy + at + i] * ((x[r * ldx + at + i] - mean[at + i]) * rstd[at + i])
+        for i in range(wide):
+            sum_dy[at + i], sum_product[at + i] = <real> total[i], <real> product[i]
+
+
+cdef void batch_norm_backward(
+    Py_ssize_t batch, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *mean, const real *rstd,
+    const real *weight, const real *sum_dy, const real *sum_product, const real *dy, Py_ssize_t lddy, real *dx,
+    Py_ssize_t lddx, bint adds,
+) noexcept nogil:
+    """For some rows of a batch."""
+    cdef Py_ssize_t r, i
+    cdef real share = <real> (1 / <double> batch)
+    for r in range(rows):
+        for i in range(n):
+            store(dx + i, weight[i] * rstd[i] * (
+                dy[i] - share * sum_dy[i] - (x[i] - mean[i]) * rstd[i] * (share * sum_product[i])), adds)
+        x += ldx
+        dy += lddy
+        dx += lddx
+
+
+# Columns: each number of x goes on as it is, or as the row of a table that it names.
+
+cdef inline Py_ssize_t row_named(real x, Py_ssize_t values) noexcept nogil:
+    """The gate has seen to it that there is one; nothing else reaches beyond the table."""
+    return <Py_ssize_t> x if x >= 0 and x < values else 0
+
+
+cdef void columns_forward(
+    Py_ssize_t rows, Py_ssize_t n_columns, const Column *columns, const real *parameters, const real *x, Py_ssize_t ldx,
+    real *y, Py_ssize_t ldy,
+) noexcept nogil:
+    cdef Py_ssize_t r, c, at
+    cdef const Column *column
+    for r in range(rows):
+        at = 0
+        for c in range(n_columns):
+            column = &columns[c]
+            if column.weight < 0:
+                y[at] = x[c]
+            else:
+                copy_row(column.n, parameters + column.weight + row_named(x[c], column.values) * column.n, y + at)
+            at += column.n
+        x += ldx
+        y += ldy
+
+
+cdef void columns_backward(
+    Py_ssize_t rows, Py_ssize_t n_columns, const Column *columns, const real *dy, Py_ssize_t lddy, real *dx,
+    Py_ssize_t lddx, bint adds,
+) noexcept nogil:
+    """To the numbers that went on; one that names a row has no gradient."""
+    cdef Py_ssize_t r, c, at
+    for r in range(rows):
+        at = 0
+        for c in range(n_columns):
+            store(dx + c, dy[at] if columns[c].weight < 0 else 0, adds)
+            at += columns[c].n
+        dy += lddy
+        dx += lddx
+
+
+cdef void columns_gradient(
+    Py_ssize_t rows, Py_ssize_t n_columns, const Column *columns, const real *x, Py_ssize_t ldx, const real *dy,
+    Py_ssize_t lddy, Py_ssize_t from_at, Py_ssize_t to_at, real *gradients,
+) noexcept nogil:
+    """Of the places from_at...to_at of the flat vector: the dy of every row that names them is added."""
+    cdef Py_ssize_t r, c, i, at, place
+    cdef const Column *column
+    for r in range(rows):
+        at = 0
+        for c in range(n_columns):
+            column = &columns[c]
+            if column.weight >= 0:
+                place = column.weight + row_named(x[c], column.values) * column.n
+                for i in range(max(0, from_at - place), min(column.n, to_at - place)):
+                    gradients[place + i] = gradients[place + i] + dy[at + i]
+            at += column.n
+        x += ldx
+        dy += lddy

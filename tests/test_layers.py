@@ -1,0 +1,489 @@
+"""Layers beside the dense one: against their twins, against PyTorch, and as parts of the engine."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import reference
+
+import backprop as bp
+
+DTYPES = ["float32", "float64"]
+
+#: Networks from 4 numbers to 3, of every layer there is; those of names take whole numbers in columns 1 and 3.
+NETWORKS = {
+    "prelu": lambda: [bp.Dense(4, 5), bp.PReLU(), bp.Dense(5, 3)],
+    "prelu alone": lambda: [bp.PReLU(0.4), bp.Dense(4, 3)],
+    "layer norm": lambda: [bp.Dense(4, 9, "tanh"), bp.LayerNorm(), bp.Dense(9, 3)],
+    "layer norm at both ends": lambda: [bp.LayerNorm(), bp.Dense(4, 3, "tanh"), bp.LayerNorm(epsilon=0.1)],
+    "batch norm": lambda: [bp.Dense(4, 9), bp.BatchNorm(), bp.Activation("tanh"), bp.Dense(9, 3)],
+    "batch norm at both ends": lambda: [bp.BatchNorm(), bp.Dense(4, 3, "tanh"), bp.BatchNorm(momentum=0.4)],
+    "two batch norms": lambda: [bp.BatchNorm(), bp.BatchNorm(epsilon=0.1), bp.Dense(4, 37), bp.BatchNorm(),
+                                bp.Dense(37, 3)],
+    "residual": lambda: [bp.Residual([bp.Dense(4, 6, "tanh"), bp.Dense(6, 4)]), bp.Dense(4, 3)],
+    "residual of itself": lambda: [bp.Dense(4, 3, "tanh"), bp.Residual([])],
+    "residuals": lambda: [bp.Residual([bp.BatchNorm(), bp.Residual([bp.Dense(4, 4, "sigmoid")]), bp.LayerNorm()]),
+                          bp.Dense(4, 3), bp.Residual([bp.PReLU()])],
+    "concatenate": lambda: [bp.Concatenate([[bp.Dense(4, 2, "tanh"), bp.LayerNorm()], [], [bp.Dense(4, 3)]]),
+                            bp.Dense(9, 3)],
+    "concatenate last": lambda: [bp.Concatenate([[bp.Dense(4, 1)], [bp.Dense(4, 2, "tanh"), bp.BatchNorm()]])],
+    "both": lambda: [bp.Concatenate([[bp.Residual([bp.Dense(4, 4, "tanh")])],
+                                     [bp.Concatenate([[bp.PReLU()], [bp.Dense(4, 1)]])]]), bp.Dense(9, 3)],
+    "names": lambda: [bp.Columns(4, {3: bp.Embedding(2, 3), 1: bp.Embedding(5, 2)}), bp.Dense(7, 3, "tanh")],
+    "names in branches": lambda: [bp.Concatenate([[bp.Columns(4, {1: bp.Embedding(5, 2), 3: bp.Embedding(2, 1)})],
+                                                  [bp.Dense(4, 2, "tanh")]]), bp.Dense(7, 3)],
+    "dropout within": lambda: [bp.Residual([bp.Dropout(0.3), bp.Dense(4, 4, "tanh"), bp.Dropout(0.2)]),
+                               bp.Concatenate([[bp.Dropout(0.5)], [bp.Dropout(0.5)]]), bp.Dense(8, 3)],
+}  # fmt: skip
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def network(name, dtype="float64", rng=1):
+    net = bp.Sequential(NETWORKS[name](), rng=rng, dtype=dtype)
+    net.parameters += np.random.default_rng(2).normal(scale=0.3, size=net.parameters.size)  # no zeros, no ones
+    return net
+
+
+def table(rows, dtype="float64", seed=0):
+    """x (rows, 4), with names in columns 1 and 3; y (rows, 3)."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 4))
+    x[:, 1], x[:, 3] = rng.integers(0, 5, rows), rng.integers(0, 2, rows)
+    return x.astype(dtype), rng.normal(size=(rows, 3)).astype(dtype)
+
+
+def state(net, optimizer):
+    return [net.parameters, net.gradients, net.buffers, *optimizer.state.values()]
+
+
+def same(*runs):
+    return all(np.array_equal(a, b) for other in runs[1:] for a, b in zip(runs[0], other, strict=True))
+
+
+# Gradients.
+
+
+@every_network
+def test_every_gradient_is_that_of_differences(name):
+    net = network(name)
+    x, y = table(6)
+    kept = net.buffers.copy()
+    found = bp.check_gradients(net, "mse", x, y, sample_weight=np.arange(1, 7))
+    assert found.error < 1e-6, found
+    assert np.array_equal(net.buffers, kept)  # a look changes nothing
+    own = bp.check_gradients(net, lambda y_hat, y: (np.log(np.cosh(y_hat - y)).sum(), np.tanh(y_hat - y)), x, y)
+    assert own.error < 1e-6, own
+    assert np.array_equal(net.buffers, kept)
+
+
+@every_network
+def test_the_gradient_of_the_input_is_that_of_differences(name):
+    net, loss = network(name), bp.MeanSquaredError()
+    x, y = table(5)
+    x[x == 0] = 0.7 if "names" not in name else 0  # where a rectifier is bent
+    named = [1, 3] if "names" in name else []
+
+    def value(x):
+        net.steps = 0
+        return loss(net.forward(x), y)[0]
+
+    net.steps = 0
+    dx = net.backward(loss(net.forward(x), y)[1])
+    for at in np.ndindex(x.shape):
+        if at[1] in named:
+            continue
+        above, below = x.copy(), x.copy()
+        above[at] += 1e-6
+        below[at] -= 1e-6
+        assert dx[at] == pytest.approx((value(above) - value(below)) / 2e-6, rel=1e-5, abs=1e-7)
+    if name == "names":
+        assert not dx[:, named].any()
+
+
+# Twins, and PyTorch.
+
+
+def alone(layer, x, dtype):
+    """A network of this layer and nothing else, which changes nothing of x before it."""
+    net = bp.Sequential([layer], rng=0, dtype=dtype) if layer.n_in else bp.Sequential(
+        [bp.Columns(x.shape[1], {}), layer], rng=0, dtype=dtype)  # fmt: skip
+    rng = np.random.default_rng(5)
+    net.parameters += rng.normal(scale=0.4, size=net.parameters.size)
+    return net
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "n"), [(2, 1), (3, 2), (7, 5), (64, 33), (130, 16)])
+def test_layers_are_their_twins(rows, n, dtype):
+    rng, near = np.random.default_rng(n), 300 * np.finfo(dtype).eps
+    x, dy = rng.normal(size=(rows, n)).astype(dtype), rng.normal(size=(rows, n)).astype(dtype)
+    for make in bp.PReLU, bp.LayerNorm, bp.BatchNorm:
+        layer = make()
+        net = alone(layer, x, dtype)
+        y, dx = net.forward(x), net.backward(dy)
+        if make is bp.PReLU:
+            twin = reference.prelu_forward(x, layer.weight)
+            twin_dx, *gradients = reference.prelu_backward(x, layer.weight, dy)
+        else:
+            axis = int(make is bp.LayerNorm)
+            if axis and n == 1:
+                continue  # a row of one number has no variance: everything is rounding
+            twin = reference.norm_forward(axis, x, layer.weight, layer.bias, layer.epsilon)
+            twin_dx, *gradients = reference.norm_backward(axis, x, layer.weight, layer.epsilon, dy)
+        np.testing.assert_allclose(y, twin, rtol=near, atol=near)
+        np.testing.assert_allclose(dx, twin_dx, rtol=near, atol=10 * near)
+        np.testing.assert_allclose(net.gradients, np.concatenate(gradients), rtol=near, atol=near * rows)
+        if make is bp.BatchNorm:
+            mean = reference.running(0.1, 0, reference.double(x).mean(axis=0))
+            variance = reference.running(0.1, 1, reference.double(x).var(axis=0, ddof=1))
+            np.testing.assert_allclose(layer.running_mean, mean, rtol=near, atol=near)
+            np.testing.assert_allclose(layer.running_variance, variance, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns_are_their_twins(dtype):
+    x, _ = table(50, dtype)
+    layer = bp.Columns(4, {1: bp.Embedding(5, 3), 3: bp.Embedding(2, 17)})
+    net = bp.Sequential([layer], rng=0, dtype=dtype)
+    tables = [None, layer[1].weight, None, layer[3].weight]
+    assert np.array_equal(net.forward(x), reference.columns_forward(x, tables))
+    dy = np.random.default_rng(1).normal(size=(50, 22)).astype(dtype)
+    dx, gradients = reference.columns_backward(x, tables, dy)
+    assert np.array_equal(net.backward(dy), dx)
+    for column, gradient in zip((1, 3), gradients, strict=True):
+        np.testing.assert_allclose(layer[column].weight_grad, gradient, rtol=1e-5, atol=1e-5)
+    words = bp.Sequential([bp.Embedding(5, 2, columns=3)], rng=0, dtype=dtype)
+    rows = np.array([[4, 0, 4]])
+    assert np.array_equal(words.predict(rows).reshape(3, 2), words.layers[0].weight[rows[0]])
+    words.forward(rows)
+    words.backward(np.arange(6.0).reshape(1, 6))
+    assert np.array_equal(words.layers[0].weight_grad, [[2, 3], [0, 0], [0, 0], [0, 0], [0 + 4, 1 + 5]])
+
+
+@pytest.fixture(scope="module")
+def torch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
+    torch.set_num_threads(1)
+    return torch
+
+
+def in_torch(torch, layer):
+    """The same layer as a module, its parameters in the order of ours."""
+    nn = torch.nn
+    children = {"Residual": "layers", "Concatenate": "branches"}
+
+    class Sum(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    class Side(nn.Module):
+        def __init__(self, branches):
+            super().__init__()
+            self.branches = nn.ModuleList(branches)
+
+        def forward(self, x):
+            return torch.cat([branch(x) for branch in self.branches], dim=1)
+
+    class Names(nn.Module):
+        def __init__(self, tables):
+            super().__init__()
+            self.tables = nn.ModuleDict({str(c): nn.Embedding(t.values, t.width) for c, t in tables.items()})
+
+        def forward(self, x):
+            return torch.cat([self.tables[str(c)](x[:, c].long()) if str(c) in self.tables else x[:, [c]]
+                              for c in range(x.shape[1])], dim=1)  # fmt: skip
+
+    def build(layer):
+        kind = type(layer).__name__
+        if kind == "Dense":
+            end = {"identity": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[layer.activation.name]()
+            return nn.Sequential(nn.Linear(layer.n_in, layer.n_out), end)
+        if kind in children:
+            inner = getattr(layer, children[kind])
+            return Sum(sequence(inner)) if kind == "Residual" else Side([sequence(branch) for branch in inner])
+        return {
+            "Activation": nn.Tanh, "PReLU": lambda: nn.PReLU(layer.n_in),
+            "LayerNorm": lambda: nn.LayerNorm(layer.n_in, layer.epsilon),
+            "BatchNorm": lambda: nn.BatchNorm1d(layer.n_in, layer.epsilon, layer.momentum),
+            "Columns": lambda: Names(layer.embeddings),
+        }[kind]()  # fmt: skip
+
+    def sequence(layers):
+        return nn.Sequential(*map(build, layers))
+
+    return sequence(layer).double()
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "dropout" not in name])
+def test_torch_agrees_on_every_number(torch, name):
+    net = network(name)
+    theirs = in_torch(torch, net.layers)
+    turned = {"weight": lambda w: w.T if w.ndim == 2 else w}
+    ours = [
+        turned["weight"](getattr(leaf, n)) if isinstance(leaf, bp.Dense) else getattr(leaf, n)
+        for leaf in net.leaves.values()
+        for n in leaf.shapes()
+    ]
+    parameters = list(theirs.parameters())
+    with torch.no_grad():
+        for parameter, value in zip(parameters, ours, strict=True):
+            parameter.copy_(torch.tensor(np.ascontiguousarray(value)))
+    for seed in range(3):
+        x, y = table(7, seed=seed)
+        tx = torch.tensor(x, requires_grad=True)
+        y_hat = theirs(tx)
+        loss = torch.nn.functional.mse_loss(y_hat, torch.tensor(y))
+        dx, *gradients = torch.autograd.grad(loss, [tx, *parameters])
+        found = net.forward(x)
+        np.testing.assert_allclose(found, y_hat.detach().numpy(), rtol=1e-9, atol=1e-12)
+        value, dy = bp.MeanSquaredError()(found, y)
+        assert value == pytest.approx(loss.item(), rel=1e-9)
+        named = [1, 3] if "names" in name else []
+        numeric = [c for c in range(4) if c not in named]
+        np.testing.assert_allclose(net.backward(dy)[:, numeric], dx.numpy()[:, numeric], rtol=1e-9, atol=1e-12)
+        expected = [
+            g.numpy().T if isinstance(leaf, bp.Dense) and g.ndim == 2 else g.numpy()
+            for (leaf, g) in zip([leaf for leaf in net.leaves.values() for _ in leaf.shapes()], gradients, strict=True)
+        ]
+        np.testing.assert_allclose(net.gradients, np.concatenate([g.ravel() for g in expected]), rtol=1e-9, atol=1e-12)
+    theirs.eval()
+    np.testing.assert_allclose(net.predict(x), theirs(torch.tensor(x)).detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+# As parts of the engine.
+
+
+@every_network
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "batch"), [(5, 2), (130, 128), (1500, 1500)])
+def test_fit_is_the_four_lines_for_any_number_of_threads_bits(rows, batch, dtype, name):
+    x, y = table(rows, dtype)
+    weights, runs = np.random.default_rng(1).random(rows) + 0.1, []
+    for threads in (None, 1, 2, 5):
+        net, its, loss = network(name, dtype), bp.Adam(0.01), bp.MeanSquaredError()
+        if threads is None:
+            for start in [*range(0, rows, batch)] * 2:
+                part = slice(start, start + batch)
+                _, dy = loss(net.forward(x[part]), y[part], weights[part])
+                net.backward(dy)
+                its.step(net)
+        else:
+            net.fit(x, y, loss=loss, optimizer=its, epochs=2, batch_size=batch, shuffle=False, sample_weight=weights,
+                    threads=threads)  # fmt: skip
+        runs.append(state(net, its))
+    assert same(*runs)
+
+
+@every_network
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_alone_and_among_others_has_the_same_bits(dtype, name):
+    net = network(name, dtype)
+    x, y = table(300, dtype)
+    net.fit(x, y, loss="mse", optimizer=bp.Adam(0.01), epochs=2)
+    together = net.predict(x)
+    assert np.array_equal(together, np.concatenate([net.predict(x[[r]]) for r in range(len(x))]))
+    assert np.array_equal(together, net.predict(x, threads=3))
+    assert np.array_equal(together, net.predict(x, batch_size=7))
+    assert np.isfinite(together).all()
+
+
+@every_network
+def test_files_copies_and_configurations(tmp_path, name):
+    net = network(name, "float32")
+    x, y = table(20, "float32")
+    net.fit(x, y, loss="mse", optimizer=bp.Adam(0.01), epochs=3)
+    net.save(tmp_path / "net.safetensors")
+    for other in bp.load(tmp_path / "net.safetensors"), pickle.loads(pickle.dumps(net)), copy.deepcopy(net):
+        assert repr(other) == repr(net)
+        assert np.array_equal(other.predict(x), net.predict(x))
+        assert np.array_equal(other.buffers, net.buffers)
+    again = bp.Sequential(eval(f"[{repr(net.layers)[1:-1]}]", vars(bp)), rng=0)
+    assert repr(again) == repr(net) and again.summary() == net.summary()
+
+
+def test_batch_norm_learns_where_plain_layers_do_not():
+    # Inputs of wild scales: normalised, they can be learned.
+    x, _ = table(512)
+    y = np.tanh(x[:, [0]] + x[:, [2]])
+    scaled, losses = x * [1e3, 0, 1e-3, 0], {}
+    for name, first in {"plain": [], "normed": [bp.BatchNorm()]}.items():
+        net = bp.Sequential([*first, bp.Dense(4, 16, "tanh"), bp.Dense(16, 1)], rng=0)
+        losses[name] = net.fit(scaled, y, loss="mse", optimizer=bp.Adam(0.01), epochs=100)["loss"][-1]
+    assert losses["normed"] < 0.03 < 0.2 < losses["plain"]
+
+
+def test_embeddings_learn_what_a_number_cannot_say():
+    rng = np.random.default_rng(0)
+    month = rng.integers(0, 12, 2000)
+    y = np.sin(month * 2.5)[:, None]
+    net = bp.Sequential([bp.Embedding(12, 4), bp.Dense(4, 1)], rng=0)
+    history = net.fit(month[:, None], y, loss="mse", optimizer=bp.Adam(0.02), epochs=40)
+    assert history["loss"][-1] < 1e-4
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(("value", "says"), [(5, "5.0 at row 1"), (-1, "-1.0 at row 1"), (0.5, "0.5 at row 1")])
+def test_a_number_that_names_nothing(value, says):
+    net = network("names", "float32")
+    x, y = table(3, "float32")
+    x[1, 1] = value
+    for call in (
+        lambda: net.predict(x), lambda: net.forward(x), lambda: net.predict(x, batch_size=1),
+        lambda: net.fit(x, y, loss="mse", optimizer=bp.SGD(0.1)), lambda: net.evaluate(x, y, loss="mse"),
+        lambda: net.value_and_gradient(x, y, "mse"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="x, column 1: expected labels 0 to 4, whole numbers") as caught:
+            call()
+        assert says in str(caught.value)
+    with pytest.raises(ValueError, match="expected labels 0 to 4"):
+        net.predict(np.array([[1, np.nan, 1, 1]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: bp.Residual([bp.Dense(4, 3)]), ValueError, "layers that keep a row's size, got 4 before and 3 after"),
+        (lambda: bp.Residual(bp.Dense(4, 4)), TypeError, "layers: expected a list"),
+        (lambda: bp.Residual([bp.Dense]), TypeError, "call it, Dense(...)"),
+        (lambda: bp.Concatenate([[bp.Dense(4, 3)]]), ValueError, "branches: expected at least two, got 1"),
+        (lambda: bp.Concatenate([[bp.Dense(4, 3)], [bp.Dense(5, 3)]]), ValueError, "expected 5 inputs, got the 4"),
+        (lambda: bp.Columns(4, {4: bp.Embedding(2, 2)}), ValueError, "whole number from 0 to 3, got 4"),
+        (lambda: bp.Columns(4, {1: bp.Dense(1, 2)}), TypeError, "expected an Embedding of one column"),
+        (lambda: bp.Columns(4, [bp.Embedding(2, 2)]), TypeError, "expected a dict of columns"),
+        (lambda: bp.Embedding(0, 2), ValueError, "values: expected a whole number"),
+        (lambda: bp.Embedding(2**24 + 1, 2), ValueError, "values: expected a whole number from 1 to 16777216"),
+        (lambda: bp.BatchNorm(momentum=1.5), ValueError, "momentum: expected a finite number at least 0"),
+        (lambda: bp.LayerNorm(epsilon=0), ValueError, "epsilon: expected a finite number above 0"),
+        (lambda: bp.PReLU(1), ValueError, "slope: expected a finite number at least 0 and below 1"),
+    ],
+)
+def test_refused(make, error, says):
+    with pytest.raises(error) as caught:
+        bp.Sequential([make(), bp.Dense(3, 1)], rng=0)
+    assert says in str(caught.value)
+
+
+def test_layers_belong_to_one_network_also_within_others():
+    inner = bp.Dense(4, 4)
+    bp.Sequential([bp.Residual([inner])], rng=0)
+    with pytest.raises(ValueError, match="of another network"):
+        bp.Sequential([bp.Residual([inner])], rng=0)
+    twice = bp.Dense(4, 4)
+    with pytest.raises(ValueError, match="expected each once"):
+        bp.Concatenate([[twice], [twice]])
+    with pytest.raises(ValueError, match="first in its network"):
+        bp.Sequential([bp.Dense(2, 1), bp.Embedding(3, 2)], rng=0)
+    with pytest.raises(AttributeError, match="make a new network"):
+        inner.n_in = 5
+
+
+# A layer of one's own.
+
+
+class Cubic(bp.Layer):
+    """y = x + factor x^3."""
+
+    def shapes(self):
+        return {"factor": (self.n_in,)}
+
+    def initialize(self, rng):
+        self.factor[:] = rng.normal(size=self.n_in)
+
+    def forward(self, x, training):
+        if training:
+            self.x = x
+        return x + self.factor * x**3
+
+    def backward(self, dy):
+        self.factor_grad[:] = (dy * self.x**3).sum(axis=0)
+        return dy * (1 + 3 * self.factor * self.x**2)
+
+
+class Halve(bp.Layer):
+    """The mean of each pair of columns."""
+
+    def __init__(self, n_in):
+        self.n_in, self.n_out = n_in, n_in // 2
+
+    def forward(self, x, training):
+        return (x[:, ::2] + x[:, 1::2]) / 2
+
+    def backward(self, dy):
+        return np.repeat(dy / 2, 2, axis=1)
+
+
+OWN = {
+    "first": lambda: [Cubic(), bp.Dense(4, 3, "tanh"), bp.Dense(3, 3)],
+    "between": lambda: [bp.Dense(4, 6, "tanh"), bp.BatchNorm(), Cubic(), Halve(6), bp.Dense(3, 3)],
+    "last": lambda: [bp.Dense(4, 3, "tanh"), Cubic()],
+    "alone": lambda: [Halve(6)],
+    "with dropout": lambda: [bp.Dropout(0.2), bp.Dense(4, 6), Cubic(), bp.Dropout(0.5), Halve(6)],
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_layer_of_ones_own(name):
+    net = bp.Sequential(OWN[name](), rng=3, dtype="float64")
+    x, y = table(12)
+    x = np.concatenate([x, x[:, :2]], axis=1) if name == "alone" else x
+    for loss in "mse", lambda y_hat, y: (((y_hat - y) ** 2).sum(), 2 * (y_hat - y)):
+        assert bp.check_gradients(net, loss, x, y).error < 1e-6
+    before = net.evaluate(x, y, loss="mse", metrics=["mae"])
+    assert before["loss"] == pytest.approx(((net.predict(x) - y) ** 2).mean())
+    history = net.fit(x, y, loss="mse", optimizer=bp.Adam(0.01), epochs=30, batch_size=5, metrics=["mae"])
+    if name != "alone":
+        assert history["loss"][-1] < history["loss"][0] and net.evaluate(x, y, loss="mse")["loss"] < before["loss"]
+    assert np.array_equal(net.predict(x), np.concatenate([net.predict(row[None]) for row in x]))
+    assert "Cubic" in repr(net) or "Halve" in repr(net)
+    assert net.summary()
+
+
+def test_a_network_with_a_layer_of_ones_own_trains_as_by_hand_bits():
+    x, y = table(23)
+    runs = []
+    for way in range(2):
+        net, its, loss = bp.Sequential(OWN["between"](), rng=3, dtype="float64"), bp.Adam(), bp.MeanSquaredError()
+        if way:
+            for start in [*range(0, 23, 5)] * 2:
+                rows = slice(start, start + 5)
+                net.backward(loss(net.forward(x[rows]), y[rows])[1])
+                its.step(net)
+        else:
+            net.fit(x, y, loss=loss, optimizer=its, epochs=2, batch_size=5, shuffle=False)
+        runs.append(state(net, its))
+    assert same(*runs)
+
+
+def test_what_a_layer_of_ones_own_returns_is_looked_at(tmp_path):
+    class Wrong(bp.Layer):
+        def forward(self, x, training):
+            return self.makes(x)
+
+        def backward(self, dy):
+            return dy[:, :1]
+
+    net = bp.Sequential([bp.Dense(4, 3), Wrong(), bp.Dense(3, 3)], rng=0, dtype="float64")
+    x, y = table(5)
+    net.layers[1].makes = lambda x: x[:, :2]
+    with pytest.raises(ValueError, match=r"the forward of Wrong\(\) returned: expected shape \(5, 3\), got \(5, 2\)"):
+        net.predict(x)
+    net.layers[1].makes = lambda x: x * np.nan
+    with pytest.raises(ValueError, match=r"Wrong\(\): expected finite numbers from its forward"):
+        net.predict(x)
+    net.layers[1].makes = lambda x: x
+    net.forward(x)
+    with pytest.raises(ValueError, match=r"the backward of Wrong\(\) returned"):
+        net.backward(y)
+    with pytest.raises(TypeError, match="a file holds no code"):
+        net.save(tmp_path / "net.safetensors")
+    with pytest.raises(TypeError, match="expected built-in layers within Residual"):
+        bp.Residual([Wrong()])
+    with pytest.raises(TypeError, match="which has no forward and backward"):
+        bp.Sequential([bp.Dense(2, 2), bp.Layer()])
