@@ -120,7 +120,7 @@ cdef class Plan:
             graph.n_in = step.n_in
         if not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40 or not -1e300 < step.alpha < 1e300:
             raise ValueError(f"step {s}: sizes do not fit")
-        if step.operation < 0 or step.operation > COLUMNS or step.activation < 0 or step.activation > SOFTMAX:
+        if step.operation < 0 or step.operation > COLUMNS or step.activation < 0 or step.activation >= ACTIVATION_COUNT:
             raise ValueError(f"step {s}: unknown operation or activation")
         if self.width_of(step.source, s) != step.n_in:
             raise ValueError(f"step {s}: sizes do not fit")
