@@ -304,7 +304,7 @@ class _MLP(BaseEstimator):
         if self.batch_norm and self.layer_norm:
             raise ValueError("batch_norm: expected one kind of norm, got layer_norm too")
         made: list[Layer] = []
-        if self._categories:
+        if self.categorical_features is not None:
             tables = {i: Embedding(n, min(50, (n + 1) // 2)) for i, n in enumerate(self._categories)}
             made.append(Columns(n_in, tables))
             n_in = made[0].n_out or 0
@@ -393,23 +393,21 @@ class _MLP(BaseEstimator):
     # The gate: scikit-learn's checks, since it is scikit-learn's users who come through it.
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, incremental: bool, first: bool) -> Rows:
-        X, y = self._check(X, y, first)
+        X, y = self._check(X, first, y=y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         weights = self._class_weights(y, weights, incremental)
-        y = self._targets(y, incremental)
+        y = self._targets(column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y, incremental)
         return Rows(X, y.reshape(len(y), -1), weights)
 
-    def _check(self, X: Any, y: Any = None, first: bool = False) -> tuple[Array, Any]:
-        """X as a dense array of floats, the categories first; and y, if there is one."""
-        multi: dict[str, Any] = {} if y is None else {"y": y, "multi_output": True, "y_numeric": self._numeric}
+    def _check(self, X: Any, first: bool = False, **given: Any) -> tuple[Array, Any]:
+        """X as a dense array of floats, the categories first; and y, where it is given."""
         if self.categorical_features is None:
-            self._categories: list[int] = []
-            found = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=first, **multi)
-            X, y = (found, None) if y is None else found
+            multi = {"multi_output": True, "y_numeric": self._numeric} if given else {}
+            found = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=first, **given, **multi)
+            X, y = found if given else (found, None)
             return X.toarray() if hasattr(X, "toarray") else X, y
-        if y is not None:
-            y = check_array(y, ensure_2d=False, dtype="numeric" if self._numeric else None, input_name="y")
-        validate_data(self, X, skip_check_array=True, reset=first)
+        validate_data(self, X, skip_check_array=True, reset=first, **given)
+        y = self._check_y(given["y"]) if given else None
         X = X if hasattr(X, "columns") else check_array(X, dtype=None, ensure_all_finite="allow-nan")
         if first:
             self._categorical = _places(self.categorical_features, X)
@@ -418,6 +416,11 @@ class _MLP(BaseEstimator):
         encoded = check_array(self._encoder.transform(X), dtype=FLOATS)
         encoded[:, : len(self._categories)] += 1  # those not seen in the first fit, and the missing, are 0
         return encoded, y
+
+    def _check_y(self, y: Any) -> Array:
+        """y alone, as it is checked beside X."""
+        found = check_array(y, ensure_2d=False, dtype="numeric" if self._numeric else None, input_name="y")
+        return column_or_1d(found, warn=True) if found.shape[1:] == (1,) else found
 
     def _make_encoder(self, columns: list[int]) -> ColumnTransformer:
         """Categories to whole numbers from -1, in the first columns."""
@@ -433,7 +436,7 @@ class _MLP(BaseEstimator):
             raise ValueError("X_val: expected it together with y_val, got one of them")
         X, y = self._check(X, y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
-        y = self._encode(y)
+        y = self._encode(self._check_y(y))
         return Rows(X, y.reshape(len(y), -1), weights)
 
     def _split(self, random: Any, rows: Rows) -> tuple[Rows, Rows]:
@@ -473,7 +476,7 @@ class _MLP(BaseEstimator):
         for j, dy in enumerate(np.eye(frozen.n_out, dtype=frozen.dtype)):
             frozen.forward(x)
             found[:, j] = frozen.backward(np.tile(dy, (len(x), 1)))
-        if self._categories:
+        if self.categorical_features is not None:
             others = np.setdiff1d(np.arange(frozen.n_in), self._categorical)
             found = found[:, :, np.argsort([*self._categorical, *others])]
         return found[:, 0] if frozen.n_out == 1 else found
@@ -755,7 +758,6 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return by_class if weights is None else by_class * weights
 
     def _targets(self, y: Any, incremental: bool) -> Array:
-        y = _one_dimensional(y)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -773,7 +775,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return self._encode(y)
 
     def _encode(self, y: Any) -> Array:
-        encoded = self._label_binarizer.transform(_one_dimensional(y))
+        encoded = self._label_binarizer.transform(y)
         return (encoded.toarray() if hasattr(encoded, "toarray") else encoded).astype(bool)
 
     def _objective(self, targets: int) -> Objective:
@@ -906,10 +908,10 @@ class MLPRegressor(RegressorMixin, _MLP):
         return outputs[:, 0] if self.n_outputs_ == 1 else outputs
 
     def _targets(self, y: Any, incremental: bool) -> Array:
-        return _one_dimensional(y)
+        return self._encode(y)
 
     def _encode(self, y: Any) -> Array:
-        return _one_dimensional(check_array(y, ensure_2d=False, input_name="y"))
+        return np.asarray(y)
 
     def _objective(self, targets: int) -> Objective:
         if self.loss == "squared_error":
@@ -928,6 +930,8 @@ class MLPRegressor(RegressorMixin, _MLP):
         answers = net.predict(rows.X, threads=self.threads)
         if answers.shape != rows.y.shape:
             return instead
+        if not np.isfinite(answers).all():
+            return math.nan
         return float(r2_score(rows.y, answers, sample_weight=rows.weights))
 
 
@@ -967,10 +971,6 @@ def _set_rate(optimizer: Any, rate: float) -> None:
     for momentum in optimizer.state.values():
         momentum *= optimizer.learning_rate / rate
     optimizer.learning_rate = rate
-
-
-def _one_dimensional(y: Any) -> Any:
-    return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 def _places(columns: Any, X: Any) -> list[int]:
