@@ -782,6 +782,27 @@ def test_a_callback_stops_the_fit():
     assert np.array_equal(net.parameters, other.parameters)
 
 
+def test_a_callback_need_not_see_every_epoch():
+    class Every(bp.Callback):
+        def __init__(self, some):
+            self.some, self.seen = some, []
+
+        def epochs_unseen(self, run):
+            return self.some
+
+        def on_epoch_end(self, run):
+            self.seen.append((run.epoch, len(run.history["loss"])))
+
+    x, y, _ = table(20)
+    net, four, many, none = small(), Every(4), Every(100), Every(0)
+    net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=10, callbacks=[four, many])
+    assert four.seen == many.seen == [(4, 4), (8, 8), (10, 10)]
+    other = small()
+    other.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=10, callbacks=[many, none, Notes()])
+    assert none.seen == [(epoch, epoch) for epoch in range(1, 11)]
+    assert np.array_equal(net.parameters, other.parameters)
+
+
 def test_a_callback_may_fail():
     class Fail(bp.Callback):
         def on_epoch_end(self, run):

@@ -14,16 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 except ImportError as error:
-    raise ImportError(
-        'backprop.sklearn needs scikit-learn 1.6 or later: pip install "backprop-nn[sklearn]"'
-    ) from error
+    raise ImportError('backprop.sklearn needs scikit-learn 1.6 or later: pip install "backprop-nn[sklearn]"') from error
 from scipy.optimize import minimize
 from scipy.special import xlogy
 from sklearn import neural_network
@@ -53,7 +51,7 @@ SPARSE = ("csr", "csc")
 FLOATS = (np.float64, np.float32)
 
 #: scikit-learn's name for an activation of ours.
-ALIASES = {"logistic": "sigmoid"}
+ALIASES: dict[Any, Any] = {"logistic": "sigmoid"}
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -171,15 +169,9 @@ class _MLP(BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Any:
+        self, X: Any, y: Any, sample_weight: Any = None, *,
+        X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None,
+    ) -> Any:  # fmt: skip
         """Fit the model.
 
         Parameters
@@ -226,6 +218,8 @@ class _MLP(BaseEstimator):
             train, held_out = self._split(random, train)
         if made:
             self._set_network(made, drawn, random, train.X.dtype)
+        if first:
+            self.t_ = 0
         if not self._lbfgs and (first or not hasattr(self, "loss_curve_")):
             self._open_books()
         if self._lbfgs:
@@ -283,7 +277,8 @@ class _MLP(BaseEstimator):
             print(f"loss = {intermediate_result.fun:.8f}")
 
         found = minimize(
-            look, net.parameters.astype(np.float64), jac=True, method="L-BFGS-B", callback=say if self.verbose else None,
+            look, net.parameters.astype(np.float64), jac=True, method="L-BFGS-B",
+            callback=say if self.verbose else None,
             options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
         )  # fmt: skip
         if not np.isfinite(found.x).all():
@@ -356,7 +351,6 @@ class _MLP(BaseEstimator):
 
     def _open_books(self) -> None:
         """What a first fit has not recorded yet."""
-        self.t_ = 0
         self.loss_curve_: list[float] = []
         self.validation_loss_curve_: list[float] = []
         self._no_improvement_count = 0
@@ -396,7 +390,7 @@ class _MLP(BaseEstimator):
         X, y = self._check(X, first, y=y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         weights = self._class_weights(y, weights, incremental)
-        y = self._targets(column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y, incremental)
+        y = self._targets(_flat(y), incremental)
         return Rows(X, y.reshape(len(y), -1), weights)
 
     def _check(self, X: Any, first: bool = False, **given: Any) -> tuple[Array, Any]:
@@ -418,9 +412,9 @@ class _MLP(BaseEstimator):
         return encoded, y
 
     def _check_y(self, y: Any) -> Array:
-        """y alone, as it is checked beside X."""
-        found = check_array(y, ensure_2d=False, dtype="numeric" if self._numeric else None, input_name="y")
-        return column_or_1d(found, warn=True) if found.shape[1:] == (1,) else found
+        """Check y alone, as it is checked beside X."""
+        kind = "numeric" if self._numeric else None
+        return check_array(y, accept_sparse="csr", ensure_2d=False, dtype=kind, input_name="y")
 
     def _make_encoder(self, columns: list[int]) -> ColumnTransformer:
         """Categories to whole numbers from -1, in the first columns."""
@@ -434,9 +428,9 @@ class _MLP(BaseEstimator):
             return None
         if X is None or y is None:
             raise ValueError("X_val: expected it together with y_val, got one of them")
-        X, y = self._check(X, y)
+        X, _ = self._check(X)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
-        y = self._encode(self._check_y(y))
+        y = self._encode(_flat(self._check_y(y)))
         return Rows(X, y.reshape(len(y), -1), weights)
 
     def _split(self, random: Any, rows: Rows) -> tuple[Rows, Rows]:
@@ -622,67 +616,31 @@ class MLPClassifier(ClassifierMixin, _MLP):
         Whether the last fit ended, or the last `partial_fit` would have, because nothing improved any more.
     """
 
-    _parameter_constraints = {**neural_network.MLPClassifier._parameter_constraints, **NEW}  # noqa: RUF012
-    _parameter_constraints["class_weight"] = [StrOptions({"balanced"}), dict, list, None]
+    _parameter_constraints: ClassVar = {
+        **neural_network.MLPClassifier._parameter_constraints, **NEW,
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }  # fmt: skip
 
     _numeric, _stratified = False, True
 
-    def __init__(
-        self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
-        *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        loss="log_loss",
-        output_activation=None,
-        dropout=0.0,
-        batch_norm=False,
-        layer_norm=False,
-        class_weight=None,
-        optimizer=None,
-        clip_norm=None,
-        clip_value=None,
-        categorical_features=None,
-        callbacks=(),
-        progress=False,
-        dtype=None,
-        threads=None,
-    ):  # type: ignore[no-untyped-def]
+    def __init__(  # type: ignore[no-untyped-def]
+        self, hidden_layer_sizes=(100,), activation="relu", *,
+        solver="adam", alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
+        max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
+        n_iter_no_change=10, max_fun=15000,
+        loss="log_loss", output_activation=None, dropout=0.0, batch_norm=False, layer_norm=False, class_weight=None,
+        optimizer=None, clip_norm=None, clip_value=None, categorical_features=None, callbacks=(), progress=False,
+        dtype=None, threads=None,
+    ):  # fmt: skip
         _keep(self, locals())
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        classes: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Any:
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, *,
+        X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None,
+    ) -> Any:  # fmt: skip
         """Train for one epoch.
 
         Parameters
@@ -753,7 +711,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
         if self.class_weight is None:
             return weights
         if incremental and isinstance(self.class_weight, str):
-            raise ValueError("class_weight: expected a dict with partial_fit, which sees some rows only, got 'balanced'")
+            raise ValueError(
+                "class_weight: expected a dict with partial_fit, which sees some rows only, got 'balanced'"
+            )
         by_class: Array = compute_sample_weight(self.class_weight, y)
         return by_class if weights is None else by_class * weights
 
@@ -785,7 +745,11 @@ class MLPClassifier(ClassifierMixin, _MLP):
             if multiclass:
                 return Objective(losses.CrossEntropy(), targets, end)
             return Objective(losses.BinaryCrossEntropy(), targets, end, targets, targets)
-        return Objective(losses.get(self.loss), targets, end)
+        apart = self.loss == "focal" and not multiclass
+        loss = losses.Focal(multi_label=True) if apart else losses.get(self.loss)
+        if isinstance(loss, losses.Hinge):
+            raise ValueError(f"loss: expected a loss of probabilities, got {loss!r}")
+        return Objective(loss, targets, end)
 
     def _score_of(self, net: Sequential, rows: Rows, instead: float) -> float:
         answers, y = net.predict(rows.X, threads=self.threads), rows.y
@@ -821,64 +785,27 @@ class MLPRegressor(RegressorMixin, _MLP):
     means, and ``network_.predict`` the logarithms of the variances beside them.
     """
 
-    _parameter_constraints = {**neural_network.MLPRegressor._parameter_constraints, **NEW}  # noqa: RUF012
+    _parameter_constraints: ClassVar = {**neural_network.MLPRegressor._parameter_constraints, **NEW}
 
     _numeric, _stratified = True, False
 
-    def __init__(
-        self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
-        *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        output_activation=None,
-        dropout=0.0,
-        batch_norm=False,
-        layer_norm=False,
-        optimizer=None,
-        clip_norm=None,
-        clip_value=None,
-        categorical_features=None,
-        callbacks=(),
-        progress=False,
-        dtype=None,
-        threads=None,
-    ):  # type: ignore[no-untyped-def]
+    def __init__(  # type: ignore[no-untyped-def]
+        self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
+        solver="adam", alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
+        max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
+        nesterovs_momentum=True, early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
+        n_iter_no_change=10, max_fun=15000,
+        output_activation=None, dropout=0.0, batch_norm=False, layer_norm=False, optimizer=None, clip_norm=None,
+        clip_value=None, categorical_features=None, callbacks=(), progress=False, dtype=None, threads=None,
+    ):  # fmt: skip
         _keep(self, locals())
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Any:
+        self, X: Any, y: Any, sample_weight: Any = None, *,
+        X_val: Any = None, y_val: Any = None, sample_weight_val: Any = None,
+    ) -> Any:  # fmt: skip
         """Train for one epoch.
 
         Parameters
@@ -904,8 +831,8 @@ class MLPRegressor(RegressorMixin, _MLP):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        outputs = self._outputs(X)
-        return outputs[:, 0] if self.n_outputs_ == 1 else outputs
+        answers = self._means(self._outputs(X))
+        return answers[:, 0] if answers.shape[1] == 1 else answers
 
     def _targets(self, y: Any, incremental: bool) -> Array:
         return self._encode(y)
@@ -918,8 +845,18 @@ class MLPRegressor(RegressorMixin, _MLP):
             return Objective(losses.MeanSquaredError(), targets, "identity", targets / 2, 0.5)
         if self.loss == "poisson":
             return Objective(losses.Poisson(), targets, "exp", targets, targets)
-        loss = losses.get(self.loss)
-        return Objective(loss, targets, "identity")
+        loss, n_out = losses.get(self.loss), targets
+        if isinstance(loss, losses.Quantile):
+            n_out *= len(loss.numbers())
+        elif isinstance(loss, losses.GaussianNLL):
+            n_out *= 2
+        rates = isinstance(loss, losses.Poisson) and not loss.log_input
+        return Objective(loss, n_out, "exp" if rates else "identity")
+
+    def _means(self, outputs: Array) -> Array:
+        """The answers, without the variances beside them."""
+        several = self.loss == "gaussian_nll" or isinstance(self.loss, losses.GaussianNLL)
+        return outputs[:, ::2] if several else outputs
 
     def _constant(self, rows: Rows | None) -> float:
         if rows is None or self.loss != "poisson":
@@ -927,7 +864,7 @@ class MLPRegressor(RegressorMixin, _MLP):
         return float(np.average(xlogy(rows.y, rows.y) - rows.y, weights=rows.weights, axis=0).sum())
 
     def _score_of(self, net: Sequential, rows: Rows, instead: float) -> float:
-        answers = net.predict(rows.X, threads=self.threads)
+        answers = self._means(net.predict(rows.X, threads=self.threads))
         if answers.shape != rows.y.shape:
             return instead
         if not np.isfinite(answers).all():
@@ -973,6 +910,10 @@ def _set_rate(optimizer: Any, rate: float) -> None:
     optimizer.learning_rate = rate
 
 
+def _flat(y: Any) -> Any:
+    return column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
+
+
 def _places(columns: Any, X: Any) -> list[int]:
     """The columns that are meant by their indices, names, mask or, in a DataFrame, type."""
     if isinstance(columns, str):
@@ -996,8 +937,8 @@ def _frozen(net: Sequential) -> Sequential:
             setattr(new, name, getattr(old, name))
     for dense, norm in pairwise(net.layers):
         if isinstance(dense, Dense) and isinstance(norm, BatchNorm):
-            new = frozen.layers[kept.index(dense)]
-            factor = norm.weight / np.sqrt(norm.running_variance + norm.epsilon)
+            new, factor = frozen.layers[kept.index(dense)], norm.weight / np.sqrt(norm.running_variance + norm.epsilon)
+            assert isinstance(new, Dense)
             new.bias = (new.bias - norm.running_mean) * factor + norm.bias
             new.weight = new.weight * factor
     return frozen

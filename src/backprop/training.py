@@ -107,13 +107,12 @@ class Settings:
 def fit(net: Any, data: Data, settings: Settings, epochs: int) -> History:
     """Train a network; see `Sequential.fit`."""
     run = Run(net, settings.optimizer, epochs)
-    watched = bool(settings.callbacks or settings.metrics or settings.validation is not None)
     at_once = max(1, AT_ONCE * settings.batch_size // len(data))
     try:
         _call(settings.callbacks, "on_fit_begin", run)
         while run.epoch < epochs and not run.stop:
             compiled = net.compiles(settings.loss)
-            count = 1 if watched or not compiled else min(epochs - run.epoch, at_once)
+            count = min(_unseen(settings, run), at_once) if compiled else 1
             outputs = np.empty((len(data), net.n_out), net.dtype) if settings.metrics else None
             train = _compiled if compiled else _by_hand
             losses = train(net, data, settings, count, outputs, run.epoch)
@@ -124,6 +123,14 @@ def fit(net: Any, data: Data, settings: Settings, epochs: int) -> History:
     finally:
         _call(settings.callbacks, "on_fit_end", run)
     return run.history
+
+
+def _unseen(settings: Settings, run: Run) -> int:
+    """How many epochs may pass before anybody has to see one."""
+    if settings.metrics or settings.validation is not None:
+        return 1
+    asked = [getattr(callback, "epochs_unseen", None) for callback in settings.callbacks]
+    return min([run.epochs - run.epoch, *(1 if ask is None else max(1, ask(run)) for ask in asked)])
 
 
 def _call(callbacks: Sequence[Any], hook: str, run: Run) -> None:
