@@ -23,18 +23,24 @@ try:
 except ImportError as error:
     raise ImportError('backprop.sklearn needs scikit-learn 1.6 or later: pip install "backprop-nn[sklearn]"') from error
 from scipy.optimize import minimize
+from scipy.sparse import csr_matrix
 from scipy.special import xlogy
 from sklearn import neural_network
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import LabelBinarizer, OrdinalEncoder
+from sklearn.preprocessing import OrdinalEncoder
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import _validate, layers, losses, optimizers
@@ -69,6 +75,52 @@ class Rows(NamedTuple):
     X: Array
     y: Array
     weights: Array | None
+
+
+class Labels:
+    """Classes as columns: one that says which of two, or one for each class, or for each of several labels.
+
+    Parameters
+    ----------
+    y : array-like or sparse matrix
+        Labels, or an indicator matrix of several.
+    classes : ndarray, default=None
+        All there will ever be; None: those in y.
+    """
+
+    def __init__(self, y: Any, classes: Array | None = None) -> None:
+        check_classification_targets(y)
+        kind = type_of_target(y)
+        if kind == "multiclass-multioutput":
+            raise ValueError("y: expected one column, or an indicator matrix, got a class in each of several columns")
+        self.several, self.sparse = kind == "multilabel-indicator", hasattr(y, "toarray")
+        if classes is None:
+            classes = np.arange(y.shape[1]) if self.several else np.unique(y)
+        self.classes = classes
+        self.multiclass = not self.several and len(classes) > 2
+
+    def encode(self, y: Any) -> Array:
+        """The columns (n_samples, n_outputs), of bool."""
+        if self.several:
+            return np.asarray(y.toarray() if hasattr(y, "toarray") else y, dtype=bool)
+        codes = np.searchsorted(self.classes, y) % len(self.classes)
+        unknown = self.classes[codes] != y
+        if unknown.any():
+            raise ValueError(f"`y` has classes not in `self.classes_`, {self.classes}: {np.unique(y[unknown])}.")
+        return codes[:, None] == (np.arange(len(self.classes)) if self.multiclass else 1)
+
+    def decide(self, outputs: Array) -> Array:
+        """The places of the classes in their list, or which of the labels."""
+        if self.multiclass:
+            return outputs.argmax(axis=1)
+        return (outputs if self.several else outputs[:, 0]) > 0.5
+
+    def decode(self, outputs: Array) -> Any:
+        """The classes, or an indicator matrix as y was."""
+        decided = self.decide(outputs)
+        if not self.several:
+            return self.classes.take(decided.astype(int), mode="clip")
+        return csr_matrix(decided.astype(int)) if self.sparse else decided.astype(int)
 
 
 class Objective(NamedTuple):
@@ -656,8 +708,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         self
         """
         if _check_partial_fit_first_call(self, classes):
-            self._label_binarizer = LabelBinarizer()
-            self._label_binarizer.fit(y if type_of_target(y).startswith("multilabel") else classes)
+            self._labels = Labels(y, self.classes_)
         return self._partial_fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     def predict(self, X: Any) -> Array:
@@ -672,7 +723,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
         outputs = self._outputs(X)
-        return self._label_binarizer.inverse_transform(outputs[:, 0] if self.n_outputs_ == 1 else outputs)
+        return self._labels.decode(outputs)
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, in the order of `classes_`.
@@ -719,8 +770,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     def _targets(self, y: Any, incremental: bool) -> Array:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
+            self._labels = Labels(y)
+            self.classes_ = self._labels.classes
             return self._encode(y)
         classes = unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
@@ -735,11 +786,10 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return self._encode(y)
 
     def _encode(self, y: Any) -> Array:
-        encoded = self._label_binarizer.transform(y)
-        return (encoded.toarray() if hasattr(encoded, "toarray") else encoded).astype(bool)
+        return self._labels.encode(y)
 
     def _objective(self, targets: int) -> Objective:
-        multiclass = self._label_binarizer.y_type_ == "multiclass"
+        multiclass = self._labels.multiclass
         end = "softmax" if multiclass else "sigmoid"
         if self.loss == "log_loss":
             if multiclass:
@@ -752,9 +802,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return Objective(loss, targets, end)
 
     def _score_of(self, net: Sequential, rows: Rows, instead: float) -> float:
-        answers, y = net.predict(rows.X, threads=self.threads), rows.y
-        multiclass = self._label_binarizer.y_type_ == "multiclass"
-        right = answers.argmax(1) == y.argmax(1) if multiclass else ((answers > 0.5) == y).all(axis=1)
+        found, wanted = (self._labels.decide(y) for y in (net.predict(rows.X, threads=self.threads), rows.y))
+        right = (found == wanted).reshape(len(wanted), -1).all(axis=1)
         return float(np.average(right, weights=rows.weights))
 
 
