@@ -24,6 +24,7 @@ LAYERS = {
     "no bias": lambda f: [bp.Dense(4, 3, f, use_bias=False)],
     "activation": lambda f: [bp.Dense(4, 3, bias_init="lecun_normal"), bp.Activation(f)],
     "dropout": lambda f: [bp.Dropout(0.25), bp.Dense(4, 3, f, bias_init="lecun_normal"), bp.Dropout(0.4)],
+    "penalties": lambda f: [bp.Dense(4, 3, f, bias_init="lecun_normal", l1=0.02, l2=0.03)],
 }
 
 
@@ -64,6 +65,53 @@ LOSSES = [
     ),
 ]
 REDUCTIONS = ("mean", "sum", "none")
+
+#: Optimizers as one writes them, and the same ones of PyTorch: the class and its arguments.
+OPTIMIZERS = {
+    "SGD(0.1)": ("SGD", {"lr": 0.1}),
+    "SGD(0.1, weight_decay=0.02)": ("SGD", {"lr": 0.1, "weight_decay": 0.02}),
+    "SGD(0.05, momentum=0.9)": ("SGD", {"lr": 0.05, "momentum": 0.9}),
+    "SGD(0.05, momentum=0.8, nesterov=True, weight_decay=0.1)": (
+        "SGD", {"lr": 0.05, "momentum": 0.8, "nesterov": True, "weight_decay": 0.1}),
+    "RMSprop()": ("RMSprop", {}),
+    "RMSprop(0.02, momentum=0.8, weight_decay=0.1)": ("RMSprop", {"lr": 0.02, "momentum": 0.8, "weight_decay": 0.1}),
+    "RMSprop(0.02, centered=True)": ("RMSprop", {"lr": 0.02, "centered": True}),
+    "RMSprop(0.02, alpha=0.9, epsilon=1e-05, momentum=0.8, centered=True)": (
+        "RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-5, "momentum": 0.8, "centered": True}),
+    "Adagrad()": ("Adagrad", {}),
+    "Adagrad(0.1, epsilon=1e-06, initial_sum=0.1, weight_decay=0.1)": (
+        "Adagrad", {"lr": 0.1, "eps": 1e-6, "initial_accumulator_value": 0.1, "weight_decay": 0.1}),
+    "Adadelta()": ("Adadelta", {}),
+    "Adadelta(0.5, rho=0.8, epsilon=0.0001, weight_decay=0.1)": (
+        "Adadelta", {"lr": 0.5, "rho": 0.8, "eps": 1e-4, "weight_decay": 0.1}),
+    "Adam()": ("Adam", {}),
+    "Adam(0.02, beta1=0.8, beta2=0.95, epsilon=1e-06, weight_decay=0.1)": (
+        "Adam", {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
+    "Adam(0.02, beta2=0.9, amsgrad=True)": ("Adam", {"lr": 0.02, "betas": (0.9, 0.9), "amsgrad": True}),
+    "AdamW()": ("AdamW", {}),
+    "AdamW(0.02, beta2=0.9, amsgrad=True, weight_decay=0.5)": (
+        "AdamW", {"lr": 0.02, "betas": (0.9, 0.9), "amsgrad": True, "weight_decay": 0.5}),
+    "NAdam()": ("NAdam", {}),
+    "NAdam(0.02, beta1=0.95, beta2=0.9, momentum_decay=0.1, weight_decay=0.1)": (
+        "NAdam", {"lr": 0.02, "betas": (0.95, 0.9), "momentum_decay": 0.1, "weight_decay": 0.1}),
+    "NAdam(0.02, momentum_decay=0.0)": ("NAdam", {"lr": 0.02, "momentum_decay": 0}),
+    "RAdam()": ("RAdam", {}),
+    "RAdam(0.02, beta1=0.8, beta2=0.95, epsilon=1e-06, weight_decay=0.1)": (
+        "RAdam", {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
+    "RAdam(0.02, beta2=0.5)": ("RAdam", {"lr": 0.02, "betas": (0.9, 0.5)}),  # never adapts
+    "Lion()": None,
+    "Lion(0.01, beta1=0.8, beta2=0.95, weight_decay=0.5)": None,
+    "Rprop()": ("Rprop", {}),
+    "Rprop(0.02, eta_minus=0.3, eta_plus=1.5, step_min=0.001, step_max=0.1)": (
+        "Rprop", {"lr": 0.02, "etas": (0.3, 1.5), "step_sizes": (1e-3, 0.1)}),
+}  # fmt: skip
+#: And with what all optimizers take.
+CLIPPED = ["SGD(0.05, momentum=0.9, clip_norm=0.3, average=0.9)", "Adam(0.01, clip_value=0.01)",
+           "AdamW(0.01, clip_norm=0.5, clip_value=0.1, average=0.5)", "Rprop(clip_value=0.02, average=0.7)"]  # fmt: skip
+
+
+def optimizer_of(text):
+    return eval(text, vars(bp))
 
 
 def builds():

@@ -154,19 +154,122 @@ def loss_rows(name, from_logits, smoothing, y_hat, y, labels, weights, norm):
     return cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny)
 
 
-# kernels/optimizers.pxi: the new p and state.
+# kernels/optimizers.pxi: the new p and the new state s, by the names of the library, at step t, from 1. `it` is anything
+# with the attributes of the library's optimizer.
 
 
-def sgd(learning_rate, momentum, nesterov, p, g, m):
-    m = momentum * m + g
-    return p - learning_rate * (g + momentum * m if nesterov else m), m
+def sgd(it, t, p, g, s):
+    g = g + it.weight_decay * p
+    if not it.momentum:
+        return p - it.learning_rate * g, {}
+    m = it.momentum * s["momentum"] + g
+    return p - it.learning_rate * (g + it.momentum * m if it.nesterov else m), {"momentum": m}
 
 
-def adam(learning_rate, beta1, beta2, epsilon, step, p, g, m, v):
-    m = beta1 * m + (1 - beta1) * g
-    v = beta2 * v + (1 - beta2) * g * g
-    m_hat, v_hat = m / (1 - beta1**step), v / (1 - beta2**step)
-    return p - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon), m, v
+def rmsprop(it, t, p, g, s):
+    g = g + it.weight_decay * p
+    new = {"square": it.alpha * s["square"] + (1 - it.alpha) * g * g}
+    spread = new["square"]
+    if it.centered:
+        new["mean"] = it.alpha * s["mean"] + (1 - it.alpha) * g
+        spread = np.maximum(spread - new["mean"] ** 2, 0)
+    step = g / (np.sqrt(spread) + it.epsilon)
+    if it.momentum:
+        new["momentum"] = step = it.momentum * s["momentum"] + step
+    return p - it.learning_rate * step, new
+
+
+def adagrad(it, t, p, g, s):
+    g = g + it.weight_decay * p
+    v = s["sum"] + g * g
+    return p - it.learning_rate * g / (np.sqrt(v) + it.epsilon), {"sum": v}
+
+
+def adadelta(it, t, p, g, s):
+    g = g + it.weight_decay * p
+    v = it.rho * s["square"] + (1 - it.rho) * g * g
+    step = np.sqrt(s["step"] + it.epsilon) / np.sqrt(v + it.epsilon) * g
+    return p - it.learning_rate * step, {"square": v, "step": it.rho * s["step"] + (1 - it.rho) * step * step}
+
+
+def moments(it, g, s):
+    return {
+        "mean": it.beta1 * s["mean"] + (1 - it.beta1) * g,
+        "square": it.beta2 * s["square"] + (1 - it.beta2) * g * g,
+    }
+
+
+def adam(it, t, p, g, s, decoupled=False):
+    new = moments(it, g if decoupled else g + it.weight_decay * p, s)
+    v = new["square"]
+    if it.amsgrad:
+        new["largest"] = v = np.maximum(s["largest"], v)
+    m_hat, v_hat = new["mean"] / (1 - it.beta1**t), v / (1 - it.beta2**t)
+    shrink = it.learning_rate * it.weight_decay * p if decoupled else 0
+    return p - shrink - it.learning_rate * m_hat / (np.sqrt(v_hat) + it.epsilon), new
+
+
+def adamw(it, t, p, g, s):
+    return adam(it, t, p, g, s, decoupled=True)
+
+
+def nadam(it, t, p, g, s):
+    def mu(i):
+        return it.beta1 * (1 - 0.5 * 0.96 ** (i * it.momentum_decay))
+
+    g = g + it.weight_decay * p
+    new = moments(it, g, s)
+    product = math.prod(mu(i) for i in range(1, min(t, 10_000) + 1))  # of more, it is 0
+    m_hat = mu(t + 1) * new["mean"] / (1 - product * mu(t + 1)) + (1 - mu(t)) * g / (1 - product)
+    return p - it.learning_rate * m_hat / (np.sqrt(new["square"] / (1 - it.beta2**t)) + it.epsilon), new
+
+
+def radam(it, t, p, g, s):
+    new = moments(it, g + it.weight_decay * p, s)
+    m_hat, power = new["mean"] / (1 - it.beta1**t), it.beta2**t
+    longest = 2 / (1 - it.beta2) - 1
+    length = longest - 2 * t * power / (1 - power)
+    if length <= 5:
+        return p - it.learning_rate * m_hat, new
+    r = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+    return p - it.learning_rate * m_hat * r * math.sqrt(1 - power) / (np.sqrt(new["square"]) + it.epsilon), new
+
+
+def lion(it, t, p, g, s):
+    """Chen et al. 2023, algorithm 2."""
+    c = it.beta1 * s["mean"] + (1 - it.beta1) * g
+    p = p - it.learning_rate * (np.sign(c) + it.weight_decay * p)
+    return p, {"mean": it.beta2 * s["mean"] + (1 - it.beta2) * g}
+
+
+def rprop(it, t, p, g, s):
+    turned = np.sign(g) * np.sign(s["gradient"])
+    factor = np.where(turned > 0, it.eta_plus, np.where(turned < 0, it.eta_minus, 1))
+    step, g = np.clip(factor * s["step"], it.step_min, it.step_max), np.where(turned < 0, 0, g)
+    return p - np.sign(g) * step, {"gradient": g, "step": step}
+
+
+def clip(it, g):
+    norm = math.sqrt((g * g).sum())
+    if it.clip_norm and norm > it.clip_norm:
+        g = g * (it.clip_norm / norm)
+    return np.clip(g, -it.clip_value, it.clip_value) if it.clip_value else g
+
+
+def update(it, t, p, g, s):
+    p, g, s = double(p), clip(it, double(g)), {name: double(vector) for name, vector in s.items()}
+    p, new = globals()[type(it).__name__.lower()](it, t, p, g, s)
+    if it.average:
+        new["average"] = p if t == 1 else it.average * s["average"] + (1 - it.average) * p
+    return p, new
+
+
+# kernels/penalties.pxi: what is added to the loss, and to the gradient of w.
+
+
+def penalty(l1, l2, w):
+    w = double(w)
+    return l1 * abs(w).sum() + l2 * (w * w).sum(), l1 * np.sign(w) + 2 * l2 * w
 
 
 # kernels/random.pxi, bit for bit
@@ -240,6 +343,7 @@ def backward_rows(layers, x, found, dy, seed=0, step=0):
         dz = activation_backward(layer.activation.name, layer.activation.slope, found[s][1], dy)
         if hasattr(layer, "weight"):
             dy, dw, db = dense_backward(before, layer.weight, dz)
+            dw += penalty(layer.l1, layer.l2, layer.weight)[1]
             gradients = [dw.ravel(), *([db] if layer.use_bias else []), *gradients]
         elif hasattr(layer, "rate"):
             dy = dropout(dropout_key(seed, step, s), layer.rate, 0, dz)

@@ -32,14 +32,20 @@ GOOD = "all as it should be"
 
 
 def make_plan(core, dtype, n_in=3, n_out=2, activation=1, n_steps=1):
-    """A network of dense layers (n_in, n_out), (n_out, n_out)..."""
+    """A network of dense layers (n_in, n_out), (n_out, n_out)..., with penalties."""
     sizes = [n_in] + [n_out] * n_steps
     at, steps = 0, []
     for i, o in pairwise(sizes):
         steps.append((core.OPERATIONS["dense"], activation, 0.0, i, o, at, at + i * o))
         at += (i + 1) * o
     parameters = np.linspace(-1, 1, at + core.ROOM).astype(dtype)
-    return core.Plan(guarded(parameters), guarded(np.zeros_like(parameters)), at, steps)
+    return core.Plan(
+        guarded(parameters),
+        guarded(np.zeros_like(parameters)),
+        at,
+        steps,
+        ((0, at // 2, 0.1, 0.2), (at - 1, at, 0.1, 0.0)),
+    )
 
 
 def graph_steps(core, n_in=3, n_out=2):
@@ -116,7 +122,8 @@ def after_forward(plan, dtype, rows=4, n_in=3, n_out=2):
 
 
 def adam(core):
-    return core.OPTIMIZERS["adam"], 0.9, 0.99, 1e-8, False
+    """With everything: AMSGrad, weight decay, both clips, the average."""
+    return core.OPTIMIZERS["adam"], (0.9, 0.99, 1e-8, 1.0), 0.1, 0.5, 1.5, 0.9
 
 
 def training_arguments(core, dtype, rows=4, n_in=3, n_out=2, plan=None, **changes):
@@ -125,7 +132,8 @@ def training_arguments(core, dtype, rows=4, n_in=3, n_out=2, plan=None, **change
     return {
         "plan": plan, "x": np.ones((rows, n_in), dtype), "y": np.ones((rows, n_out), dtype),
         "labels": np.zeros(rows, np.int64), "weights": np.ones(rows), "loss": (core.LOSSES["mean_squared_error"], False, 0.0),
-        "logits": False, "mean": True, "update": adam(core), "m": np.zeros(n, dtype), "v": np.zeros(n, dtype),
+        "logits": False, "mean": True, "update": adam(core),
+        "state": tuple(np.zeros((4, n), dtype)), "ranges": ((0, 2), (3, n)),
         "update_step": 0, "rates": np.full(2, 0.1), "batch_size": 3, "losses": np.zeros(2),
         "outputs": np.empty((rows, n_out), dtype), "shuffle": True, "seed": 1, "first_epoch": 0, "first_step": 0,
         "threads": 2,
@@ -157,10 +165,11 @@ def functions(core, dtype):
                              "weights": np.ones(3), "norm": 1.0, "values": np.zeros(3), "dy": a(3, 2)},
                  (), {"y", "labels", "weights"}),
         "apply_update": (core.apply_update, {"kind": adam(core), "learning_rate": 0.1, "step": 1, "p": a(5), "g": a(5),
-                                             "m": a(5), "v": a(5)}, (), ()),
+                                             "state": tuple(a(4, 5)), "ranges": ((0, 2), (3, 5))}, (), ()),
         "permutation": (core.permutation, {"seed": 1, "epoch": 1, "order": np.zeros(5, np.int64)}, {"order"}, ()),
         "Plan": (core.Plan, {"parameters": a(n), "gradients": a(n), "n_parameters": 8,
-                             "steps": [(core.OPERATIONS["dense"], 1, 0.0, 3, 2, 0, 6)]}, {"parameters", "gradients"}, ()),
+                             "steps": [(core.OPERATIONS["dense"], 1, 0.0, 3, 2, 0, 6)],
+                             "penalties": ((0, 6, 0.1, 0.2),)}, {"parameters", "gradients"}, ()),
         "predict": (make_plan(core, dtype).predict, {"x": a(4, 3), "out": a(4, 2), "logits": False, "threads": 1}, (), ()),
         "predict, threads": (make_plan(core, dtype).predict, {"x": a(600, 3), "out": a(600, 2), "logits": False,
                                                               "threads": 2}, (), ()),
@@ -173,7 +182,7 @@ def functions(core, dtype):
 
 
 OUTPUTS = {"y": ("exponentiate", "activate", "product_flops"), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
-           "m": ("apply_update", "Training"), "v": ("apply_update", "Training"), "order": ("permutation",),
+           "order": ("permutation",),
            "out": ("predict", "predict, threads", "forward"), "dx": ("backward",), "losses": ("Training",),
            "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",), "memory": ("peak_flops",),
            "x": ("product_flops",), "w": ("product_flops",)}  # fmt: skip
@@ -228,6 +237,35 @@ def hostile_tuples(good, core_name):
             yield f"{what!r} at {i}", (*good[:i], what, *good[i + 1 :])
     if core_name == "loss":
         yield "None", None
+    if isinstance(good[1], tuple):
+        numbers = good[1]
+        for what, bad in {"nine": (0.0,) * 9, "strings": ("a",) * 3, "None among": (None,), "an int": 5, "a list": [0.5],
+                          "400 digits": (10**400,), "complex": (1j,), "an array": np.ones(3)}.items():  # fmt: skip
+            yield f"numbers: {what}", (good[0], bad, *good[2:])
+        yield "numbers twice", (good[0], numbers, numbers, *good[3:])
+
+
+def hostile_states(good):
+    """What may not stand where the state of an optimizer belongs."""
+    yield from {"None": None, "empty": (), "shorter": good[:-1], "longer": (*good, good[0]), "a list": list(good),
+                "an array": np.array(good), "an int": 5}.items()  # fmt: skip
+    for i, vector in enumerate(good):
+        bad = dict(hostile_arrays(vector, False, False)) | {"None": None, "read-only": read_only(vector)}
+        yield from ((f"vector {i}: {what}", (*good[:i], value, *good[i + 1 :])) for what, value in bad.items())
+
+
+def hostile_ranges(good, n):
+    """Parts (begin, end, ...) of n numbers; those of an optimizer, which have no more to them, ascend."""
+    more = good[0][2:]
+    yield from {"None": None, "a list": list(good), "an int": 5, "ints": (0, n), "None inside": (None,),
+                "strings": (("a", "b", *more),), "a string": ("ab",), "shorter": (good[0][:-1],),
+                "longer": ((*good[0], 0),)}.items()  # fmt: skip
+    ends = [(-1, 2), (0, n + 1), (n + 1, n + 1), (3, 2), (n, 0), (-(2**63), 2**62), (0, 2**63 - 1), (2**63, 2**63), (0, 10**400),
+            (None, 2), (0, 1.5), (0, "a")]  # fmt: skip
+    yield from ((f"{begin:.20} to {end:.20}" if isinstance(begin, str) else f"{str(begin)[:20]} to {str(end)[:20]}",
+                 ((begin, end, *more),)) for begin, end in ends)  # fmt: skip
+    if not more:
+        yield from {"that overlap": ((0, 3), (2, n)), "twice": good * 2, "descending": good[::-1]}.items()
 
 
 def hostile_steps(good):
@@ -285,6 +323,10 @@ def refused(core, dtype):
                     bad["None"] = None
             elif key == "steps":
                 bad = dict(hostile_steps(good))
+            elif key == "state":
+                bad = dict(hostile_states(good))
+            elif key in ("ranges", "penalties"):
+                bad = dict(hostile_ranges(good, 5 if name == "apply_update" else 8))
             elif isinstance(good, tuple):
                 bad = dict(hostile_tuples(good, key))
                 if key == "kind":
@@ -410,7 +452,7 @@ def strange(core, dtype):
     yield "a subclass of Training", lambda: subclass(core.Training, work=lambda self, thread: None)(
         **training_arguments(core, dtype)).run()  # fmt: skip
     yield "a subclass of Plan", lambda: subclass(core.Plan)(np.zeros(100, dtype), np.zeros(100, dtype), 0, [])
-    for name in ("Memory", "Tape", "Plan", "Training"):
+    for name in ("Memory", "Tape", "Plan", "Rule", "Training"):
         if hasattr(core, name):
             for how, copied in {"copy": copy.copy, "deepcopy": copy.deepcopy, "pickle": pickle.dumps}.items():
                 for made in ("()", ".__new__"):
@@ -454,8 +496,10 @@ def strange(core, dtype):
             yield f"loss {kind} of norm {number}, smoothing {smoothing}", lambda n=number, k=kind, s=smoothing: core.loss(
                 (k, True, s), np.ones((3, 5), dtype), np.ones((3, 5), dtype), None, None, n, np.ones(3),
                 np.ones((3, 5), dtype))  # fmt: skip
-        yield f"Adam of {number}", lambda n=number: core.apply_update(
-            (core.OPTIMIZERS["adam"], n, n, n, True), n, 0, *(np.ones(9, dtype) for _ in range(4)))  # fmt: skip
+        for code, step in product(core.OPTIMIZERS.values(), (-(2**63), -1, 0, 1, 2**63 - 1)):
+            yield f"optimizer {code} of {number}, step {step}", lambda n=number, k=code, t=step: any_state(
+                core, (k, (n,) * 8, n, n, n, n), n, t, np.ones(9, dtype))  # fmt: skip
+        yield f"penalties of {number}", lambda n=number: penalised(core, dtype, n)
     for label in (-(2**63), -1, 2, 2**63 - 1):
         labels = np.full(4, label, np.int64)
         kind = core.LOSSES["cross_entropy"], True, 0.1
@@ -474,6 +518,23 @@ def strange(core, dtype):
     for epoch in (-(2**63), 2**63 - 1):
         yield f"the order of epoch {epoch}", lambda e=epoch: core.permutation(2**64 - 1, e, np.zeros(1000, np.int64))
 
+    def without_ranges(update):
+        run = training(core, dtype, update=update, ranges=(), state=(), weights=np.zeros(4))
+        if not run.run():
+            raise AssertionError("nothing was to be changed, and it diverged")
+
+    yield "a training of which nothing may change", lambda: without_ranges(
+        (core.OPTIMIZERS["sgd"], (0.0, 0.0), 0.0, 0.0, 1.0, 0.0))  # fmt: skip
+    yield "a training without ranges", lambda: training(core, dtype, ranges=None)
+    yield "a training without state", lambda: training(core, dtype, state=None)
+    yield (
+        "a rule by itself",
+        lambda: core.Rule(adam(core), tuple(np.zeros((4, 5), dtype)), ((0, 5),), 0, 5, dtype == "float32"),
+    )
+    yield "a rule of another type", lambda: core.Rule(adam(core), tuple(np.zeros((4, 5))), ((0, 5),), 0, 5, True)
+    yield "a rule for fewer than none", lambda: core.Rule(adam(core), tuple(np.zeros((4, 5))), (), 0, -5, False)
+    yield "a rule made of nothing", lambda: core.Rule.__new__(core.Rule)
+
     def nothing(n_out):
         gradients = np.full((4 * n_out) + core.ROOM, 7, dtype)
         net = core.Plan(np.zeros_like(gradients), gradients, 4 * n_out, [(0, 0, 0.0, 3, n_out, 0, 3 * n_out)])
@@ -484,6 +545,24 @@ def strange(core, dtype):
 
     for n_out in (1, 2, 40, 5000):
         yield f"forward and backward of no rows, {n_out} outputs", lambda n=n_out: nothing(n)
+
+
+def any_state(core, kind, rate, step, p):
+    """A step with as much state as the optimizer wants."""
+    for count in range(5):
+        with suppress(ValueError):
+            return core.apply_update(kind, rate, step, p, p.copy(), tuple(np.ones((count, 9), p.dtype)), ((0, 9),))
+    raise AssertionError("no number of vectors will do")
+
+
+def penalised(core, dtype, number):
+    """A plan of one layer with this much of a penalty goes backward, and says what it adds."""
+    storage = np.linspace(-1, 1, 8 + core.ROOM).astype(dtype)
+    plan = core.Plan(
+        storage, np.zeros_like(storage), 8, [(0, 1, 0.0, 3, 2, 0, 6)], ((0, 6, number, number), (2, 3, 1.0, 0.0))
+    )
+    after_forward(plan, dtype).backward(np.ones((4, 2), dtype))
+    return plan.penalty()
 
 
 # Good calls, with every array against a page that must not be touched, at its end or at its beginning.
@@ -528,9 +607,16 @@ def beside_the_abyss(core, dtype):
         for n in (0, 1, 3, 15, 16, 17, 64, 1000):
             yield f"all_finite, {n}, {side}", lambda n=n, a=a: core.all_finite(a(n))
             yield f"permutation, {n}, {side}", lambda n=n, to=to: core.permutation(1, 2, to(n, kind=np.int64))
-            for code, momentum in ((1, 0.0), (1, 0.9), (2, 0.9)):
-                yield f"apply_update {code} {momentum}, {n}, {side}", lambda n=n, k=code, b=momentum, a=a, to=to: (
-                    core.apply_update((k, b, 0.9, 1e-8, False), 0.1, 1, to(n), a(n), to(n), to(n)))  # fmt: skip
+            for code, number, clip in product(core.OPTIMIZERS.values(), (0.0, 0.9), (0.0, 0.5)):
+
+                def step(n=n, kind=(code, (number,) * 8, number, clip, clip, number), a=a, to=to):
+                    for count in range(5):
+                        with suppress(ValueError):
+                            return core.apply_update(
+                                kind, 0.1, 1, to(n), a(n), tuple(to(n) for _ in range(count)), ((0, n // 2), (n // 2, n)))  # fmt: skip
+                    raise AssertionError("no number of vectors will do")
+
+                yield f"apply_update {code} of {number}, clipped to {clip}, {n}, {side}", step
         for rows, n in ((1, 1), (3, 2), (5, 7), (4, 16), (2, 33), (0, 4), (4, 0)):
             for code in core.ACTIVATIONS.values():
                 yield (
@@ -596,8 +682,8 @@ def everything(core, dtype, shape, rows, threads, at_end):
         for shuffle in (False, True):
             core.Training(
                 plan, x, target, labels, a(rows, kind=np.float64), loss=(core.LOSSES[loss], loss != "mean_squared_error", 0.0),
-                logits=loss != "mean_squared_error", mean=True, update=adam(core), m=a(n, writable=True),
-                v=a(n, writable=True), update_step=0, rates=a(2, kind=np.float64), batch_size=max(1, rows // 2),
+                logits=loss != "mean_squared_error", mean=True, update=adam(core),
+                state=tuple(a(n, writable=True) for _ in range(4)), ranges=((0, 1), (1, n)), update_step=0, rates=a(2, kind=np.float64), batch_size=max(1, rows // 2),
                 losses=a(2, kind=np.float64, writable=True), outputs=out, shuffle=shuffle, seed=1, first_epoch=0,
                 first_step=0, threads=threads,
             ).run()  # fmt: skip

@@ -4,11 +4,12 @@ import itertools
 import math
 from decimal import Decimal, localcontext
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import reference
-from instances import ACTIVATIONS, builds, layouts
+from instances import ACTIVATIONS, CLIPPED, OPTIMIZERS, builds, layouts, optimizer_of
 
 import backprop as bp
 
@@ -380,74 +381,138 @@ def test_losses_are_their_twins(core, rows, n, name, dtype):
 # Optimizers.
 
 
+def begun(text, p):
+    """An optimizer, and its state before the first step of these parameters."""
+    it = optimizer_of(text)
+    return it, it.bind(SimpleNamespace(parameters=p))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [0, 1, 2, 7, 16, 17, 33, 64, 65, 1031])
-@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_sgd_is_its_twin(core, n, momentum, nesterov, dtype):
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 16, 17, 33, 64, 65, 300, 1031])
+@pytest.mark.parametrize("text", [*OPTIMIZERS, *CLIPPED])
+def test_optimizers_are_their_twins(core, text, n, dtype):
     rng = np.random.default_rng(n)
     p = rng.normal(size=n).astype(dtype)
-    m = np.zeros(n, dtype)
-    twin = p.astype(float), m.astype(float)
+    it, state = begun(text, p)
+    for step in (*range(1, 9), 1000, 10**9):
+        g = (rng.normal(size=n) * 10 ** rng.uniform(-3, 3, n) * (rng.random(n) < 0.9)).astype(dtype)
+        before, old = p.copy(), {name: vector.copy() for name, vector in it.state.items()}
+        expected, new = reference.update(it, step, p, g, it.state)
+        assert core.apply_update(it.lower(), it.learning_rate, step, p, g, state, ((0, n),))
+        found = {"p": (before, p, expected)} | {name: (old[name], it.state[name], new[name]) for name in old}
+        assert len(found) == len(new) + 1
+        for name, (was, got, wanted) in found.items():
+            size = (
+                abs(was)
+                + abs(wanted)
+                + {"square": g.astype(float) ** 2, "mean": abs(g), "momentum": abs(g)}.get(name, 0)
+            )
+            assert (abs(got - wanted) <= 100 * eps(dtype) * size + np.finfo(dtype).tiny).all(), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("text", [text for text in (*OPTIMIZERS, *CLIPPED) if "clip_norm" not in text])
+def test_parameters_one_by_one_take_the_same_step(core, text, dtype):
+    # Threads share them in runs of any length; a vector's tail must not round in its own way.
+    rng = np.random.default_rng(3)
+    p = rng.normal(size=67).astype(dtype)
+    (it, state), apart = begun(text, p), p.copy()
+    its = tuple(vector.copy() for vector in state)
     for step in range(1, 6):
-        g = rng.normal(size=n).astype(dtype)
-        state = m if momentum else None
-        kind = core.OPTIMIZERS["sgd"], momentum, 0.0, 0.0, nesterov
-        assert core.apply_update(kind, 0.1, step, p, g, state, None)
-        twin = reference.sgd(0.1, momentum, nesterov, twin[0], g, twin[1])
-        np.testing.assert_allclose(p, twin[0], rtol=20 * eps(dtype), atol=20 * eps(dtype))
-        if momentum:
-            np.testing.assert_allclose(m, twin[1], rtol=20 * eps(dtype), atol=20 * eps(dtype))
+        g = rng.normal(size=67).astype(dtype)
+        assert core.apply_update(it.lower(), 0.1, step, p, g, state, ((0, 67),))
+        cuts = [0, *np.cumsum(rng.permutation([1, 2, 3, 4, 5, 7, 8, 15, 22]))]
+        for part in (slice(*ends) for ends in itertools.pairwise(cuts)):
+            few = tuple(vector[part] for vector in its)
+            assert core.apply_update(it.lower(), 0.1, step, apart[part], g[part], few, ((0, len(g[part])),))
+        for together, alone in zip((p, *state), (apart, *its), strict=True):
+            assert np.array_equal(together, alone)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [0, 1, 2, 7, 16, 17, 33, 64, 65, 1031])
-def test_adam_is_its_twin(core, n, dtype):
-    rng = np.random.default_rng(n)
-    p = rng.normal(size=n).astype(dtype)
-    m, v = np.zeros((2, n), dtype)
-    twin, largest = (p.astype(float), m.astype(float), v.astype(float)), np.ones(n)
+@pytest.mark.parametrize("text", [*OPTIMIZERS, *CLIPPED])
+def test_only_what_is_trainable_changes(core, text, dtype):
+    rng, ranges = np.random.default_rng(4), ((1, 3), (3, 3), (5, 16), (20, 64), (65, 66))
+    inside = np.zeros(70, bool)
+    for begin, end in ranges:
+        inside[begin:end] = True
+    p = rng.normal(size=70).astype(dtype)
+    start, few = p.copy(), p[inside]
+    (it, state), (other, fewer) = begun(text, p), begun(text, few)
+    for step in range(1, 6):
+        g = rng.normal(size=70).astype(dtype)
+        assert core.apply_update(it.lower(), 0.1, step, p, g, state, ranges)
+        assert core.apply_update(other.lower(), 0.1, step, few, g[inside], fewer, ((0, len(few)),))
+    outside = begun(text, start)[0].state
+    near = {"rtol": 100 * eps(dtype)} if it.clip_norm else {"rtol": 0}  # a norm is added up in another order
+    np.testing.assert_allclose(p[inside], few, **near)
+    assert np.array_equal(p[~inside], start[~inside])
+    for name, vector in it.state.items():
+        np.testing.assert_allclose(vector[inside], other.state[name], **near)
+        assert np.array_equal(vector[~inside], outside[name][~inside])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_adam_over_all_sizes(core, dtype):
+    rng = np.random.default_rng(5)
+    p, m, v = rng.normal(size=1000).astype(dtype), np.zeros(1000, dtype), np.zeros(1000, dtype)
+    it, twin, largest = bp.Adam(0.1), (p.astype(float), {"mean": m.copy(), "square": v.copy()}), np.ones(1000)
     for step in (*range(1, 6), 1000, 10**9):
-        g = (rng.normal(size=n) * 10 ** rng.uniform(-6, 6, n)).astype(dtype)
-        kind = core.OPTIMIZERS["adam"], 0.9, 0.999, 1e-8, False
-        assert core.apply_update(kind, 0.1, step, p, g, m, v)
-        twin = reference.adam(0.1, 0.9, 0.999, 1e-8, step, twin[0], g.astype(float), *twin[1:])
+        g = (rng.normal(size=1000) * 10 ** rng.uniform(-6, 6, 1000)).astype(dtype)
+        assert core.apply_update(it.lower(), 0.1, step, p, g, (m, v), ((0, 1000),))
+        twin = reference.update(it, step, twin[0], g, twin[1])
         largest = np.maximum(largest, abs(g))  # m is a sum that may cancel
-        for got, expected, size in zip((p, m, v), twin, (1, largest, largest**2), strict=True):
+        for got, expected, size in zip((p, m, v), (twin[0], *twin[1].values()), (1, largest, largest**2), strict=True):
             assert (abs(got - expected) <= 60 * eps(dtype) * size).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", [("sgd", 0.0, False), ("sgd", 0.9, False), ("sgd", 0.9, True), ("adam", 0.9, False)])
+@pytest.mark.parametrize("text", [text for text in (*OPTIMIZERS, *CLIPPED) if "clip_norm" not in text])
 @pytest.mark.parametrize("at", [0, 5, 32])
-def test_a_step_out_of_the_numbers_is_not_taken(core, at, kind, dtype):
-    name, momentum, nesterov = kind
-    p, g, m, v = np.ones(33, dtype), np.ones(33, dtype), np.zeros(33, dtype), np.zeros(33, dtype)
-    g[at] = np.nan
-    assert not core.apply_update((core.OPTIMIZERS[name], momentum, 0.999, 1e-8, nesterov), 0.1, 1, p, g, m, v)
-    assert p[at] == 1
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_step_out_of_the_numbers_is_not_taken(core, bad, at, text, dtype):
+    p, g = np.ones(33, dtype), np.ones(33, dtype)
+    it, state = begun(text, p)
+    g[at] = bad
+    taken = core.apply_update(it.lower(), 0.1, 1, p, g, state, ((0, 33),))
+    if it.clip_value and np.isinf(bad):
+        assert taken and np.isfinite(p).all()  # infinity is clipped as any number
+        return
+    untouched = begun(text, np.ones(33, dtype))[0].state
+    assert not taken and p[at] == 1
+    assert all(vector[at] == untouched[name][at] for name, vector in it.state.items())
     assert (np.delete(p, at) < 1).all()
 
 
-def test_optimizers_by_name_are_their_twins():
-    class Net:
-        parameters, gradients = np.zeros(9), np.zeros(9)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1.0])
+def test_a_norm_that_is_none_moves_nothing(core, bad, dtype):
+    p, g = np.ones(33, dtype), np.ones(33, dtype)
+    it, state = begun("SGD(0.1, momentum=0.9, clip_norm=1)", p)
+    g[3] = bad if bad != 1 else 1e200 if dtype == "float64" else 1  # its square overflows; that of a float32 does not
+    fine = bad == 1 and dtype == "float32"
+    assert core.apply_update(it.lower(), 0.1, 1, p, g, state, ((0, 33),)) is fine
+    assert (p < 1).all() if fine else (p == 1).all() and not state[0].any()
 
-    zeros, rng = np.zeros(9), np.random.default_rng(1)
-    for optimizer, twin, state in (
-        (bp.SGD(0.1), lambda step, *s: reference.sgd(0.1, 0, False, *s), (zeros,)),
-        (bp.SGD(0.1, momentum=0.9), lambda step, *s: reference.sgd(0.1, 0.9, False, *s), (zeros,)),
-        (bp.SGD(0.1, 0.8, nesterov=True), lambda step, *s: reference.sgd(0.1, 0.8, True, *s), (zeros,)),
-        (bp.Adam(), lambda step, *s: reference.adam(1e-3, 0.9, 0.999, 1e-8, step, *s), (zeros, zeros)),
-        (bp.Adam(0.1, 0.8, 0.9, 0.01), lambda step, *s: reference.adam(0.1, 0.8, 0.9, 0.01, step, *s), (zeros, zeros)),
-    ):
-        net = Net()
-        net.parameters = p = rng.normal(size=9)
-        for step in range(1, 8):
-            net.gradients = rng.normal(size=9)
-            p, *state = twin(step, p.copy(), net.gradients, *state)
-            optimizer.step(net)
-            np.testing.assert_allclose(net.parameters, p, rtol=1e-13, atol=1e-14)
-        assert optimizer.steps == 7
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 100, 1031])
+def test_penalties_are_their_twins(core, n, dtype):
+    rng = np.random.default_rng(n)
+    parameters, gradients = rng.normal(size=2 * n + core.ROOM).astype(dtype), np.zeros(2 * n + core.ROOM, dtype)
+    parameters[: 2 * n : 5] = 0
+    step = core.OPERATIONS["dense"], core.ACTIVATIONS["identity"], 0.0, n, 1, 0, -1
+    made = core.Plan(parameters, gradients, 2 * n, [step], ((0, n, 0.3, 0.2), (n // 2, 2 * n, 0.0, 0.7)))
+    made.forward(np.zeros((1, n), dtype), np.empty((1, 1), dtype))
+    made.backward(np.zeros((1, 1), dtype))
+    (first, d_first), (second, d_second) = (
+        reference.penalty(0.3, 0.2, parameters[:n]), reference.penalty(0.0, 0.7, parameters[n // 2 : 2 * n])
+    )  # fmt: skip
+    assert made.penalty() == pytest.approx(first + second, rel=1e-14 * n)
+    expected = np.zeros(2 * n)
+    expected[:n] += d_first
+    expected[n // 2 :] += d_second
+    np.testing.assert_allclose(gradients[: 2 * n], expected, rtol=4 * eps(dtype), atol=4 * eps(dtype))
 
 
 # Random numbers.

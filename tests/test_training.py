@@ -23,17 +23,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from instances import ACTIVATIONS, LOSSES, builds, layouts
+from instances import ACTIVATIONS, CLIPPED, LOSSES, OPTIMIZERS, builds, layouts, optimizer_of
 
 import backprop as bp
 
 DTYPES = ["float32", "float64"]
-OPTIMIZERS = ["SGD(0.1)", "SGD(0.05, momentum=0.9)", "SGD(0.05, momentum=0.8, nesterov=True)", "Adam(0.01)"]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
-
-
-def optimizer_of(text):
-    return eval(text, vars(bp))
 
 
 def small(dtype="float32", rng=1, dropout=0.3):
@@ -50,6 +45,14 @@ def big(dtype="float32", rng=1):
     """Sums longer than 256, rows of more than 2 KiB, widths that fit no register."""
     layers = [bp.Dense(4, 523, "relu"), bp.Dropout(0.2), bp.Dense(523, 67, "sigmoid"), bp.Dense(67, 3)]
     return bp.Sequential(layers, rng=rng, dtype=dtype)
+
+
+def penalised(make, dtype="float32", rng=1):
+    """The same with an l1 and an l2 on every other layer."""
+    layers = make(dtype, rng).layers
+    configs = [layer.config() | ({"l1": 1e-3, "l2": 1e-2} if i % 3 == 0 else {}) for i, layer in enumerate(layers)]
+    made = [type(layer).from_config(config) for layer, config in zip(layers, configs, strict=True)]
+    return bp.Sequential(made, rng=rng, dtype=dtype)
 
 
 def table(rows, dtype="float32", seed=0):
@@ -86,7 +89,7 @@ def by_hand(net, x, y, loss, optimizer, epochs, batch_size, weights=None, *, shu
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -218,6 +221,28 @@ def trained(make, dtype, rows, batch, how=None, threads=None):
 def test_any_number_of_threads_gives_the_same_bits(make, rows, batch, dtype):
     once = trained(make, dtype, rows, batch)
     assert same(once, *(trained(make, dtype, rows, batch, threads=threads) for threads in (None, 1, 2, 3)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "batch"), [(3, 1), (45, 7), (2500, 1030)])
+@pytest.mark.parametrize("make", [tiny, small, big])
+@pytest.mark.parametrize("optimizer", CLIPPED)
+@pytest.mark.parametrize("frozen", [[], [0], [-1], [0, -1]])
+def test_clipping_penalties_and_frozen_layers_by_every_road_bits(frozen, optimizer, make, rows, batch, dtype):
+    x, y, weights = table(rows, dtype)
+    runs = []
+    for threads in (0, 1, 2, 3):
+        net, its = penalised(make, dtype), optimizer_of(optimizer)
+        for layer in frozen:
+            net.layers[layer].trainable = False
+        if threads == 0:
+            by_hand(net, x, y, bp.MeanSquaredError(), its, 2, batch, weights)
+        else:
+            net.fit(x, y, loss="mse", optimizer=its, epochs=2, batch_size=batch, sample_weight=weights, shuffle=False,
+                    threads=threads)  # fmt: skip
+        runs.append(state(net, its))
+    assert same(*runs)
+    assert not np.array_equal(runs[0][0], make(dtype).parameters) or len(frozen) == len(net.layers)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -426,7 +451,7 @@ def test_predict_and_fit_release_the_interpreter():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 @pytest.mark.parametrize("through", ["the same object", "a copy", "a file", "pickle", "one epoch at a time"])
 def test_going_on_is_one_longer_run_bits(through, optimizer, dtype, tmp_path):
     x, y, weights = table(23, dtype)

@@ -5,7 +5,7 @@ See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``o
 """
 
 from . import _isa  # isort: skip - first: it chooses the build of the compiled core that all others import
-from . import activations, initializers, losses, metrics
+from . import activations, initializers, losses, metrics, optimizers
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
 from .callbacks import Callback
@@ -26,15 +26,29 @@ from .layers import (
 )  # fmt: skip
 from .losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
 from .network import Sequential, load
-from .optimizers import SGD, Adam, Optimizer
+from .optimizers import (
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
 from .training import History
 
 __all__ = [
-    "SGD", "Activation", "Adam", "BatchNorm", "BinaryCrossEntropy", "BusyError", "Callback", "Columns",
-    "Concatenate", "CrossEntropy", "Dense", "DivergedError", "Dropout", "Embedding", "FormatError",
-    "GradientCheck", "History", "Layer", "LayerNorm", "Loss", "MeanSquaredError", "Optimizer", "PReLU",
-    "Residual", "Sequential", "__version__", "activations", "check_gradients", "get_num_threads", "initializers",
-    "load", "losses", "metrics", "set_num_threads", "show_config",
+    "LBFGS", "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropy",
+    "BusyError", "Callback", "Columns", "Concatenate", "CrossEntropy", "Dense", "DivergedError", "Dropout",
+    "Embedding", "FormatError", "GradientCheck", "History", "Layer", "LayerNorm", "Lion", "Loss", "MeanSquaredError",
+    "NAdam", "Optimizer", "PReLU", "RAdam", "RMSprop", "Residual", "Rprop", "Sequential", "__version__",
+    "activations", "check_gradients", "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers",
+    "set_num_threads", "show_config",
 ]  # fmt: skip
 
 #: What needs scikit-learn, and is imported only when asked for.

@@ -13,6 +13,11 @@ _Array = npt.NDArray[Any]
 _Labels = npt.NDArray[np.int64]
 _Doubles = npt.NDArray[np.float64]
 
+# An optimizer: its code, its own numbers, weight decay, clip_value, clip_norm, average; 0 is none.
+_Update = tuple[int, tuple[float, ...], float, float, float, float]
+# Parts of the flat vectors, (begin, end), ascending.
+_Ranges = tuple[tuple[int, int], ...]
+
 # Codes by name.
 ACTIVATIONS: dict[str, int]
 LOSSES: dict[str, int]
@@ -58,16 +63,16 @@ def loss(
     norm, into dy (B, n). kind is (code, from_logits, label smoothing); targets are y (B, n) or labels (B,)."""
 
 def apply_update(
-    kind: tuple[int, float, float, float, bool],
+    kind: _Update,
     learning_rate: float,
     step: int,
     p: _Array,
     g: _Array,
-    m: _Array | None,
-    v: _Array | None,
+    state: tuple[_Array, ...],
+    ranges: _Ranges,
 ) -> bool:
-    """Step number `step` (from 1) of an optimizer on p (n,) with gradient g and state m, v; whether p stayed finite.
-    kind is (code, momentum or beta 1, beta 2, epsilon, nesterov)."""
+    """Step number `step` (from 1) of an optimizer on p (n,) with gradient g; whether p stayed finite. The state is as
+    many vectors (n,) as this kind keeps, the average of the parameters last; the ranges are where p may change."""
 
 def permutation(seed: int, epoch: int, order: _Labels) -> None:
     """The order of the rows in an epoch, into order (n,)."""
@@ -87,7 +92,7 @@ class Plan:
     extra): the number is the activation's slope, a dropout's rate or a norm's epsilon; source and other are the steps
     whose outputs it takes, -1 for the input; a dropout mask depends on the key; extra is (momentum, offset in the
     buffers) of a batch norm, and (offset of the table or -1, values, width) for each of the columns. The first seven
-    will do where each step takes the one before."""
+    will do where each step takes the one before. A penalty is (begin, end, l1, l2)."""
 
     def __init__(
         self,
@@ -96,10 +101,14 @@ class Plan:
         n_parameters: int,
         steps: list[tuple[Any, ...]],
         buffers: _Array | None = None,
+        penalties: tuple[tuple[int, int, float, float], ...] = (),
     ) -> None: ...
     @property
     def work(self) -> float:
         """Multiply-adds for one row on the way forward."""
+
+    def penalty(self) -> float:
+        """What the penalties add to the loss."""
 
     def predict(self, x: _Array, out: _Array, logits: bool = False, threads: int = 1) -> bool:
         """The outputs for x (B, n_in) into out (B, n_out); with logits, without the last activation. Whether all of x
@@ -112,7 +121,7 @@ class Plan:
         """As predict, in training mode, keeping what backward needs."""
 
     def backward(self, dy: _Array, dx: _Array | None = None) -> None:
-        """From dy (B, n_out) of the last forward: the gradients, and dx (B, n_in) where it is given."""
+        """From dy (B, n_out) of the last forward: the gradients, penalties included, and dx (B, n_in) where given."""
 
 class Predictor:
     """What a network inherits: predict, by a short way for a few rows that need no conversion, else by _predict."""
@@ -139,9 +148,9 @@ class Training:
         loss: tuple[int, bool, float],
         logits: bool,
         mean: bool,
-        update: tuple[int, float, float, float, bool] | None,
-        m: _Array | None,
-        v: _Array | None,
+        update: _Update | None,
+        state: tuple[_Array, ...],
+        ranges: _Ranges,
         update_step: int,
         rates: _Doubles,
         batch_size: int,

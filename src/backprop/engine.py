@@ -71,7 +71,10 @@ def build(layers: Sequence[Layer], storage: Storage) -> _core.Plan | Chain:
             if compiled:
                 program.steps = []
                 lower_chain(run, program, INPUT)
-                part = _core.Plan(*storage.with_room, len(storage.parameters), program.steps, storage.buffers)
+                penalties = [penalty for layer in run for _, leaf in layer.leaves() for penalty in leaf.penalties()]
+                part = _core.Plan(
+                    *storage.with_room, len(storage.parameters), program.steps, storage.buffers, tuple(penalties)
+                )
             else:
                 program.key += 1
             assert run[-1].n_out is not None
@@ -97,6 +100,10 @@ class Chain:
         self.parts, self.dtype = parts, dtype
         self.work = sum(part.work for part, _ in parts if isinstance(part, _core.Plan))
         self._widths: list[int] = []
+
+    def penalty(self) -> float:
+        """What the penalties of all parts add to the loss."""
+        return sum(part.penalty() for part, _ in self.parts if isinstance(part, _core.Plan))
 
     def predict(self, x: Array, out: Array, logits: bool = False, threads: int = 1) -> bool:
         """Write the outputs for x into out; whether all of x is finite."""

@@ -66,6 +66,8 @@ class Layer:
         How many numbers a row has before and after. A layer that keeps a row's size learns it from its network.
     activation : ActivationFunction
         ``identity`` where there is none.
+    trainable : bool, default True
+        Set it to False, and training leaves the layer's parameters alone; and back, whenever that is wanted.
 
     Notes
     -----
@@ -94,6 +96,7 @@ class Layer:
     n_in: int | None = None
     n_out: int | None = None
     activation: activations.ActivationFunction = activations.identity
+    trainable: bool = True
     #: The arguments of the constructor, in order; the first `_positional` are written without their names.
     _arguments: ClassVar[Sequence[str]] = ()
     _positional: ClassVar[int] = 0
@@ -147,13 +150,17 @@ class Layer:
             self.n_out = n
         return self.n_out
 
+    def penalties(self) -> list[tuple[int, int, float, float]]:
+        """Ranges of the flat vector and their l1 and l2, where there are such."""
+        return []
+
     def config(self) -> dict[str, Any]:
         """The arguments that build this layer again, as JSON can hold them."""
         values = {name: getattr(self, name) for name in self._arguments}
         if "activation" in values:
             f = self.activation
             values["activation"] = f.name if f == activations.get(f.name) else [f.name, f.slope]
-        return values
+        return values if self.trainable else {**values, "trainable": False}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -161,7 +168,9 @@ class Layer:
         if isinstance(config.get("activation"), list):
             name, slope = config["activation"]
             config = {**config, "activation": activations.get(name).with_slope(slope)}
-        return cls(**config)
+        layer = cls(**{name: value for name, value in config.items() if name != "trainable"})
+        layer.trainable = config.get("trainable", True)
+        return layer
 
     def described(self) -> list[Any]:
         """The name of its class, and `config`: what a file holds of it."""
@@ -185,7 +194,7 @@ class Layer:
         elif self._bound and name in ("n_in", "n_out", *self._arguments):
             raise AttributeError(f"{name}: {self!r} is in a network, where it cannot be changed: make a new network")
         else:
-            super().__setattr__(name, value)
+            super().__setattr__(name, _validate.flag(value, name) if name == "trainable" else value)
 
     def __repr__(self) -> str:
         words = []
@@ -212,6 +221,8 @@ class Dense(Layer):
         Without it, y = f(x w).
     weight_init, bias_init : str, default "glorot_uniform", "zeros"
         A name from `backprop.initializers`.
+    l1, l2 : float, default 0
+        Add l1 sum |w| + l2 sum w^2 to the loss that is trained on, and to its gradient; at least 0. Not of the bias.
 
     Attributes
     ----------
@@ -222,10 +233,11 @@ class Dense(Layer):
         Views into ``net.gradients``, of the same shapes.
     """
 
-    _arguments = ("n_in", "n_out", "activation", "use_bias", "weight_init", "bias_init")
+    _arguments = ("n_in", "n_out", "activation", "use_bias", "weight_init", "bias_init", "l1", "l2")
     _positional = 3
     _defaults: ClassVar = {
         "activation": "identity", "use_bias": True, "weight_init": "glorot_uniform", "bias_init": "zeros",
+        "l1": 0.0, "l2": 0.0,
     }  # fmt: skip
 
     n_in: int
@@ -244,6 +256,8 @@ class Dense(Layer):
         use_bias: bool = True,
         weight_init: str = "glorot_uniform",
         bias_init: str = "zeros",
+        l1: float = 0.0,
+        l2: float = 0.0,
     ) -> None:
         self.n_in = _validate.integer(n_in, "n_in")
         self.n_out = _validate.integer(n_out, "n_out")
@@ -251,6 +265,8 @@ class Dense(Layer):
         self.use_bias = _validate.flag(use_bias, "use_bias")
         self.weight_init = _validate.choice(weight_init, "weight_init", initializers.NAMES)
         self.bias_init = _validate.choice(bias_init, "bias_init", initializers.NAMES)
+        self.l1 = _validate.number(l1, "l1", least=0)
+        self.l2 = _validate.number(l2, "l2", least=0)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """`weight` and, where there is one, `bias`."""
@@ -269,6 +285,11 @@ class Dense(Layer):
             "dense", source, self.n_in, self.n_out, activation=self.activation, weight=self._offsets["weight"],
             bias=self._offsets.get("bias", -1),
         )  # fmt: skip
+
+    def penalties(self) -> list[tuple[int, int, float, float]]:
+        """That on the weight."""
+        begin = (self._offsets or {})["weight"]
+        return [(begin, begin + self.n_in * self.n_out, self.l1, self.l2)] if self.l1 or self.l2 else []
 
 
 class _Same(Layer):
@@ -535,7 +556,21 @@ class Embedding(Layer):
         return _look_up(self, self.tables(), program, source)
 
 
-class Columns(Layer):
+class _Composite(Layer):
+    """A layer of layers."""
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training may change all that is in it; what is set is set for each."""
+        return all(leaf.trainable for _, leaf in self.leaves())
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for _, leaf in self.leaves():
+            leaf.trainable = value
+
+
+class Columns(_Composite):
     """The columns of a table with words in it: some become vectors, the others go on as they are, in their order.
 
     The first layer of a network.
@@ -652,7 +687,7 @@ def lower_chain(layers: tuple[Layer, ...], program: Program, source: int) -> int
     return source
 
 
-class Residual(Layer):
+class Residual(_Composite):
     """y = x + f(x), where f are layers that keep a row's size, one after the other.
 
     Parameters
@@ -712,7 +747,7 @@ class Residual(Layer):
         return cls(**{**config, "layers": [from_description(*given) for given in config["layers"]]})
 
 
-class Concatenate(Layer):
+class Concatenate(_Composite):
     """y = f(x), g(x)... side by side: branches that all take the same numbers.
 
     Parameters

@@ -112,6 +112,29 @@ class Sequential(_core.Predictor):
     def buffers(self, value: Any) -> None:
         _validate.assign(self.buffers, value, "buffers")
 
+    @property
+    def trainable_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Where in ``parameters`` those lie that training may change: (begin, end), ascending."""
+        if all(leaf.trainable for leaf in self.leaves.values()):
+            return ((0, self.parameters.size),)
+        ranges, at = [], 0
+        for leaf in self.leaves.values():
+            n = sum(math.prod(shape) for shape in leaf.shapes().values())
+            if leaf.trainable and n:
+                ranges.append((at, at + n))
+            at += n
+        return tuple(ranges)
+
+    def penalty(self) -> float:
+        """What the layers' l1 and l2 add to the loss that is trained on; `evaluate` leaves it out.
+
+        Returns
+        -------
+        float
+            The sum of l1 sum |w| + l2 sum w^2 over the layers that have them. `backward` adds its gradient.
+        """
+        return self.engine.penalty()
+
     # Prediction.
 
     def _predict(self, x: Any, batch_size: int | None, threads: int | None, out: Array | None) -> Array:
@@ -201,7 +224,7 @@ class Sequential(_core.Predictor):
         epochs : int, default 1
             How many times to go through all rows.
         batch_size : int or None, default 32
-            Rows to a step; the last batch of an epoch may be shorter. None: all rows.
+            Rows to a step; the last batch of an epoch may be shorter. None: all rows, as `LBFGS` takes them always.
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
             Data to evaluate on after each epoch.
         validation_split : float, default 0.0
@@ -262,7 +285,8 @@ class Sequential(_core.Predictor):
                 _threads.checked(threads),
             )  # fmt: skip
             epochs = _validate.integer(epochs, "epochs", 0)
-            optimizer.lower()
+            if not hasattr(optimizer, "minimize"):
+                optimizer.lower()
             optimizer.rates(1)
             optimizer.bind(self)
             return training.fit(self, data, settings, epochs)
@@ -287,7 +311,7 @@ class Sequential(_core.Predictor):
         return y_hat
 
     def backward(self, dy: Any) -> Array:
-        """Back-propagate: overwrite ``gradients``.
+        """Back-propagate: overwrite ``gradients``, with those of `penalty` too.
 
         Parameters
         ----------
@@ -315,27 +339,31 @@ class Sequential(_core.Predictor):
         Returns
         -------
         value : float
+            With `penalty`, where there is one. NaN if it is not finite, and the gradient with it.
         gradient : numpy.ndarray, shape (n_parameters,)
             A copy of ``gradients``.
         """
         loss = self._loss(loss)
-        data = self._data(x, y, loss, sample_weight)
+        return self.slope(self._data(x, y, loss, sample_weight), loss, self.seed)
+
+    def slope(self, data: Data, loss: Any, seed: int, threads: int | None = None) -> tuple[float, Array]:
+        """`value_and_gradient`, on data that have passed the gate."""
         if not self.compiles(loss):
             y_hat, kept = np.empty((len(data), self.n_out), self.dtype), self.buffers.copy()
-            self.engine.forward(data.x, y_hat, self.seed, self.steps)
+            self.engine.forward(data.x, y_hat, seed, self.steps)
             self.buffers = kept
             value, dy = self.call(loss, y_hat, data)
             self.backward(dy)
-            return value, self.gradients.copy()
+            return value + self.penalty(), self.gradients.copy()
         assert self.plan is not None
-        found = np.zeros(1)
-        with _threads.take(None, self.engine.work * len(data), _threads.WORTH_MEETING) as threads:
-            _core.Training(
+        found = np.full(1, np.nan)
+        with _threads.take(threads, self.engine.work * len(data), _threads.WORTH_MEETING) as count:
+            finite = _core.Training(
                 self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
-                update=None, m=None, v=None, update_step=0, rates=found, batch_size=len(data), losses=found,
-                outputs=None, shuffle=False, seed=self.seed, first_epoch=0, first_step=self.steps, threads=threads,
+                update=None, state=(), ranges=(), update_step=0, rates=found, batch_size=len(data), losses=found,
+                outputs=None, shuffle=False, seed=seed, first_epoch=0, first_step=self.steps, threads=count,
             ).run()  # fmt: skip
-        return float(found[0]), self.gradients.copy()
+        return float(found[0]), self.gradients.copy() if finite else np.full_like(self.gradients, np.nan)
 
     # Files.
 

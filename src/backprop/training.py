@@ -115,6 +115,7 @@ def fit(net: Any, data: Data, settings: Settings, epochs: int) -> History:
             count = min(_unseen(settings, run), at_once) if compiled else 1
             outputs = np.empty((len(data), net.n_out), net.dtype) if settings.metrics else None
             train = _compiled if compiled else _by_hand
+            train = _in_full if hasattr(settings.optimizer, "minimize") else train
             losses = train(net, data, settings, count, outputs, run.epoch)
             run.history.extend({"loss": losses})
             run.history.extend(_look(net, data, settings, outputs))
@@ -153,16 +154,16 @@ def _look(net: Any, data: Data, settings: Settings, outputs: Array | None) -> di
 def _compiled(net: Any, data: Data, settings: Settings, epochs: int, outputs: Array | None, done: int) -> Array:
     """Some epochs in one call; their losses."""
     optimizer, losses = settings.optimizer, np.zeros(epochs)
-    m, v = optimizer.bind(net)
+    state = optimizer.bind(net)
     batches = -(-len(data) // settings.batch_size)
     work = net.plan.work * min(settings.batch_size, len(data))
     with _threads.take(settings.threads, work, _threads.WORTH_MEETING) as threads:
         training = _core.Training(
             net.plan, data.x, data.target, data.labels, data.weights,
-            **net.objective(settings.loss), update=optimizer.lower(), m=m, v=v, update_step=optimizer.steps,
-            rates=optimizer.rates(batches * epochs), batch_size=settings.batch_size, losses=losses, outputs=outputs,
-            shuffle=settings.shuffle, seed=settings.seed, first_epoch=net.epochs, first_step=net.steps,
-            threads=threads,
+            **net.objective(settings.loss), update=optimizer.lower(), state=state, ranges=net.trainable_ranges,
+            update_step=optimizer.steps, rates=optimizer.rates(batches * epochs), batch_size=settings.batch_size,
+            losses=losses, outputs=outputs, shuffle=settings.shuffle, seed=settings.seed, first_epoch=net.epochs,
+            first_step=net.steps, threads=threads,
         )  # fmt: skip
         try:
             finite = training.run()
@@ -190,6 +191,7 @@ def _by_hand(net: Any, data: Data, settings: Settings, epochs: int, outputs: Arr
         if outputs is not None:
             outputs[rows] = y_hat
         value, dy = net.call(settings.loss, y_hat, part) if np.isfinite(y_hat).all() else (np.nan, None)
+        value += net.penalty()
         if not np.isfinite(value):
             raise _diverged(done, batch, settings.optimizer)
         net.backward(dy)
@@ -203,6 +205,25 @@ def _by_hand(net: Any, data: Data, settings: Settings, epochs: int, outputs: Arr
         weight += counts_for
     net.epochs += 1
     return [total / weight]
+
+
+def _in_full(net: Any, data: Data, settings: Settings, epochs: int, outputs: Array | None, done: int) -> list[float]:
+    """Iterations of an optimizer that asks for all rows as often as it likes; the losses before them."""
+    optimizer, before = settings.optimizer, settings.optimizer.steps
+    if outputs is not None:
+        net.engine.predict(data.x, outputs)
+
+    def evaluate() -> tuple[float, Array]:
+        found: tuple[float, Array] = net.slope(data, settings.loss, settings.seed, settings.threads)
+        return found
+
+    try:
+        losses: list[float] = optimizer.minimize(net, evaluate, epochs)
+    except DivergedError:
+        raise _diverged(done, 0, optimizer) from None
+    finally:
+        net.epochs += optimizer.steps - before
+    return losses
 
 
 def _diverged(epoch: int, batch: int, optimizer: Any) -> DivergedError:

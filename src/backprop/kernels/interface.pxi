@@ -70,25 +70,18 @@ def loss(
 
 def apply_update(
     tuple kind not None, double learning_rate, int64_t step, real[::1] p not None, const real[::1] g not None,
-    real[::1] m, real[::1] v,
+    tuple state not None, tuple ranges not None,
 ):
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
-    cdef Update it
+    cdef Py_ssize_t n = p.shape[0]
+    cdef Rule rule = Rule(kind, state, ranges, step - 1, n, real is float)
     cdef bint finite
     cdef float_mode mode
-    cdef Py_ssize_t n = p.shape[0]
-    it.kind, it.momentum, it.beta2, it.epsilon, it.nesterov = kind
-    it.step = step - 1
-    begin_step(&it, learning_rate)
-    expect(it.kind == SGD or it.kind == ADAM, "a code of OPTIMIZERS")
     expect(g.shape[0] == n, "a gradient for each parameter")
-    expect((m is None or m.shape[0] == n) and (v is None or v.shape[0] == n), "a state for each parameter")
-    expect(m is not None or not needs_m(&it), "a state m")
-    expect(v is not None or not needs_v(&it), "a state v")
     with nogil:
         mode = flush_subnormals()
-        finite = update(
-            &it, n, &p[0], &g[0], &m[0] if m is not None else NULL, &v[0] if v is not None else NULL)
+        begin_step(&rule.update, learning_rate)
+        finite = update_range(&rule.update, clip_scale(&rule.update, &g[0]), 0, n, &g[0], &p[0])
         restore_mode(mode)
     return finite
 

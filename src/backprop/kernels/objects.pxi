@@ -51,7 +51,7 @@ cdef class Plan:
     Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias are
     offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum, offset
     in the buffers) of a batch norm, and (weight or -1, values, n) for each of the columns. The first seven will do
-    where each step takes the one before.
+    where each step takes the one before. Each penalty is (begin, end, l1, l2).
     """
     cdef Graph graph
     cdef Py_ssize_t n_given                             # steps that there is memory for
@@ -66,6 +66,7 @@ cdef class Plan:
 
     def __cinit__(
         self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None, buffers=None,
+        tuple penalties not None=(),
     ):
         cdef Py_ssize_t s, room
         cdef tuple given = tuple([tuple(step) for step in steps])
@@ -92,6 +93,12 @@ cdef class Plan:
         for s in range(len(given)):
             self.add(s, given[s])
         self.lay_out()
+        self.graph.penalties = <Penalty *> calloc(max(1, len(penalties)), sizeof(Penalty))
+        if self.graph.penalties == NULL:
+            raise MemoryError
+        for s in range(len(penalties)):
+            self.penalise(&self.graph.penalties[s], penalties[s])
+        self.graph.n_penalties = <int> len(penalties)
         self.dtype = empty(0, "f" if self.single else "d").dtype
         self.row_shape = (1, self.graph.n_out)
 
@@ -223,16 +230,29 @@ cdef class Plan:
                 written[step.other + 1] = True
         return 0
 
+    cdef int penalise(self, Penalty *it, tuple given) except -1:
+        it.begin, it.end, it.l1, it.l2 = given
+        if not 0 <= it.begin <= it.end <= self.graph.n_parameters:
+            raise ValueError("a penalty on parameters that there are not")
+        return 0
+
     def __dealloc__(self):
         cdef Py_ssize_t s
         for s in range(self.n_given):
             free(self.graph.steps[s].columns)
         free(self.graph.steps)
+        free(self.graph.penalties)
 
     @property
     def work(self):
         """Multiply-adds for one row on the way forward."""
         return self.graph.work
+
+    def penalty(self):
+        """What the penalties add to the loss."""
+        if self.single:
+            return penalty_forward(self.graph.n_penalties, self.graph.penalties, <const float *> self.parameters)
+        return penalty_forward(self.graph.n_penalties, self.graph.penalties, <const double *> self.parameters)
 
     def predict(self, x not None, out not None, bint logits=False, int threads=1):
         """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation.
@@ -504,8 +524,66 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
                 parameter_gradients(
                     graph, &tape.how, s, 0, graph.steps[s].units, rows, x, work, rows, <real *> tape.scratch, False,
                     <real *> plan.gradients)
+        penalty_backward(
+            graph.n_penalties, graph.penalties, 0, graph.n_parameters, <const real *> plan.parameters,
+            <real *> plan.gradients)
         restore_mode(mode)
     plan.tape = tape
+
+
+@cython.final
+cdef class Rule(Memory):
+    """An optimizer as the engine sees it, read and checked, for n parameters.
+
+    The update is (kind, numbers, weight_decay, clip_value, clip_norm, average), where 0 is none; the state as many
+    vectors (n,) as that kind keeps, the average last; the ranges (begin, end), ascending, are what it may change.
+    """
+    cdef Update update
+    cdef tuple keep
+
+    def __cinit__(
+        self, tuple update not None, tuple state not None, tuple ranges not None, int64_t step, Py_ssize_t n,
+        bint single,
+    ):
+        cdef Update *it = &self.update
+        cdef tuple numbers
+        cdef Py_ssize_t i, end = 0
+        it.kind, numbers, it.weight_decay, it.clip_value, it.clip_norm, it.average = update
+        if it.kind <= NO_UPDATE or it.kind > RPROP or numbers is None or len(numbers) > 8:
+            raise ValueError("an unknown optimizer")
+        for i in range(len(numbers)):
+            it.parameters[i] = numbers[i]
+        it.step = step
+        self.keep = tuple([memoryview(vector) for vector in state])
+        if single:
+            read_state[float](it, state, n, NULL)
+        else:
+            read_state[double](it, state, n, NULL)
+        self.reserve(sizeof(Range) * <double> len(ranges))
+        it.ranges = <Range *> self.take(sizeof(Range) * <double> len(ranges))
+        for i in range(len(ranges)):
+            it.ranges[i].begin, it.ranges[i].end = ranges[i]
+            if not end <= it.ranges[i].begin <= it.ranges[i].end <= n:
+                raise ValueError("ranges of parameters that overlap, or that there are not")
+            end = it.ranges[i].end
+        it.n_ranges = len(ranges)
+
+
+cdef int read_state(Update *update, tuple state, Py_ssize_t n, const real *_) except -1:
+    cdef real[::1] vector
+    cdef int i, given = 0
+    for i in range(4):
+        if wants(update, i) and given < len(state):
+            vector = state[given]
+            if vector.shape[0] != n:
+                raise ValueError("a state for each parameter")
+            update.state[i] = &vector[0]
+            given += 1
+        elif wants(update, i):
+            raise ValueError("too little state for this optimizer")
+    if given != len(state):
+        raise ValueError("too much state for this optimizer")
+    return 0
 
 
 @cython.final
@@ -513,12 +591,13 @@ cdef class Training(Memory):
     """A run of training: run() it, then read what it came to.
 
     x (rows, n_in); y (rows, n_out) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss is
-    (kind, from_logits, smoothing); the update (kind, momentum, beta2, epsilon, nesterov), or None for gradients only,
-    with its state m and v (n_parameters,), where it has any, and the number of steps it has made. losses (epochs,)
-    and outputs (rows, n_out), where given, are written.
+    (kind, from_logits, smoothing); update, state and ranges are those of a Rule, with the number of steps it has
+    made, or the update is None, for gradients only. losses (epochs,) and outputs (rows, n_out), where given, are
+    written.
     """
     cdef Run shared
     cdef Plan plan
+    cdef Rule rule
     cdef tuple keep
     cdef int wanted
     cdef bint begun
@@ -526,26 +605,25 @@ cdef class Training(Memory):
 
     def __cinit__(
         self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
-        tuple update, m, v, int64_t update_step, rates not None, Py_ssize_t batch_size, losses not None, outputs,
-        bint shuffle, uint64_t seed, int64_t first_epoch, int64_t first_step, int threads,
+        tuple update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
+        losses not None, outputs, bint shuffle, uint64_t seed, int64_t first_epoch, int64_t first_step, int threads,
     ):
         cdef Run *run = &self.shared
         run.graph = &plan.graph
         run.owner = <void *> self
         run.loss.kind, run.loss.from_logits, run.loss.smoothing = loss
         run.logits, run.mean = logits, mean
-        run.update.kind = NO_UPDATE
         if update is not None:
-            (run.update.kind, run.update.momentum, run.update.beta2, run.update.epsilon, run.update.nesterov) = update
-        run.update.step = update_step
+            self.rule = Rule(update, state, ranges, update_step, plan.graph.n_parameters, plan.single)
+            run.update = self.rule.update
         run.seed, run.first_epoch, run.first_step, run.batch = seed, first_epoch, first_step, batch_size
         self.plan, self.wanted = plan, max(1, threads)
-        given = x, y, labels, weights, m, v, rates, losses, outputs
+        given = x, y, labels, weights, rates, losses, outputs
         self.keep = tuple([memoryview(array) for array in given if array is not None])
         if plan.single:
-            prepare[float](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
+            prepare[float](self, run, x, y, labels, weights, rates, losses, outputs, shuffle)
         else:
-            prepare[double](self, run, x, y, labels, weights, m, v, rates, losses, outputs, shuffle)
+            prepare[double](self, run, x, y, labels, weights, rates, losses, outputs, shuffle)
 
     cdef void work(self, int thread) noexcept:
         """This thread's part, once it is known how many threads there are."""
@@ -595,12 +673,11 @@ cdef class Training(Memory):
 
 cdef object prepare(
     Training training, Run *run, const real[:, ::1] x, const real[:, ::1] y, const int64_t[::1] labels,
-    const double[::1] weights, real[::1] m, real[::1] v, const double[::1] rates, double[::1] losses,
-    real[:, ::1] outputs, bint shuffle,
+    const double[::1] weights, const double[::1] rates, double[::1] losses, real[:, ::1] outputs, bint shuffle,
 ):
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
-    cdef Py_ssize_t rows = x.shape[0], n = graph.n_parameters
+    cdef Py_ssize_t rows = x.shape[0]
     cdef double turned = 0
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
     check_rows(training.plan, rows, x.shape[1], rows, graph.n_out if y is None else y.shape[1])
@@ -615,12 +692,6 @@ cdef object prepare(
         y is None and (labels is None or run.loss.kind != CROSS_ENTROPY)
     ):
         raise ValueError("an unknown loss, or no targets for it")
-    if (
-        run.update.kind < 0 or run.update.kind > ADAM
-        or (m is None and needs_m(&run.update)) or (m is not None and m.shape[0] != n)
-        or (v is None and needs_v(&run.update)) or (v is not None and v.shape[0] != n)
-    ):
-        raise ValueError("an unknown optimizer, or no state for it")
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch
     run.most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK / graph.work)))
@@ -643,8 +714,6 @@ cdef object prepare(
     run.y = &y[0, 0] if y is not None else NULL
     run.labels = &labels[0] if labels is not None else NULL
     run.weights = &weights[0] if weights is not None else NULL
-    run.m = &m[0] if m is not None else NULL
-    run.v = &v[0] if v is not None else NULL
     run.rates = &rates[0]
     run.losses = &losses[0]
     run.outputs = &outputs[0, 0] if outputs is not None else NULL

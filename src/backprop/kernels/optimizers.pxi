@@ -1,28 +1,38 @@
 # Optimizers: one pass over a range of the flat vectors, reading like the paper.
 #
-# p parameters, g gradient, m and v the state. Where a new number would not be finite, parameter and state keep their
-# old ones, and the kernel returns False: a diverging run ends with weights that can be looked at.
+# g gradient, p parameters, behind them the state. Where a new number would not be finite, parameter and state keep
+# their old ones, and the kernel returns False: a diverging run ends with weights that can be looked at.
+#
+# Weight decay is coupled, and adds decay p to the gradient; or decoupled, and takes shrink p from the parameter. One of
+# the two is 0.
 
-from libc.math cimport pow, sqrt, sqrtf
+from libc.math cimport INFINITY, expm1, pow, sqrt, sqrtf
 
 cdef extern from "simd.h" nogil:
     float choose_f(bint condition, float a, float b)
     double choose_d(bint condition, double a, double b)
 
 cdef enum UpdateKind:
-    NO_UPDATE, SGD, ADAM
+    NO_UPDATE, SGD, RMSPROP, ADAGRAD, ADADELTA, ADAM, ADAMW, NADAM, RADAM, LION, RPROP
 
-OPTIMIZERS = {"sgd": SGD, "adam": ADAM}
+OPTIMIZERS = {
+    "sgd": SGD, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "adadelta": ADADELTA, "adam": ADAM, "adamw": ADAMW,
+    "nadam": NADAM, "radam": RADAM, "lion": LION, "rprop": RPROP,
+}
+
+cdef struct Range:
+    Py_ssize_t begin, end
 
 cdef struct Update:
     int kind
-    double learning_rate
-    double momentum                             # or beta 1
-    double beta2
-    double epsilon
-    bint nesterov
+    double parameters[8]                        # of its kind: which they are, its kernel says
+    double weight_decay, clip_value, clip_norm, average     # 0: none
+    void *state[4]                              # NULL where there is none; the last is the average of the parameters
+    Range *ranges                               # of the parameters that may change, ascending
+    Py_ssize_t n_ranges
     int64_t step                                # 1 for the first
-    double rate, unbias                         # of Adam: learning_rate / (1 - beta1^t) and 1 / sqrt(1 - beta2^t)
+    double rate, decay, shrink, fresh           # what all parameters share in a step: see begin_step
+    double ahead, unbias, floor                 # and those of the Adams
 
 
 cdef inline real square_root(real x) noexcept nogil:
@@ -33,24 +43,34 @@ cdef inline real choose(bint condition, real a, real b) noexcept nogil:
     return choose_f(condition, a, b) if real is float else choose_d(condition, a, b)
 
 
-cdef bint sgd(
-    Py_ssize_t n, real learning_rate, real momentum, bint nesterov, real *p, const real *g, real *m,
-) noexcept nogil:
-    """m = momentum m + g;  p -= learning_rate m, or learning_rate (g + momentum m) looking ahead."""
-    cdef Py_ssize_t i
+cdef inline real sign(real x) noexcept nogil:
+    cdef real one = 1, zero = 0                     # a literal would make the arithmetic double
+    return choose(x > 0, one, choose(x < 0, -one, zero))
+
+
+cdef inline real above_zero(double epsilon, const real *p) noexcept nogil:
+    """An epsilon that is not lost in the type."""
+    return <real> max(epsilon, smallest(p))
+
+
+cdef bint sgd(const Update *u, Py_ssize_t n, const real *g, real *p, real *m) noexcept nogil:
+    """m = momentum m + g;  p -= rate m, or rate (g + momentum m) looking ahead."""
+    cdef real momentum = <real> u.parameters[0], decay = <real> u.decay, rate = <real> u.rate
+    cdef bint nesterov = u.parameters[1] != 0, finite
+    cdef real new_g, new_m, new_p, zero = 0
     cdef int broken = 0
-    cdef bint finite
-    cdef real new_m, new_p, zero = 0                # a literal would make the arithmetic double
-    if momentum == 0:
+    cdef Py_ssize_t i
+    if m == NULL:
         for i in range(n):
-            new_p = p[i] - learning_rate * g[i]
+            new_p = p[i] - rate * (g[i] + decay * p[i])
             finite = new_p * zero == zero
             broken |= not finite
             p[i] = choose(finite, new_p, p[i])
     else:
         for i in range(n):
-            new_m = momentum * m[i] + g[i]
-            new_p = p[i] - learning_rate * (g[i] + momentum * new_m if nesterov else new_m)
+            new_g = g[i] + decay * p[i]
+            new_m = momentum * m[i] + new_g
+            new_p = p[i] - rate * (new_g + momentum * new_m if nesterov else new_m)
             finite = new_p * zero + new_m * zero == zero
             broken |= not finite
             m[i] = choose(finite, new_m, m[i])
@@ -58,19 +78,149 @@ cdef bint sgd(
     return not broken
 
 
-cdef bint adam(
-    Py_ssize_t n, real rate, real unbias, real b1, real b2, real c2, real epsilon, real *p, const real *g, real *m,
-    real *v,
+# Where an option needs one more vector, the body is written once and always inlined, with constants for what there is:
+# left to itself, GCC would load and store under a mask.
+
+cdef inline inlined rmsprop_loop(
+    bint has_momentum, bint centered, const Update *u, Py_ssize_t n, const real *g, real *p, real *v, real *m, real *a,
+    bint *all_finite,
 ) noexcept nogil:
-    """m, v: running means of g and g^2;  p -= learning_rate m' / (sqrt(v') + epsilon), with m', v' unbiased."""
-    cdef Py_ssize_t i
-    cdef int broken = 0
+    cdef real alpha = <real> u.parameters[0], c = <real> (1 - u.parameters[0]), epsilon = above_zero(u.parameters[1], g)
+    cdef real momentum = <real> u.parameters[2], decay = <real> u.decay, rate = <real> u.rate
+    cdef real new_g, new_v, new_a, new_m, new_p, spread, zero = 0
     cdef bint finite
-    cdef real new_m, new_v, new_p, zero = 0
+    cdef int broken = 0
+    cdef Py_ssize_t i
     for i in range(n):
-        new_m = m[i] + b1 * (g[i] - m[i])
-        new_v = b2 * v[i] + c2 * g[i] * g[i]
-        new_p = p[i] - rate * new_m / (square_root(new_v) * unbias + epsilon)
+        new_g = g[i] + decay * p[i]
+        new_v = alpha * v[i] + c * new_g * new_g
+        new_a = a[i] + c * (new_g - a[i]) if centered else zero
+        spread = new_v - new_a * new_a
+        spread = spread if spread > zero else zero              # below zero only by rounding
+        new_m = new_g / (square_root(spread) + epsilon)
+        new_m = momentum * m[i] + new_m if has_momentum else new_m
+        new_p = p[i] - rate * new_m
+        finite = new_p * zero + (new_v * zero + new_m * zero) == zero
+        broken |= not finite
+        v[i] = choose(finite, new_v, v[i])
+        if centered:
+            a[i] = choose(finite, new_a, a[i])
+        if has_momentum:
+            m[i] = choose(finite, new_m, m[i])
+        p[i] = choose(finite, new_p, p[i])
+    all_finite[0] = not broken
+
+
+cdef bint rmsprop(
+    const Update *u, Py_ssize_t n, const real *g, real *p, real *v, real *m, real *a,
+) noexcept nogil:
+    """v, a: running means of g^2 and, if centered, of g;  m = momentum m + g / (sqrt(v - a^2) + epsilon);  p -= rate m
+    """
+    cdef bint finite
+    if m == NULL and a == NULL:
+        rmsprop_loop(False, False, u, n, g, p, v, m, a, &finite)
+    elif m == NULL:
+        rmsprop_loop(False, True, u, n, g, p, v, m, a, &finite)
+    elif a == NULL:
+        rmsprop_loop(True, False, u, n, g, p, v, m, a, &finite)
+    else:
+        rmsprop_loop(True, True, u, n, g, p, v, m, a, &finite)
+    return finite
+
+
+cdef bint adagrad(const Update *u, Py_ssize_t n, const real *g, real *p, real *v) noexcept nogil:
+    """v: the sum of g^2;  p -= rate g / (sqrt(v) + epsilon)."""
+    cdef real epsilon = above_zero(u.parameters[0], g), decay = <real> u.decay, rate = <real> u.rate
+    cdef real new_g, new_v, new_p, zero = 0
+    cdef bint finite
+    cdef int broken = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        new_g = g[i] + decay * p[i]
+        new_v = v[i] + new_g * new_g
+        new_p = p[i] - rate * new_g / (square_root(new_v) + epsilon)
+        finite = new_p * zero + new_v * zero == zero
+        broken |= not finite
+        v[i] = choose(finite, new_v, v[i])
+        p[i] = choose(finite, new_p, p[i])
+    return not broken
+
+
+cdef bint adadelta(const Update *u, Py_ssize_t n, const real *g, real *p, real *v, real *d) noexcept nogil:
+    """v, d: running means of g^2 and step^2;  step = g sqrt(d + epsilon) / sqrt(v + epsilon);  p -= rate step."""
+    cdef real rho = <real> u.parameters[0], c = <real> (1 - u.parameters[0]), epsilon = above_zero(u.parameters[1], g)
+    cdef real decay = <real> u.decay, rate = <real> u.rate
+    cdef real new_g, new_v, new_d, new_p, step, zero = 0
+    cdef bint finite
+    cdef int broken = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        new_g = g[i] + decay * p[i]
+        new_v = rho * v[i] + c * new_g * new_g
+        step = new_g * (square_root(d[i] + epsilon) / square_root(new_v + epsilon))
+        new_d = rho * d[i] + c * step * step
+        new_p = p[i] - rate * step
+        finite = new_p * zero + (new_v * zero + new_d * zero) == zero
+        broken |= not finite
+        v[i] = choose(finite, new_v, v[i])
+        d[i] = choose(finite, new_d, d[i])
+        p[i] = choose(finite, new_p, p[i])
+    return not broken
+
+
+cdef inline inlined adam_loop(
+    bint amsgrad, const Update *u, Py_ssize_t n, const real *g, real *p, real *m, real *v, real *w, bint *all_finite,
+) noexcept nogil:
+    cdef real c1 = <real> (1 - u.parameters[0]), beta2 = <real> u.parameters[1], c2 = <real> (1 - u.parameters[1])
+    cdef real decay = <real> u.decay, shrink = <real> u.shrink
+    cdef real rate = <real> u.rate, unbias = <real> u.unbias, floor = above_zero(u.floor, g)
+    cdef real new_g, new_m, new_v, new_w, new_p, zero = 0
+    cdef bint finite
+    cdef int broken = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        new_g = g[i] + decay * p[i]
+        new_m = m[i] + c1 * (new_g - m[i])
+        new_v = beta2 * v[i] + c2 * new_g * new_g
+        new_w = w[i] if amsgrad and w[i] > new_v else new_v
+        new_p = p[i] - shrink * p[i] - rate * new_m / (unbias * square_root(new_w) + floor)
+        finite = new_p * zero + (new_m * zero + new_v * zero) == zero
+        broken |= not finite
+        m[i] = choose(finite, new_m, m[i])
+        v[i] = choose(finite, new_v, v[i])
+        if amsgrad:
+            w[i] = choose(finite, new_w, w[i])
+        p[i] = choose(finite, new_p, p[i])
+    all_finite[0] = not broken
+
+
+cdef bint adam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, real *v, real *w) noexcept nogil:
+    """m, v: running means of g and g^2;  p -= learning_rate m' / (sqrt(v') + epsilon), with m', v' unbiased.
+
+    With w, the largest v so far stands for v. RAdam differs in what all parameters share.
+    """
+    cdef bint finite
+    if w == NULL:
+        adam_loop(False, u, n, g, p, m, v, w, &finite)
+    else:
+        adam_loop(True, u, n, g, p, m, v, w, &finite)
+    return finite
+
+
+cdef bint nadam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, real *v) noexcept nogil:
+    """Adam with the m that is to come:  p -= (rate m + ahead g) / (sqrt(v') + epsilon)."""
+    cdef real c1 = <real> (1 - u.parameters[0]), beta2 = <real> u.parameters[1], c2 = <real> (1 - u.parameters[1])
+    cdef real decay = <real> u.decay, rate = <real> u.rate, ahead = <real> u.ahead
+    cdef real unbias = <real> u.unbias, floor = above_zero(u.floor, g)
+    cdef real new_g, new_m, new_v, new_p, zero = 0
+    cdef bint finite
+    cdef int broken = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        new_g = g[i] + decay * p[i]
+        new_m = m[i] + c1 * (new_g - m[i])
+        new_v = beta2 * v[i] + c2 * new_g * new_g
+        new_p = p[i] - (rate * new_m + ahead * new_g) / (unbias * square_root(new_v) + floor)
         finite = new_p * zero + (new_m * zero + new_v * zero) == zero
         broken |= not finite
         m[i] = choose(finite, new_m, m[i])
@@ -79,27 +229,208 @@ cdef bint adam(
     return not broken
 
 
-cdef inline bint needs_m(const Update *u) noexcept nogil:
-    return u.kind == ADAM or (u.kind == SGD and u.momentum != 0)
+cdef bint lion(const Update *u, Py_ssize_t n, const real *g, real *p, real *m) noexcept nogil:
+    """p -= rate sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g."""
+    cdef real c1 = <real> (1 - u.parameters[0]), c2 = <real> (1 - u.parameters[1])
+    cdef real shrink = <real> u.shrink, rate = <real> u.rate
+    cdef real new_m, new_p, zero = 0
+    cdef bint finite
+    cdef int broken = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        new_p = p[i] - shrink * p[i] - rate * sign(m[i] + c1 * (g[i] - m[i]))
+        new_m = m[i] + c2 * (g[i] - m[i])
+        finite = new_p * zero + new_m * zero == zero
+        broken |= not finite
+        m[i] = choose(finite, new_m, m[i])
+        p[i] = choose(finite, new_p, p[i])
+    return not broken
 
 
-cdef inline bint needs_v(const Update *u) noexcept nogil:
-    return u.kind == ADAM
+cdef bint rprop(const Update *u, Py_ssize_t n, const real *g, real *p, real *before, real *size) noexcept nogil:
+    """p -= sign(g) size. The size grows while g keeps its sign; where g turned, it shrinks, and p waits for a step."""
+    cdef real eta_minus = <real> u.parameters[0], eta_plus = <real> u.parameters[1]
+    cdef real least = <real> u.parameters[2], most = <real> u.parameters[3]
+    cdef real turned, new_g, new_size, new_p, one = 1, zero = 0
+    cdef bint finite
+    cdef int broken = 0
+    cdef Py_ssize_t i
+    for i in range(n):
+        turned = sign(g[i]) * sign(before[i])
+        new_size = size[i] * choose(turned > 0, eta_plus, choose(turned < 0, eta_minus, one))
+        new_size = new_size if new_size > least else least
+        new_size = new_size if new_size < most else most
+        new_g = choose(turned < 0, zero, g[i])
+        new_p = p[i] - sign(new_g) * new_size
+        finite = new_p * zero + new_g * zero == zero
+        broken |= not finite
+        before[i] = choose(finite, new_g, before[i])
+        size[i] = choose(finite, new_size, size[i])
+        p[i] = choose(finite, new_p, p[i])
+    return not broken
+
+
+cdef void average(Py_ssize_t n, real fresh, const real *p, real *a) noexcept nogil:
+    """a: the running mean of p."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        a[i] += fresh * (p[i] - a[i])
+
+
+cdef void clip(Py_ssize_t n, real scale, real most, const real *g, real *clipped) noexcept nogil:
+    """scale g, and none of it beyond most. What is no number stays so."""
+    cdef Py_ssize_t i
+    cdef real x
+    for i in range(n):
+        x = scale * g[i]
+        x = most if x > most else x
+        clipped[i] = -most if x < -most else x
+
+
+cdef void sums(Py_ssize_t n, const real *x, double *sizes, double *squares) noexcept nogil:
+    """Adds |x| to one, x^2 to the other: eight sums side by side, then one after the other, always in this order."""
+    cdef double size[8]
+    cdef double square[8]
+    cdef double one
+    cdef Py_ssize_t i, whole = n - n % 8
+    cdef int k
+    for k in range(8):
+        size[k] = square[k] = 0
+    for i in range(0, whole, 8):
+        for k in range(8):
+            one = x[i + k]
+            size[k] += fabs(one)
+            square[k] += one * one
+    for i in range(whole, n):
+        one = x[i]
+        size[i - whole] += fabs(one)
+        square[i - whole] += one * one
+    for k in range(8):
+        sizes[0] += size[k]
+        squares[0] += square[k]
+
+
+# What all parameters share in a step.
+
+cdef double mu(const Update *u, double t) noexcept nogil:
+    """The momentum of NAdam at step t: it warms up."""
+    return u.parameters[0] * (1 - 0.5 * pow(0.96, t * u.parameters[3]))
+
+
+cdef double mu_product(const Update *u, double t) noexcept nogil:
+    """mu_1 mu_2 ... mu_t, from t alone: so the state of NAdam is its vectors and the number of steps.
+
+    It is beta1^t prod (1 - q^i / 2) with q = 0.96^decay. The logarithm of 1 - x being -sum x^k / k, that of the product
+    is a sum over k of geometric sums. Below 1e-17 it is nothing beside the 1 that it is taken from.
+    """
+    cdef double power = pow(u.parameters[0], t), x = u.parameters[3] * log(0.96), total = 0, half = 1, geometric
+    cdef int k
+    if power < 1e-17:
+        return 0
+    for k in range(1, 55):
+        half *= 0.5
+        geometric = t if -x < 1e-200 else exp(k * x) * expm1(k * x * t) / expm1(k * x)
+        total += half * geometric / k
+    return power * exp(-total)
+
+
+cdef void begin_adam(Update *u, double learning_rate, double t) noexcept nogil:
+    """A step of rate m / (unbias sqrt(v) + floor)."""
+    cdef double beta1 = u.parameters[0], beta2 = u.parameters[1]
+    cdef double power = pow(beta2, t), longest = 2 / (1 - beta2) - 1, length, product
+    u.rate = learning_rate / (1 - pow(beta1, t))
+    u.unbias = 1 / sqrt(1 - power)
+    u.floor = u.parameters[2]
+    if u.kind == NADAM:
+        product = mu_product(u, t)
+        u.ahead = learning_rate * (1 - mu(u, t)) / (1 - product)
+        u.rate = learning_rate * mu(u, t + 1) / (1 - product * mu(u, t + 1))
+    elif u.kind == RADAM:                               # how many steps v is the mean of: too few say nothing
+        length = longest - 2 * t * power / (1 - power)
+        if length > 5:
+            u.rate *= sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+            u.rate, u.unbias = u.rate / u.unbias, 1
+        else:
+            u.unbias, u.floor = 0, 1
 
 
 cdef void begin_step(Update *u, double learning_rate) noexcept nogil:
     """The next step, and what all parameters share in it."""
+    cdef bint decoupled = u.kind == ADAMW or u.kind == LION
     u.step += 1
-    u.learning_rate = learning_rate
-    if u.kind == ADAM:
-        u.rate = learning_rate / (1 - pow(u.momentum, <double> u.step))
-        u.unbias = 1 / sqrt(1 - pow(u.beta2, <double> u.step))
+    u.rate = learning_rate
+    u.decay = 0 if decoupled else u.weight_decay
+    u.shrink = learning_rate * u.weight_decay if decoupled else 0
+    u.fresh = 1 if u.step == 1 else 1 - u.average
+    if u.kind == ADAM or u.kind == ADAMW or u.kind == NADAM or u.kind == RADAM:
+        begin_adam(u, learning_rate, <double> u.step)
 
 
-cdef bint update(const Update *u, Py_ssize_t n, real *p, const real *g, real *m, real *v) noexcept nogil:
-    """Whether every new number is finite."""
+cdef double clip_scale(const Update *u, const real *g) noexcept nogil:
+    """What brings the norm of the gradient down to clip_norm; not a number, if the norm is none."""
+    cdef double sizes = 0, squares = 0, norm
+    cdef Py_ssize_t r
+    if not u.clip_norm > 0:
+        return 1
+    for r in range(u.n_ranges):
+        sums(u.ranges[r].end - u.ranges[r].begin, g + u.ranges[r].begin, &sizes, &squares)
+    norm = sqrt(squares)
+    if norm - norm != 0:
+        return norm - norm
+    return u.clip_norm / norm if norm > u.clip_norm else 1
+
+
+cdef inline bint wants(const Update *u, int i) noexcept nogil:
+    """Whether it keeps the vector number i."""
+    if i == 3:
+        return u.average > 0
     if u.kind == SGD:
-        return sgd(n, <real> u.learning_rate, <real> u.momentum, u.nesterov, p, g, m)
-    return adam(
-        n, <real> u.rate, <real> u.unbias, <real> (1 - u.momentum), <real> u.beta2, <real> (1 - u.beta2),
-        <real> max(u.epsilon, smallest(p)), p, g, m, v)
+        return i == 0 and u.parameters[0] != 0
+    if u.kind == RMSPROP:
+        return i == 0 or (i == 1 and u.parameters[2] != 0) or (i == 2 and u.parameters[3] != 0)
+    if i == 2:
+        return (u.kind == ADAM or u.kind == ADAMW) and u.parameters[3] != 0
+    return i < (1 if u.kind == ADAGRAD or u.kind == LION else 2)
+
+
+cdef inline real *vector(const Update *u, int i, Py_ssize_t at, const real *_) noexcept nogil:
+    return <real *> u.state[i] + at if u.state[i] != NULL else NULL
+
+
+cdef bint update(const Update *u, Py_ssize_t at, Py_ssize_t n, const real *g, real *p) noexcept nogil:
+    """The rule itself, for n parameters; their state begins at `at`. Whether every new number is finite."""
+    cdef real *a = vector(u, 0, at, g)
+    cdef real *b = vector(u, 1, at, g)
+    cdef real *c = vector(u, 2, at, g)
+    if u.kind == SGD: return sgd(u, n, g, p, a)
+    if u.kind == RMSPROP: return rmsprop(u, n, g, p, a, b, c)
+    if u.kind == ADAGRAD: return adagrad(u, n, g, p, a)
+    if u.kind == ADADELTA: return adadelta(u, n, g, p, a, b)
+    if u.kind == NADAM: return nadam(u, n, g, p, a, b)
+    if u.kind == LION: return lion(u, n, g, p, a)
+    if u.kind == RPROP: return rprop(u, n, g, p, a, b)
+    return adam(u, n, g, p, a, b, c)
+
+
+cdef bint update_range(
+    const Update *u, double scale, Py_ssize_t at, Py_ssize_t end, const real *g, real *p,
+) noexcept nogil:
+    """The parameters from `at` to `end` step along their clipped gradient, those of them that may; then the average."""
+    cdef real clipped[256]
+    cdef real *mean = vector(u, 3, at, p)
+    cdef bint finite = True
+    cdef Py_ssize_t r, begin, n, to
+    for r in range(u.n_ranges):
+        begin, to = max(at, u.ranges[r].begin), min(end, u.ranges[r].end)
+        while begin < to:
+            n = to - begin
+            if u.clip_value > 0 or u.clip_norm > 0:     # in pieces, so that the gradient itself stays what it is
+                n = min(n, 256)
+                clip(n, <real> scale, <real> (u.clip_value if u.clip_value > 0 else INFINITY), g + begin, clipped)
+                finite &= update(u, begin, n, <const real *> clipped, p + begin)
+            else:
+                finite &= update(u, begin, n, g + begin, p + begin)
+            begin += n
+    if mean != NULL:
+        average(end - at, <real> u.fresh, p + at, mean)
+    return finite

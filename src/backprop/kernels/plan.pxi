@@ -79,6 +79,8 @@ cdef struct Graph:
     double work                                 # multiply-adds for one row on the way forward
     void *buffers
     bint tables                                 # some numbers of the input are names, to be looked at first
+    int n_penalties
+    Penalty *penalties
 
 cdef struct Pass:
     uint64_t seed

@@ -12,8 +12,6 @@ cdef struct Run:
     uint64_t seed
     int threads
     void *gradients
-    void *m
-    void *v
     const void *x
     const void *y
     const int64_t *labels
@@ -229,19 +227,18 @@ cdef inline inlined train_turned(
         side, graph, how.logits, rows, units, parameters, x, <const real *> run.scratch, <real *> run.gradients)
 
 
-cdef void train_update(Run *run, real *parameters, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
     """Some parameters step along their gradient."""
-    if not update(
-        &run.update, n, parameters + at, <const real *> run.gradients + at, <real *> run.m + at, <real *> run.v + at
-    ):
+    if not update_range(&run.update, scale, at, end, <const real *> run.gradients, parameters):
         atomic_set(&run.status, DIVERGED)
 
 
 cdef void train_gradients(
     Run *run, const Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate,
-    bint at_once,
+    bint last, bint at_once,
 ) noexcept nogil:
-    """The gradient of this thread's share of each weight, over a chunk of rows; at once, the weight steps along it."""
+    """The gradient of this thread's share of each weight, over a chunk of rows, and after the last of its penalties;
+    at once, the weight steps along it."""
     cdef const Graph *graph = run.graph
     cdef const Step *step
     cdef const real *x = gathered_rows(run, first, <const real *> parameters)
@@ -268,12 +265,16 @@ cdef void train_gradients(
             parameter_gradients(
                 graph, how, s, at, to, rows, x, <real *> run.work, run.chunk, scratch, accumulate,
                 <real *> run.gradients)
+            if last:
+                penalty_backward(
+                    graph.n_penalties, graph.penalties, step.weight + at * step.unit, step.weight + to * step.unit,
+                    <const real *> parameters, <real *> run.gradients)
             if at_once:
-                train_update(run, parameters, step.weight + at * step.unit, (to - at) * step.unit)
+                train_update(run, parameters, 1, step.weight + at * step.unit, step.weight + to * step.unit)
                 if step.bias >= 0 and step.operation != DENSE:
-                    train_update(run, parameters, step.bias + at, to - at)
+                    train_update(run, parameters, 1, step.bias + at, step.bias + to)
                 elif step.bias >= 0 and at == 0:
-                    train_update(run, parameters, step.bias, step.n_out)
+                    train_update(run, parameters, 1, step.bias, step.bias + step.n_out)
             at = to
 
 
@@ -287,7 +288,7 @@ cdef bint train_batch(
     """
     cdef Py_ssize_t done = 0, n, r, n_parameters = run.graph.n_parameters
     cdef bint at_once = False
-    cdef double batch_loss = 0, batch_weight = 0, norm = 1
+    cdef double batch_loss, batch_weight = 0, norm = 1, scale
     if run.weights == NULL:
         batch_weight = rows
     else:
@@ -295,6 +296,9 @@ cdef bint train_batch(
             batch_weight += run.weights[run.order[r] if run.order != NULL else r]
     if run.mean:
         norm = 1 / batch_weight if batch_weight > 0 else 0
+    batch_loss = penalty_forward(run.graph.n_penalties, run.graph.penalties, <const real *> parameters)
+    if run.mean:
+        batch_loss *= batch_weight
     while done < rows:
         n = min(rows - done, run.chunk)
         how.first_row = done
@@ -313,15 +317,21 @@ cdef bint train_batch(
             return False
         at_once = (
             run.update.kind != NO_UPDATE and run.turned == NULL and done + n == rows and n_parameters > TINY
-            and n * <double> n_parameters <= LONG_WORK)
+            and n * <double> n_parameters <= LONG_WORK and not run.update.clip_norm > 0)
         if run.turned == NULL:
-            train_gradients(run, how, parameters, thread, first + done, n, done > 0, at_once)
+            train_gradients(run, how, parameters, thread, first + done, n, done > 0, done + n == rows, at_once)
+        else:
+            penalty_backward(
+                run.graph.n_penalties, run.graph.penalties, 0, n_parameters, <const real *> parameters,
+                <real *> run.gradients)
         if meet(run) != RUNNING:
             return False
         done += n
     if run.update.kind != NO_UPDATE and not at_once:
-        done = share(n_parameters, thread, run.threads)
-        train_update(run, parameters, done, share(n_parameters, thread + 1, run.threads) - done)
+        scale = clip_scale(&run.update, <const real *> run.gradients)
+        train_update(
+            run, parameters, scale, share(n_parameters, thread, run.threads),
+            share(n_parameters, thread + 1, run.threads))
         if meet(run) != RUNNING:
             return False
     if thread == 0 and run.update.kind != NO_UPDATE and run.graph.n_buffers > 0:
