@@ -430,7 +430,10 @@ class Sequential(_core.Predictor):
     def objective(self, loss: Any) -> dict[str, Any]:
         """How the compiled core computes this loss here: on the logits, where the last activation is its link."""
         logits = self._fuses(loss)
-        return {"loss": loss.lower(logits), "logits": logits, "mean": loss.reduction == "mean"}
+        return {
+            "loss": loss.lower(logits), "logits": logits, "mean": loss.reduction == "mean",
+            "share_penalties": loss.shares_penalties,
+        }  # fmt: skip
 
     def answers(self, outputs: Array, loss: Any) -> Array:
         """Outputs as the metrics expect them: probabilities, also where the network gives logits."""

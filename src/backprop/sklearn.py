@@ -262,6 +262,9 @@ class _MLP(BaseEstimator):
         train = self._rows(X, y, sample_weight, incremental, first)
         held_out = self._validation(*validation)
         objective = self._objective(train.y.shape[1])
+        if isinstance(objective.loss, losses.Loss):
+            objective = objective._replace(loss=copy.copy(objective.loss))
+            objective.loss.shares_penalties = True  # alpha / 2 |w|^2 is divided by the rows of each batch
         # Drawn in scikit-learn's order: the weights, the split, then what the rest needs.
         random = check_random_state(self.random_state)
         made = self._layers(sizes, objective, train.X.shape[1]) if first or not incremental else []
@@ -945,7 +948,7 @@ def _each(value: Any, sizes: list[int], name: str) -> list[Any]:
 
 def _linear(n_in: int, n_out: int, activation: Any, l2: float) -> Dense:
     """A layer whose weights are drawn later."""
-    return Dense(n_in, n_out, activation, weight_init="zeros")
+    return Dense(n_in, n_out, activation, weight_init="zeros", l2=l2)
 
 
 def _times(factor: float, schedule: Callable[[int], float], step: int) -> float:
