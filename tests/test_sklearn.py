@@ -41,7 +41,9 @@ CHECKED = [
     MLPRegressor(max_iter=20, solver="sgd", learning_rate="adaptive", learning_rate_init=1e-3, clip_norm=1.0),
     MLPClassifier((8, 4), ["tanh", "gelu"], max_iter=100, batch_norm=True, loss="focal", learning_rate_init=0.01),
     MLPRegressor(max_iter=20, loss="huber", dropout=0.1, layer_norm=True, optimizer=bp.SGD(1e-3, momentum=0.9)),
-    MLPClassifier(max_iter=100, learning_rate=bp.schedules.Cosine(0.01, 100), threads=2, alpha=0, class_weight="balanced"),
+    MLPClassifier(
+        max_iter=100, learning_rate=bp.schedules.Cosine(0.01, 100), threads=2, alpha=0, class_weight="balanced"
+    ),
 ]
 
 #: What of scikit-learn's tests is of no concern here, and why.
@@ -99,7 +101,9 @@ def test_a_worked_example():
     mlp.intercepts_ = [[0.1, 0.1], [1.0]]
     mlp.partial_fit(x, y)
     close = {"rtol": 0, "atol": 1.5e-3}
-    np.testing.assert_allclose(mlp.coefs_[0], [[0.098, 0.195756], [0.2956664, 0.096008], [0.4939998, -0.002244]], **close)
+    np.testing.assert_allclose(
+        mlp.coefs_[0], [[0.098, 0.195756], [0.2956664, 0.096008], [0.4939998, -0.002244]], **close
+    )
     np.testing.assert_allclose(mlp.coefs_[1], [[0.04706], [0.154089]], **close)
     np.testing.assert_allclose(mlp.intercepts_[0], [0.098333, 0.09626], **close)
     np.testing.assert_allclose(mlp.intercepts_[1], [0.9235], **close)

@@ -66,7 +66,7 @@ def set_num_threads(threads: int | None) -> None:
     Parameters
     ----------
     threads : int or None
-        None is the default: as many as this process may use processors.
+        None is the default: as many as this process may use processors, and ``OMP_NUM_THREADS`` allows.
     """
     global _limit
     _limit = checked(threads)

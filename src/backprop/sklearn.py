@@ -325,7 +325,9 @@ class _MLP(BaseEstimator):
 
         def look(parameters: Array) -> tuple[float, Array]:
             net.parameters = parameters
-            value, gradient = net.value_and_gradient(train.X, train.y, objective.loss, sample_weight=train.weights)
+            value, gradient = net.value_and_gradient(
+                train.X, train.y, objective.loss, sample_weight=train.weights, threads=self.threads
+            )
             return scale * value, scale * gradient.astype(np.float64)
 
         def say(intermediate_result: Any) -> None:
@@ -376,10 +378,9 @@ class _MLP(BaseEstimator):
     def _draw(self, random: Any, made: list[Layer]) -> Iterator[tuple[Array, Array]]:
         """Weights and biases: Glorot and Bengio, as scikit-learn draws them."""
         given = self.activation
-        several = not isinstance(given, str | ActivationFunction)
-        dense = [layer for layer in made if isinstance(layer, Dense)]
-        for i, layer in enumerate(dense):
-            activation = given[min(i, len(given) - 1)] if several and given else given
+        named = given if isinstance(given, list | tuple) else [given]
+        for i, layer in enumerate(layer for layer in made if isinstance(layer, Dense)):
+            activation = named[min(i, len(named) - 1)] if named else None
             bound = math.sqrt((2.0 if activation == "logistic" else 6.0) / (layer.n_in + layer.n_out))
             yield random.uniform(-bound, bound, (layer.n_in, layer.n_out)), random.uniform(-bound, bound, layer.n_out)
 
