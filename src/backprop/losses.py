@@ -41,7 +41,7 @@ class Loss:
     link: ClassVar[str | None] = None
     from_logits: bool = False
     smoothing: float = 0.0
-    #: The layers' penalties are divided by the weight of the rows, as their losses are in the mean, and not added to it.
+    #: The layers' penalties are divided by the weight of the rows, as the losses are in the mean, and not added to it.
     shares_penalties: bool = False
 
     def __init__(self, *, reduction: str = "mean") -> None:
