@@ -30,39 +30,63 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class LossInstance:
-    """A loss, the activations it can stand under, and what targets it takes."""
+    """A loss, the activations it can stand under, what targets it takes, and for how many outputs it is tested."""
 
     name: str
     make: Any  # of the reduction
     ends: tuple[str, ...]
-    targets: str  # "real", "unit", "labels", "rows"
+    targets: str  # "real", "unit", "labels", "rows", "signs", "counts"
+    n_out: int = 3
 
-    def data(self, rows, n_out, rng):
-        if self.targets == "real":
-            return rng.normal(size=(rows, n_out))
-        if self.targets == "unit":
-            return np.round(rng.random((rows, n_out)) * 1.5 - 0.25, 1).clip(0, 1)
-        if self.targets == "labels":
-            return rng.integers(0, n_out, rows)
-        return rng.dirichlet(np.ones(n_out), rows)
+    def data(self, rows, rng):
+        n = self.make("mean").target_width(self.n_out)
+        return {
+            "real": lambda: rng.normal(size=(rows, n)),
+            "unit": lambda: np.round(rng.random((rows, n)) * 1.5 - 0.25, 1).clip(0, 1),
+            "labels": lambda: rng.integers(0, n, rows),
+            "rows": lambda: rng.dirichlet(np.ones(n), rows),
+            "signs": lambda: rng.choice([-1.0, 1.0], (rows, n)),
+            "counts": lambda: rng.poisson(2, (rows, n)),
+        }[self.targets]()
 
 
+SOFT, LINEAR = ("softmax",), ("identity",)
 LOSSES = [
     LossInstance("mse", lambda r: bp.MeanSquaredError(reduction=r), tuple(ACTIVATIONS), "real"),
+    LossInstance("mae", lambda r: bp.MeanAbsoluteError(reduction=r), LINEAR, "real"),
+    LossInstance("huber", lambda r: bp.Huber(0.7, reduction=r), LINEAR, "real"),
+    LossInstance("log_cosh", lambda r: bp.LogCosh(reduction=r), LINEAR, "real"),
+    LossInstance("median", lambda r: bp.Quantile(reduction=r), LINEAR, "real"),
+    LossInstance("quantiles", lambda r: bp.Quantile((0.1, 0.6, 0.9), reduction=r), LINEAR, "real", 6),
     LossInstance("bce", lambda r: bp.BinaryCrossEntropy(reduction=r), ("sigmoid",), "unit"),
-    LossInstance("bce-logits", lambda r: bp.BinaryCrossEntropy(from_logits=True, reduction=r), ("identity",), "unit"),
-    LossInstance("ce-labels", lambda r: bp.CrossEntropy(reduction=r), ("softmax",), "labels"),
-    LossInstance("ce-rows", lambda r: bp.CrossEntropy(reduction=r), ("softmax",), "rows"),
-    LossInstance("ce-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), ("softmax",), "labels"),
-    LossInstance("ce-rows-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), ("softmax",), "rows"),
-    LossInstance("ce-logits", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), ("identity",), "labels"),
-    LossInstance("ce-logits-rows", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), ("identity",), "rows"),
+    LossInstance("bce-logits", lambda r: bp.BinaryCrossEntropy(from_logits=True, reduction=r), LINEAR, "unit"),
+    LossInstance("ce-labels", lambda r: bp.CrossEntropy(reduction=r), SOFT, "labels"),
+    LossInstance("ce-rows", lambda r: bp.CrossEntropy(reduction=r), SOFT, "rows"),
+    LossInstance("ce-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), SOFT, "labels"),
+    LossInstance("ce-rows-smooth", lambda r: bp.CrossEntropy(label_smoothing=0.1, reduction=r), SOFT, "rows"),
+    LossInstance("ce-logits", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), LINEAR, "labels"),
+    LossInstance("ce-logits-rows", lambda r: bp.CrossEntropy(from_logits=True, reduction=r), LINEAR, "rows"),
     LossInstance(
         "ce-logits-smooth",
         lambda r: bp.CrossEntropy(from_logits=True, label_smoothing=0.2, reduction=r),
-        ("identity",),
+        LINEAR,
         "labels",
     ),
+    LossInstance("focal", lambda r: bp.Focal(reduction=r), ("sigmoid",), "unit", 1),
+    LossInstance("focal-each", lambda r: bp.Focal(1.5, 0.3, multi_label=True, reduction=r), ("sigmoid",), "unit"),
+    LossInstance("focal-logits", lambda r: bp.Focal(0.5, 0.3, from_logits=True, reduction=r), LINEAR, "unit", 1),
+    LossInstance("focal-labels", lambda r: bp.Focal(reduction=r), SOFT, "labels"),
+    LossInstance("focal-rows", lambda r: bp.Focal(0.5, reduction=r), SOFT, "rows"),
+    LossInstance("focal-logits-labels", lambda r: bp.Focal(1.5, from_logits=True, reduction=r), LINEAR, "labels"),
+    LossInstance("hinge", lambda r: bp.Hinge(reduction=r), LINEAR, "signs"),
+    LossInstance("hinge-labels", lambda r: bp.Hinge(reduction=r), LINEAR, "labels"),
+    LossInstance("squared_hinge", lambda r: bp.SquaredHinge(reduction=r), LINEAR, "signs"),
+    LossInstance("poisson", lambda r: bp.Poisson(reduction=r), ("sigmoid",), "counts"),
+    LossInstance("poisson-log", lambda r: bp.Poisson(log_input=True, reduction=r), LINEAR, "counts"),
+    LossInstance("gaussian_nll", lambda r: bp.GaussianNLL(reduction=r), LINEAR, "real", 4),
+    LossInstance("kl", lambda r: bp.KLDivergence(reduction=r), SOFT, "rows"),
+    LossInstance("kl-logits", lambda r: bp.KLDivergence(from_logits=True, reduction=r), LINEAR, "rows"),
+    LossInstance("cosine", lambda r: bp.CosineSimilarity(reduction=r), LINEAR, "real"),
 ]
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -111,6 +111,81 @@ def safe_log(p, tiny):
     return np.where(p > tiny, np.log(np.maximum(p, tiny)), np.log(tiny) + (p - tiny) / tiny)
 
 
+# Of one number: (value, slope), arrays of any shape.
+
+
+def absolute_error(y_hat, y):
+    return abs(y_hat - y), np.sign(y_hat - y)
+
+
+def huber(y_hat, y, delta):
+    d = y_hat - y
+    far = abs(d) > delta
+    return np.where(far, delta * (abs(d) - delta / 2), d * d / 2), np.where(far, delta * np.sign(d), d)
+
+
+def log_cosh(y_hat, y):
+    d = y_hat - y
+    return np.logaddexp(d, -d) - np.log(2), np.tanh(d)
+
+
+def pinball(y_hat, y, level):
+    d = y_hat - y
+    return np.where(d > 0, (1 - level) * d, -level * d), np.where(d > 0, 1 - level, np.where(d < 0, -level, 0))
+
+
+def hinge(y_hat, y):
+    sign = np.where(y > 0, 1, -1)
+    return np.maximum(0, 1 - sign * y_hat), np.where(sign * y_hat < 1, -sign, 0)
+
+
+def squared_hinge(y_hat, y):
+    short, slope = hinge(y_hat, y)
+    return short**2, 2 * short * slope
+
+
+def poisson(y_hat, y, of_log, tiny):
+    if of_log:
+        rate = exponential(y_hat)
+        return rate - y * y_hat, rate - y
+    return y_hat - y * safe_log(y_hat, tiny), 1 - y / np.maximum(y_hat, tiny)
+
+
+def log_sigmoid(z):
+    return -np.logaddexp(0, -z)
+
+
+def faded(p, rest, log_p, gamma):
+    """-(1 - p)^gamma log p, and its derivative by log p."""
+    ratio = np.where(rest > 0, log_p / np.where(rest > 0, rest, 1), -1)
+    return -(rest**gamma) * log_p, rest**gamma * (gamma * p * ratio - 1)
+
+
+def binary_focal(y_hat, y, from_logits, gamma, one, zero, tiny):
+    if from_logits:
+        p, rest, log_p, log_rest = (
+            sigmoid_forward(y_hat),
+            sigmoid_forward(-y_hat),
+            log_sigmoid(y_hat),
+            log_sigmoid(-y_hat),
+        )
+        dp, drest = rest, -p
+    else:
+        p, rest = y_hat, 1 - y_hat
+        log_p, log_rest = safe_log(p, tiny), safe_log(rest, tiny)
+        dp, drest = 1 / np.maximum(p, tiny), -1 / np.maximum(rest, tiny)
+    (value, slope), (other, other_slope) = faded(p, rest, log_p, gamma), faded(rest, p, log_rest, gamma)
+    return one * y * value + zero * (1 - y) * other, one * y * slope * dp + zero * (1 - y) * other_slope * drest
+
+
+# Of rows.
+
+
+def averaged(found, scale):
+    values, slope = found
+    return values.mean(axis=1), scale[:, None] * slope / slope.shape[1]
+
+
 def mean_squared_error(y_hat, y, scale):
     d = double(y_hat) - y
     return (d * d).mean(axis=1), scale[:, None] * 2 * d / d.shape[1]
@@ -131,12 +206,15 @@ def smoothed(q, smoothing):
     return q * (1 - smoothing) + smoothing / q.shape[1]
 
 
-def cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny):
-    z = double(y_hat)
-    q = smoothed(double(y) if y is not None else np.eye(z.shape[1])[labels], smoothing)
+def log_softmax(z):
+    z = z - z.max(axis=1, keepdims=True)
+    return z - np.log(exponential(z).sum(axis=1, keepdims=True))
+
+
+def cross_entropy(y_hat, from_logits, y, smoothing, scale, tiny):
+    z, q = double(y_hat), smoothed(y, smoothing)
     if from_logits:
-        top = z.max(axis=1, keepdims=True)
-        log_p = z - top - np.log(exponential(z - top).sum(axis=1, keepdims=True))
+        log_p = log_softmax(z)
         d = q.sum(axis=1, keepdims=True) * softmax_forward(z) - q
     else:
         log_p = safe_log(z, tiny)
@@ -144,14 +222,67 @@ def cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny):
     return -(q * log_p).sum(axis=1), scale[:, None] * d
 
 
-def loss_rows(name, from_logits, smoothing, y_hat, y, labels, weights, norm):
+def kl_divergence(y_hat, from_logits, y, scale, tiny):
+    value, dy = cross_entropy(y_hat, from_logits, y, 0, scale, tiny)
+    return value + (y * np.log(np.where(y > 0, y, 1))).sum(axis=1), dy
+
+
+def focal(y_hat, from_logits, y, gamma, scale, tiny):
+    z = double(y_hat)
+    p, log_p = (softmax_forward(z), log_softmax(z)) if from_logits else (z, safe_log(z, tiny))
+    value, slope = faded(p, -np.expm1(log_p) if from_logits else 1 - p, log_p, gamma)
+    d = y * slope
+    d = d - d.sum(axis=1, keepdims=True) * p if from_logits else d / np.maximum(p, tiny)
+    return (y * value).sum(axis=1), scale[:, None] * d
+
+
+def quantiles(y_hat, y, levels, scale):
+    return averaged(
+        pinball(double(y_hat), np.repeat(double(y), len(levels), axis=1), np.tile(levels, y.shape[1])), scale
+    )
+
+
+def gaussian_nll(y_hat, y, scale):
+    mean, s = double(y_hat[:, ::2]), double(y_hat[:, 1::2])
+    inverse = exponential(-np.maximum(s, -1400) / 2)
+    z = (mean - y) * inverse
+    d = np.stack([z * inverse, (1 - np.where(s > -1400, z * z, 0)) / 2], axis=2).reshape(y_hat.shape)
+    return ((s + z * z) / 2).mean(axis=1), scale[:, None] * d / y.shape[1]
+
+
+def cosine_similarity(y_hat, y, scale, tiny):
+    values, dy = np.ones(len(y)), np.zeros(y.shape)
+    for r, (a, b) in enumerate(zip(double(y_hat), double(y), strict=True)):
+        if abs(a).max() >= tiny and abs(b).max() >= tiny:
+            u, v = a / abs(a).max(), b / abs(b).max()
+            u, v, size = u / np.linalg.norm(u), v / np.linalg.norm(v), abs(a).max() * np.linalg.norm(u)
+            values[r] -= u @ v
+            dy[r] = (u * (u @ v) - v) / size
+    return values, scale[:, None] * dy
+
+
+def loss_rows(name, from_logits, numbers, y_hat, y, labels, weights, norm):
     scale = norm * (np.ones(len(y_hat)) if weights is None else weights)
     tiny = float(np.finfo(y_hat.dtype).tiny)
-    if name == "mean_squared_error":
-        return mean_squared_error(y_hat, y, scale)
-    if name == "binary_cross_entropy":
-        return binary_cross_entropy(y_hat, from_logits, y, scale, tiny)
-    return cross_entropy(y_hat, from_logits, y, labels, smoothing, scale, tiny)
+    z, y = double(y_hat), double(y) if y is not None else np.eye(y_hat.shape[1])[labels]
+    elementwise = {"mean_absolute_error": absolute_error, "huber": huber, "log_cosh": log_cosh, "hinge": hinge,
+                   "squared_hinge": squared_hinge}  # fmt: skip
+    if name in elementwise:
+        return averaged(elementwise[name](z, y, *numbers), scale)
+    if name == "poisson":
+        return averaged(poisson(z, y, from_logits, math.sqrt(tiny)), scale)
+    if name == "focal":
+        *numbers, apart = numbers
+        if z.shape[1] == 1 or apart:
+            return averaged(binary_focal(z, y, from_logits, *numbers, tiny), scale)
+        return focal(z, from_logits, y, numbers[0], scale, tiny)
+    if name == "quantile":
+        return quantiles(z, y, numbers, scale)
+    if name in ("mean_squared_error", "gaussian_nll"):
+        return globals()[name](z, y, scale)
+    if name == "cosine_similarity":
+        return cosine_similarity(z, y, scale, tiny)
+    return globals()[name](z, from_logits, y, *numbers, scale, tiny)
 
 
 # kernels/optimizers.pxi: the new p and the new state s, by the names of the library, at step t, from 1. `it` is anything

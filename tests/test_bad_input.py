@@ -272,6 +272,11 @@ DOORS_OF_WEIGHTS = {
     "validation_data": lambda it, w: fit(it, validation_data=(it.x, it.y, w)),
     "loss": lambda it, w: by_hand(it, it.y, w),
 }
+DOORS_OF_CLASS_WEIGHTS = {
+    "fit": lambda it, w: fit(it, class_weight=w),
+    "evaluate": lambda it, w: it.net.evaluate(it.x, it.y, loss=it.loss, class_weight=w),
+    "by hand": lambda it, w: bp.losses.class_weights(it.y, w, 3),
+}
 DOORS_OF_Y_UNDER_A_FUNCTION = {
     "fit": lambda it, y: fit(it, y=y, loss=squares),
     "evaluate": lambda it, y: it.net.evaluate(it.x, y, loss=squares),
@@ -464,8 +469,8 @@ FIT_ON_CLASSES = [
     ("from_logits on a softmax", lambda it: fit(it, loss=bp.CrossEntropy(from_logits=True)), ValueError,
      "a last layer that ends in 'identity'", "got 'softmax'"),
     ("a sigmoid's loss", lambda it: fit(it, loss="binary_cross_entropy"), ValueError, "'sigmoid', got 'softmax'"),
-    *((f"class_weight: {name}", lambda it, v=value: fit(it, class_weight=v), error, "class_weight: ", *says)
-      for name, value, error, *says in [
+    *((f"class_weight, {door}: {name}", lambda it, v=value, enter=enter: enter(it, v), error, "class_weight: ", *says)
+      for door, enter in DOORS_OF_CLASS_WEIGHTS.items() for name, value, error, *says in [
           ("mistyped", "balance", ValueError, "did you mean 'balanced'?"),
           ("a number", 5, ValueError, "(3,)", "one weight for each class", "got ()"),
           ("two for three", [1, 2], ValueError, "(3,)", "one weight for each class", "got (2,)"),
@@ -648,8 +653,8 @@ def assign(it, place, make):
 
 # Construction. The network beside it is not touched either.
 OPTIMIZERS = {"SGD": bp.SGD, "Adam": bp.Adam, "Optimizer": bp.Optimizer}
-LOSSES = {"MeanSquaredError": bp.MeanSquaredError, "BinaryCrossEntropy": bp.BinaryCrossEntropy,
-          "CrossEntropy": bp.CrossEntropy}  # fmt: skip
+LOSSES = {name: getattr(bp, name) for name in bp.losses.__all__ if name not in ("Loss", "class_weights", "GaussianNLL")}
+WITH_LOGITS = ("BinaryCrossEntropy", "CrossEntropy", "Focal", "KLDivergence")
 BAD_NAMES = [None, 5, True, b"relu", ["relu"], object(), str]
 DTYPE = "dtype: expected"
 
@@ -703,13 +708,72 @@ MAKING = [
         (f"{name}: lengths differ", lambda it, make=make: make()(np.full((2, 2), 0.5), np.eye(3)[:, :2] + [[0, 0], [0, 0],
          [1, 0]]), ValueError, "y: expected 2 rows", "got 3"),
     )),
-    *(row for name in ("BinaryCrossEntropy", "CrossEntropy") for row in (
+    *(row for name in WITH_LOGITS for row in (
         *values_of("from_logits", [(v, TypeError) for v in BAD_FLAGS], lambda it, v, name=name: LOSSES[name](from_logits=v)),
         (f"{name}: above 1", lambda it, name=name: LOSSES[name]()([[0.5, 1.5]], [[0, 1]]), ValueError, "y_hat: ",
          "expected numbers from 0 to 1", "got 1.5", "for logits, from_logits=True"),
         (f"{name}: below 0", lambda it, name=name: LOSSES[name]()([[-0.1, 0.5]], [[0, 1]]), ValueError, "got -0.1"),
     )),
     *values_of("label_smoothing", BAD_SHARES, lambda it, v: bp.CrossEntropy(label_smoothing=v), "number"),
+    *values_of("delta", [*BAD_RATES, (0, ValueError)], lambda it, v: bp.Huber(v), "number"),
+    *values_of("gamma", BAD_RATES, lambda it, v: bp.Focal(v), "number"),
+    *values_of("alpha", [row for row in BAD_SHARES if row[0] is not None] + [(0, ValueError)],
+               lambda it, v: bp.Focal(alpha=v), "number"),
+    *values_of("multi_label", [(v, TypeError) for v in BAD_FLAGS], lambda it, v: bp.Focal(multi_label=v),
+               "True or False"),
+    *values_of("log_input", [(v, TypeError) for v in BAD_FLAGS], lambda it, v: bp.Poisson(log_input=v),
+               "True or False"),
+    *values_of("q", [
+        (0, ValueError), (1, ValueError), (1.5, ValueError), (-0.1, ValueError), (float("nan"), ValueError),
+        ("median", TypeError), (None, TypeError), (True, TypeError), ({0.1, 0.9}, TypeError), ([], ValueError),
+        ([0.5, 1], ValueError), ([0.5, "a"], TypeError), ([[0.5]], TypeError), (np.array(0.5), TypeError),
+        (np.linspace(0.1, 0.9, 33), ValueError)], lambda it, v: bp.Quantile(v)),
+    ("three levels of four outputs", lambda it: bp.Quantile([0.1, 0.5, 0.9])(np.ones((2, 4)), np.ones((2, 2))),
+     ValueError, "Quantile((0.1, 0.5, 0.9)) expected an output for each level of each target", "got 4 outputs"),
+    ("a target for each level", lambda it: bp.Quantile([0.1, 0.9])(np.ones((2, 2)), np.ones((2, 2))), ValueError,
+     "y: expected targets of shape (batch, 1)", "got (2, 2)"),
+    ("a Gaussian of three outputs", lambda it: bp.GaussianNLL()(np.ones((2, 3)), np.ones((2, 1))), ValueError,
+     "GaussianNLL() expected a mean and a log-variance for each target", "got 3 outputs"),
+    ("a target for its variance", lambda it: bp.GaussianNLL()(np.ones((2, 2)), np.ones((2, 2))), ValueError,
+     "y: expected targets of shape (batch, 1)", "got (2, 2)"),
+    ("a fit of three levels of two outputs", lambda it: fit(it, y=it.y[:, :1], loss=bp.Quantile([0.1, 0.5, 0.9])),
+     ValueError, "an output for each level of each target", "got 2 outputs"),
+    ("a divergence from labels", lambda it: bp.KLDivergence()(np.full((2, 2), 0.5), [0, 1]), ValueError,
+     "y: expected targets of shape (batch, 2)", "got (2,)"),
+    ("a divergence from rows of ones", lambda it: bp.KLDivergence()(np.full((2, 2), 0.5), np.ones((2, 2))), ValueError,
+     "y: expected rows that sum to 1", "got 2.0"),
+    ("alpha for classes", lambda it: bp.Focal(alpha=0.25)(np.full((2, 2), 0.5), [0, 1]), ValueError,
+     "alpha: expected None for the 2 classes", "got 0.25", "class_weight"),
+    ("questions as classes", lambda it: bp.Focal()(np.full((2, 2), 0.5), np.ones((2, 2))), ValueError, "sum to 1",
+     "got 2.0"),
+    ("labels for questions", lambda it: bp.Focal(multi_label=True)(np.full((2, 2), 0.5), [0, 1]), ValueError,
+     "y: expected targets of shape (batch, 2)", "got (2,)"),
+    *((f"{name} of {what}", lambda it, make=make, y=y: make()(np.ones((3, 1)), y), ValueError,
+       "y: expected -1 and 1, or 0 and 1", says)
+      for name, make in (("hinge", bp.Hinge), ("squared hinge", bp.SquaredHinge))
+      for what, y, says in (("a half", [0, 1, 0.5], "got 0.5 at row 2"), ("2", [1, 2, 1], "got 2.0 at row 1"),
+                            ("three signs", [-1, 0, 1], "got 0.0 at row 1"))),
+    ("hinge of a label too many", lambda it: bp.Hinge()(np.ones((3, 2)), [0, 1, 2]), ValueError, "labels 0 to 1",
+     "got 2"),
+    ("hinge of signs for labels", lambda it: bp.Hinge()(np.ones((3, 2)), [-1, 1, 1]), ValueError, "labels 0 to 1",
+     "got -1"),
+    ("a count below 0", lambda it: bp.Poisson()(np.ones((2, 1)), [1, -1]), ValueError, "y: expected numbers from 0",
+     "got -1.0"),
+    ("a rate below 0", lambda it: bp.Poisson()([[1.0], [-1.0]], [1, 1]), ValueError, "y_hat: expected numbers from 0",
+     "got -1.0", "log_input=True"),
+    ("a rate that may be below 0", lambda it: fit(it, y=abs(it.y), loss="poisson"), ValueError,
+     "loss: Poisson() expected rates", "got 'identity'", "Poisson(log_input=True)"),
+    ("the focal loss under identity", lambda it: fit(it, loss="focal"), ValueError, "'softmax', got 'identity'",
+     "Focal(from_logits=True)"),
+    ("mse of a Gaussian", lambda it: fit(it, y=it.y[:, :1], loss="gaussian_nll", metrics=["mse"]), ValueError,
+     "y: expected targets of shape (1, 2)", "got (1, 1)"),
+    *values_of("n_out", BAD_SIZES, lambda it, v: bp.losses.class_weights([0, 1], "balanced", v)),
+    *((f"class weights for {name}", lambda it, y=y, n=n: bp.losses.class_weights(y, "balanced", n), ValueError, *says)
+      for name, y, n, *says in (
+          ("a half", [0.5, 1], 1, "class_weight: expected", "targets that are classes", "got others"),
+          ("three signs", [-1, 0, 1], 1, "targets that are classes", "got others"),
+          ("two classes in a row", [[1, 1]], 2, "targets that are classes", "got others"),
+          ("no rows", [], 3, "y: expected at least one row", "got none"))),
     ("cross-entropy of one output", lambda it: bp.CrossEntropy()([[1.0]], [0]), ValueError, "at least 2 outputs",
      "BinaryCrossEntropy"),
     *(row for name, make in OPTIMIZERS.items()

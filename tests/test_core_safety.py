@@ -44,6 +44,7 @@ def make_plan(core, dtype, n_in=3, n_out=2, activation=1, n_steps=1):
         guarded(np.zeros_like(parameters)),
         at,
         steps,
+        None,
         ((0, at // 2, 0.1, 0.2), (at - 1, at, 0.1, 0.0)),
     )
 
@@ -131,7 +132,7 @@ def training_arguments(core, dtype, rows=4, n_in=3, n_out=2, plan=None, **change
     n = (n_in + 1) * n_out
     return {
         "plan": plan, "x": np.ones((rows, n_in), dtype), "y": np.ones((rows, n_out), dtype),
-        "labels": np.zeros(rows, np.int64), "weights": np.ones(rows), "loss": (core.LOSSES["mean_squared_error"], False, 0.0),
+        "labels": np.zeros(rows, np.int64), "weights": np.ones(rows), "loss": (core.LOSSES["mean_squared_error"], False, ()),
         "logits": False, "mean": True, "update": adam(core),
         "state": tuple(np.zeros((4, n), dtype)), "ranges": ((0, 2), (3, n)),
         "update_step": 0, "rates": np.full(2, 0.1), "batch_size": 3, "losses": np.zeros(2),
@@ -150,7 +151,7 @@ def functions(core, dtype):
     def a(*shape):
         return np.full(shape, 0.5, dtype)
 
-    loss = core.LOSSES["cross_entropy"], False, 0.1
+    loss = core.LOSSES["cross_entropy"], False, (0.1,)
     n = 8 + core.ROOM
     wide = core.REGISTER_BITS // 16
     return {
@@ -161,6 +162,7 @@ def functions(core, dtype):
         "exponentiate": (core.exponentiate, {"y": a(5)}, {"y"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
         "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2)}, (), ()),
+        "loss_target_width": (core.loss_target_width, {"kind": loss, "n": 3}, (), ()),
         "loss": (core.loss, {"kind": loss, "y_hat": a(3, 2), "y": a(3, 2), "labels": np.zeros(3, np.int64),
                              "weights": np.ones(3), "norm": 1.0, "values": np.zeros(3), "dy": a(3, 2)},
                  (), {"y", "labels", "weights"}),
@@ -169,7 +171,8 @@ def functions(core, dtype):
         "permutation": (core.permutation, {"seed": 1, "epoch": 1, "order": np.zeros(5, np.int64)}, {"order"}, ()),
         "Plan": (core.Plan, {"parameters": a(n), "gradients": a(n), "n_parameters": 8,
                              "steps": [(core.OPERATIONS["dense"], 1, 0.0, 3, 2, 0, 6)],
-                             "penalties": ((0, 6, 0.1, 0.2),)}, {"parameters", "gradients"}, ()),
+                             "buffers": a(4), "penalties": ((0, 6, 0.1, 0.2),)},
+                 {"parameters", "gradients", "buffers"}, {"buffers"}),
         "predict": (make_plan(core, dtype).predict, {"x": a(4, 3), "out": a(4, 2), "logits": False, "threads": 1}, (), ()),
         "predict, threads": (make_plan(core, dtype).predict, {"x": a(600, 3), "out": a(600, 2), "logits": False,
                                                               "threads": 2}, (), ()),
@@ -229,12 +232,27 @@ HOSTILE_FLOATS = {"None": None, "a string": "a", "complex": 1j, "a list": [1.0],
 NO_CODES = {"-1": -1, "99": 99, "the least int": -(2**31), "the largest int": 2**31 - 1}
 
 
+def loss_kinds(core, number=0.1):
+    """Every loss with this for each number in its formula, quantile with three levels, focal also with outputs apart."""
+    counts = {"huber": 1, "quantile": 3, "cross_entropy": 1, "focal": 4}
+    for name, code in core.LOSSES.items():
+        yield name, (code, True, (number,) * counts.get(name, 0))
+    yield "focal, apart", (core.LOSSES["focal"], True, (number, number, number, 1.0))
+
+
 def hostile_tuples(good, core_name):
     yield from {"empty": (), "shorter": good[:-1], "longer": (*good, 0), "a list": list(good), "an int": 5}.items()
     yield from ((f"the code {name}", (code, *good[1:])) for name, code in NO_CODES.items())
     for i, what in product(range(len(good)), ("a", None)):
         if good[i] is not False:  # a flag may be anything
             yield f"{what!r} at {i}", (*good[:i], what, *good[i + 1 :])
+    if isinstance(good[-1], tuple):  # of a loss
+        if good[-1]:
+            yield "no numbers", (*good[:-1], ())
+        yield from {"a number too many": (*good[:-1], (*good[-1], 0.5)),
+                    "a million numbers": (*good[:-1], (0.5,) * 10**6), "a list of numbers": (*good[:-1], list(good[-1])),
+                    "a string": (*good[:-1], ("a",)), "an endless number": (*good[:-1], (10**400,)),
+                    "an array": (*good[:-1], np.ones(1))}.items()  # fmt: skip
     if core_name == "loss":
         yield "None", None
     if isinstance(good[1], tuple):
@@ -313,9 +331,9 @@ def refused(core, dtype):
                         good, key in any_length, name in ("all_finite", "exponentiate", "activate", "peak_flops")
                     )
                 )
-                if name in ("Plan", "peak_flops"):
+                if name in ("Plan", "peak_flops") and key != "buffers":
                     bad["shorter than its room"] = good[:-1].copy()
-                if name in ("Plan", "peak_flops", "product_flops") or key == "rates":
+                if (name in ("Plan", "peak_flops", "product_flops") and key != "buffers") or key == "rates":
                     bad["empty"] = good[:0].copy()
                 if name in OUTPUTS.get(key, ()):
                     bad["read-only"] = read_only(good)
@@ -492,23 +510,37 @@ def strange(core, dtype):
                 f"activation {code} of slope {number}",
                 lambda n=number, k=code: core.activate(k, n, np.ones((3, 5), dtype)),
             )
-        for kind, smoothing in product(core.LOSSES.values(), (0.0, number)):
-            yield f"loss {kind} of norm {number}, smoothing {smoothing}", lambda n=number, k=kind, s=smoothing: core.loss(
-                (k, True, s), np.ones((3, 5), dtype), np.ones((3, 5), dtype), None, None, n, np.ones(3),
-                np.ones((3, 5), dtype))  # fmt: skip
+        for (name, kind), y_hat in product(loss_kinds(core, number), (1.0, number)):
+
+            def strange_loss(k=kind, n=number, z=y_hat):
+                y_hat = np.full((3, 6), z, dtype)
+                y = np.full((3, core.loss_target_width(k, 6)), n, dtype)
+                core.loss(k, y_hat, y, None, None, n, np.ones(3), np.ones((3, 6), dtype))
+
+            yield f"{name} of {y_hat}, its numbers, targets and norm {number}", strange_loss
         for code, step in product(core.OPTIMIZERS.values(), (-(2**63), -1, 0, 1, 2**63 - 1)):
             yield f"optimizer {code} of {number}, step {step}", lambda n=number, k=code, t=step: any_state(
                 core, (k, (n,) * 8, n, n, n, n), n, t, np.ones(9, dtype))  # fmt: skip
         yield f"penalties of {number}", lambda n=number: penalised(core, dtype, n)
-    for label in (-(2**63), -1, 2, 2**63 - 1):
+    for n in (-(2**63), -1, 0, 1, 2**63 - 1):
+        for name, kind in loss_kinds(core):
+            yield f"the targets of {name} for {n} outputs", lambda k=kind, n=n: core.loss_target_width(k, n)
+    for label, (name, kind) in product((-(2**63), -1, 2, 2**63 - 1), loss_kinds(core)):
         labels = np.full(4, label, np.int64)
-        kind = core.LOSSES["cross_entropy"], True, 0.1
-        yield f"label {label}", lambda k=kind, ls=labels: core.loss(
+        yield f"label {label}, {name}", lambda k=kind, ls=labels: core.loss(
             k, np.ones((4, 2), dtype), None, ls, None, 1.0, np.ones(4), np.ones((4, 2), dtype))  # fmt: skip
         yield (
-            f"label {label} in training",
+            f"label {label} in training, {name}",
             lambda k=kind, ls=labels: training(core, dtype, y=None, labels=ls, loss=k).run(),
         )
+    for (name, kind), width in product(loss_kinds(core), (0, 1, 2, 3)):
+        yield f"training under {name} on {width} targets", lambda k=kind, w=width: training(
+            core, dtype, y=np.ones((4, w), dtype), labels=None, loss=k).run()  # fmt: skip
+        yield f"{name} on {width} targets", lambda k=kind, w=width: core.loss(
+            k, np.ones((4, 2), dtype), np.ones((4, w), dtype), None, None, 1.0, np.ones(4), np.ones((4, 2), dtype))  # fmt: skip
+    levels = core.LOSSES["quantile"], False, (0.5,) * core.LOSS_NUMBERS
+    yield "as many levels as there may be", lambda: core.loss(
+        levels, np.ones((4, 64), dtype), np.ones((4, 2), dtype), None, None, 1.0, np.ones(4), np.ones((4, 64), dtype))  # fmt: skip
     for weight in (float("nan"), float("inf"), -1.0, 0.0):
         yield f"weights {weight} in training", lambda w=weight: training(core, dtype, weights=np.full(4, w)).run()
     for changes in ({"batch_size": 2**63 - 1}, {"threads": 0}, {"threads": -5}, {"threads": 40}, {"update_step": -(2**63)},
@@ -559,7 +591,7 @@ def penalised(core, dtype, number):
     """A plan of one layer with this much of a penalty goes backward, and says what it adds."""
     storage = np.linspace(-1, 1, 8 + core.ROOM).astype(dtype)
     plan = core.Plan(
-        storage, np.zeros_like(storage), 8, [(0, 1, 0.0, 3, 2, 0, 6)], ((0, 6, number, number), (2, 3, 1.0, 0.0))
+        storage, np.zeros_like(storage), 8, [(0, 1, 0.0, 3, 2, 0, 6)], None, ((0, 6, number, number), (2, 3, 1.0, 0.0))
     )
     after_forward(plan, dtype).backward(np.ones((4, 2), dtype))
     return plan.penalty()
@@ -617,7 +649,7 @@ def beside_the_abyss(core, dtype):
                     raise AssertionError("no number of vectors will do")
 
                 yield f"apply_update {code} of {number}, clipped to {clip}, {n}, {side}", step
-        for rows, n in ((1, 1), (3, 2), (5, 7), (4, 16), (2, 33), (0, 4), (4, 0)):
+        for rows, n in ((1, 1), (3, 2), (5, 7), (4, 16), (2, 33), (3, 12), (0, 4), (4, 0)):
             for code in core.ACTIVATIONS.values():
                 yield (
                     f"activate {code}, {rows} x {n}, {side}",
@@ -625,15 +657,19 @@ def beside_the_abyss(core, dtype):
                 )
                 yield f"activate_backward {code}, {rows} x {n}, {side}", lambda k=code, s=(rows, n), a=a, to=to: (
                     core.activate_backward(k, 0.1, a(*s), to(*s)))  # fmt: skip
-            for kind, logits, labelled in product(core.LOSSES.values(), (False, True), (False, True)):
-                if labelled and kind != core.LOSSES["cross_entropy"]:
+            for (name, kind), logits, labelled in product(loss_kinds(core), (False, True), (False, True)):
+                width = core.loss_target_width(kind, n)
+                if (n and not width) or (labelled and not name.startswith(("cross", "focal", "hinge", "squared"))):
                     continue
 
-                def loss(k=kind, z=logits, labelled=labelled, s=(rows, n), a=a, to=to, ints=ints, doubles=doubles):
-                    target, labels = (None, ints(s[0])) if labelled else (a(*s), None)
-                    core.loss((k, z, 0.1), a(*s), target, labels, doubles(s[0]), 0.5, to(s[0], kind=np.float64), to(*s))
+                def loss(
+                    k=kind, z=logits, labelled=labelled, s=(rows, n), w=width, a=a, to=to, ints=ints, doubles=doubles
+                ):
+                    target, labels = (None, ints(s[0])) if labelled else (a(s[0], w), None)
+                    kind = k[0], z, k[2]
+                    core.loss(kind, a(*s), target, labels, doubles(s[0]), 0.5, to(s[0], kind=np.float64), to(*s))
 
-                yield f"loss {kind} {logits} {labelled}, {rows} x {n}, {side}", loss
+                yield f"loss {name} {logits} {labelled}, {rows} x {n}, {side}", loss
         for (n_in, n_out, n_steps), rows in product(
             (
                 (1, 1, 1),
@@ -678,12 +714,17 @@ def everything(core, dtype, shape, rows, threads, at_end):
     plan.forward(x, out)
     plan.backward(y, a(rows, n_in, writable=True))
     plan.backward(y)
-    for loss, target, labels in (("mean_squared_error", y, None), ("cross_entropy", None, a(rows, kind=np.int64))):
+    for name, kind in loss_kinds(core):
+        width = core.loss_target_width(kind, n_out)
+        if not width:
+            continue
+        labels = a(rows, kind=np.int64) if name in ("cross_entropy", "hinge") else None
+        fused = name in ("binary_cross_entropy", "cross_entropy", "kl_divergence") or name.startswith("focal")
         for shuffle in (False, True):
             core.Training(
-                plan, x, target, labels, a(rows, kind=np.float64), loss=(core.LOSSES[loss], loss != "mean_squared_error", 0.0),
-                logits=loss != "mean_squared_error", mean=True, update=adam(core),
-                state=tuple(a(n, writable=True) for _ in range(4)), ranges=((0, 1), (1, n)), update_step=0, rates=a(2, kind=np.float64), batch_size=max(1, rows // 2),
+                plan, x, a(rows, width) if labels is None else None, labels, a(rows, kind=np.float64), loss=kind,
+                logits=fused, mean=True, update=adam(core), state=tuple(a(n, writable=True) for _ in range(4)),
+                ranges=((0, 1), (1, n)), update_step=0, rates=a(2, kind=np.float64), batch_size=max(1, rows // 2),
                 losses=a(2, kind=np.float64, writable=True), outputs=out, shuffle=shuffle, seed=1, first_epoch=0,
                 first_step=0, threads=threads,
             ).run()  # fmt: skip

@@ -143,8 +143,11 @@ def test_no_rows(core, dtype):
         for name in core.ACTIVATIONS:
             core.activate(core.ACTIVATIONS[name], 0.0, y)
             core.activate_backward(core.ACTIVATIONS[name], 0.0, y, y.copy())
-        for code in core.LOSSES.values():
-            core.loss((code, False, 0.0), y, y, None, None, 1.0, np.empty(shape[0]), y.copy())
+        y_hat = np.empty((shape[0], 6 * shape[1]), dtype)
+        for name, code in core.LOSSES.items():
+            kind = code, False, NUMBERS.get(name, ())
+            targets = np.empty((shape[0], core.loss_target_width(kind, y_hat.shape[1])), dtype)
+            core.loss(kind, y_hat, targets, None, None, 1.0, np.empty(shape[0]), y_hat.copy())
     assert core.all_finite(np.empty(0, dtype))
     core.permutation(1, 2, np.empty(0, np.int64))
 
@@ -328,7 +331,7 @@ def log_sum_oracle(n, dtype):
 def test_log_sum_exp_within_4_ulp(core, n, dtype):
     """It is what cross-entropy comes to under the label of the largest logit."""
     z, expected = log_sum_oracle(n, dtype)
-    values, kind = np.empty(len(z)), (core.LOSSES["cross_entropy"], True, 0.0)
+    values, kind = np.empty(len(z)), (core.LOSSES["cross_entropy"], True, (0.0,))
     core.loss(kind, z, None, z.argmax(axis=1), None, 1.0, values, np.empty_like(z))
     for value, exact in zip(values, expected, strict=True):
         unit = max(float(np.spacing(np.dtype(dtype).type(float(exact)))), float(np.finfo(dtype).smallest_subnormal))
@@ -338,23 +341,57 @@ def test_log_sum_exp_within_4_ulp(core, n, dtype):
 # Losses.
 
 
+#: The numbers that some losses have in their formula.
+NUMBERS = {"huber": (0.7,), "quantile": (0.2, 0.5, 0.9), "cross_entropy": (0.1,), "focal": (2.0, 0.3, 0.7, 0.0)}
+
+
 def loss_cases(name, rows, n, rng):
-    """(from_logits, smoothing, y_hat, y, labels)."""
-    probabilities, logits = rng.dirichlet(np.ones(n) * 2, rows), rng.normal(scale=4, size=(rows, n))
+    """(from_logits, numbers, y_hat, y, labels)."""
+    probabilities, reals = rng.dirichlet(np.ones(n) * 2, rows), rng.normal(scale=4, size=(rows, n))
     ends = np.tile([0.0, 1.0, 1e-45, 1e-310, 1 - 1e-9, 0.5], rows * n)[: rows * n].reshape(rows, n)
     labels, hot = rng.integers(0, n, rows), rng.integers(0, 2, (rows, n)).astype(float)
-    if name == "mean_squared_error":
-        return [(False, 0.0, logits, hot, None)]
+    far, unit, distributions = 2000 * hot - 1000, rng.random((rows, n)), rng.dirichlet(np.ones(n), rows)
+    chances = [(False, y) for y in (probabilities, ends)] + [(True, y) for y in (reals, far / 2, far)]
+    some = NUMBERS.get(name, ())
     if name == "binary_cross_entropy":
-        given = [(False, y) for y in (probabilities, ends)] + [(True, y) for y in (logits, 1000 * hot - 500)]
-        return [(how, 0.0, y_hat, y, None) for how, y_hat in given for y in (hot, rng.random((rows, n)))]
-    given = [(False, y) for y in (probabilities, ends)] + [(True, y) for y in (logits, 2000 * hot - 1000)]
-    return [
-        (how, smoothing, y_hat, *target)
-        for how, y_hat in given
-        for smoothing in (0.0, 0.1)
-        for target in ((None, labels), (rng.dirichlet(np.ones(n), rows), None), (np.eye(n)[labels], None))
-    ]
+        return [(*given, y, None) for given in with_numbers(chances, [()]) for y in (hot, unit)]
+    if name in ("cross_entropy", "kl_divergence"):
+        targets = [(distributions, None), (np.eye(n)[labels], None), (None, labels)][
+            : 2 if name == "kl_divergence" else 3
+        ]
+        numbers = [()] if name == "kl_divergence" else [(0.0,), (0.1,)]
+        return [(*given, *target) for given in with_numbers(chances, numbers) for target in targets]
+    if name == "focal":
+        apart = [(2.0, 1.0, 1.0, 1.0), (0.5, 0.25, 0.75, 1.0), (0.0, 1.0, 1.0, 1.0)]
+        classes = [(2.0, 1.0, 1.0, 0.0), (0.5, 1.0, 1.0, 0.0), (0.0, 1.0, 1.0, 0.0)]
+        return [(*given, y, None) for given in with_numbers(chances, apart) for y in (hot, unit)] + [
+            (*given, *target)
+            for given in with_numbers(chances, classes if n > 1 else [])
+            for target in ((distributions, None), (None, labels))
+        ]
+    if name in ("hinge", "squared_hinge"):
+        targets = (hot, None), (2 * hot - 1, None), (None, labels)
+        return [(False, (), y_hat, *target) for y_hat in (reals, far, 2 * hot - 1) for target in targets]
+    if name == "poisson":
+        counts = rng.poisson(3, (rows, n)).astype(float)
+        return [(False, (), ends, counts, None), (False, (), unit * 9, counts, None), (True, (), reals, counts, None)]
+    if name == "gaussian_nll":
+        log_variances = rng.normal(scale=2, size=(rows, n))
+        answers = (reals, log_variances), (reals, far / 100), (hot, -500 - far), (hot, np.full_like(hot, -1e6))
+        return [(False, (), np.stack(both, axis=2).reshape(rows, 2 * n), hot, None) for both in answers]
+    if name == "quantile":
+        answers = np.stack([reals, hot, far], axis=2).reshape(rows, 3 * n)
+        return [(False, some, answers, hot, None), (False, (0.3,), reals, hot, None)]
+    if name == "cosine_similarity":
+        tiny = reals * 1e-30
+        return [
+            (False, (), y_hat, y, None) for y_hat in (reals, far, 0 * reals, tiny) for y in (hot, unit, 1e-30 * unit)
+        ]
+    return [(False, some, y_hat, y, None) for y_hat in (reals, far, hot, hot + 1e-3 * reals) for y in (hot, unit)]
+
+
+def with_numbers(given, numbers):
+    return [(from_logits, some, y_hat) for from_logits, y_hat in given for some in numbers]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -362,20 +399,26 @@ def loss_cases(name, rows, n, rng):
 @pytest.mark.parametrize(("rows", "n"), [(1, 1), (1, 2), (3, 5), (7, 8), (17, 33), (5, 127), (130, 10), (1030, 3)])
 def test_losses_are_their_twins(core, rows, n, name, dtype):
     rng = np.random.default_rng(rows * n)
-    for from_logits, smoothing, y_hat, y, labels in loss_cases(name, rows, n, rng):
+    for from_logits, numbers, y_hat, y, labels in loss_cases(name, rows, n, rng):
         y_hat, y = y_hat.astype(dtype), None if y is None else y.astype(dtype)
         for weights in None, rng.random(rows) * (rng.random(rows) < 0.8):
             values, dy = np.full(rows, 7.0), np.full_like(y_hat, 7)
             kept = y_hat.copy()
-            core.loss((core.LOSSES[name], from_logits, smoothing), y_hat, y, labels, weights, 0.3, values, dy)
+            core.loss((core.LOSSES[name], from_logits, numbers), y_hat, y, labels, weights, 0.3, values, dy)
             assert np.array_equal(kept, y_hat)
-            twin_values, twin_dy = reference.loss_rows(name, from_logits, smoothing, y_hat, y, labels, weights, 0.3)
-            # Cross-entropy takes its exponentials in the type; the rest is double, as far as large logits let it.
-            rounding = eps(dtype) * n if name == "cross_entropy" and from_logits else eps("float64")
+            with np.errstate(over="ignore"):
+                twin_values, twin_dy = reference.loss_rows(name, from_logits, numbers, y_hat, y, labels, weights, 0.3)
+                twin_dy = twin_dy.astype(dtype)
+            # A softmax takes its exponentials in the type; the rest is double, as far as large logits let it.
+            classes = name in ("cross_entropy", "kl_divergence", "focal")
+            rounding = eps(dtype) * n if classes and from_logits else eps("float64")
+            rounding *= n if name == "kl_divergence" else 1  # a difference of two sums
             size = abs(y_hat).max() * eps("float64") if from_logits else 0
             np.testing.assert_allclose(values, twin_values, rtol=8 * rounding, atol=8 * (rounding + size))
-            with np.errstate(over="ignore"):
-                np.testing.assert_allclose(dy, twin_dy.astype(dtype), rtol=8 * eps(dtype), atol=(8 + n) * eps(dtype))
+            near = (8 + n) * eps(dtype)
+            if name == "cosine_similarity" and y_hat.any():  # a difference of directions over a length
+                near += (8 + n) * eps("float64") / abs(y_hat).max(axis=1).min()
+            np.testing.assert_allclose(dy, twin_dy, rtol=8 * eps(dtype), atol=near)
 
 
 # Optimizers.
@@ -502,7 +545,7 @@ def test_penalties_are_their_twins(core, n, dtype):
     parameters, gradients = rng.normal(size=2 * n + core.ROOM).astype(dtype), np.zeros(2 * n + core.ROOM, dtype)
     parameters[: 2 * n : 5] = 0
     step = core.OPERATIONS["dense"], core.ACTIVATIONS["identity"], 0.0, n, 1, 0, -1
-    made = core.Plan(parameters, gradients, 2 * n, [step], ((0, n, 0.3, 0.2), (n // 2, 2 * n, 0.0, 0.7)))
+    made = core.Plan(parameters, gradients, 2 * n, [step], None, ((0, n, 0.3, 0.2), (n // 2, 2 * n, 0.0, 0.7)))
     made.forward(np.zeros((1, n), dtype), np.empty((1, 1), dtype))
     made.backward(np.zeros((1, 1), dtype))
     (first, d_first), (second, d_second) = (

@@ -157,12 +157,14 @@ def test_fit_is_the_four_lines_for_every_tiny_batch_bits(batch, dtype):
 def test_fit_is_the_four_lines_under_every_loss(instance, reduction):
     # By hand, a sigmoid or softmax under its cross-entropy goes by way of the probabilities: equal to rounding.
     x, _, weights = table(22, "float64")
-    y = instance.data(22, 3, np.random.default_rng(2))
+    y = instance.data(22, np.random.default_rng(2))
     for end in instance.ends:
         parameters = []
         for way in range(2):
             net, its = (
-                bp.Sequential([bp.Dense(4, 6, "tanh"), bp.Dense(6, 3, ACTIVATIONS[end])], rng=3, dtype="float64"),
+                bp.Sequential(
+                    [bp.Dense(4, 6, "tanh"), bp.Dense(6, instance.n_out, ACTIVATIONS[end])], rng=3, dtype="float64"
+                ),
                 bp.SGD(0.02),
             )
             if way:
@@ -172,6 +174,27 @@ def test_fit_is_the_four_lines_under_every_loss(instance, reduction):
                         sample_weight=weights)  # fmt: skip
             parameters.append(net.parameters)
         np.testing.assert_allclose(*parameters, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "instance", [loss for loss in LOSSES if loss.ends == ("identity",)], ids=lambda loss: loss.name
+)
+@pytest.mark.parametrize(("rows", "batch", "hidden"), [(23, 5, 6), (23, 4, 1), (2100, 1500, 6)])
+def test_fit_is_the_four_lines_under_every_loss_bits(rows, batch, hidden, instance, dtype):
+    # Targets need not be as many as outputs: each row finds its own, in any order, turned, and beyond 1024 rows.
+    x, _, weights = table(rows, dtype)
+    y, runs = instance.data(rows, np.random.default_rng(2)), []
+    for threads in (None, 1, 2):
+        layers = [bp.Dense(4, hidden, "tanh"), bp.Dense(hidden, instance.n_out)]
+        net, its = bp.Sequential(layers, rng=3, dtype=dtype), bp.Adam(0.01)
+        if threads is None:
+            by_hand(net, x, y, instance.make("mean"), its, 2, batch, weights, shuffle=True)
+        else:
+            net.fit(x, y, loss=instance.make("mean"), optimizer=its, epochs=2, batch_size=batch, sample_weight=weights,
+                    threads=threads)  # fmt: skip
+        runs.append(state(net, its))
+    assert same(*runs)
 
 
 def test_the_best_known_worked_example():
@@ -571,8 +594,8 @@ def test_a_weight_is_how_often_a_row_counts():
 def test_a_weighted_mean(instance):
     rng = np.random.default_rng(4)
     end = instance.ends[-1]
-    net = bp.Sequential([bp.Dense(4, 3, ACTIVATIONS[end])], rng=3, dtype="float64")
-    x, y, weights = table(9, "float64")[0], instance.data(9, 3, rng), rng.random(9)
+    net = bp.Sequential([bp.Dense(4, instance.n_out, ACTIVATIONS[end])], rng=3, dtype="float64")
+    x, y, weights = table(9, "float64")[0], instance.data(9, rng), rng.random(9)
     rows, _ = instance.make("none")(net.predict(x), y)
     expected = (weights * rows).sum() / weights.sum(), (weights * rows).sum()
     for reduction, value in zip(("mean", "sum"), expected, strict=True):

@@ -24,7 +24,23 @@ from .layers import (
     PReLU,
     Residual,
 )  # fmt: skip
-from .losses import BinaryCrossEntropy, CrossEntropy, Loss, MeanSquaredError
+from .losses import (
+    BinaryCrossEntropy,
+    CosineSimilarity,
+    CrossEntropy,
+    Focal,
+    GaussianNLL,
+    Hinge,
+    Huber,
+    KLDivergence,
+    LogCosh,
+    Loss,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+    SquaredHinge,
+)
 from .network import Sequential, load
 from .optimizers import (
     LBFGS,
@@ -44,11 +60,12 @@ from .training import History
 
 __all__ = [
     "LBFGS", "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropy",
-    "BusyError", "Callback", "Columns", "Concatenate", "CrossEntropy", "Dense", "DivergedError", "Dropout",
-    "Embedding", "FormatError", "GradientCheck", "History", "Layer", "LayerNorm", "Lion", "Loss", "MeanSquaredError",
-    "NAdam", "Optimizer", "PReLU", "RAdam", "RMSprop", "Residual", "Rprop", "Sequential", "__version__",
-    "activations", "check_gradients", "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers",
-    "set_num_threads", "show_config",
+    "BusyError", "Callback", "Columns", "Concatenate", "CosineSimilarity", "CrossEntropy", "Dense", "DivergedError",
+    "Dropout", "Embedding", "Focal", "FormatError", "GaussianNLL", "GradientCheck", "Hinge", "History", "Huber",
+    "KLDivergence", "Layer", "LayerNorm", "Lion", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam",
+    "Optimizer", "PReLU", "Poisson", "Quantile", "RAdam", "RMSprop", "Residual", "Rprop", "Sequential",
+    "SquaredHinge", "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load",
+    "losses", "metrics", "optimizers", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 #: What needs scikit-learn, and is imported only when asked for.

@@ -29,6 +29,8 @@ NEEDS_Z: set[int]
 
 # Numbers that a Plan wants behind the parameters, for what the kernels read beyond the end of a row.
 ROOM: int
+# Numbers that a loss has at most.
+LOSS_NUMBERS: int
 # The width of the registers this build was compiled for.
 REGISTER_BITS: int
 # The builds that this processor runs.
@@ -49,8 +51,11 @@ def activate(activation: int, slope: float, y: _Array) -> None:
 def activate_backward(activation: int, slope: float, y: _Array, dy: _Array) -> None:
     """dy = dy f'(z) where y = f(z), in place; both (B, n)."""
 
+def loss_target_width(kind: tuple[int, bool, tuple[float, ...]], n: int) -> int:
+    """How many targets a row of n outputs has; 0 where the outputs do not come out even."""
+
 def loss(
-    kind: tuple[int, bool, float],
+    kind: tuple[int, bool, tuple[float, ...]],
     y_hat: _Array,
     y: _Array | None,
     labels: _Labels | None,
@@ -60,7 +65,8 @@ def loss(
     dy: _Array,
 ) -> None:
     """For y_hat (B, n): the unweighted loss of each row into values (B,), and its gradient, times the row's weight and
-    norm, into dy (B, n). kind is (code, from_logits, label smoothing); targets are y (B, n) or labels (B,)."""
+    norm, into dy (B, n). kind is (code, from_logits, the numbers in its formula); targets are y (B, loss_target_width)
+    or, where the loss takes them, labels (B,)."""
 
 def apply_update(
     kind: _Update,
@@ -145,7 +151,7 @@ class Training:
         labels: _Labels | None,
         weights: _Doubles | None,
         *,
-        loss: tuple[int, bool, float],
+        loss: tuple[int, bool, tuple[float, ...]],
         logits: bool,
         mean: bool,
         update: _Update | None,

@@ -9,17 +9,27 @@ losses are l and whose weights are w (1 where none are given):
 "sum"    sum(w l)
 "none"   w l, one for each row; the gradient is that of their sum
 ======== ======================
+
+A loss, or a gradient, beyond the largest number of its type is infinite; any other is finite.
 """
 
+import inspect
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from . import _core, _validate
 
-__all__ = ["BinaryCrossEntropy", "CrossEntropy", "Loss", "MeanSquaredError"]
+__all__ = [
+    "BinaryCrossEntropy", "CosineSimilarity", "CrossEntropy", "Focal", "GaussianNLL", "Hinge", "Huber", "KLDivergence",
+    "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "Poisson", "Quantile", "SquaredHinge", "class_weights",
+]  # fmt: skip
 
 Array = _validate.Array
+
+#: The activations that never go below zero.
+RATES = ("exp", "softplus", "relu", "sigmoid", "hard_sigmoid", "softmax")
 
 
 def running_sum(values: Array) -> float:
@@ -40,9 +50,10 @@ class Loss:
     #: The activation that turns logits into the probabilities this loss takes; computed together, on the logits.
     link: ClassVar[str | None] = None
     from_logits: bool = False
-    smoothing: float = 0.0
     #: The layers' penalties are divided by the weight of the rows, as the losses are in the mean, and not added to it.
     shares_penalties: bool = False
+    #: What it wants of a network, in words.
+    outputs: ClassVar[str] = "an output for each target"
 
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = _validate.choice(reduction, "reduction", ("mean", "sum", "none"))
@@ -55,7 +66,7 @@ class Loss:
         y_hat : array_like, shape (batch, n_out)
             What the network answered. float32 and float64 keep their type, anything else becomes float64.
         y : array_like
-            The targets: (batch, n_out), or (batch,) where n_out is 1; for cross-entropy, labels (batch,).
+            The targets: (batch, n_out), or (batch,) where that is one; labels (batch,) where the loss takes them.
         sample_weight : array_like, shape (batch,), optional
             How much each row counts. Default: all the same.
 
@@ -73,8 +84,7 @@ class Loss:
         _validate.some_rows(y_hat, "y_hat")
         target, labels = self.targets(y, y_hat.shape[1], y_hat.dtype)
         _validate.same_rows(len(y_hat), y=labels if target is None else target)
-        if self.link and not self.from_logits:
-            _validate.between(y_hat, 0, 1, "y_hat", f"{self!r} takes probabilities; for logits, from_logits=True")
+        self.check_outputs(y_hat)
         weights = None if sample_weight is None else _validate.weights(sample_weight, len(y_hat))
         return self.on(y_hat, target, labels, weights)
 
@@ -93,18 +103,74 @@ class Loss:
         value = running_sum(values)
         return (value / total if self.reduction == "mean" else value), dy
 
-    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-        """The targets as (rows, n_out) of this type, or the labels as (rows,) int64; the other is None."""
-        return _validate.targets(y, n_out, dtype), None
+    # What a loss says of itself; a subclass says what is different.
 
-    def lower(self, logits: bool) -> tuple[int, bool, float]:
+    def numbers(self) -> tuple[float, ...]:
+        """The numbers in its formula, as the compiled core wants them."""
+        return ()
+
+    def lower(self, logits: bool) -> tuple[int, bool, tuple[float, ...]]:
         """How the compiled core calls this loss."""
-        return _core.LOSSES[self.kernel], self.from_logits or logits, self.smoothing
+        return _core.LOSSES[self.kernel], self.from_logits or logits, self.numbers()
+
+    def target_width(self, n_out: int) -> int:
+        """How many targets a row of n_out outputs has."""
+        width = _core.loss_target_width(self.lower(False), n_out)
+        if not width:
+            raise ValueError(f"{self!r} expected {self.outputs}, got {n_out} outputs")
+        return width
+
+    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
+        """The targets as (rows, n_targets) of this type, or the labels as (rows,) int64; the other is None."""
+        return _validate.targets(y, self.target_width(n_out), dtype), None
+
+    def link_of(self, n_out: int) -> str | None:
+        """The `link` of a network with so many outputs."""
+        return self.link
+
+    def check_outputs(self, y_hat: Array) -> None:
+        """Refuse what a loss by hand is not defined on."""
+        if self.link and not self.from_logits:
+            _validate.between(y_hat, 0, 1, "y_hat", f"{self!r} takes probabilities; for logits, from_logits=True")
+
+    def fuses(self, end: str, n_out: int) -> bool:
+        """Whether a network that ends in this activation computes the loss on the logits beneath it.
+
+        An end whose answers are not what this loss takes is refused.
+        """
+        link = self.link_of(n_out)
+        if link is None:
+            return False
+        if not self.from_logits and end != link:
+            raise ValueError(
+                f"loss: {self!r} expected probabilities, a last layer that ends in {link!r}, got {end!r}: "
+                f"end it so, or use {type(self).__name__}(from_logits=True)"
+            )
+        if self.from_logits and end != "identity":
+            raise ValueError(f"loss: {self!r} expected a last layer that ends in 'identity', got {end!r}")
+        return not self.from_logits
+
+    def metric_outputs(self, outputs: Array) -> Array:
+        """A network's outputs as the metrics expect them: probabilities, also where it gives logits."""
+        link = self.link_of(outputs.shape[1])
+        if not self.from_logits or link is None:
+            return outputs
+        probabilities = outputs.copy()
+        _core.activate(_core.ACTIVATIONS[link], 0.0, probabilities)
+        return probabilities
+
+    def metric_targets(self, y: Array) -> Array:
+        """The targets as the metrics expect them."""
+        return y
 
     def __repr__(self) -> str:
-        words = {"from_logits": False, "label_smoothing": 0.0, "reduction": "mean"}
-        given = [f"{k}={getattr(self, k)!r}" for k, default in words.items() if getattr(self, k, default) != default]
-        return f"{type(self).__name__}({', '.join(given)})"
+        words = []
+        for i, (name, parameter) in enumerate(inspect.signature(type(self)).parameters.items()):
+            value = getattr(self, name, parameter.default)
+            if value != parameter.default:
+                first = i == 0 and parameter.kind == parameter.POSITIONAL_OR_KEYWORD
+                words.append(f"{value!r}" if first else f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(words)})"
 
 
 class MeanSquaredError(Loss):
@@ -117,6 +183,89 @@ class MeanSquaredError(Loss):
     """
 
     kernel = "mean_squared_error"
+
+
+class MeanAbsoluteError(Loss):
+    """l = 1/n_out sum |y_hat - y|; where they are equal, the gradient is 0.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+    """
+
+    kernel = "mean_absolute_error"
+
+
+class Huber(Loss):
+    """l = 1/n_out sum h(y_hat - y), with h(d) = d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2).
+
+    Parameters
+    ----------
+    delta : float, default 1
+        Up to which error the loss is a square; above 0.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+
+    References
+    ----------
+    Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
+    """
+
+    kernel = "huber"
+
+    def __init__(self, delta: float = 1.0, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.delta = _validate.number(delta, "delta", above=0)
+
+    def numbers(self) -> tuple[float, ...]:
+        """Delta."""
+        return (self.delta,)
+
+
+class LogCosh(Loss):
+    """l = 1/n_out sum log cosh(y_hat - y): a square near 0, an absolute error far away, smooth between.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+    """
+
+    kernel = "log_cosh"
+
+
+class Quantile(Loss):
+    """l = 1/n_out sum q max(y - y_hat, 0) + (1 - q) max(y_hat - y, 0): the pinball loss, whose least is the quantile q.
+
+    Parameters
+    ----------
+    q : float or sequence of float, default 0.5
+        The level, between 0 and 1, or several, at most 32. The network then has n_targets * len(q) outputs, those of
+        one target side by side: ``y_hat.reshape(-1, n_targets, len(q))``.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+
+    References
+    ----------
+    Koenker and Bassett, "Regression quantiles", Econometrica 46, 1978.
+    """
+
+    kernel = "quantile"
+    outputs = "an output for each level of each target"
+
+    def __init__(self, q: float | Iterable[float] = 0.5, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        several = hasattr(q, "__iter__")
+        given = _validate.items(q, "q") if several else [q]
+        levels = tuple(_validate.number(level, "q", above=0, below=1) for level in given)
+        if not 1 <= len(levels) <= _core.LOSS_NUMBERS:
+            raise ValueError(f"q: expected 1 to {_core.LOSS_NUMBERS} levels, got {len(levels)}")
+        self.q = levels if several else levels[0]
+
+    def numbers(self) -> tuple[float, ...]:
+        """The levels."""
+        return self.q if isinstance(self.q, tuple) else (self.q,)
 
 
 class BinaryCrossEntropy(Loss):
@@ -149,9 +298,7 @@ class BinaryCrossEntropy(Loss):
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """The targets, all between 0 and 1."""
-        target = _validate.targets(y, n_out, dtype)
-        _validate.between(target, 0, 1, "y", "binary cross-entropy takes probabilities or 0 and 1 as targets")
-        return target, None
+        return _chances(y, n_out, dtype, "binary cross-entropy"), None
 
 
 class CrossEntropy(Loss):
@@ -183,29 +330,285 @@ class CrossEntropy(Loss):
     def __init__(self, *, from_logits: bool = False, label_smoothing: float = 0.0, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.from_logits = _validate.flag(from_logits, "from_logits")
-        self.label_smoothing = self.smoothing = _validate.number(label_smoothing, "label_smoothing", least=0, below=1)
+        self.label_smoothing = _validate.number(label_smoothing, "label_smoothing", least=0, below=1)
+
+    def numbers(self) -> tuple[float, ...]:
+        """The smoothing."""
+        return (self.label_smoothing,)
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """Labels where y has one column or one dimension, distributions where it has a column for each class."""
         if n_out < 2:
             raise ValueError(f"{self!r} expected at least 2 outputs, got {n_out}: for one, BinaryCrossEntropy")
+        return _labels_or_distributions(y, n_out, dtype)
+
+
+class Focal(Loss):
+    """Cross-entropy in which each term -log p fades as (1 - p)^gamma: what is easy counts for less.
+
+    With one output, or where ``multi_label`` says that each output answers a question of its own, it is, of
+    p = sigmoid(z), l = -1/n_out sum alpha y (1 - p)^gamma log p + (1 - alpha) (1 - y) p^gamma log(1 - p). With several
+    outputs, one for each class, it is, of p = softmax(z), l = -sum q (1 - p)^gamma log p.
+
+    Parameters
+    ----------
+    gamma : float, default 2
+        How much the easy ones fade, at least 0; at 0 this is cross-entropy.
+    alpha : float, optional
+        What targets of 1 count for, between 0 and 1, while those of 0 count 1 - alpha. None: both count 1. Where the
+        outputs are classes there is none: use class_weight.
+    multi_label : bool, default False
+        Several outputs are each a yes or no, under a sigmoid, not one class among them.
+    from_logits : bool, default False
+        y_hat holds the logits z, not the probabilities p.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+
+    Notes
+    -----
+    Targets are those of `BinaryCrossEntropy`, or those of `CrossEntropy`. Under a network that ends in the sigmoid or
+    the softmax it is computed on the logits.
+
+    References
+    ----------
+    Lin et al., "Focal loss for dense object detection", ICCV 2017, eq. 4 and 5.
+    """
+
+    kernel = "focal"
+    link = "softmax"
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: float | None = None,
+        *,
+        multi_label: bool = False,
+        from_logits: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.gamma = _validate.number(gamma, "gamma", least=0)
+        self.alpha = None if alpha is None else _validate.number(alpha, "alpha", above=0, below=1)
+        self.multi_label = _validate.flag(multi_label, "multi_label")
+        self.from_logits = _validate.flag(from_logits, "from_logits")
+
+    def numbers(self) -> tuple[float, ...]:
+        """Gamma, what 1 and 0 count for, whether the outputs are apart."""
+        one, zero = (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
+        return self.gamma, one, zero, float(self.multi_label)
+
+    def link_of(self, n_out: int) -> str | None:
+        """A sigmoid for each question, a softmax over classes."""
+        return "sigmoid" if n_out == 1 or self.multi_label else "softmax"
+
+    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
+        """Numbers from 0 to 1 for each question; labels or distributions over classes."""
+        if self.link_of(n_out) == "sigmoid":
+            return _chances(y, n_out, dtype, "the focal loss"), None
+        if self.alpha is not None:
+            raise ValueError(f"alpha: expected None for the {n_out} classes, got {self.alpha}: use class_weight")
+        return _labels_or_distributions(y, n_out, dtype)
+
+
+class Hinge(Loss):
+    """l = 1/n_out sum max(0, 1 - y y_hat), for targets of -1 and 1.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+
+    Notes
+    -----
+    Targets of 0 and 1 are taken for -1 and 1. With several outputs each is a question of its own; a label (batch,)
+    says that the answer is 1 there and -1 elsewhere: one class against the rest.
+
+    References
+    ----------
+    Rosasco et al., "Are loss functions all the same?", Neural Computation 16, 2004.
+    """
+
+    kernel = "hinge"
+
+    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
+        """Targets of -1 or 0, and 1; labels where y has one column or one dimension, and the network several."""
         given = _validate.array(y, "y")
-        if given.ndim == 1 or given.shape[1:] == (1,):
+        if _is_labels(given, n_out):
             return None, _validate.labels(given, n_out)
         target = _validate.targets(given, n_out, dtype)
-        _validate.between(target, 0, 1, "y", "cross-entropy takes labels, or rows of probabilities")
-        sums = target.sum(axis=1)
-        if len(target) and abs(sums - 1).max() > 1e-3:
-            row = int(abs(sums - 1).argmax())
-            raise ValueError(f"y: expected rows that sum to 1, got {sums[row]!s} in row {row}")
+        for row, column in np.argwhere(_no_signs(target))[:1]:
+            raise ValueError(f"y: expected -1 and 1, or 0 and 1, got {target[row, column]!s} at row {row}")
         return target, None
+
+    def metric_outputs(self, outputs: Array) -> Array:
+        """From -1 and 1 to 0 and 1."""
+        return (outputs + 1) / 2
+
+    def metric_targets(self, y: Array) -> Array:
+        """From -1 and 1 to 0 and 1."""
+        return np.maximum(y, 0)
+
+
+class SquaredHinge(Hinge):
+    """l = 1/n_out sum max(0, 1 - y y_hat)^2, for targets of -1 and 1; otherwise as `Hinge`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+    """
+
+    kernel = "squared_hinge"
+
+
+class Poisson(Loss):
+    """l = 1/n_out sum r - y log r, for counts y at a rate r: their negative log-likelihood, less log y!.
+
+    Parameters
+    ----------
+    log_input : bool, default False
+        y_hat holds log r, under any last layer, and not the rate r, under one that is never negative, such as "exp" or
+        "softplus".
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+
+    Notes
+    -----
+    With log_input the loss is infinite where e^y_hat is. On rates, log r goes on as its tangent below 1e-19
+    (1.5e-154 in float64), so that value and gradient stay finite, and consistent.
+
+    References
+    ----------
+    As ``torch.nn.PoissonNLLLoss`` with full=False and eps=0.
+    """
+
+    kernel = "poisson"
+
+    def __init__(self, *, log_input: bool = False, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.log_input = _validate.flag(log_input, "log_input")
+
+    def lower(self, logits: bool) -> tuple[int, bool, tuple[float, ...]]:
+        """How the compiled core calls it."""
+        return _core.LOSSES[self.kernel], self.log_input, ()
+
+    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
+        """Counts, none negative."""
+        target = _validate.targets(y, n_out, dtype)
+        _validate.between(target, 0, np.inf, "y", "the Poisson loss takes counts")
+        return target, None
+
+    def check_outputs(self, y_hat: Array) -> None:
+        """Rates, none negative."""
+        if not self.log_input:
+            _validate.between(y_hat, 0, np.inf, "y_hat", f"{self!r} takes rates; for their logarithms, log_input=True")
+
+    def fuses(self, end: str, n_out: int) -> bool:
+        """Never; a last layer that may be negative gives no rates."""
+        if not self.log_input and end not in RATES:
+            raise ValueError(
+                f"loss: {self!r} expected rates, a last layer that ends in one of {', '.join(RATES)}, got {end!r}: "
+                "end it so, or use Poisson(log_input=True)"
+            )
+        return False
+
+    def metric_outputs(self, outputs: Array) -> Array:
+        """Rates."""
+        with np.errstate(over="ignore"):
+            return np.exp(outputs) if self.log_input else outputs
+
+
+class GaussianNLL(Loss):
+    """l = 1/(2 n_targets) sum s + (y - m)^2 e^-s: the negative log-likelihood of y, less log(2 pi) / 2.
+
+    The network answers, for each target, the mean m and the logarithm s of the variance, side by side: it has
+    2 * n_targets outputs, the means ``y_hat[:, 0::2]`` and the log-variances ``y_hat[:, 1::2]``.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+
+    Notes
+    -----
+    In e^-s, a logarithm below -1400 counts as -1400: its inverse would leave the numbers. Metrics are given all the
+    outputs, not the means alone.
+
+    References
+    ----------
+    Nix and Weigend, "Estimating the mean and variance of the target probability distribution", ICNN 1994, eq. 3;
+    ``torch.nn.GaussianNLLLoss`` with full=False, of the variance e^s.
+    """
+
+    kernel = "gaussian_nll"
+    outputs = "a mean and a log-variance for each target"
+
+
+class KLDivergence(Loss):
+    """l = sum y log(y / p): how far a distribution p over the classes is from y, the one given.
+
+    Parameters
+    ----------
+    from_logits : bool, default False
+        y_hat holds the logits z with p = softmax(z), not the probabilities p.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows; "mean" is PyTorch's "batchmean".
+
+    Notes
+    -----
+    It is `CrossEntropy` less the entropy of y, with the same gradient, and computed likewise on the logits under a
+    softmax. Targets are rows that sum to one (batch, n_out); terms where y is 0 are 0.
+
+    References
+    ----------
+    Kullback and Leibler, "On information and sufficiency", Annals of Mathematical Statistics 22, 1951.
+    """
+
+    kernel = "kl_divergence"
+    link = "softmax"
+
+    def __init__(self, *, from_logits: bool = False, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.from_logits = _validate.flag(from_logits, "from_logits")
+
+    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
+        """Distributions."""
+        return _distributions(y, n_out, dtype), None
+
+
+class CosineSimilarity(Loss):
+    """l = 1 - cos a, with a the angle between the rows y_hat and y: 0 where they point the same way, 2 where opposite.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of the rows.
+
+    Notes
+    -----
+    A row whose numbers are all below the smallest normal one has no direction: there the loss is 1, its gradient 0.
+    """
+
+    kernel = "cosine_similarity"
 
 
 _TABLE: dict[str, type[Loss]] = {
     "mse": MeanSquaredError,
     "mean_squared_error": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "mean_absolute_error": MeanAbsoluteError,
+    "huber": Huber,
+    "log_cosh": LogCosh,
+    "quantile": Quantile,
     "binary_cross_entropy": BinaryCrossEntropy,
     "cross_entropy": CrossEntropy,
+    "focal": Focal,
+    "hinge": Hinge,
+    "squared_hinge": SquaredHinge,
+    "poisson": Poisson,
+    "gaussian_nll": GaussianNLL,
+    "kl_divergence": KLDivergence,
+    "cosine_similarity": CosineSimilarity,
 }
 
 
@@ -221,3 +624,92 @@ def get(loss: Any) -> Any:
     if callable(loss):
         return loss
     return _TABLE[_validate.choice(loss, "loss", _TABLE)]()
+
+
+# Targets that say more than their shape.
+
+
+def _chances(y: Any, n_out: int, dtype: Any, who: str) -> Array:
+    target = _validate.targets(y, n_out, dtype)
+    _validate.between(target, 0, 1, "y", f"{who} takes probabilities or 0 and 1 as targets")
+    return target
+
+
+def _distributions(y: Any, n_out: int, dtype: Any) -> Array:
+    target = _validate.targets(y, n_out, dtype)
+    _validate.between(target, 0, 1, "y", "each row is a distribution over the classes")
+    sums = target.sum(axis=1)
+    if len(target) and abs(sums - 1).max() > 1e-3:
+        row = int(abs(sums - 1).argmax())
+        raise ValueError(f"y: expected rows that sum to 1, got {sums[row]!s} in row {row}")
+    return target
+
+
+def _is_labels(y: Array, n_out: int) -> bool:
+    return n_out > 1 and (y.ndim == 1 or y.shape[1:] == (1,))
+
+
+def _labels_or_distributions(y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
+    given = _validate.array(y, "y")
+    if _is_labels(given, n_out):
+        return None, _validate.labels(given, n_out)
+    return _distributions(given, n_out, dtype), None
+
+
+def _no_signs(target: Array) -> Array:
+    """Where a target is neither 1, nor what stands against it: -1, or 0 throughout."""
+    wrong: Array = (target != 1) & (target != (-1 if (target < 0).any() else 0))
+    return wrong
+
+
+def class_weights(y: Any, class_weight: Any, n_out: int) -> Array:
+    """What each row counts for by its class: the ``sample_weight`` of a loss by hand.
+
+    Parameters
+    ----------
+    y : array_like
+        Labels (batch,); or targets (batch, n_out), each row with a single 1, where else it has 0 or -1.
+    class_weight : dict, array_like or "balanced"
+        By label: a dict, in which those not named count 1; an array, one weight for each class; "balanced" weighs each
+        class rows / (classes * its rows).
+    n_out : int
+        The outputs of the network, one for each class; 1 where there are two classes, 0 (or -1) and 1.
+
+    Returns
+    -------
+    numpy.ndarray, shape (batch,)
+
+    Examples
+    --------
+    >>> import backprop as bp
+    >>> bp.losses.class_weights([0, 0, 0, 1], "balanced", 2)
+    array([0.66666667, 0.66666667, 0.66666667, 2.        ])
+    """
+    n_out, given = _validate.integer(n_out, "n_out"), _validate.array(y, "y")
+    _validate.some_rows(given, "y")
+    labels, classes = _classes(given, n_out), max(n_out, 2)
+    counts = np.bincount(labels, minlength=classes)
+    if isinstance(class_weight, str):
+        _validate.choice(class_weight, "class_weight", ["balanced"])
+        by_class = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    elif isinstance(class_weight, dict):
+        unknown = [key for key in class_weight if key not in range(classes)]
+        if unknown:
+            got = _validate.shown(unknown[0])
+            raise ValueError(f"class_weight: expected labels 0 to {classes - 1}, got {got}")
+        named = (class_weight.get(i, 1.0) for i in range(classes))
+        by_class = np.array([_validate.number(weight, "class_weight", least=0) for weight in named])
+    else:
+        by_class = _validate.weights(class_weight, classes, "class_weight", "class")
+    return _validate.weights(by_class[labels], len(labels), "class_weight")
+
+
+def _classes(y: Array, n_out: int) -> Array:
+    """The label of each row."""
+    if _is_labels(y, n_out):
+        return _validate.labels(y, n_out)
+    target = _validate.targets(y, n_out, np.float64)
+    hot = target > 0
+    if _no_signs(target).any() or (n_out > 1 and (hot.sum(axis=1) != 1).any()):
+        raise ValueError("class_weight: expected targets that are classes, got others")
+    return hot.argmax(axis=1) if n_out > 1 else hot[:, 0].astype(np.int64)

@@ -160,6 +160,7 @@ class Sequential(_core.Predictor):
         loss: Any,
         metrics: Sequence[Any] = (),
         sample_weight: Any = None,
+        class_weight: Any = None,
         threads: int | None = None,
     ) -> dict[str, float]:
         """The loss and the metrics on some data.
@@ -174,6 +175,8 @@ class Sequential(_core.Predictor):
             Names from `backprop.metrics`, or callables ``(y_hat, y) -> float``.
         sample_weight : array_like, shape (batch,), optional
             How much each row counts in the loss.
+        class_weight : dict, array_like or "balanced", optional
+            As `fit` takes it.
         threads : int or None, default None
             As `predict` takes it.
 
@@ -184,7 +187,8 @@ class Sequential(_core.Predictor):
         """
         measured, loss = _metrics.get(metrics), self._loss(loss)
         _single(loss)
-        return self.score(self._data(x, y, loss, sample_weight), loss, measured, threads)
+        data = _weighted_by_class(self._data(x, y, loss, sample_weight), class_weight, self.n_out)
+        return self.score(data, loss, measured, threads)
 
     # Training.
 
@@ -215,9 +219,9 @@ class Sequential(_core.Predictor):
         x : array_like, shape (rows, n_in)
             Any layout and real type; contiguous arrays of the network's own dtype are not copied.
         y : array_like
-            Targets (rows, n_out), or (rows,) where n_out is 1; for cross-entropy, labels (rows,).
+            Targets (rows, n_out), or (rows,) where that is one; labels (rows,) where the loss takes them.
         loss : str, Loss or callable
-            "mse", "binary_cross_entropy", "cross_entropy", an object from `backprop.losses`, or any
+            "mse", "cross_entropy" or another name or object from `backprop.losses`, or any
             ``(y_hat, y) -> (value, dy)``.
         optimizer : Optimizer
             Passed again, it goes on where it was.
@@ -267,8 +271,7 @@ class Sequential(_core.Predictor):
             _single(loss)
             data = self._data(x, y, loss, sample_weight)
             data, held_out = _held_out(data, _validate.number(validation_split, "validation_split", 0, below=1))
-            if class_weight is not None:
-                data = _weighted_by_class(data, class_weight, self.n_out)
+            data = _weighted_by_class(data, class_weight, self.n_out)
             if validation_data is not None:
                 if held_out is not None:
                     raise ValueError("validation_split: expected 0 beside validation_data, got both")
@@ -439,11 +442,7 @@ class Sequential(_core.Predictor):
 
     def answers(self, outputs: Array, loss: Any) -> Array:
         """Outputs as the metrics expect them: probabilities, also where the network gives logits."""
-        if not getattr(loss, "from_logits", False):
-            return outputs
-        probabilities = outputs.copy()
-        _core.activate(_core.ACTIVATIONS[loss.link], 0.0, probabilities)
-        return probabilities
+        return loss.metric_outputs(outputs) if hasattr(loss, "lower") else outputs
 
     def score(
         self, data: Data, loss: Any, measured: Mapping[str, Callable[..., float]], threads: int | None
@@ -505,25 +504,19 @@ class Sequential(_core.Predictor):
     def _loss(self, loss: Any) -> Any:
         """The loss a name stands for, refused where what it takes is not what the network gives."""
         loss = losses.get(loss)
-        link, last = getattr(loss, "link", None), self.layers[-1].activation.name
-        if link is None:
-            return loss
-        if not loss.from_logits and last != link:
-            raise ValueError(
-                f"loss: {loss!r} expected probabilities, a last layer that ends in {link!r}, got {last!r}: "
-                f"end it so, or use {type(loss).__name__}(from_logits=True)"
-            )
-        if loss.from_logits and last != "identity":
-            raise ValueError(f"loss: {loss!r} expected a last layer that ends in 'identity', got {last!r}")
+        self._fuses(loss)
         return loss
 
     def _fuses(self, loss: Any) -> bool:
-        return getattr(loss, "link", None) == self.layers[-1].activation.name
+        return hasattr(loss, "lower") and loss.fuses(self.layers[-1].activation.name, self.n_out)
 
     def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any) -> Data:
         x, y = self._inputs(x), _validate.array(y, "y")
         _validate.some_rows(x)
-        target, labels = loss.targets(y, self.n_out, self.dtype) if hasattr(loss, "targets") else (None, None)
+        target = labels = None
+        if hasattr(loss, "lower"):
+            target, labels = loss.targets(y, self.n_out, self.dtype)
+            y = loss.metric_targets(y)
         _validate.same_rows(len(x), y=y)
         weights = None if sample_weight is None else _validate.weights(sample_weight, len(x))
         return Data(x, target, labels, weights, y)
@@ -611,27 +604,10 @@ def _held_out(data: Data, share: float) -> tuple[Data, Data | None]:
 
 def _weighted_by_class(data: Data, given: Any, n_out: int) -> Data:
     """The same rows, each counting for as much more as its class does."""
-    target, labels = data.target, data.labels
-    if labels is None:
-        one_hot = target is not None and np.isin(target, (0, 1)).all() and (n_out == 1 or (target.sum(1) == 1).all())
-        if target is None or not one_hot:
-            raise ValueError("class_weight: expected targets that are classes, got others")
-        labels = target.argmax(axis=1) if n_out > 1 else target[:, 0].astype(np.int64)
-    classes = max(n_out, 2)
-    counts = np.bincount(labels, minlength=classes)
-    if isinstance(given, str):
-        _validate.choice(given, "class_weight", ["balanced"])
-        by_class = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    elif isinstance(given, dict):
-        unknown = [key for key in given if key not in range(classes)]
-        if unknown:
-            got = _validate.shown(unknown[0])
-            raise ValueError(f"class_weight: expected labels 0 to {classes - 1}, got {got}")
-        by_class = np.array([_validate.number(given.get(i, 1.0), "class_weight", least=0) for i in range(classes)])
-    else:
-        by_class = _validate.weights(given, classes, "class_weight", "class")
+    if given is None:
+        return data
     with np.errstate(over="ignore"):
-        weights = by_class[labels] if data.weights is None else data.weights * by_class[labels]
+        weights = losses.class_weights(data.y, given, n_out) * (1.0 if data.weights is None else data.weights)
     return replace(data, weights=_validate.weights(weights, len(data), "class_weight"))
 
 

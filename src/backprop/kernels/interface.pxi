@@ -46,6 +46,13 @@ def activate_backward(int activation, double slope, const real[:, ::1] y not Non
                 activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], <const real *> NULL, &y[0, 0], &dy[0, 0])
 
 
+def loss_target_width(tuple kind not None, Py_ssize_t n):
+    """How many targets a row of n outputs has; 0 where the outputs do not come out even."""
+    cdef Loss it
+    read_loss(kind, &it)
+    return target_width(&it, n)
+
+
 def loss(
     tuple kind not None, const real[:, ::1] y_hat not None, const real[:, ::1] y, const int64_t[::1] labels,
     const double[::1] weights, double norm, double[::1] values not None, real[:, ::1] dy not None,
@@ -53,11 +60,11 @@ def loss(
     """The unweighted value of each row, and its gradient times weight * norm."""
     cdef Loss it
     cdef Py_ssize_t rows = y_hat.shape[0], n = y_hat.shape[1]
-    it.kind, it.from_logits, it.smoothing = kind
-    expect(0 <= it.kind and it.kind <= CROSS_ENTROPY, "a code of LOSSES")
+    read_loss(kind, &it)
     expect(dy.shape[0] == rows and dy.shape[1] == n and values.shape[0] == rows, "values and dy for each row")
-    expect(y is not None or (labels is not None and it.kind == CROSS_ENTROPY), "targets")
-    expect(y is None or (y.shape[0] == rows and y.shape[1] == n), "a target for each output")
+    expect(n == 0 or target_width(&it, n) > 0, "outputs that come out even")
+    expect(y is not None or (labels is not None and takes_labels(&it)), "targets")
+    expect(y is None or (y.shape[0] == rows and y.shape[1] == target_width(&it, n)), "targets for the outputs")
     expect(labels is None or labels.shape[0] == rows, "a label for each row")
     expect(weights is None or weights.shape[0] == rows, "a weight for each row")
     if rows > 0 and n > 0:

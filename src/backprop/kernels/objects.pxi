@@ -590,10 +590,9 @@ cdef int read_state(Update *update, tuple state, Py_ssize_t n, const real *_) ex
 cdef class Training(Memory):
     """A run of training: run() it, then read what it came to.
 
-    x (rows, n_in); y (rows, n_out) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss is
-    (kind, from_logits, smoothing); update, state and ranges are those of a Rule, with the number of steps it has
-    made, or the update is None, for gradients only. losses (epochs,) and outputs (rows, n_out), where given, are
-    written.
+    x (rows, n_in); y (rows, targets) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss
+    is what read_loss takes; update, state and ranges are those of a Rule, with the number of steps it has made, or the
+    update is None, for gradients only. losses (epochs,) and outputs (rows, n_out), where given, are written.
     """
     cdef Run shared
     cdef Plan plan
@@ -612,7 +611,7 @@ cdef class Training(Memory):
         cdef Run *run = &self.shared
         run.graph = &plan.graph
         run.owner = <void *> self
-        run.loss.kind, run.loss.from_logits, run.loss.smoothing = loss
+        read_loss(loss, &run.loss)
         run.logits, run.mean, run.share_penalties = logits, mean, mean and share_penalties
         if update is not None:
             self.rule = Rule(update, state, ranges, update_step, plan.graph.n_parameters, plan.single)
@@ -678,21 +677,20 @@ cdef object prepare(
 ):
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
-    cdef Py_ssize_t rows = x.shape[0]
+    cdef Py_ssize_t rows = x.shape[0], n_targets = target_width(&run.loss, graph.n_out)
     cdef double turned = 0
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
-    check_rows(training.plan, rows, x.shape[1], rows, graph.n_out if y is None else y.shape[1])
+    check_rows(training.plan, rows, x.shape[1], rows, graph.n_out)
     if (
         rows < 1 or run.batch < 1 or run.n_rates < 1
-        or (y is not None and y.shape[0] != rows) or (labels is not None and labels.shape[0] != rows)
+        or (y is not None and (y.shape[0] != rows or y.shape[1] != n_targets))
+        or (labels is not None and labels.shape[0] != rows)
         or (weights is not None and weights.shape[0] != rows)
         or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
     ):
         raise ValueError("lengths do not fit")
-    if run.loss.kind < 0 or run.loss.kind > CROSS_ENTROPY or (
-        y is None and (labels is None or run.loss.kind != CROSS_ENTROPY)
-    ):
-        raise ValueError("an unknown loss, or no targets for it")
+    if n_targets < 1 or (y is None and (labels is None or not takes_labels(&run.loss))):
+        raise ValueError("outputs that the loss does not take, or no targets for it")
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch
     run.most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK / graph.work)))
