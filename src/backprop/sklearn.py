@@ -391,7 +391,7 @@ class _MLP(BaseEstimator):
         elif self._lbfgs:
             dtype = np.float64  # its line search wants the digits
         last = None if drawn else self.network_
-        net = Sequential(made, rng=int(random.randint(2**31 - 1)), dtype=dtype)
+        net = Sequential(made, rng=int(random.randint(2**63 - 1, dtype=np.int64)), dtype=dtype)
         if last is not None:
             net.parameters, net.buffers = last.parameters, last.buffers
         dense = (layer for layer in net.layers if isinstance(layer, Dense))
