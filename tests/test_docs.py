@@ -36,4 +36,4 @@ def test_the_page_for_users_of_scikit_learn_runs(capsys):
     inside = (names["low"] < names["middle"]) & (names["middle"] < names["high"])
     assert inside.mean() > 0.9
     assert names["mlp"].stopped_
-    assert "Dense(64, 16)" in capsys.readouterr().out
+    assert "BatchNorm()" in capsys.readouterr().out

@@ -677,6 +677,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }  # fmt: skip
 
+    classes_: Array
     _numeric, _stratified = False, True
 
     def __init__(  # type: ignore[no-untyped-def]
