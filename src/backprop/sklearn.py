@@ -979,16 +979,17 @@ def _flat(y: Any) -> Any:
 def _places(columns: Any, X: Any) -> list[int]:
     """The columns that are meant by their indices, names, mask or, in a DataFrame, type."""
     n, given = X.shape[1], np.asarray(columns)
+    kind = given.dtype.kind if given.ndim == 1 else ""
     if isinstance(columns, str):
-        found = [i for i, kind in enumerate(getattr(X, "dtypes", ())) if getattr(kind, "name", "") == "category"]
-    elif given.dtype == bool and len(given) == n:
+        found = [i for i, dtype in enumerate(getattr(X, "dtypes", ())) if getattr(dtype, "name", "") == "category"]
+    elif kind == "b" and len(given) == n:
         found = np.flatnonzero(given).tolist()
-    elif given.dtype.kind == "i" and (abs(given + 0.5) < n).all():
+    elif kind == "i" and (abs(given + 0.5) < n).all():
         found = (given % n).tolist()
     else:
         names = list(getattr(X, "columns", ()))
         found = [names.index(name) for name in given.ravel().tolist() if name in names]
-        if given.ndim != 1 or len(found) != len(given):
+        if not kind or len(found) != len(given):
             of = f" of {names}" if names else ""
             raise ValueError(
                 f"categorical_features: expected names{of}, indices below {n} or a mask of {n} columns, "
