@@ -465,7 +465,7 @@ class _MLP(BaseEstimator):
             self._categorical = _places(self.categorical_features, X)
             self._encoder = self._make_encoder(self._categorical).fit(X)
             self._categories = [len(names) + 1 for names in self._encoder.transformers_[0][1].categories_]
-        encoded = check_array(self._encoder.transform(X), dtype=FLOATS)
+        encoded = check_array(self._encoder.transform(X), dtype=FLOATS, copy=True)
         encoded[:, : len(self._categories)] += 1  # those not seen in the first fit, and the missing, are 0
         return encoded, y
 
