@@ -594,7 +594,7 @@ EVALUATE = [
     ("evaluate: a loss for each row", lambda it: it.net.evaluate(it.x, it.y, loss=bp.CrossEntropy(reduction="none")),
      ValueError, "loss: expected a single number", 'reduction="none"'),
     ("evaluate: a metric mistyped", lambda it: it.net.evaluate(it.x, it.y, loss=it.loss, metrics=["acc"]), ValueError,
-     "metrics: expected one of accuracy, mse, mae, r2, got 'acc'"),
+     "metrics: expected one of accuracy, precision, ", "mae, top_3, top_5, got 'acc'"),
     ("evaluate: metrics None", lambda it: it.net.evaluate(it.x, it.y, loss=it.loss, metrics=None), TypeError, "a list"),
     ("evaluate: a metric called loss", lambda it: it.net.evaluate(it.x, it.y, loss=it.loss, metrics=[named("loss")]),
      ValueError, "metrics: expected each name once", "'loss'"),
@@ -656,6 +656,13 @@ OPTIMIZERS = {"SGD": bp.SGD, "Adam": bp.Adam, "Optimizer": bp.Optimizer}
 LOSSES = {name: getattr(bp, name) for name in bp.losses.__all__ if name not in ("Loss", "class_weights", "GaussianNLL")}
 WITH_LOGITS = ("BinaryCrossEntropy", "CrossEntropy", "Focal", "KLDivergence")
 BAD_NAMES = [None, 5, True, b"relu", ["relu"], object(), str]
+BAD_FACTORS = [*BAD_RATES, (0, ValueError), (0.0, ValueError)]
+BAD_KEEPS = [(value, error) for value, error in BAD_SIZES if not isinstance(value, str)]
+SCHEDULES = {
+    "Constant": bp.schedules.Constant, "Step": lambda rate: bp.schedules.Step(rate, 5),
+    "Exponential": lambda rate: bp.schedules.Exponential(rate, 0.9), "Cosine": lambda rate: bp.schedules.Cosine(rate, 9),
+    "Polynomial": lambda rate: bp.schedules.Polynomial(rate, 9), "OneCycle": lambda rate: bp.schedules.OneCycle(rate, 9),
+}  # fmt: skip
 DTYPE = "dtype: expected"
 
 
@@ -784,6 +791,49 @@ MAKING = [
     *values_of("beta1", BAD_SHARES, lambda it, v: bp.Adam(beta1=v), "number"),
     *values_of("beta2", BAD_SHARES, lambda it, v: bp.Adam(beta2=v), "number"),
     *values_of("epsilon", [*BAD_RATES, (0, ValueError), (0.0, ValueError)], lambda it, v: bp.Adam(epsilon=v), "number"),
+    *(row for make in SCHEDULES.values() for row in (
+        *values_of("learning_rate", BAD_RATES, lambda it, v, make=make: make(v), "number"),
+        *values_of("step", BAD_COUNTS[1:], lambda it, v, make=make: make(0.1)(v), "a whole number"),
+    )),
+    *values_of("every", BAD_SIZES, lambda it, v: bp.schedules.Step(0.1, v), "a whole number"),
+    *values_of("every", BAD_SIZES, lambda it, v: bp.schedules.Exponential(0.1, 0.9, v), "a whole number"),
+    *values_of("factor", BAD_FACTORS, lambda it, v: bp.schedules.Step(0.1, 5, v), "number"),
+    *values_of("factor", BAD_FACTORS, lambda it, v: bp.schedules.Exponential(0.1, v), "number"),
+    *values_of("steps", BAD_SIZES, lambda it, v: bp.schedules.Cosine(0.1, v), "a whole number"),
+    *values_of("steps", BAD_SIZES, lambda it, v: bp.schedules.Polynomial(0.1, v), "a whole number"),
+    *values_of("steps", BAD_SIZES, lambda it, v: bp.schedules.OneCycle(0.1, v), "a whole number"),
+    *values_of("final", BAD_RATES, lambda it, v: bp.schedules.Cosine(0.1, 9, final=v), "number"),
+    *values_of("final", BAD_RATES, lambda it, v: bp.schedules.Polynomial(0.1, 9, final=v), "number"),
+    *values_of("power", BAD_FACTORS, lambda it, v: bp.schedules.Polynomial(0.1, 9, power=v), "number"),
+    *values_of("warmup", [*BAD_EPOCHS, (9, ValueError)], lambda it, v: bp.schedules.Cosine(0.1, 9, warmup=v), "whole"),
+    *values_of("growth", BAD_COUNTS, lambda it, v: bp.schedules.Cosine(0.1, 9, growth=v), "a whole number"),
+    *values_of("pct_start", BAD_SHARES, lambda it, v: bp.schedules.OneCycle(0.1, 9, pct_start=v), "number"),
+    *values_of("div_factor", BAD_FACTORS, lambda it, v: bp.schedules.OneCycle(0.1, 9, div_factor=v), "number"),
+    *values_of("final_div_factor", BAD_FACTORS, lambda it, v: bp.schedules.OneCycle(0.1, 9, final_div_factor=v), "number"),
+    *values_of("name", [({}, TypeError), ({"name": "Cosinus"}, ValueError), ({"name": "Schedule"}, ValueError),
+                        ({"name": 5}, TypeError), ({"name": ["Step"]}, TypeError)],
+               lambda it, v: bp.schedules.from_config(v), "one of Constant, Cosine"),
+    *values_of("name", [({}, TypeError), ({"name": "SDG"}, ValueError), ({"name": "Optimizer"}, ValueError)],
+               lambda it, v: bp.optimizers.from_config(v), "SGD, Adam"),
+    *values_of("learning_rate", [({"name": "SGD", "learning_rate": None}, TypeError)],
+               lambda it, v: bp.optimizers.from_config(v), "a number, got None"),
+    *values_of("monitor", [(v, TypeError) for v in [None, 5, ["loss"], len]], lambda it, v: bp.EarlyStopping(v), "'val_loss'"),
+    *values_of("mode", [(v, TypeError) for v in BAD_NAMES], lambda it, v: bp.EarlyStopping(mode=v), "auto, min, max"),
+    *values_of("patience", BAD_SIZES, lambda it, v: bp.EarlyStopping(patience=v), "a whole number"),
+    *values_of("patience", BAD_SIZES, lambda it, v: bp.ReduceOnPlateau(patience=v), "a whole number"),
+    *values_of("min_delta", BAD_RATES, lambda it, v: bp.EarlyStopping(min_delta=v), "number"),
+    *values_of("min_delta", BAD_RATES, lambda it, v: bp.ReduceOnPlateau(min_delta=v), "number"),
+    *values_of("minimum", BAD_RATES, lambda it, v: bp.ReduceOnPlateau(minimum=v), "number"),
+    *values_of("cooldown", BAD_EPOCHS, lambda it, v: bp.ReduceOnPlateau(cooldown=v), "a whole number"),
+    *values_of("factor", [*BAD_SHARES, (0, ValueError)], lambda it, v: bp.ReduceOnPlateau(factor=v), "number"),
+    *values_of("restore_best", [(v, TypeError) for v in BAD_FLAGS], lambda it, v: bp.EarlyStopping(restore_best=v), "False"),
+    *values_of("keep", [*BAD_KEEPS, ("first", ValueError), ("", ValueError)],
+               lambda it, v: bp.Checkpoint("run-{epoch}", keep=v)),
+    *values_of("every", BAD_SIZES, lambda it, v: bp.Checkpoint("run", every=v), "a whole number"),
+    *values_of("low", BAD_FACTORS, lambda it, v: bp.LearningRateFinder(v), "number"),
+    *values_of("high", [*BAD_FACTORS, (1e-3, ValueError)], lambda it, v: bp.LearningRateFinder(1e-3, v), "number"),
+    *values_of("steps", [*BAD_SIZES, (1, ValueError)], lambda it, v: bp.LearningRateFinder(steps=v), "a whole number"),
+    *values_of("k", BAD_SIZES, lambda it, v: bp.metrics.top_k(v), "a whole number"),
     *values_of("threads", BAD_THREADS, lambda it, v: bp.set_num_threads(v), "a whole number"),
     *values_of("layers", [(v, TypeError) for v in [None, 5, True, "relu", {}, {"a": 1}, set(), frozenset([bp.Dense(1, 1)]),
                                                    bp.Dense(1, 1), bp.Dense]], lambda it, v: bp.Sequential(v), "a list"),
@@ -814,7 +864,8 @@ MAKING = [
 
 METRICS = [
     (f"metrics.{name}: {what}", lambda it, name=name, args=args: getattr(bp.metrics, name)(*args), error, *says)
-    for name in ("accuracy", "mse", "mae", "r2")
+    for name in bp.metrics.__all__
+    if name != "top_k"
     for what, args, error, *says in [
         ("no rows", (np.zeros((0, 2)), np.zeros((0, 2))), ValueError, "y_hat: expected at least one row"),
         ("a number", (1.5, 1.5), ValueError, "y_hat: expected at least one row", "got a single number"),
@@ -828,7 +879,38 @@ METRICS = [
         ("ragged", ([[1, 2], [3]], np.zeros((3, 2))), ValueError, "y_hat: expected rows of equal length"),
     ]
 ]
-METRICS.append(("accuracy: a row", lambda it: bp.metrics.accuracy([0.1], [0]), ValueError, "(batch, n_out)", "(1,)"))
+METRICS += [
+    (f"{name}: {what}", lambda it, name=name, args=args: getattr(bp.metrics, name)(*args), error, *says)
+    for name in ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss")
+    for what, args, error, *says in [
+        ("a row", ([0.1], [0]), ValueError, "y_hat: expected scores of shape (batch, n_out)", "(1,)"),
+        *([] if name == "accuracy" else [
+            ("a label too large", (np.eye(3), [0, 1, 3]), ValueError, "y: expected labels 0 to 2", "got 3 at row 2"),
+            ("a negative label", (np.eye(3), [0, -1, 2]), ValueError, "y: expected labels 0 to 2", "got -1 at row 1"),
+            ("half a label", (np.eye(3), [0, 0.5, 2]), ValueError, "whole numbers", "got 0.5 at row 1"),
+        ]),
+        *([] if name in ("accuracy", "log_loss") else [
+            ("NaN", ([[0.1], [np.nan]], [0, 1]), ValueError, "y_hat: expected finite numbers", "got nan"),
+            ("a third class of one column", ([[0.1], [0.2]], [0, 2]), ValueError, "y: expected labels 0 to 1", "got 2"),
+        ]),
+    ]
+]  # fmt: skip
+METRICS += [
+    ("log_loss: no probabilities", lambda it: bp.metrics.log_loss([[0.5, 1.5]], [0]), ValueError, "y_hat: expected numbers "
+     "from 0 to 1", "got 1.5", "log_loss takes probabilities"),
+    ("log_loss: targets beyond", lambda it: bp.metrics.log_loss([[0.5]], [2]), ValueError, "y: expected numbers from 0 to 1",
+     "got 2.0"),
+    ("top_3: one column", lambda it: bp.metrics.top_k(3)([[0.5]], [1]), ValueError, "top_3: expected a column of scores for "
+     "each class", "got one"),
+    ("top_0", lambda it: it.net.evaluate(it.x, it.y, loss="mse", metrics=["top_0"]), ValueError, "metrics: expected one of",
+     "got 'top_0'", "did you mean 'top_"),
+    ("top_k", lambda it: it.net.evaluate(it.x, it.y, loss="mse", metrics=["top_k"]), ValueError, "got 'top_k'", "top_3"),
+    ("top_3 twice", lambda it: it.net.evaluate(it.x, it.y, loss="mse", metrics=["top_3", bp.metrics.top_k(3)]), ValueError,
+     "metrics: expected each name once", "'top_3'"),
+    ("top_2 of one output", lambda it: setup("binary").net.evaluate(it.x, np.ones(5), loss="binary_cross_entropy",
+                                                                    metrics=["top_2"]), ValueError, "top_2: expected a column",
+     "got one"),
+]  # fmt: skip
 
 CASES = [
     *ARRAYS,

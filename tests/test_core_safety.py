@@ -135,7 +135,7 @@ def training_arguments(core, dtype, rows=4, n_in=3, n_out=2, plan=None, **change
         "labels": np.zeros(rows, np.int64), "weights": np.ones(rows), "loss": (core.LOSSES["mean_squared_error"], False, ()),
         "logits": False, "mean": True, "update": adam(core),
         "state": tuple(np.zeros((4, n), dtype)), "ranges": ((0, 2), (3, n)),
-        "update_step": 0, "rates": np.full(2, 0.1), "batch_size": 3, "losses": np.zeros(2),
+        "update_step": 0, "rates": np.full(2, 0.1), "batch_size": 3, "losses": np.zeros((2, 2)),
         "outputs": np.empty((rows, n_out), dtype), "shuffle": True, "seed": 1, "first_epoch": 0, "first_step": 0,
         "threads": 2,
     } | changes  # fmt: skip
@@ -417,8 +417,9 @@ def strange(core, dtype):
 
     def shrunk(name, n):
         numbers = array.array("d", bytes(8 * n))
-        run = training(core, dtype, **{name: numbers})
-        del numbers[:]
+        given = memoryview(numbers).cast("B").cast("d", (n // 2, 2)) if name == "losses" else numbers
+        run = training(core, dtype, **{name: given})
+        del given, numbers[:]
         return run.run()
 
     for name, n in (("rates", 5_000_000), ("losses", 100_000)):  # so many that their memory goes back to the system
@@ -449,7 +450,7 @@ def strange(core, dtype):
         yield f"the work of thread {thread} after the run", lambda t=thread: work(t)
 
     def at_once():
-        run = training(core, dtype, threads=3, losses=np.zeros(50))
+        run = training(core, dtype, threads=3, losses=np.zeros((50, 2)))
         threads = [threading.Thread(target=run.run) for _ in range(6)]
         for thread in threads:
             thread.start()
@@ -545,7 +546,7 @@ def strange(core, dtype):
         yield f"weights {weight} in training", lambda w=weight: training(core, dtype, weights=np.full(4, w)).run()
     for changes in ({"batch_size": 2**63 - 1}, {"threads": 0}, {"threads": -5}, {"threads": 40}, {"update_step": -(2**63)},
                     {"update_step": 2**63 - 1}, {"first_epoch": -(2**63)}, {"first_step": 2**63 - 1}, {"seed": 2**64 - 1},
-                    {"losses": np.zeros(0)}, {"rates": np.full(1, np.nan)}, {"rates": np.full(99, 0.1)}):  # fmt: skip
+                    {"losses": np.zeros((0, 2))}, {"rates": np.full(1, np.nan)}, {"rates": np.full(99, 0.1)}):  # fmt: skip
         yield f"training with {changes!s:.50}", lambda c=changes: training(core, dtype, **c).run()
     for epoch in (-(2**63), 2**63 - 1):
         yield f"the order of epoch {epoch}", lambda e=epoch: core.permutation(2**64 - 1, e, np.zeros(1000, np.int64))
@@ -725,7 +726,7 @@ def everything(core, dtype, shape, rows, threads, at_end):
                 plan, x, a(rows, width) if labels is None else None, labels, a(rows, kind=np.float64), loss=kind,
                 logits=fused, mean=True, update=adam(core), state=tuple(a(n, writable=True) for _ in range(4)),
                 ranges=((0, 1), (1, n)), update_step=0, rates=a(2, kind=np.float64), batch_size=max(1, rows // 2),
-                losses=a(2, kind=np.float64, writable=True), outputs=out, shuffle=shuffle, seed=1, first_epoch=0,
+                losses=a(2, 2, kind=np.float64, writable=True), outputs=out, shuffle=shuffle, seed=1, first_epoch=0,
                 first_step=0, threads=threads,
             ).run()  # fmt: skip
 

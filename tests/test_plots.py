@@ -12,6 +12,7 @@ from backprop import plots
 from backprop.datasets import xor
 
 matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib.figure")
 
 HISTORY = {
     "loss": [3.0, 0.5, 0.1],
@@ -54,6 +55,42 @@ def test_a_history_of_fit_is_drawn() -> None:
     net = bp.Sequential([bp.Dense(2, 2, "softmax")], rng=0)
     history = net.fit(*xor(), loss="cross_entropy", optimizer=bp.SGD(0.1), epochs=3)
     assert panels(plots.curves(history)) == {"loss": [history["loss"], []]}
+
+
+def test_a_history_draws_itself() -> None:
+    net = bp.Sequential([bp.Dense(2, 2, "softmax")], rng=0)
+    x, y = xor()
+    history = net.fit(
+        x, y, loss="cross_entropy", optimizer=bp.SGD(0.1), epochs=3, metrics=["accuracy"], validation_data=(x, y)
+    )
+    assert panels(history.plot()) == {
+        "loss": [history["loss"], history["val_loss"]], "accuracy": [history["accuracy"], history["val_accuracy"]],
+    }  # fmt: skip
+    figure = matplotlib.figure.Figure()
+    left, right = figure.subplots(1, 2)
+    assert history.plot(right) is figure
+    assert not left.lines and panels(figure)["loss"] == [history["loss"], history["val_loss"]]
+    assert right.get_xlabel() == "epoch"
+    for empty in bp.History(), {"loss": []}:
+        with pytest.raises(ValueError, match="history: expected at least one epoch, got none"):
+            plots.curves(empty)
+
+
+def test_a_finder_draws_itself() -> None:
+    finder = bp.LearningRateFinder()
+    with pytest.raises(ValueError, match="rates: expected at least one learning rate tried, got none"):
+        finder.plot()
+    finder.rates, finder.losses, finder.smoothed = [0.01, 0.1, 1.0, 10.0], [2.0, 1.0, 0.5, 90.0], [2.0, 1.4, 1.1, 30.0]
+    (axes,) = finder.plot().axes
+    losses, smoothed, suggestion = axes.lines
+    assert losses.get_ydata().tolist() == finder.losses and smoothed.get_ydata().tolist() == finder.smoothed
+    assert losses.get_xdata().tolist() == smoothed.get_xdata().tolist() == finder.rates
+    assert finder.suggestion == 0.1 and list(suggestion.get_xdata()) == [0.1, 0.1]
+    assert axes.get_xscale() == "log" and axes.get_ylim()[1] < 5  # how high it bursts is not shown
+    figure = matplotlib.figure.Figure()
+    assert finder.plot(figure.subplots()) is figure and len(figure.axes[0].lines) == 3
+    finder.losses = finder.smoothed = [1.0, 2.0, 3.0, 4.0]  # never fell
+    assert len(finder.plot().axes[0].lines) == 2
 
 
 @pytest.mark.parametrize(("right", "shown_wrong"), [(30, 0), (28, 2), (10, 8), (0, 8)])

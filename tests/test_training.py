@@ -6,6 +6,7 @@ Tests whose name ends in _bits compare to the last bit; they are run for every b
 import copy
 import hashlib
 import itertools
+import multiprocessing
 import os
 import pickle
 import signal
@@ -15,7 +16,7 @@ import textwrap
 import threading
 import time
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -1187,15 +1188,61 @@ def test_pickling(dtype):
     net, optimizer = small(dtype), bp.Adam(0.01)
     net.metadata["who"] = "a test"
     net.fit(x, y, loss="mse", optimizer=optimizer, epochs=2)
-    for again in pickle.loads(pickle.dumps(net)), copy.deepcopy(net), copy.copy(net):
+    for again in pickle.loads(pickle.dumps(net)), copy.deepcopy(net), copy.copy(net), net.copy():
         assert np.array_equal(again.predict(x), net.predict(x))
-        assert repr(again) == repr(net) and again.metadata == net.metadata
+        assert again == net and repr(again) == repr(net) and again.metadata == net.metadata
         assert (again.seed, again.steps, again.epochs) == (net.seed, net.steps, net.epochs)
         assert not np.shares_memory(again.parameters, net.parameters)
     for thing in optimizer, bp.CrossEntropy(label_smoothing=0.1), bp.activations.leaky_relu.with_slope(0.3):
         assert repr(pickle.loads(pickle.dumps(thing))) == repr(thing)
     error = pickle.loads(pickle.dumps(bp.DivergedError("far", epoch=1, batch=2)))
     assert (str(error), error.epoch, error.batch) == ("far", 1, 2)
+
+
+def test_a_copy_goes_its_own_way_bits():
+    x, y, _ = table(20)
+    net = small()
+    net.fit(x, y, loss="mse", optimizer=bp.Adam(), batch_size=5)
+    again, before = net.copy(), net.parameters.copy()
+    again.fit(x, y, loss="mse", optimizer=bp.SGD(0.1), batch_size=5)
+    assert np.array_equal(net.parameters, before)
+    net.fit(x, y, loss="mse", optimizer=bp.SGD(0.1), batch_size=5)
+    assert np.array_equal(net.parameters, again.parameters)
+
+
+def test_equal_is_built_alike():
+    net = eval(NETWORK, vars(bp))
+    alike = eval(NETWORK, vars(bp))
+    assert net == alike and (net != alike) is False and not np.array_equal(net.parameters, alike.parameters)
+    assert net.layers == alike.layers and net.layers[0] == bp.Dense(4, 6, bp.activations.relu, use_bias=False,
+                                                                    weight_init="he_normal")  # fmt: skip
+    others = [
+        ("'float64'", "'float32'"), ("'he_normal'", "'he_uniform'"), ("False", "True"), ("0.25", "0.5"), ("0.2)", "0.3)"),
+        ("'tanh'", "'relu'"), (", Activation('tanh')", ""), ("'softmax'", "'sigmoid'"), ("Dropout(0.25)", "Activation('relu')"),
+    ]  # fmt: skip
+    text = " ".join(NETWORK.split())
+    for old, new in others:
+        assert text.count(old) >= 1 and net != eval(text.replace(old, new), vars(bp)), old
+    assert net != net.layers and net.layers[0] != "Dense" and bp.Layer() == bp.Layer()
+    assert len({net, alike}) == 2 and len({*net.layers, *alike.layers}) == 10  # each stands for itself
+    assert {net: 1}[net] == 1 and alike not in {net: 1}
+
+
+def test_other_processes_predict_the_same_bits():
+    x, y, _ = table(20)
+    net = small()
+    net.fit(x, y, loss="mse", optimizer=bp.Adam())
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert np.array_equal(pool.submit(net.predict, x).result(120), net.predict(x))
+        trained = pool.submit(fitted, net, x, y).result(120)
+    assert np.array_equal(trained.parameters, fitted(net, x, y).parameters)
+
+
+def fitted(net, x, y):
+    """For another process."""
+    net = net.copy()
+    net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=2)
+    return net
 
 
 # Memory.

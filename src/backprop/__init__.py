@@ -1,14 +1,22 @@
 """Dense neural networks on a CPU, trained and run at the speed it has.
 
 See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``optimizers``, ``activations``,
-``metrics``, ``initializers`` and ``callbacks`` for what goes into one.
+``schedules``, ``callbacks``, ``metrics`` and ``initializers`` for what goes into one.
 """
 
 from . import _isa  # isort: skip - first: it chooses the build of the compiled core that all others import
-from . import activations, initializers, losses, metrics, optimizers
+from . import activations, initializers, losses, metrics, optimizers, schedules
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
-from .callbacks import Callback
+from .callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateFinder,
+    ReduceOnPlateau,
+    TerminateOnNaN,
+)
 from .errors import BusyError, DivergedError, FormatError
 from .gradcheck import GradientCheck, check_gradients
 from .layers import (
@@ -41,7 +49,7 @@ from .losses import (
     Quantile,
     SquaredHinge,
 )
-from .network import Sequential, load
+from .network import Sequential, load, resume
 from .optimizers import (
     LBFGS,
     SGD,
@@ -60,12 +68,13 @@ from .training import History
 
 __all__ = [
     "LBFGS", "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropy",
-    "BusyError", "Callback", "Columns", "Concatenate", "CosineSimilarity", "CrossEntropy", "Dense", "DivergedError",
-    "Dropout", "Embedding", "Focal", "FormatError", "GaussianNLL", "GradientCheck", "Hinge", "History", "Huber",
-    "KLDivergence", "Layer", "LayerNorm", "Lion", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam",
-    "Optimizer", "PReLU", "Poisson", "Quantile", "RAdam", "RMSprop", "Residual", "Rprop", "Sequential",
-    "SquaredHinge", "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load",
-    "losses", "metrics", "optimizers", "set_num_threads", "show_config",
+    "BusyError", "CSVLogger", "Callback", "Checkpoint", "Columns", "Concatenate", "CosineSimilarity", "CrossEntropy",
+    "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError", "GaussianNLL",
+    "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
+    "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
+    "RAdam", "RMSprop", "ReduceOnPlateau", "Residual", "Rprop", "Sequential", "SquaredHinge", "TerminateOnNaN",
+    "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load", "losses", "metrics",
+    "optimizers", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 #: What needs scikit-learn, and is imported only when asked for.

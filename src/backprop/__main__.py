@@ -85,7 +85,7 @@ def train(args: argparse.Namespace) -> None:
     steps = task.epochs * -(-len(x) // task.batch_size)
     loss, metric = ("cross_entropy", "accuracy") if task.classes else ("mse", "r2")
     history = net.fit(
-        x, y, loss=loss, optimizer=bp.Adam(lambda step: task.learning_rate * (1 - step / steps)),
+        x, y, loss=loss, optimizer=bp.Adam(bp.schedules.Polynomial(task.learning_rate, steps)),
         epochs=task.epochs, batch_size=task.batch_size, validation_data=others, metrics=[metric],
         progress=True, threads=args.threads,
     )  # fmt: skip

@@ -141,7 +141,8 @@ class Predictor:
 
 @final
 class Training:
-    """A run of training: run() it. losses (epochs,) and outputs (B, n_out) are written."""
+    """A run of training: run() it. To losses (epochs, 2) each epoch's sum of the losses, and of the weights, is added;
+    outputs (B, n_out) are written."""
 
     def __init__(
         self,

@@ -10,7 +10,8 @@ import operator
 import os
 import reprlib
 import sys
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,16 @@ def matrix(
         who = f"{owner} expected input" if owner else f"{name}: expected an array"
         raise ValueError(f"{who} of shape (batch, {columns}), got {given.shape}{cure}")
     return real(given, name, dtype, first_row, later)
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Let the messages of errors from inside begin with the place."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{place}: {error}") from error
 
 
 def same_rows(rows: int, **others: Array | None) -> None:

@@ -176,6 +176,12 @@ class Layer:
         """The name of its class, and `config`: what a file holds of it."""
         return [type(self).__name__, self.config()]
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other would be built alike: by the configuration, not by the parameters."""
+        return type(self) is type(other) and self.config() == other.config()
+
+    __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
+
     def bind(self, views: Mapping[str, Array], offsets: Mapping[str, int]) -> None:
         """Take the views that belong to this layer as attributes."""
         for name, view in views.items():

@@ -12,15 +12,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _threads, _validate, callbacks, engine, files, layers, losses, training
+from . import (
+    _core,
+    _threads,
+    _validate,
+    callbacks,
+    checkpoints,
+    engine,
+    files,
+    layers,
+    losses,
+    optimizers,
+    schedules,
+    training,
+)  # fmt: skip
 from . import metrics as _metrics
 from ._version import __version__
 from .errors import BusyError, FormatError
 from .layers import Layer
 from .optimizers import Optimizer
-from .training import Data, History
+from .training import Batches, Data, History, Lazy
 
-__all__ = ["Sequential", "load"]
+__all__ = ["Sequential", "load", "resume"]
 
 Array = _validate.Array
 
@@ -195,7 +208,7 @@ class Sequential(_core.Predictor):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: Any,
         optimizer: Optimizer,
@@ -211,13 +224,17 @@ class Sequential(_core.Predictor):
         progress: bool = False,
         rng: Any = None,
         threads: int | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train: go through the rows in batches, and take a step of the optimizer after each.
 
         Parameters
         ----------
-        x : array_like, shape (rows, n_in)
-            Any layout and real type; contiguous arrays of the network's own dtype are not copied.
+        x : array_like, shape (rows, n_in), or iterable of batches
+            Any layout and real type; contiguous arrays of the network's own dtype, such as a `numpy.memmap`, are not
+            copied, and of others, where they are large, a part at a time is converted. Without y: anything that gives
+            batches (x, y) or (x, y, sample_weight) each time it is gone through, which is once an epoch. They are taken
+            as they come: batch_size and shuffle are of no matter.
         y : array_like
             Targets (rows, n_out), or (rows,) where that is one; labels (rows,) where the loss takes them.
         loss : str, Loss or callable
@@ -226,7 +243,7 @@ class Sequential(_core.Predictor):
         optimizer : Optimizer
             Passed again, it goes on where it was.
         epochs : int, default 1
-            How many times to go through all rows.
+            How many times to go through all rows; where the fit goes on from a checkpoint, those done before included.
         batch_size : int or None, default 32
             Rows to a step; the last batch of an epoch may be shorter. None: all rows, as `LBFGS` takes them always.
         validation_data : tuple (x, y) or (x, y, sample_weight), optional
@@ -241,7 +258,7 @@ class Sequential(_core.Predictor):
         shuffle : bool, default True
             Go through the rows in a new order each epoch.
         metrics : sequence of str or callable, default ()
-            What else to measure each epoch: "accuracy", "mse", "mae", "r2", or callables ``(y_hat, y) -> float``.
+            What else to measure each epoch: names from `backprop.metrics`, or callables ``(y_hat, y) -> float``.
         callbacks : sequence of Callback, default ()
             What to call between epochs.
         progress : bool, default False
@@ -250,6 +267,10 @@ class Sequential(_core.Predictor):
             Of the order of the rows and the dropped numbers. None: the network's own.
         threads : int or None, default None
             How many threads share the work; the result is the same. None: as many as pay.
+        resume : str or path-like, optional
+            A file that `Checkpoint` wrote in a fit with these arguments, of a network built as this one: the fit goes
+            on from there, to the bits and the history that it would have come to. `backprop.resume` builds the network
+            too.
 
         Returns
         -------
@@ -269,30 +290,38 @@ class Sequential(_core.Predictor):
             if not isinstance(optimizer, Optimizer):
                 raise TypeError(f"optimizer: expected an object such as Adam(1e-3), got {_validate.shown(optimizer)}")
             _single(loss)
-            data = self._data(x, y, loss, sample_weight)
-            data, held_out = _held_out(data, _validate.number(validation_split, "validation_split", 0, below=1))
-            data = _weighted_by_class(data, class_weight, self.n_out)
+            share = _validate.number(validation_split, "validation_split", 0, below=1)
+            measured = _metrics.get(metrics)
+            epochs = _validate.integer(epochs, "epochs", 0)
+            data: Data | Batches
+            if y is None and not isinstance(x, np.ndarray):
+                data, held_out = self._batches(x, loss, measured, sample_weight, class_weight, share, epochs), None
+            else:
+                data, held_out = _held_out(self._data(x, y, loss, sample_weight, lazily=True), share)
+                data = _weighted_by_class(data, class_weight, self.n_out)
+                _metrics.check(measured, data.y, self.n_out)
             if validation_data is not None:
                 if held_out is not None:
                     raise ValueError("validation_split: expected 0 beside validation_data, got both")
                 held_out = self._validation(validation_data, loss)
-            measured = _metrics.get(metrics)
-            for part in (data, held_out) if held_out else (data,):
-                _metrics.check(measured, part.y, self.n_out)
+            if held_out is not None:
+                _metrics.check(measured, held_out.y, self.n_out)
+            rows = 1 if isinstance(data, Batches) else len(data)
             settings = training.Settings(
-                loss, optimizer,
-                len(data) if batch_size is None else _validate.integer(batch_size, "batch_size"),
-                _validate.flag(shuffle, "shuffle"),
-                self.seed if rng is None else int(_validate.generator(rng).integers(2**63)),
-                measured, held_out, _callbacks(callbacks, progress),
+                loss, optimizer, rows if batch_size is None else _validate.integer(batch_size, "batch_size"),
+                _validate.flag(shuffle, "shuffle"), measured, held_out, _callbacks(callbacks, progress),
                 _threads.checked(threads),
             )  # fmt: skip
-            epochs = _validate.integer(epochs, "epochs", 0)
+            seed = self.seed if rng is None else int(_validate.generator(rng).integers(2**63))
+            run = training.Run(self, data, settings, epochs, seed)
+            begun = None if resume is None else self._begun(run, resume)
             if not hasattr(optimizer, "minimize"):
                 optimizer.lower()
             optimizer.rates(1)
             optimizer.bind(self)
-            return training.fit(self, data, settings, epochs)
+            if begun is not None:
+                self._take_over(run, *begun)
+            return training.fit(run)
 
     def forward(self, x: Any) -> Array:
         """What the network answers in training, keeping what `backward` needs.
@@ -361,14 +390,17 @@ class Sequential(_core.Predictor):
             self.backward(dy)
             return value + self.penalty(), self.gradients.copy()
         assert self.plan is not None
-        found = np.full(1, np.nan)
+        losses = np.zeros((1, 2))
         with _threads.take(threads, self.engine.work * len(data), _threads.WORTH_MEETING) as count:
             finite = _core.Training(
                 self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
-                update=None, state=(), ranges=(), update_step=0, rates=found, batch_size=len(data), losses=found,
+                update=None, state=(), ranges=(), update_step=0, rates=np.zeros(1), batch_size=len(data), losses=losses,
                 outputs=None, shuffle=False, seed=seed, first_epoch=0, first_step=self.steps, threads=count,
             ).run()  # fmt: skip
-        return float(found[0]), self.gradients.copy() if finite else np.full_like(self.gradients, np.nan)
+        if not finite:
+            return np.nan, np.full_like(self.gradients, np.nan)
+        value, weight = losses[0]
+        return float(value / weight if loss.reduction == "mean" else value), self.gradients.copy()
 
     # Files.
 
@@ -380,13 +412,20 @@ class Sequential(_core.Predictor):
         path : str or path-like
             An existing file is replaced only once the new one is safe on the disk.
         """
-        files.write(path, self._to_bytes())
+        files.write(path, self.to_bytes())
 
-    def _to_bytes(self) -> bytes:
+    def arrays(self) -> dict[str, Array]:
+        """Its arrays by their names in a model file: views, into which one may write."""
+        return {
+            f"{at}.{name}": getattr(leaf, name) for at, leaf in self.leaves.items()
+            for name in (*leaf.shapes(), *leaf.buffers())
+        }  # fmt: skip
+
+    def to_bytes(self, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
+        """The bytes of a model file; of a checkpoint, with more tensors and what there is to know of the training."""
         _validate.real(self.parameters, "parameters", self.dtype)
         if not isinstance(self.metadata, dict):
             raise TypeError(f"metadata: expected a dict, got {_validate.shown(self.metadata)}")
-        arrays = self._arrays()
         own = next((layer for layer in self.layers if not layer.compiled), None)
         if own is not None:
             raise TypeError(f"save: expected built-in layers, got {own!r}: a file holds no code; save its arrays apart")
@@ -394,20 +433,32 @@ class Sequential(_core.Predictor):
             "layers": [layer.described() for layer in self.layers],
             "dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "steps": self.steps,
         }  # fmt: skip
-        return files.pack(arrays, {
+        return files.pack({**self.arrays(), **(more or {})}, {
             "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
             "architecture": json.dumps(architecture), "metadata": json.dumps(self.metadata, allow_nan=False),
-        })  # fmt: skip
-
-    def _arrays(self) -> dict[str, Array]:
-        """Every parameter and buffer, by where it is."""
-        return {
-            f"{at}.{name}": getattr(leaf, name) for at, leaf in self.leaves.items()
-            for name in (*leaf.shapes(), *leaf.buffers())
-        }  # fmt: skip
+        } | ({} if training is None else {"training": training}))  # fmt: skip
 
     def __reduce__(self) -> tuple[Callable[..., "Sequential"], tuple[bytes]]:
-        return _from_bytes, (self._to_bytes(),)
+        return _from_bytes, (self.to_bytes(),)
+
+    def copy(self) -> "Sequential":
+        """A network of its own that is the same to the last bit, and would go on training alike."""
+        return _from_bytes(self.to_bytes())
+
+    def _begun(self, run: training.Run, path: str | os.PathLike[str]) -> tuple["Sequential", checkpoints.Checkpoint]:
+        """The network and the run of a checkpoint, which must be of this network and this run."""
+        other, checkpoint = _checkpoint(path)
+        if other != self:
+            raise ValueError(f"resume: expected the network of the checkpoint, {other!r}, got {self!r}")
+        checkpoint.check(run)
+        return other, checkpoint
+
+    def _take_over(self, run: training.Run, other: "Sequential", checkpoint: checkpoints.Checkpoint) -> None:
+        """Become that network, and the run that run."""
+        checkpoint.restore(run)
+        for name, array in other.arrays().items():
+            self.arrays()[name][...] = array
+        self.seed, self.epochs, self.steps = other.seed, other.epochs, other.steps
 
     # Looking at it.
 
@@ -422,6 +473,12 @@ class Sequential(_core.Predictor):
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         rule = "-" * len(lines[0])
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is built alike: the same layers and dtype, whatever their parameters and their seed."""
+        return isinstance(other, Sequential) and (self.layers, self.dtype) == (other.layers, other.dtype)
+
+    __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
 
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={self.dtype.name!r})"
@@ -449,9 +506,12 @@ class Sequential(_core.Predictor):
     ) -> dict[str, float]:
         """`evaluate`, on data that have passed the gate."""
         fused = self._fuses(loss)
-        y_hat = self._run(data.x, self._out(None, len(data), data.x), threads, logits=fused)
+        y_hat = np.empty((len(data), self.n_out), self.dtype)
+        for rows, x in training.pieces(data.x):
+            self._run(x, y_hat[rows], threads, logits=fused, first_row=rows.start)
         if hasattr(loss, "lower"):
-            value, _ = loss.on(y_hat, data.target, data.labels, data.weights, logits=fused)
+            target = None if data.target is None else np.asarray(data.target)
+            value, _ = loss.on(y_hat, target, data.labels, data.weights, logits=fused)
         else:
             value, _ = self.call(loss, y_hat, data)
         if fused and measured:
@@ -510,25 +570,63 @@ class Sequential(_core.Predictor):
     def _fuses(self, loss: Any) -> bool:
         return hasattr(loss, "lower") and loss.fuses(self.layers[-1].activation.name, self.n_out)
 
-    def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any) -> Data:
-        x, y = self._inputs(x), _validate.array(y, "y")
+    def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any, *, lazily: bool = False) -> Data:
+        """Rows that pass the gate; lazily, those of which many have to be converted stay what they are for now."""
+        x, y = self._lazy_inputs(x) if lazily else self._inputs(x), _validate.array(y, "y")
         _validate.some_rows(x)
-        target = labels = None
-        if hasattr(loss, "lower"):
-            target, labels = loss.targets(y, self.n_out, self.dtype)
-            y = loss.metric_targets(y)
+        target, labels = self._targets(y, loss, lazily)
+        y = loss.metric_targets(y) if hasattr(loss, "lower") else y
         _validate.same_rows(len(x), y=y)
         weights = None if sample_weight is None else _validate.weights(sample_weight, len(x))
         return Data(x, target, labels, weights, y)
 
+    def _lazy_inputs(self, x: Any) -> Array | Lazy:
+        x = _validate.array(x, "x")
+        rows = training.lazy(x, self._inputs, self.dtype) if x.shape[1:] == (self.n_in,) else None
+        return self._inputs(x) if rows is None else rows
+
+    def _targets(self, y: Array, loss: Any, lazily: bool) -> tuple[Array | Lazy | None, Array | None]:
+        if not hasattr(loss, "lower"):
+            return None, None
+
+        def convert(rows: Array, first: int) -> Array:
+            with _validate.within(f"in {len(rows)} rows from row {first} on"):
+                target: Array = loss.targets(rows, self.n_out, self.dtype)[0]
+            return target
+
+        rows = training.lazy(y, convert, self.dtype) if lazily and y.ndim == 2 and y.shape[1] > 1 else None
+        return loss.targets(y, self.n_out, self.dtype) if rows is None else (rows, None)
+
+    def _batches(
+        self, given: Any, loss: Any, measured: Any, weights: Any, class_weight: Any, share: float, epochs: int
+    ) -> Batches:
+        """Batches that come one by one; what goes with whole arrays only is refused."""
+        if not hasattr(given, "__iter__"):
+            raise TypeError(f"x: expected rows and y, or batches (x, y), got {_validate.shown(given)} without y")
+        if epochs > 1 and iter(given) is given:
+            cure = "give a list, or an object that begins again each time"
+            raise ValueError(f"epochs: expected 1 with batches that come only once, got {epochs}: {cure}")
+        if weights is not None:
+            raise ValueError("sample_weight: expected none with batches, got some: give batches (x, y, sample_weight)")
+        if share:
+            raise ValueError(f"validation_split: expected 0 with batches, got {share}: hold out validation_data")
+        if isinstance(class_weight, str):
+            raise ValueError(f"class_weight: expected numbers with batches, got {class_weight!r}: count the classes")
+
+        def gate(batch: Any) -> Data:
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                raise TypeError(f"expected (x, y) or (x, y, sample_weight), got {_validate.shown(batch)}")
+            data = self._data(batch[0], batch[1], loss, batch[2] if len(batch) == 3 else None)
+            _metrics.check(measured, data.y, self.n_out)
+            return _weighted_by_class(data, class_weight, self.n_out)
+
+        return Batches(given, gate)
+
     def _validation(self, given: Any, loss: Any) -> Data:
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
-        try:
-            return self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None)
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"validation_data: {error}") from error
+        with _validate.within("validation_data"):
+            return self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None, lazily=True)
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -587,6 +685,7 @@ def _callbacks(given: Any, progress: Any) -> list[Any]:
         if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in callbacks.HOOKS):
             got = _validate.shown(callback)
             raise TypeError(f"callbacks: expected objects with any of {', '.join(callbacks.HOOKS)}, got {got}")
+    chosen.sort(key=lambda callback: isinstance(callback, callbacks.Checkpoint))  # it keeps what the others remember
     return chosen + [callbacks.Progress()] * _validate.flag(progress, "progress")
 
 
@@ -631,15 +730,74 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     FormatError
         If the file is damaged, or not one of ours, or of a later version.
     """
-    return _build(*files.read(path), os.fspath(path))
+    return _build(*files.read(path), os.fspath(path))[0]
+
+
+def resume(
+    path: str | os.PathLike[str],
+    x: Any,
+    y: Any = None,
+    *,
+    loss: Any,
+    optimizer: Optimizer | None = None,
+    epochs: int | None = None,
+    **how: Any,
+) -> tuple[Sequential, History]:
+    """Go on with a fit from a checkpoint, to the bits and the history that it would have come to.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file that `Checkpoint` wrote.
+    x, y, loss
+        As the fit was given them.
+    optimizer : Optimizer, optional
+        Default: as in the file. Needed where the learning rate is a function of one's own, which no file holds.
+    epochs : int, optional
+        How many the whole fit shall have, those done included. Default: as many as it was given.
+    **how
+        What else `Sequential.fit` was given. The callbacks that remember something must be there again, in their order.
+
+    Returns
+    -------
+    net : Sequential
+    history : History
+        Of the whole fit.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, or not one of ours.
+    ValueError
+        If the file is of a network alone, or the fit was given something else.
+
+    Examples
+    --------
+    >>> net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=100, callbacks=[bp.Checkpoint("run.safetensors")])
+    >>> net, history = bp.resume("run.safetensors", x, y, loss="mse", callbacks=[bp.Checkpoint("run.safetensors")])
+    """
+    net, checkpoint = _checkpoint(path)
+    if optimizer is None:
+        optimizer = optimizers.from_config(checkpoint.optimizer, schedules.from_config)
+    epochs = checkpoint.epochs if epochs is None else epochs
+    return net, net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, resume=path, **how)
+
+
+def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, checkpoints.Checkpoint]:
+    net, checkpoint = _build(*files.read(path), os.fspath(path))
+    if checkpoint is None:
+        raise ValueError(f"resume: expected a file that Checkpoint wrote, got a model alone, {os.fspath(path)!r}")
+    return net, checkpoint
 
 
 def _from_bytes(data: bytes) -> Sequential:
-    return _build(*files.unpack(data, source="pickle"), "pickle")
+    return _build(*files.unpack(data, source="pickle"), "pickle")[0]
 
 
-def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> Sequential:
-    """The network that a file describes; every word of it is checked against a closed list."""
+def _build(
+    arrays: dict[str, Array], metadata: dict[str, str], source: str
+) -> tuple[Sequential, checkpoints.Checkpoint | None]:
+    """The network that a file describes, and its training; every word of it is checked against a closed list."""
     if metadata.get("format") != "backprop":
         raise FormatError(f"{source}: expected a model of backprop, got a safetensors file of something else")
     if metadata.get("format_version") != FORMAT_VERSION:
@@ -647,7 +805,7 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
             f"{source}: expected format version {FORMAT_VERSION}, got {metadata.get('format_version')!r}: "
             "a later version of backprop may read it"
         )
-    unknown = metadata.keys() - {"format", "format_version", "backprop_version", "architecture", "metadata"}
+    unknown = metadata.keys() - {"format", "format_version", "backprop_version", "architecture", "metadata", "training"}
     if unknown:
         raise FormatError(f"{source}: unknown metadata {sorted(unknown)}")
     try:
@@ -661,7 +819,10 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FormatError(f"{source}: expected an architecture, got one that does not make sense: {error}") from error
     vars(net).update(state)
-    wanted = net._arrays()
+    wanted, checkpoint = net.arrays(), None
+    if "training" in metadata:
+        more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted}
+        checkpoint = checkpoints.unpack(more, metadata["training"], source)
     if wanted.keys() != arrays.keys():
         raise FormatError(f"{source}: expected the tensors {sorted(wanted)}, got {sorted(arrays)}")
     for name, view in wanted.items():
@@ -672,4 +833,4 @@ def _build(arrays: dict[str, Array], metadata: dict[str, str], source: str) -> S
         if not np.isfinite(arrays[name]).all():
             raise FormatError(f"{source}: {name}: expected finite numbers")
         view[...] = arrays[name]
-    return net
+    return net, checkpoint

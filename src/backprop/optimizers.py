@@ -50,7 +50,8 @@ class Optimizer:
     Parameters
     ----------
     learning_rate : float or callable
-        A number, at least 0; or a function of the number of steps made (0 before the first) that returns one.
+        A number, at least 0; a schedule from `backprop.schedules`; or any function of the number of steps made (0
+        before the first) that returns one.
     clip_value : float or None, default None
         No number of the gradient counts for more than this, up or down.
     clip_norm : float or None, default None
@@ -190,11 +191,17 @@ class Optimizer:
 
     def rates(self, count: int) -> Array:
         """The learning rates of the next steps: one if it is a number, else one for each."""
-        if not callable(self.learning_rate):
-            return np.array([_validate.number(self.learning_rate, "learning_rate", least=0)])
-        return np.array(
-            [_validate.number(self.learning_rate(self.steps + i), "learning_rate", least=0) for i in range(count)]
-        )
+        rate, steps = self.learning_rate, range(self.steps, self.steps + count)
+        if not callable(rate):
+            return np.array([_validate.number(rate, "learning_rate", least=0)])
+        schedule: Any = rate
+        if not hasattr(schedule, "rates"):  # a function of one's own; schedules know many at once
+            return np.array([_validate.number(rate(step), "learning_rate", least=0) for step in steps])
+        rates: Array = schedule.rates(np.arange(steps.start, steps.stop))
+        wrong = ~(np.isfinite(rates) & (rates >= 0))
+        if wrong.any():
+            _validate.number(rates[wrong][0], "learning_rate", least=0)
+        return rates
 
     def lower(self) -> tuple[int, tuple[float, ...], float, float, float, float]:
         """How the compiled core calls this optimizer: its code and numbers, and what all have, 0 for none of it."""

@@ -1,4 +1,4 @@
-"""Pictures of a training: its curves, digits with what the network says of them, the regions it decides on.
+"""Pictures of a training: its curves, digits with what the network says of them, its regions, a range test.
 
 Each function returns a `matplotlib.figure.Figure`, which belongs to no window and no global state; `png` makes a file
 of it. Matplotlib is imported when a picture is asked for.
@@ -15,7 +15,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
 
-__all__ = ["curves", "digits", "png", "regions"]
+__all__ = ["curves", "digits", "png", "range_test", "regions"]
 
 Array = npt.NDArray[Any]
 History = Mapping[str, Sequence[float]]
@@ -24,17 +24,51 @@ History = Mapping[str, Sequence[float]]
 ROWS, COLUMNS = 4, 6
 
 
-def curves(history: History) -> "Figure":
+def curves(history: History, ax: Any = None) -> Any:
     """Draw the loss and each metric over the epochs; beside them those of the held-out data, where there are any.
 
     Parameters
     ----------
     history : History
         From `Sequential.fit`.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw the loss, and nothing else. Default: a new figure for all.
     """
-    figure = _figure(width=6)
-    _draw_curves(figure, history)
-    return figure
+    if not any(history.values()):
+        raise ValueError("history: expected at least one epoch, got none")
+    if ax is None:
+        figure = _figure(width=6)
+        _draw_curves(figure, history)
+        return figure
+    _draw_panel(ax, history, "loss")
+    ax.set_xlabel("epoch")
+    return ax.figure
+
+
+def range_test(rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], marked: Any, ax: Any) -> Any:
+    """Draw the losses that `LearningRateFinder` found, and mark the learning rate it suggests.
+
+    Parameters
+    ----------
+    rates, losses, smoothed : sequence of float
+    marked : float or None
+    ax : matplotlib.axes.Axes or None
+        None: those of a new figure.
+    """
+    if not rates:
+        raise ValueError("rates: expected at least one learning rate tried, got none: give the finder to a fit first")
+    ax = _figure(width=6).subplots() if ax is None else ax
+    ax.plot(rates, losses, color="lightgray")
+    ax.plot(rates, smoothed)
+    if marked is not None:
+        ax.axvline(marked, color="tab:red", linestyle="--", label=f"suggested: {marked:.2g}")
+        ax.legend(frameon=False)
+    ax.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    low, high = min(losses), smoothed[0]
+    if high > low:  # how high it bursts is of no interest
+        ax.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
+    _plain(ax)
+    return ax.figure
 
 
 def digits(history: History, images: Array, labels: Array, scores: Array) -> "Figure":
@@ -138,17 +172,27 @@ def _draw_curves(figure: "FigureBase", history: History) -> None:
     names = [name for name in history if not name.startswith("val_")]
     panels = figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]
     for axes, name in zip(panels, names, strict=True):
-        for key, label in (name, "training"), (f"val_{name}", "held out"):
-            values = history.get(key, ())
-            axes.plot(range(1, len(values) + 1), values, marker="." if len(values) == 1 else "", label=label)
-        axes.set_ylabel(name)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        _draw_panel(axes, history, name)
+    panels[-1].set_xlabel("epoch")
+    figure.align_ylabels(panels)
+
+
+def _draw_panel(axes: Any, history: History, name: str) -> None:
+    for key, label in (name, "training"), (f"val_{name}", "held out"):
+        values = history.get(key, ())
+        axes.plot(range(1, len(values) + 1), values, marker="." if len(values) == 1 else "", label=label)
+    axes.set_ylabel(name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    _plain(axes)
+    if name != "loss":
+        return
     losses = [*history["loss"], *history.get("val_loss", ())]
     if 0 < 10 * min(losses) < max(losses):
-        panels[0].set_yscale("log")
+        axes.set_yscale("log")
     if "val_loss" in history:
-        panels[0].legend(frameon=False)
-    panels[-1].set_xlabel("epoch")
-    panels[-1].xaxis.get_major_locator().set_params(integer=True)
-    figure.align_ylabels(panels)
+        axes.legend(frameon=False)
+
+
+def _plain(axes: Any) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

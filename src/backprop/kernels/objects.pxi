@@ -592,7 +592,8 @@ cdef class Training(Memory):
 
     x (rows, n_in); y (rows, targets) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss
     is what read_loss takes; update, state and ranges are those of a Rule, with the number of steps it has made, or the
-    update is None, for gradients only. losses (epochs,) and outputs (rows, n_out), where given, are written.
+    update is None, for gradients only. To losses (epochs, 2) the weighted losses and the weights are added; outputs
+    (rows, n_out), where given, are written.
     """
     cdef Run shared
     cdef Plan plan
@@ -673,7 +674,7 @@ cdef class Training(Memory):
 
 cdef object prepare(
     Training training, Run *run, const real[:, ::1] x, const real[:, ::1] y, const int64_t[::1] labels,
-    const double[::1] weights, const double[::1] rates, double[::1] losses, real[:, ::1] outputs, bint shuffle,
+    const double[::1] weights, const double[::1] rates, double[:, ::1] losses, real[:, ::1] outputs, bint shuffle,
 ):
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
@@ -682,7 +683,7 @@ cdef object prepare(
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
     check_rows(training.plan, rows, x.shape[1], rows, graph.n_out)
     if (
-        rows < 1 or run.batch < 1 or run.n_rates < 1
+        rows < 1 or run.batch < 1 or run.n_rates < 1 or losses.shape[1] != 2
         or (y is not None and (y.shape[0] != rows or y.shape[1] != n_targets))
         or (labels is not None and labels.shape[0] != rows)
         or (weights is not None and weights.shape[0] != rows)
@@ -714,5 +715,5 @@ cdef object prepare(
     run.labels = &labels[0] if labels is not None else NULL
     run.weights = &weights[0] if weights is not None else NULL
     run.rates = &rates[0]
-    run.losses = &losses[0]
+    run.losses = &losses[0, 0]
     run.outputs = &outputs[0, 0] if outputs is not None else NULL

@@ -26,7 +26,7 @@ cdef struct Run:
     void *turned                                # for tiny batches on one thread; or NULL
     Py_ssize_t units
     double *values
-    double *losses                              # one an epoch
+    double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
     int64_t *order                              # NULL: as they come
     float_mode mode                             # of the caller, and of signal handlers
     void *owner                                 # the Training, for what a signal handler raises
@@ -358,7 +358,7 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
                 shuffle(run.seed, run.first_epoch + epoch, run.rows, run.order)
             if meet(run) != RUNNING:
                 return
-        loss = weight = 0
+        loss, weight = run.losses[2 * epoch], run.losses[2 * epoch + 1]
         first = 0
         while first < run.rows:
             how.step = run.first_step + step
@@ -371,4 +371,4 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
             if thread == 0:
                 run.steps = step
         if thread == 0:
-            run.losses[epoch] = loss / weight if run.mean and weight > 0 else loss
+            run.losses[2 * epoch], run.losses[2 * epoch + 1] = loss, weight

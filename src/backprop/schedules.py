@@ -1,0 +1,255 @@
+"""Schedules: the learning rate as a function of the number of steps made, which is 0 before the first.
+
+An optimizer takes one where it takes a number, ``bp.Adam(bp.schedules.Cosine(1e-3, 10_000))``, as it takes any function
+of the step. These are evaluated for many steps at once, can be compared, and are kept in a checkpoint. A step is a
+batch: an epoch has ceil(rows / batch_size) of them.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from . import _validate
+
+__all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "Schedule", "Step", "from_config"]
+
+Array = _validate.Array
+
+
+class Schedule:
+    """What all schedules have. The attributes of one are the arguments it was made with."""
+
+    learning_rate: float
+
+    def rates(self, steps: Array) -> Array:
+        """The learning rates after these numbers of steps, (n,) whole numbers."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            rates: Array = self._rates(steps)
+        return rates
+
+    def _rates(self, steps: Array) -> Any:
+        raise NotImplementedError
+
+    def __call__(self, step: int) -> float:
+        """The learning rate after so many steps."""
+        return float(self.rates(np.array([_validate.integer(step, "step", 0)]))[0])
+
+    def config(self) -> dict[str, Any]:
+        """What `from_config` builds it from again, as JSON can hold it."""
+        return {"name": type(self).__name__, **vars(self)}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __repr__(self) -> str:
+        return f"schedules.{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+
+class Constant(Schedule):
+    """The same learning rate for ever.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At least 0.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = _rate(learning_rate)
+
+    def _rates(self, steps: Array) -> Any:
+        return np.full(len(steps), self.learning_rate)
+
+
+class Step(Schedule):
+    """learning_rate factor^floor(t / every) at step t: down a stair. PyTorch's StepLR.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At the start.
+    every : int
+        How many steps each stair lasts.
+    factor : float, default 0.1
+        What the rate is multiplied by at its end; above 0.
+    """
+
+    def __init__(self, learning_rate: float, every: int, factor: float = 0.1) -> None:
+        self.learning_rate = _rate(learning_rate)
+        self.every = _validate.integer(every, "every")
+        self.factor = _validate.number(factor, "factor", above=0)
+
+    def _rates(self, steps: Array) -> Any:
+        return self.learning_rate * np.power(self.factor, steps // self.every, dtype=np.float64)
+
+
+class Exponential(Schedule):
+    """learning_rate factor^(t / every) at step t. PyTorch's ExponentialLR, where every is 1.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At the start.
+    factor : float
+        What the rate is multiplied by over `every` steps; above 0.
+    every : int, default 1
+        With the steps of an epoch, the factor is that of an epoch.
+    """
+
+    def __init__(self, learning_rate: float, factor: float, every: int = 1) -> None:
+        self.learning_rate = _rate(learning_rate)
+        self.factor = _validate.number(factor, "factor", above=0)
+        self.every = _validate.integer(every, "every")
+
+    def _rates(self, steps: Array) -> Any:
+        return self.learning_rate * np.power(self.factor, steps / self.every)
+
+
+class Cosine(Schedule):
+    """final + (learning_rate - final) (1 + cos(pi t)) / 2, t from 0 to 1: down half a wave, once or again and again.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The highest.
+    steps : int
+        When the lowest is reached, the warm-up included.
+    final : float, default 0.0
+        The lowest.
+    warmup : int, default 0
+        For how many steps, fewer than `steps`, the rate first rises to the highest, on a line:
+        learning_rate (t + 1) / (warmup + 1).
+    growth : int or None, default None
+        None: after `steps` the rate stays where it is. A number: it starts again from the highest, without a warm-up,
+        and each wave is so many times as long as the one before.
+
+    References
+    ----------
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, eq. 5; `growth` is its
+    T_mult. PyTorch's CosineAnnealingLR and CosineAnnealingWarmRestarts, after a LinearLR.
+    """
+
+    def __init__(
+        self, learning_rate: float, steps: int, *, final: float = 0.0, warmup: int = 0, growth: int | None = None
+    ) -> None:
+        self.learning_rate = _rate(learning_rate)
+        self.steps = _validate.integer(steps, "steps")
+        self.final = _validate.number(final, "final", least=0)
+        self.warmup = _validate.integer(warmup, "warmup", 0, self.steps - 1)
+        self.growth = None if growth is None else _validate.integer(growth, "growth", 1, 2**20)
+
+    def _rates(self, steps: Array) -> Any:
+        wave = (1 + np.cos(np.pi * self._share(np.maximum(steps - self.warmup, 0)))) / 2
+        line = self.learning_rate * (steps + 1) / (self.warmup + 1)
+        return np.where(steps < self.warmup, line, self.final + (self.learning_rate - self.final) * wave)
+
+    def _share(self, steps: Array) -> Any:
+        """How much of its wave lies behind each step."""
+        length = self.steps - self.warmup
+        if self.growth is None:
+            return np.minimum(steps / length, 1)
+        if self.growth == 1:
+            return steps % length / length
+        starts = [0, length]
+        while starts[-1] <= steps.max(initial=0):
+            starts.append(starts[-1] + self.growth * (starts[-1] - starts[-2]))
+        wave = np.searchsorted(starts, steps, side="right")
+        begin, end = np.take(starts, wave - 1), np.take(starts, wave)
+        return (steps - begin) / (end - begin)
+
+
+class Polynomial(Schedule):
+    """final + (learning_rate - final) (1 - t / steps)^power at step t, and final after `steps`. PyTorch's PolynomialLR.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At the start.
+    steps : int
+        When `final` is reached.
+    power : float, default 1.0
+        1 is a line; above 0.
+    final : float, default 0.0
+        Where it ends.
+    """
+
+    def __init__(self, learning_rate: float, steps: int, *, power: float = 1.0, final: float = 0.0) -> None:
+        self.learning_rate = _rate(learning_rate)
+        self.steps = _validate.integer(steps, "steps")
+        self.power = _validate.number(power, "power", above=0)
+        self.final = _validate.number(final, "final", least=0)
+
+    def _rates(self, steps: Array) -> Any:
+        left = 1 - np.minimum(steps, self.steps) / self.steps
+        return self.final + (self.learning_rate - self.final) * np.power(left, self.power)
+
+
+class OneCycle(Schedule):
+    """Up half a wave of the cosine, and down another to almost nothing. PyTorch's OneCycleLR, without its momentum.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The highest.
+    steps : int
+        Of the whole; the rate stays where it is afterwards.
+    pct_start : float, default 0.3
+        The share of the steps on the way up; at least 0, below 1.
+    div_factor : float, default 25.0
+        How many times as high the highest is as the first; above 0.
+    final_div_factor : float, default 1e4
+        How many times as high the first is as the last; above 0.
+
+    References
+    ----------
+    Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float,
+        steps: int,
+        *,
+        pct_start: float = 0.3,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+    ) -> None:
+        self.learning_rate = _rate(learning_rate)
+        self.steps = _validate.integer(steps, "steps")
+        self.pct_start = _validate.number(pct_start, "pct_start", least=0, below=1)
+        self.div_factor = _validate.number(div_factor, "div_factor", above=0)
+        self.final_div_factor = _validate.number(final_div_factor, "final_div_factor", above=0)
+
+    def _rates(self, steps: Array) -> Any:
+        first = self.learning_rate / self.div_factor
+        last = first / self.final_div_factor
+        peak, end = self.pct_start * self.steps - 1, self.steps - 1
+        rising = steps < peak
+        share = np.where(rising, steps, np.minimum(steps, end) - peak) / np.where(rising, peak, end - peak)
+        begin, final = np.where(rising, first, self.learning_rate), np.where(rising, self.learning_rate, last)
+        return final + (begin - final) * (1 + np.cos(np.pi * share)) / 2
+
+
+_TABLE: dict[str, type[Schedule]] = {
+    kind.__name__: kind for kind in (Constant, Cosine, Exponential, OneCycle, Polynomial, Step)
+}
+
+
+def from_config(config: dict[str, Any]) -> Schedule:
+    """Build a schedule from what its `config` returned: one of this module, and nothing else.
+
+    Parameters
+    ----------
+    config : dict
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not what `config` returns.
+    """
+    arguments = dict(config)
+    return _TABLE[_validate.choice(arguments.pop("name", None), "name", _TABLE)](**arguments)
+
+
+def _rate(value: float) -> float:
+    return _validate.number(value, "learning_rate", least=0)
