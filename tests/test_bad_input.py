@@ -814,7 +814,7 @@ MAKING = [
                         ({"name": 5}, TypeError), ({"name": ["Step"]}, TypeError)],
                lambda it, v: bp.schedules.from_config(v), "one of Constant, Cosine"),
     *values_of("name", [({}, TypeError), ({"name": "SDG"}, ValueError), ({"name": "Optimizer"}, ValueError)],
-               lambda it, v: bp.optimizers.from_config(v), "SGD, Adam"),
+               lambda it, v: bp.optimizers.from_config(v), "one of", "Adam"),
     *values_of("learning_rate", [({"name": "SGD", "learning_rate": None}, TypeError)],
                lambda it, v: bp.optimizers.from_config(v), "a number, got None"),
     *values_of("monitor", [(v, TypeError) for v in [None, 5, ["loss"], len]], lambda it, v: bp.EarlyStopping(v), "'val_loss'"),

@@ -107,6 +107,8 @@ def test_pieces_are_evaluated(pieces):
     (x, y, weights), net = table(), network()
     how = {"loss": "mse", "metrics": ["mae"], "sample_weight": weights}
     assert whole(lambda: net.evaluate(x, y, **how)) == net.evaluate(x, y, **how)
+    with pytest.raises(ValueError, match="x: expected finite numbers, got nan at row, column 40, 1"):
+        net.evaluate(np.where((np.arange(45) == 40)[:, None] & (np.arange(4) == 1), np.nan, x), y, loss="mse")
     assert net.value_and_gradient(x, y, "mse")[0] > 0  # takes a whole
 
 

@@ -200,8 +200,8 @@ class Sequential(_core.Predictor):
         """
         measured, loss = _metrics.get(metrics), self._loss(loss)
         _single(loss)
-        data = _weighted_by_class(self._data(x, y, loss, sample_weight), class_weight, self.n_out)
-        return self.score(data, loss, measured, threads)
+        data = self._data(x, y, loss, sample_weight, lazily=True)
+        return self.score(_weighted_by_class(data, class_weight, self.n_out), loss, measured, threads)
 
     # Training.
 
