@@ -1,36 +1,37 @@
-"""Derive the constants of the kernels' exponential (src/backprop/kernels/activations.pxi) and print them.
+"""Derive the constants of the kernels' functions (src/backprop/kernels/activations.pxi) and print them.
 
-    exp(x) = 2^n exp(r),  n = round(x / ln 2),  r = x - n ln 2,  |r| <= ln(2) / 2
-    exp(r) = 1 + r + r^2 q(r)
+    exp(x)   = 2^n exp(r),  n = round(x / ln 2),  r = x - n ln 2,  |r| <= ln(2) / 2
+    exp(r)   = 1 + r + r^2 q(r)
+    log(1+e) = 2 artanh s = 2 s + s w q(w),  s = e / (2 + e),  w = s^2 <= 1/9  where  0 <= e <= 1
+    Q(a)     = exp(-a^2 / 2) q(v) / (a + 2),  v = a / (a + 2) - 3/8  where  0 <= a
 
-q is the polynomial whose largest relative error in exp(r) is smallest, found by the exchange algorithm of Remez in
-60 digits. ln 2 is split in two, so that n times the first part is exact for every n that can occur.
+Q is the tail of the normal distribution, 1 - Phi(a) = erfc(a / sqrt 2) / 2. Its form, in which the whole half-line is one
+short interval, is that of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in
+0 <= x < inf", Mathematics of Computation 36, 1981, with constants for which rounding does least. Each q is the polynomial whose largest relative error in the left side is smallest, found by the
+exchange algorithm of Remez in 60 digits. ln 2 is split in two, so that n times the first part is exact for every n
+that can occur.
 
 Run with mpmath installed: python tools/polynomials.py
 """
 
-from mpmath import exp, linspace, ln, lu_solve, matrix, mp, mpf, nint
+from collections.abc import Callable, Sequence
+
+from mpmath import atanh, erfc, exp, linspace, ln, lu_solve, matrix, mp, mpf, nint, sqrt
 
 mp.dps = 60
 
 
-def minimax(degree: int, points: int = 4000) -> tuple[list[mpf], mpf]:
-    """Coefficients of q, lowest first, and the relative error of 1 + r + r^2 q(r) they leave."""
-    half = ln(2) / 2
-    grid = [r for r in linspace(-half, half, points) if r != 0]
-
-    def error(q: list[mpf], r: mpf) -> mpf:
-        return (1 + r + r * r * sum(c * r**i for i, c in enumerate(q))) / exp(r) - 1
-
-    step = len(grid) // (degree + 1)
-    reference = [grid[min(i * step, len(grid) - 1)] for i in range(degree + 2)]
-    for _ in range(30):
-        system = matrix(
-            [[r ** (i + 2) for i in range(degree + 1)] + [(-1) ** row * exp(r)] for row, r in enumerate(reference)]
-        )
-        solved = lu_solve(system, matrix([exp(r) - 1 - r for r in reference]))
-        q, level = list(solved)[:-1], abs(solved[degree + 1])
-        errors = [error(q, r) for r in grid]
+def minimax(
+    powers: Sequence[int], f: Callable[[mpf], mpf], weight: Callable[[mpf], mpf], low: mpf, high: mpf
+) -> tuple[list[mpf], mpf]:
+    """The c of sum c x^power whose largest error, |sum - f(x)| weight(x) over low...high, is smallest; and that error."""
+    grid = [(x, f(x), weight(x)) for x in linspace(low, high, 4000) if f(x)]
+    step = len(grid) // len(powers)
+    reference = [grid[min(i * step, len(grid) - 1)] for i in range(len(powers) + 1)]
+    for _ in range(50):
+        system = matrix([[x**p for p in powers] + [(-1) ** row / w] for row, (x, _, w) in enumerate(reference)])
+        *c, level = lu_solve(system, matrix([y for _, y, _ in reference]))
+        errors = [(sum(a * x**p for a, p in zip(c, powers, strict=True)) - y) * w for x, y, w in grid]
         # One extreme for each run of equal sign; the largest alternating set among them is the next reference.
         extremes: list[int] = []
         for i, e in enumerate(errors):
@@ -39,12 +40,12 @@ def minimax(degree: int, points: int = 4000) -> tuple[list[mpf], mpf]:
                     extremes[-1] = i
             else:
                 extremes.append(i)
-        while len(extremes) > degree + 2:
+        while len(extremes) > len(reference):
             extremes.pop(0 if abs(errors[extremes[0]]) < abs(errors[extremes[-1]]) else -1)
-        if len(extremes) < degree + 2 or max(map(abs, errors)) <= level * (1 + mpf(10) ** -4):
+        if len(extremes) < len(reference) or max(map(abs, errors)) <= abs(level) * (1 + mpf(10) ** -4):
             break
         reference = [grid[i] for i in extremes]
-    return q, max(map(abs, errors))
+    return c, max(map(abs, errors))
 
 
 def split(bits: int) -> tuple[mpf, mpf]:
@@ -53,11 +54,41 @@ def split(bits: int) -> tuple[mpf, mpf]:
     return high, ln(2) - high
 
 
+def exponential(degree: int) -> tuple[list[mpf], mpf]:
+    return minimax(range(2, degree + 3), lambda r: exp(r) - 1 - r, lambda r: exp(-r), -ln(2) / 2, ln(2) / 2)
+
+
+def logarithm(degree: int) -> tuple[list[mpf], mpf]:
+    def twice(w: mpf) -> mpf:
+        return 2 * atanh(sqrt(w)) / sqrt(w) if w else mpf(2)
+
+    return minimax(range(1, degree + 2), lambda w: twice(w) - 2, lambda w: 1 / twice(w), mpf(0), mpf(1) / 9)
+
+
+def normal_tail(degree: int, most: int) -> tuple[list[mpf], mpf]:
+    """For a up to `most`, beyond which Q is zero."""
+
+    def q(v: mpf) -> mpf:
+        u = v + mpf(3) / 8
+        a = 2 * u / (1 - u)
+        return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2 * (a + 2)
+
+    return minimax(range(degree + 1), q, lambda v: 1 / q(v), -mpf(3) / 8, mpf(most) / (most + 2) - mpf(3) / 8)
+
+
+def show(name: str, unknown: str, lowest: int, found: tuple[list[mpf], mpf]) -> None:
+    print(f"{name}: relative error {mp.nstr(found[1], 3)}, of which a rounding unit is 2^-24 or 2^-53")
+    for i, c in enumerate(found[0]):
+        print(f"  {unknown}^{i + lowest}: {mp.nstr(c, 20)}")
+
+
 if __name__ == "__main__":
-    for name, degree, bits in ("float", 4, 14), ("double", 9, 41):
-        q, error = minimax(degree)
+    for name, bits in ("float", 14), ("double", 41):
         high, low = split(bits)
-        print(f"{name}: relative error {mp.nstr(error, 3)}, of which a rounding unit is 2^-24 or 2^-53")
-        print("  ln 2 =", mp.nstr(high, 20), "+", mp.nstr(low, 20))
-        for i, c in enumerate(q):
-            print(f"  r^{i + 2}: {mp.nstr(c, 20)}")
+        print(f"ln 2, {name}: {mp.nstr(high, 20)} + {mp.nstr(low, 20)}")
+    show("exp, float", "r", 2, exponential(4))
+    show("exp, double", "r", 2, exponential(9))
+    show("log(1 + e), float", "w", 1, logarithm(3))
+    show("log(1 + e), double", "w", 1, logarithm(9))
+    show("Q, float", "v", 0, normal_tail(11, 15))
+    show("Q, double", "v", 0, normal_tail(28, 39))

@@ -1,9 +1,10 @@
-# Activations: y = f(z), over z; and dz = dy f'(z), over dy, with the derivative taken from the output y.
+# Activations: y = f(z), over z; and dz = dy f'(z), over dy, with the derivative taken from the output y, or from z
+# where y does not tell.
 #
 # Three levels: the mathematics of one number; the same over an array, a pair for each activation; the choice by code.
 # The functions of one number have no branch and call nothing, so the compiler turns the plain loops into vectors.
 
-from libc.math cimport copysign, copysignf, fabs, fabsf
+from libc.math cimport copysign, copysignf, fabs, fabsf, log
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "simd.h" nogil:
@@ -13,13 +14,26 @@ cdef extern from "simd.h" nogil:
     int64_t exponent_d(double magic)
     float power_of_two_f(int32_t n)
     double power_of_two_d(int64_t n)
+    float product_error_f(float a, float b, float p)
+    double product_error_d(double a, double b, double p)
+    float by_sign_f(float x, float right, float left)
+    double by_sign_d(double x, double right, double left)
 
 cdef enum Activation:
-    IDENTITY, SIGMOID, TANH, RELU, LEAKY_RELU, SOFTMAX
+    IDENTITY, SIGMOID, TANH, RELU, LEAKY_RELU, SOFTMAX, ELU, SELU, GELU, GELU_TANH, SILU, MISH, SOFTPLUS, SOFTSIGN
+    HARD_SIGMOID, HARD_TANH, EXP, LOG_SOFTMAX
+    ACTIVATION_COUNT                            # stays the last
 
 ACTIVATIONS = {
     "identity": IDENTITY, "sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "leaky_relu": LEAKY_RELU, "softmax": SOFTMAX,
+    "elu": ELU, "selu": SELU, "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU, "mish": MISH, "softplus": SOFTPLUS,
+    "softsign": SOFTSIGN, "hard_sigmoid": HARD_SIGMOID, "hard_tanh": HARD_TANH, "exp": EXP, "log_softmax": LOG_SOFTMAX,
 }
+
+
+# Of SELU: lambda, and lambda times alpha.
+cdef double SELU_RIGHT = 1.0507009873554804934193349852946
+cdef double SELU_LEFT = 1.7580993408473768599402175208123
 
 
 # One number. e^x = 2^n e^r with n = round(x / ln 2), r = x - n ln 2; constants from tools/polynomials.py.
@@ -34,6 +48,15 @@ cdef inline real absolute(real x) noexcept nogil:
 
 cdef inline real with_sign(real x, real sign) noexcept nogil:
     return copysignf(x, sign) if real is float else copysign(x, sign)
+
+
+cdef inline real by_sign(real x, real right, real left) noexcept nogil:
+    return by_sign_f(x, right, left) if real is float else by_sign_d(x, right, left)
+
+
+cdef inline real product_error(real a, real b, real p) noexcept nogil:
+    """What p, the product of a and b, has lost."""
+    return product_error_f(a, b, p) if real is float else product_error_d(a, b, p)
 
 
 cdef inline real magic_exponent(real x) noexcept nogil:
@@ -86,46 +109,262 @@ cdef inline real scaled(real y, real magic) noexcept nogil:
         return y * power_of_two_d(exponent_d(magic) >> 1) * power_of_two_d((exponent_d(magic) + 1) >> 1)
 
 
-cdef inline real exponential(real x, real low, real *rest) noexcept nogil:
-    """e^(x + low), for a low that x alone has lost, and the rest that the result has lost. A NaN stays one."""
-    cdef real magic, r, y, one = 1, most = 89 if real is float else 710, least = -104 if real is float else -746
-    x = most if x > most else x
-    x = least if x < least else x
-    magic = magic_exponent(x)
-    r = reduced(x, magic) + low
+cdef inline real at_least(real least, real x) noexcept nogil:
+    return least if x < least else x                    # a NaN stays one
+
+
+cdef inline real at_most(real most, real x) noexcept nogil:
+    return most if x > most else x
+
+
+cdef inline real unscaled_exponential(real x, real low, real *rest, real *magic) noexcept nogil:
+    """e^(x + low) / 2^n, for a low that x alone has lost, and the rest that the result has lost.
+
+    |x| is at most 150, or 1000 in double. The caller sees to it, on the one side that can be: were x cut off on both
+    sides here, GCC would follow each side on its own, and make no vectors of doubles with SSE2.
+    """
+    cdef real r, y, one = 1
+    magic[0] = magic_exponent(x)
+    r = reduced(x, magic[0]) + low
     r = r + expm1_tail(r)
     y = one + r
-    rest[0] = scaled(r - (y - one), magic)
+    rest[0] = r - (y - one)
+    return y
+
+
+cdef inline real bounded_exponential(real x, real low, real *rest) noexcept nogil:
+    """e^(x + low), and the rest that it has lost, for the same x."""
+    cdef real magic, y = unscaled_exponential(x, low, rest, &magic)
+    rest[0] = scaled(rest[0], magic)
     return scaled(y, magic)
+
+
+cdef inline real exponential(real x, real low, real *rest) noexcept nogil:
+    """e^(x + low), and the rest that it has lost, for every x."""
+    cdef real most = 89 if real is float else 710, least = -104 if real is float else -746
+    return bounded_exponential(at_least(least, at_most(most, x)), low, rest)
+
+
+cdef inline real bounded_size(real x) noexcept nogil:
+    """|x|, but not far beyond where x e^-|x| is zero."""
+    cdef real most = 150 if real is float else 1000
+    return at_most(most, absolute(x))
+
+
+cdef inline real exponential_minus_one(real x, real *low) noexcept nogil:
+    """e^x - 1 = 2^n (e^r - 1) + (2^n - 1) for |x| <= 40, in two parts."""
+    cdef real one = 1, magic = magic_exponent(x), r = reduced(x, magic), tail = expm1_tail(r), high = r + tail, y
+    cdef real scale = power_of_two_f(exponent_f(magic)) if real is float else power_of_two_d(exponent_d(magic))
+    y = scale * high + (scale - one)
+    low[0] = scale * high - (y - (scale - one)) + scale * (tail - (high - r))
+    return y
+
+
+cdef inline real log_one_plus(real e) noexcept nogil:
+    """log(1 + e) for 0 <= e <= 1."""
+    cdef real two = 2, s = e / (two + e), w = s * s, q
+    if real is float:
+        q = <float> 0.28011987084289724652
+        q = q * w + <float> 0.28001805219024680841
+        q = q * w + <float> 0.40021527242344496198
+        q = q * w + <float> 0.66666416285612970077
+    else:
+        q = 0.17009762389008727923
+        q = q * w + 0.083449685299239254319
+        q = q * w + 0.12104945557524284477
+        q = q * w + 0.13301121298602306812
+        q = q * w + 0.15386548398790992428
+        q = q * w + 0.18181744478779769114
+        q = q * w + 0.22222223953655317395
+        q = q * w + 0.28571428548117847252
+        q = q * w + 0.40000000000155117579
+        q = q * w + 0.66666666666666309697
+    return two * s + s * w * q
+
+
+cdef inline real normal_tail(real u) noexcept nogil:
+    """(a + 2) e^(a^2/2) (1 - Phi(a)) for u = a / (a + 2), a >= 0."""
+    cdef real middle = 0.375, v = u - middle, q
+    if real is float:
+        q = <float> -0.13622358885292237488
+        q = q * v + <float> 0.034000384224704285588
+        q = q * v + <float> 0.1436738124333563078
+        q = q * v + <float> 0.072721127551946907139
+        q = q * v + <float> -0.045319886553629293434
+        q = q * v + <float> -0.14048155997539572303
+        q = q * v + <float> -0.10764782911774893264
+        q = q * v + <float> 0.093987729056167574135
+        q = q * v + <float> 0.26928439274974224227
+        q = q * v + <float> 0.0080321912340338961561
+        q = q * v + <float> -0.67801599011182707645
+        q = q * v + <float> 0.75648944566890276048
+    else:
+        q = 4.2099375843705308852
+        q = q * v + -8.8780586346827508462
+        q = q * v + 2.0503163358471973616
+        q = q * v + 6.5320449221248841735
+        q = q * v + -3.391029043585629552
+        q = q * v + -1.6990658151992244907
+        q = q * v + 1.4833042361741570699
+        q = q * v + 0.0087878562752399208577
+        q = q * v + -0.48722617791553286263
+        q = q * v + -0.0078139811298077953795
+        q = q * v + 0.10607145327003400748
+        q = q * v + 0.092611565940185524645
+        q = q * v + 0.091419716444546505366
+        q = q * v + 0.041571918491498623766
+        q = q * v + -0.036488883232625338189
+        q = q * v + -0.09105342215454858344
+        q = q * v + -0.08810462470715929518
+        q = q * v + -0.025664971363730146037
+        q = q * v + 0.059798612604476848345
+        q = q * v + 0.10781266278861344381
+        q = q * v + 0.071122447654398889396
+        q = q * v + -0.040460017296574487634
+        q = q * v + -0.14058831464000924505
+        q = q * v + -0.10794938348154180991
+        q = q * v + 0.094000232427954365035
+        q = q * v + 0.26929222791165605269
+        q = q * v + 0.0080319088626501448217
+        q = q * v + -0.67801604815159307112
+        q = q * v + 0.75648944653221593287
+    return q
 
 
 cdef inline real sigmoid(real x) noexcept nogil:
     """1 / (1 + e^-x), by way of e^-|x|, which cannot overflow; then put right to the first order."""
     cdef real one = 1, zero = 0, rest
-    cdef real e = exponential(-absolute(x), zero, &rest)
+    cdef real e = bounded_exponential(-bounded_size(x), zero, &rest)
     cdef real d = one + e
-    cdef real y = choose(x >= 0, one, e) / d            # by bits, lest the compiler divide twice and choose then
+    cdef real y = by_sign(x, one, e) / d
     return y + ((zero if x >= 0 else rest) - y * ((e - (d - one)) + rest)) * (y if x >= 0 else one - y)
 
 
+cdef inline real sigmoid_and_slope(real x, real *slope) noexcept nogil:
+    """1 / (1 + e^-x), and its derivative."""
+    cdef real one = 1, zero = 0, _, e = bounded_exponential(-bounded_size(x), zero, &_), d = one / (one + e)
+    slope[0] = e * d * d
+    return by_sign(x, d, e * d)
+
+
 cdef inline real hyperbolic_tangent(real x) noexcept nogil:
-    """E / (E + 2) with the sign of x, where E = e^2|x| - 1 = 2^n (e^r - 1) + (2^n - 1), in two parts."""
-    cdef real two = 2, one = 1, half = 0.5, most = 40
-    cdef real z = two * absolute(x), magic, scale, r, tail, high, low, e, d, back, y
-    z = most if z > most else z
-    magic = magic_exponent(z)
-    scale = power_of_two_f(exponent_f(magic)) if real is float else power_of_two_d(exponent_d(magic))
-    r = reduced(z, magic)
-    tail = expm1_tail(r)
-    high = r + tail
-    low = tail - (high - r)
-    e = scale * high + (scale - one)
-    low = scale * high - (e - (scale - one)) + scale * low
-    d = e + two
-    back = d - e
-    y = e / d
+    """E / (E + 2) with the sign of x, where E = e^2|x| - 1."""
+    cdef real two = 2, half = 0.5, most = 40, low
+    cdef real e = exponential_minus_one(at_most(most, two * absolute(x)), &low), d = e + two, back = d - e, y = e / d
     y = y + (low - y * ((e - (d - back)) + (two - back) + low)) * (half - half * y)
     return with_sign(y, x)
+
+
+cdef inline real elu(real x, real right, real left) noexcept nogil:
+    """right x above zero, left (e^x - 1) below."""
+    cdef real least = -40, low, y = exponential_minus_one(at_least(least, x), &low)
+    return by_sign(x, right * x, left * (y + low))
+
+
+cdef inline real softplus(real x) noexcept nogil:
+    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)"""
+    cdef real zero = 0, _
+    return at_least(zero, x) + log_one_plus(bounded_exponential(-bounded_size(x), zero, &_))
+
+
+# The others vanish with e^x, or faster, on the left. There the power of two comes last, lest a subnormal number be
+# rounded and then multiplied.
+
+cdef inline real scaled_left(real x, real y, real magic) noexcept nogil:
+    """2^n y, but y for x on the right of zero."""
+    cdef real unscaled = MAGIC_F if real is float else MAGIC_D
+    return scaled(y, by_sign(x, unscaled, magic))
+
+
+cdef inline real times_sigmoid(real x, real a, real v, real low) noexcept nogil:
+    """x / (1 + e^-(v + low)), where a = |x|, and v + low is given for it."""
+    cdef real one = 1, magic, _, m = unscaled_exponential(-v, -low, &_, &magic)
+    return scaled_left(x, by_sign(x, x, -a * m) / (one + scaled(m, magic)), magic)
+
+
+cdef inline real silu(real x) noexcept nogil:
+    """x sigmoid(x)"""
+    cdef real zero = 0, a = bounded_size(x)
+    return times_sigmoid(x, a, a, zero)
+
+
+cdef inline real silu_derivative(real x) noexcept nogil:
+    """sigmoid(x) + x sigmoid'(x)"""
+    cdef real slope, y = sigmoid_and_slope(x, &slope)
+    return y + x * slope
+
+
+cdef inline real gelu_cubic(real a, real *low) noexcept nogil:
+    """2 sqrt(2 / pi) (a + 0.044715 a^3), in two parts, since e to its power multiplies what it has lost."""
+    cdef real first, third, more, s = a * a, t, u, v, back
+    if real is float:
+        first, third = <float> 1.5957691669464111, <float> 0.07135481387376785
+        more = s * <float> 2.3988323959931356273e-9 - <float> 4.534068042105271576e-8
+    else:
+        first, third = 1.5957691216057308, 0.07135481627260025
+        more = s * -6.1751499181552071446e-19 - 9.9693088091109140146e-17
+    t = third * s
+    u = first + t
+    v = a * u
+    back = u - first
+    more = more + product_error(third, s, t) + third * product_error(a, a, s) + (first - (u - back)) + (t - back)
+    low[0] = product_error(a, u, v) + a * more
+    return v
+
+
+cdef inline real gelu_tanh(real x) noexcept nogil:
+    """x (1 + tanh(v / 2)) / 2 = x sigmoid(v) with the cubic v"""
+    cdef real most = 12 if real is float else 23, a = at_most(most, absolute(x)), low, v = gelu_cubic(a, &low)
+    return times_sigmoid(x, a, v, low)
+
+
+cdef inline real gelu_tanh_derivative(real x) noexcept nogil:
+    """sigmoid(v) + x sigmoid'(v) v'"""
+    cdef real most = 12 if real is float else 23, first = 1.5957691216057308, thrice_third = 3 * 0.07135481627260025
+    cdef real a = at_most(most, absolute(x)), slope, _, y = sigmoid_and_slope(with_sign(gelu_cubic(a, &_), x), &slope)
+    return y + with_sign(a, x) * slope * (first + thrice_third * (a * a))
+
+
+cdef inline real minus_half_square(real a, real *low) noexcept nogil:
+    """-a^2 / 2 in two parts."""
+    cdef real half = 0.5, s = a * a
+    low[0] = -half * product_error(a, a, s)
+    return -half * s
+
+
+cdef inline real gelu(real x) noexcept nogil:
+    """x Phi(x) = max(x, 0) - a (1 - Phi(a)), a = |x|"""
+    cdef real zero = 0, two = 2, most = 15 if real is float else 39, a = at_most(most, absolute(x)), low, rest, magic
+    cdef real power = minus_half_square(a, &low), e = unscaled_exponential(power, low, &rest, &magic)
+    cdef real u = a / (a + two), y = u * normal_tail(u)
+    return at_least(zero, x) - scaled(e * y + rest * y, magic)
+
+
+cdef inline real gelu_derivative(real x) noexcept nogil:
+    """Phi(x) + x e^(-x^2/2) / sqrt(2 pi), left of zero; right of it, one less that at -x"""
+    cdef real one = 1, two = 2, half = 0.5, density = 0.398942280401432677939946059934
+    cdef real most = 15 if real is float else 39, a = at_most(most, absolute(x)), low, _
+    cdef real power = minus_half_square(a, &low), e = bounded_exponential(power, low, &_)
+    cdef real u = a / (a + two), left = e * (half * (one - u) * normal_tail(u) - density * a)
+    return by_sign(x, one - left, left)
+
+
+cdef inline real mish_factor(real x, real e, real *slope) noexcept nogil:
+    """tanh(log(1 + e^x)) = 1 - 2 / (1 + (1 + e^x)^2), and its derivative, from e = e^-|x|."""
+    cdef real one = 1, two = 2, four = 4, g = e * (one + e), d = by_sign(x, one + two * g, two + (e + g))
+    slope[0] = four * g * by_sign(x, e, one) / (d * d)
+    return one - by_sign(x, two * (e * e), g) / d
+
+
+cdef inline real mish(real x) noexcept nogil:
+    cdef real zero = 0, a = bounded_size(x), rest, magic, _, m = unscaled_exponential(-a, zero, &rest, &magic)
+    cdef real factor = mish_factor(x, scaled(m, magic), &_)
+    return scaled_left(x, by_sign(x, x * factor, -(m * (a * factor) + rest * (a * factor))), magic)
+
+
+cdef inline real mish_derivative(real x) noexcept nogil:
+    cdef real zero = 0, slope, _, y = mish_factor(x, bounded_exponential(-bounded_size(x), zero, &_), &slope)
+    return y + x * slope
 
 
 # One array of n numbers, a pair for each activation.
@@ -180,7 +419,139 @@ cdef void leaky_relu_backward(Py_ssize_t n, real slope, const real *y, real *dy)
         dy[i] = dy[i] if y[i] > 0 else slope * dy[i]
 
 
-# Rows: softmax mixes the numbers of a row, the others do not look at its end.
+cdef void elu_forward(Py_ssize_t n, real right, real left, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = elu(y[i], right, left)
+
+
+cdef void elu_backward(Py_ssize_t n, real right, real left, const real *y, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dy[i] = dy[i] * (right if y[i] > 0 else y[i] + left)
+
+
+cdef void gelu_forward(Py_ssize_t n, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = gelu(y[i])
+
+
+cdef void gelu_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dy[i] = dy[i] * gelu_derivative(z[i])
+
+
+cdef void gelu_tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = gelu_tanh(y[i])
+
+
+cdef void gelu_tanh_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dy[i] = dy[i] * gelu_tanh_derivative(z[i])
+
+
+cdef void silu_forward(Py_ssize_t n, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = silu(y[i])
+
+
+cdef void silu_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dy[i] = dy[i] * silu_derivative(z[i])
+
+
+cdef void mish_forward(Py_ssize_t n, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = mish(y[i])
+
+
+cdef void mish_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dy[i] = dy[i] * mish_derivative(z[i])
+
+
+cdef void softplus_forward(Py_ssize_t n, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = softplus(y[i])
+
+
+cdef void softplus_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+    """sigmoid(z) = 1 - e^-y"""
+    cdef Py_ssize_t i
+    cdef real most = 40, low, minus
+    for i in range(n):
+        minus = exponential_minus_one(-at_most(most, y[i]), &low)
+        dy[i] = -dy[i] * (minus + low)
+
+
+cdef void softsign_forward(Py_ssize_t n, real *y) noexcept nogil:
+    """z / (1 + |z|), which is 1 in size long before |z| is infinite."""
+    cdef Py_ssize_t i
+    cdef real one = 1, most = 1e30, a
+    for i in range(n):
+        a = at_most(most, absolute(y[i]))
+        y[i] = with_sign(a / (one + a), y[i])
+
+
+cdef void softsign_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real one = 1, d
+    for i in range(n):
+        d = one - absolute(y[i])
+        dy[i] = dy[i] * (d * d)
+
+
+cdef void hard_sigmoid_forward(Py_ssize_t n, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real zero = 0, three = 3, six = 6
+    for i in range(n):
+        y[i] = at_least(zero, at_most(six, y[i] + three)) / six
+
+
+cdef void hard_sigmoid_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real six = 6
+    for i in range(n):
+        dy[i] = dy[i] / six if (y[i] > 0) & (y[i] < 1) else 0
+
+
+cdef void hard_tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real one = 1
+    for i in range(n):
+        y[i] = at_least(-one, at_most(one, y[i]))
+
+
+cdef void hard_tanh_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dy[i] = dy[i] if (y[i] > -1) & (y[i] < 1) else 0
+
+
+cdef void exp_forward(Py_ssize_t n, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef real zero = 0, _
+    for i in range(n):
+        y[i] = exponential(y[i], zero, &_)
+
+
+cdef void exp_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        dy[i] = dy[i] * y[i]
+
+
+# Rows: softmax and its logarithm mix the numbers of a row, the others do not look at its end.
 
 cdef inline real largest(Py_ssize_t n, const real *x) noexcept nogil:
     cdef Py_ssize_t i
@@ -247,14 +618,47 @@ cdef void softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const r
         dy += ld
 
 
+cdef void log_softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y) noexcept nogil:
+    """y = (z - max z) - log sum e^(z - max z), a piece of the row at a time."""
+    cdef Py_ssize_t r, i, j, piece
+    cdef real top
+    cdef real e[64]
+    cdef double total, error, lost, log_total
+    for r in range(rows):
+        top, total, error = largest(n, y), 0, 0
+        for i in range(0, n, 64):
+            piece = min(n - i, 64)
+            for j in range(piece):
+                e[j] = exponential_below(y[i + j], top)
+            total = add_to(total, sum_row(piece, e, &lost), &error)
+            error += lost
+        log_total = log(total) + error / total
+        for i in range(n):
+            y[i] = <real> ((<double> y[i] - top) - log_total)
+        y += ld
+
+
+cdef void log_softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *y, real *dy) noexcept nogil:
+    """dz = dy - e^y sum of dy."""
+    cdef Py_ssize_t r, i
+    cdef real zero = 0, total, _
+    cdef double lost
+    for r in range(rows):
+        total = <real> (sum_row(n, dy, &lost) + lost)
+        for i in range(n):
+            dy[i] = dy[i] - exponential(y[i], zero, &_) * total
+        y += ld
+        dy += ld
+
+
 cdef inline bint mixes(int activation) noexcept nogil:
     """Whether a number depends on the others of its row."""
-    return activation == SOFTMAX
+    return activation == SOFTMAX or activation == LOG_SOFTMAX
 
 
 cdef inline bint needs_z(int activation) noexcept nogil:
     """Whether the derivative is taken from z, not from y: then the activation is a step of its own, whose input is z."""
-    return False
+    return activation == GELU or activation == GELU_TANH or activation == SILU or activation == MISH
 
 
 cdef void activation_forward(
@@ -266,6 +670,18 @@ cdef void activation_forward(
     elif activation == RELU: relu_forward(rows * ld, y)
     elif activation == LEAKY_RELU: leaky_relu_forward(rows * ld, slope, y)
     elif activation == SOFTMAX: softmax_forward(rows, n, ld, y)
+    elif activation == ELU: elu_forward(rows * ld, <real> 1, slope, y)
+    elif activation == SELU: elu_forward(rows * ld, <real> SELU_RIGHT, <real> SELU_LEFT, y)
+    elif activation == GELU: gelu_forward(rows * ld, y)
+    elif activation == GELU_TANH: gelu_tanh_forward(rows * ld, y)
+    elif activation == SILU: silu_forward(rows * ld, y)
+    elif activation == MISH: mish_forward(rows * ld, y)
+    elif activation == SOFTPLUS: softplus_forward(rows * ld, y)
+    elif activation == SOFTSIGN: softsign_forward(rows * ld, y)
+    elif activation == HARD_SIGMOID: hard_sigmoid_forward(rows * ld, y)
+    elif activation == HARD_TANH: hard_tanh_forward(rows * ld, y)
+    elif activation == EXP: exp_forward(rows * ld, y)
+    elif activation == LOG_SOFTMAX: log_softmax_forward(rows, n, ld, y)
 
 
 cdef void activation_backward(
@@ -277,6 +693,18 @@ cdef void activation_backward(
     elif activation == RELU: relu_backward(rows * ld, y, dy)
     elif activation == LEAKY_RELU: leaky_relu_backward(rows * ld, slope, y, dy)
     elif activation == SOFTMAX: softmax_backward(rows, n, ld, y, dy)
+    elif activation == ELU: elu_backward(rows * ld, <real> 1, slope, y, dy)
+    elif activation == SELU: elu_backward(rows * ld, <real> SELU_RIGHT, <real> SELU_LEFT, y, dy)
+    elif activation == GELU: gelu_backward(rows * ld, z, dy)
+    elif activation == GELU_TANH: gelu_tanh_backward(rows * ld, z, dy)
+    elif activation == SILU: silu_backward(rows * ld, z, dy)
+    elif activation == MISH: mish_backward(rows * ld, z, dy)
+    elif activation == SOFTPLUS: softplus_backward(rows * ld, y, dy)
+    elif activation == SOFTSIGN: softsign_backward(rows * ld, y, dy)
+    elif activation == HARD_SIGMOID: hard_sigmoid_backward(rows * ld, y, dy)
+    elif activation == HARD_TANH: hard_tanh_backward(rows * ld, y, dy)
+    elif activation == EXP: exp_backward(rows * ld, y, dy)
+    elif activation == LOG_SOFTMAX: log_softmax_backward(rows, n, ld, y, dy)
 
 
 NEEDS_Z = {code for code in ACTIVATIONS.values() if needs_z(code)}

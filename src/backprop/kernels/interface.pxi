@@ -30,20 +30,25 @@ def exponentiate(real[::1] y not None):
 
 def activate(int activation, double slope, real[:, ::1] y not None):
     """y = f(y), in place."""
-    expect(0 <= activation and activation <= SOFTMAX, "a code of ACTIVATIONS")
+    expect(0 <= activation and activation < ACTIVATION_COUNT, "a code of ACTIVATIONS")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
             activation_forward(activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &y[0, 0])
 
 
-def activate_backward(int activation, double slope, const real[:, ::1] y not None, real[:, ::1] dy not None):
-    """dy = dy f'(z) for y = f(z), in place."""
-    expect(0 <= activation and activation <= SOFTMAX, "a code of ACTIVATIONS")
+def activate_backward(
+    int activation, double slope, const real[:, ::1] y not None, real[:, ::1] dy not None, const real[:, ::1] z=None,
+):
+    """dy = dy f'(z) for y = f(z), in place; z is wanted where y does not tell the derivative."""
+    expect(0 <= activation and activation < ACTIVATION_COUNT, "a code of ACTIVATIONS")
     expect(y.shape[0] == dy.shape[0] and y.shape[1] == dy.shape[1], "y and dy of one shape")
+    expect(z is not None or not needs_z(activation), "z, from which this derivative is taken")
+    expect(z is None or (z.shape[0] == y.shape[0] and z.shape[1] == y.shape[1]), "y and z of one shape")
     if y.shape[0] > 0 and y.shape[1] > 0:
         with nogil:
             activation_backward(
-                activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], <const real *> NULL, &y[0, 0], &dy[0, 0])
+                activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &z[0, 0] if z is not None else NULL,
+                &y[0, 0], &dy[0, 0])
 
 
 def loss_target_width(tuple kind not None, Py_ssize_t n):

@@ -120,7 +120,7 @@ cdef class Plan:
             graph.n_in = step.n_in
         if not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40 or not -1e300 < step.alpha < 1e300:
             raise ValueError(f"step {s}: sizes do not fit")
-        if step.operation < 0 or step.operation > COLUMNS or step.activation < 0 or step.activation > SOFTMAX:
+        if step.operation < 0 or step.operation > COLUMNS or step.activation < 0 or step.activation >= ACTIVATION_COUNT:
             raise ValueError(f"step {s}: unknown operation or activation")
         if self.width_of(step.source, s) != step.n_in:
             raise ValueError(f"step {s}: sizes do not fit")
@@ -678,19 +678,20 @@ cdef object prepare(
 ):
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
-    cdef Py_ssize_t rows = x.shape[0], n_targets = target_width(&run.loss, graph.n_out)
+    cdef Py_ssize_t rows = x.shape[0]
     cdef double turned = 0
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
+    run.n_targets = target_width(&run.loss, graph.n_out)
     check_rows(training.plan, rows, x.shape[1], rows, graph.n_out)
     if (
         rows < 1 or run.batch < 1 or run.n_rates < 1 or losses.shape[1] != 2
-        or (y is not None and (y.shape[0] != rows or y.shape[1] != n_targets))
+        or (y is not None and (y.shape[0] != rows or y.shape[1] != run.n_targets))
         or (labels is not None and labels.shape[0] != rows)
         or (weights is not None and weights.shape[0] != rows)
         or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
     ):
         raise ValueError("lengths do not fit")
-    if n_targets < 1 or (y is None and (labels is None or not takes_labels(&run.loss))):
+    if run.n_targets < 1 or (y is None and (labels is None or not takes_labels(&run.loss))):
         raise ValueError("outputs that the loss does not take, or no targets for it")
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch

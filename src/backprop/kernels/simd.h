@@ -21,6 +21,7 @@
 typedef float vf VECTOR(float);
 typedef double vd VECTOR(double);
 #  define ALWAYS_INLINE inline __attribute__((always_inline))
+#  define NEVER_INLINE __attribute__((noinline))
 /* x - 0 is x for every x, -0 too: the compiler sees a broadcast and nothing else. */
 static ALWAYS_INLINE vf splat_f(const float *x) { return *x - (vf){0}; }
 static ALWAYS_INLINE vd splat_d(const double *x) { return *x - (vd){0}; }
@@ -29,8 +30,10 @@ typedef float vf;
 typedef double vd;
 #  if defined(_MSC_VER)
 #    define ALWAYS_INLINE __forceinline
+#    define NEVER_INLINE __declspec(noinline)
 #  else
 #    define ALWAYS_INLINE inline __attribute__((always_inline))
+#    define NEVER_INLINE __attribute__((noinline))
 #  endif
 static ALWAYS_INLINE vf splat_f(const float *x) { return *x; }
 static ALWAYS_INLINE vd splat_d(const double *x) { return *x; }
@@ -143,6 +146,29 @@ static ALWAYS_INLINE float multiply_add_f(float a, float b, float c) { return c 
 static ALWAYS_INLINE double multiply_add_d(double a, double b, double c) { return c + a * b; }
 #endif
 
+/* What the product p of a and b has lost: exactly, or but for the last place of itself. Without a fused multiply-add, each
+ * factor is split in two halves whose products are exact (Dekker, "A floating-point technique for extending the available
+ * precision", 1971). */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+static ALWAYS_INLINE float product_error_f(float a, float b, float p) { return __builtin_fmaf(a, b, -p); }
+static ALWAYS_INLINE double product_error_d(double a, double b, double p) { return __builtin_fma(a, b, -p); }
+#else
+#  define PRODUCT_ERROR(name, real, bits, upper_half)                                             \
+    static ALWAYS_INLINE real name(real a, real b, real p) {                                      \
+        bits x, y;                                                                                \
+        real ah, bh;                                                                              \
+        memcpy(&x, &a, sizeof x);                                                                 \
+        memcpy(&y, &b, sizeof y);                                                                 \
+        x &= upper_half;                                                                          \
+        y &= upper_half;                                                                          \
+        memcpy(&ah, &x, sizeof ah);                                                               \
+        memcpy(&bh, &y, sizeof bh);                                                               \
+        return ((ah * bh - p) + (ah * (b - bh) + (a - ah) * bh)) + (a - ah) * (b - bh);           \
+    }
+PRODUCT_ERROR(product_error_f, float, uint32_t, 0xfffff000u)
+PRODUCT_ERROR(product_error_d, double, uint64_t, 0xfffffffff8000000u)
+#endif
+
 /* condition ? a : b, by bits. Written as a choice between a new number and the one in memory, compilers make it a store
  * under a mask, which is slow on some processors and which SSE2 lacks. */
 static ALWAYS_INLINE float choose_f(int condition, float a, float b) {
@@ -160,6 +186,29 @@ static ALWAYS_INLINE double choose_d(int condition, double a, double b) {
     x = (x & keep) | (y & ~keep);
     memcpy(&a, &x, sizeof a);
     return a;
+}
+
+/* right where x has no sign, left where it has one, by bits: so that a division by the choice is not made two divisions.
+ * The mask is the sign itself, since SSE2 makes no mask for doubles of a comparison. */
+static ALWAYS_INLINE float by_sign_f(float x, float right, float left) {
+    uint32_t sign, r, l;
+    memcpy(&sign, &x, sizeof sign);
+    memcpy(&r, &right, sizeof r);
+    memcpy(&l, &left, sizeof l);
+    sign = 0 - (sign >> 31);
+    r = (r & ~sign) | (l & sign);
+    memcpy(&right, &r, sizeof right);
+    return right;
+}
+static ALWAYS_INLINE double by_sign_d(double x, double right, double left) {
+    uint64_t sign, r, l;
+    memcpy(&sign, &x, sizeof sign);
+    memcpy(&r, &right, sizeof r);
+    memcpy(&l, &left, sizeof l);
+    sign = 0 - (sign >> 63);
+    r = (r & ~sign) | (l & sign);
+    memcpy(&right, &r, sizeof right);
+    return right;
 }
 
 /* Adding 1.5 * 2^(bits of the mantissa) rounds to an integer and leaves that integer in the lowest bits. */
