@@ -31,8 +31,17 @@ def test_a_container_may_have_fewer_processors_than_it_sees(tmp_path, files, quo
 
 @pytest.mark.parametrize(("quota", "threads"), [(0.5, 1), (1.5, 1), (2.9, 2), (64, 8), (float("inf"), 8)])
 def test_the_quota_bounds_the_processors(monkeypatch, quota, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     monkeypatch.setattr(_threads, "_quota", lambda: quota)
+    assert _threads.available() == threads
+
+
+@pytest.mark.parametrize(("told", "threads"), [("1", 1), ("3,2", 3), ("64", 8), ("0", 8), ("many", 8), ("", 8)])
+def test_a_worker_of_joblib_uses_its_share(monkeypatch, told, threads):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(_threads, "_quota", lambda: float("inf"))
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
     assert _threads.available() == threads
 
 

@@ -831,6 +831,46 @@ def test_a_callback_stops_the_fit():
     assert np.array_equal(net.parameters, other.parameters)
 
 
+@pytest.mark.parametrize("hidden", [3, 40])
+def test_penalties_may_be_shared_among_the_rows(hidden):
+    x, y, _ = table(20)
+    weights, loss = np.linspace(0.5, 2, 20), bp.MeanSquaredError()
+    loss.shares_penalties = True
+    net, plain = (
+        bp.Sequential([bp.Dense(4, hidden, "tanh", l1=l1, l2=l2), bp.Dense(hidden, 3)], rng=0, dtype="float64")
+        for l1, l2 in ((0.3, 0.7), (0, 0))
+    )
+    value, gradient = net.value_and_gradient(x, y, loss, sample_weight=weights)
+    expected, other = plain.value_and_gradient(x, y, "mse", sample_weight=weights)
+    weight = net.layers[0].weight
+    assert value == pytest.approx(expected + net.penalty() / weights.sum(), rel=1e-14)
+    other[: weight.size] += ((0.3 * np.sign(weight) + 1.4 * weight) / weights.sum()).ravel()
+    np.testing.assert_allclose(gradient, other, rtol=1e-13)
+    net.fit(x, y, loss=loss, optimizer=bp.SGD(0.1), batch_size=None, sample_weight=weights, threads=3)
+    np.testing.assert_allclose(net.parameters, plain.parameters - 0.1 * gradient, rtol=1e-13)
+
+
+def test_a_callback_need_not_see_every_epoch():
+    class Every(bp.Callback):
+        def __init__(self, some):
+            self.some, self.seen = some, []
+
+        def epochs_unseen(self, run):
+            return self.some
+
+        def on_epoch_end(self, run):
+            self.seen.append((run.epoch, len(run.history["loss"])))
+
+    x, y, _ = table(20)
+    net, four, many, none = small(), Every(4), Every(100), Every(0)
+    net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=10, callbacks=[four, many])
+    assert four.seen == many.seen == [(4, 4), (8, 8), (10, 10)]
+    other = small()
+    other.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=10, callbacks=[many, none, Notes()])
+    assert none.seen == [(epoch, epoch) for epoch in range(1, 11)]
+    assert np.array_equal(net.parameters, other.parameters)
+
+
 def test_a_callback_may_fail():
     class Fail(bp.Callback):
         def on_epoch_end(self, run):

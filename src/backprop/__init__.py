@@ -77,6 +77,21 @@ __all__ = [
     "optimizers", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
+#: What needs scikit-learn, and is imported only when asked for.
+_LAZY = ("MLPClassifier", "MLPRegressor")
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        from . import sklearn
+
+        return getattr(sklearn, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 def show_config() -> dict[str, str | int]:
     """Version, instruction set and threads: what to say in a bug report.

@@ -168,6 +168,7 @@ class Training:
         first_epoch: int,
         first_step: int,
         threads: int,
+        share_penalties: bool = False,
     ) -> None: ...
     def run(self) -> bool:
         """Train; whether loss and parameters stayed finite. What a signal handler raised is raised."""

@@ -40,10 +40,19 @@ def _quota(root: str = "/sys/fs/cgroup") -> float:
     return found if found > 0 else math.inf
 
 
+def _told() -> float:
+    """What OMP_NUM_THREADS says: joblib sets it in its workers, so that together they use each processor once."""
+    try:
+        told = int(os.environ["OMP_NUM_THREADS"].split(",")[0])
+    except (KeyError, ValueError):
+        return math.inf
+    return told if told > 0 else math.inf
+
+
 def available() -> int:
-    """How many processors this process may use: those it may run on, within what its container may use."""
+    """How many processors this process may use: those it may run on, within what its container and its caller allow."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min(_quota(), processors)))
+    return max(1, int(min(_quota(), processors, _told())))
 
 
 def checked(threads: Any) -> int | None:
@@ -57,7 +66,7 @@ def set_num_threads(threads: int | None) -> None:
     Parameters
     ----------
     threads : int or None
-        None is the default: as many as this process may use processors.
+        None is the default: as many as this process may use processors, and ``OMP_NUM_THREADS`` allows.
     """
     global _limit
     _limit = checked(threads)

@@ -67,6 +67,10 @@ class Callback:
     def on_fit_end(self, run: Run) -> None:
         """Called after the last epoch, also when the fit was stopped or failed."""
 
+    def epochs_unseen(self, run: Run) -> int:
+        """How many of the coming epochs may pass in one call of the core before `on_epoch_end` has to see them."""
+        return 1
+
 
 #: The methods of a callback, of which it has at least one.
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))

@@ -50,6 +50,8 @@ class Loss:
     #: The activation that turns logits into the probabilities this loss takes; computed together, on the logits.
     link: ClassVar[str | None] = None
     from_logits: bool = False
+    #: The layers' penalties are divided by the weight of the rows, as the losses are in the mean, and not added to it.
+    shares_penalties: bool = False
     #: What it wants of a network, in words.
     outputs: ClassVar[str] = "an output for each target"
 

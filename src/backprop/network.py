@@ -360,12 +360,14 @@ class Sequential(_core.Predictor):
         self.engine.backward(dy, dx)
         return dx
 
-    def value_and_gradient(self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None) -> tuple[float, Array]:
+    def value_and_gradient(
+        self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, threads: int | None = None
+    ) -> tuple[float, Array]:
         """The loss on some data and its gradient with respect to all parameters: what SciPy's optimisers take.
 
         Parameters
         ----------
-        x, y, loss, sample_weight
+        x, y, loss, sample_weight, threads
             As `fit` takes them.
 
         Returns
@@ -376,7 +378,7 @@ class Sequential(_core.Predictor):
             A copy of ``gradients``.
         """
         loss = self._loss(loss)
-        return self.slope(self._data(x, y, loss, sample_weight), loss, self.seed)
+        return self.slope(self._data(x, y, loss, sample_weight), loss, self.seed, _threads.checked(threads))
 
     def slope(self, data: Data, loss: Any, seed: int, threads: int | None = None) -> tuple[float, Array]:
         """`value_and_gradient`, on data that have passed the gate."""
@@ -490,7 +492,10 @@ class Sequential(_core.Predictor):
     def objective(self, loss: Any) -> dict[str, Any]:
         """How the compiled core computes this loss here: on the logits, where the last activation is its link."""
         logits = self._fuses(loss)
-        return {"loss": loss.lower(logits), "logits": logits, "mean": loss.reduction == "mean"}
+        return {
+            "loss": loss.lower(logits), "logits": logits, "mean": loss.reduction == "mean",
+            "share_penalties": loss.shares_penalties,
+        }  # fmt: skip
 
     def answers(self, outputs: Array, loss: Any) -> Array:
         """Outputs as the metrics expect them: probabilities, also where the network gives logits."""

@@ -282,9 +282,7 @@ def _call(hook: str, run: Run) -> None:
 
 def _go_on(run: Run) -> None:
     """Train for an epoch; or for many, where nobody looks at each and they can be done at once."""
-    settings = run.settings
-    watched = settings.callbacks or settings.metrics or settings.validation is not None
-    count = 1 if watched else run.epochs - run.epoch
+    settings, count = run.settings, _unseen(run)
     if hasattr(run.optimizer, "minimize"):
         losses, answers = _in_full(run, count)
     elif run.compiled and isinstance(run.data, Data) and run.data.ready:
@@ -296,6 +294,15 @@ def _go_on(run: Run) -> None:
     run.history.extend({"loss": _means(run, losses)})
     run.history.extend(_look(run, answers))
     run.epoch += count
+
+
+def _unseen(run: Run) -> int:
+    """How many epochs may pass before anybody has to see one."""
+    settings = run.settings
+    if settings.metrics or settings.validation is not None:
+        return 1
+    asked = [getattr(callback, "epochs_unseen", None) for callback in settings.callbacks]
+    return min([run.epochs - run.epoch, *(1 if ask is None else max(1, ask(run)) for ask in asked)])
 
 
 def _means(run: Run, losses: Array) -> Array:

@@ -525,7 +525,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
                     graph, &tape.how, s, 0, graph.steps[s].units, rows, x, work, rows, <real *> tape.scratch, False,
                     <real *> plan.gradients)
         penalty_backward(
-            graph.n_penalties, graph.penalties, 0, graph.n_parameters, <const real *> plan.parameters,
+            graph.n_penalties, graph.penalties, 1, 0, graph.n_parameters, <const real *> plan.parameters,
             <real *> plan.gradients)
         restore_mode(mode)
     plan.tape = tape
@@ -607,12 +607,13 @@ cdef class Training(Memory):
         self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
         tuple update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
         losses not None, outputs, bint shuffle, uint64_t seed, int64_t first_epoch, int64_t first_step, int threads,
+        bint share_penalties=False,
     ):
         cdef Run *run = &self.shared
         run.graph = &plan.graph
         run.owner = <void *> self
         read_loss(loss, &run.loss)
-        run.logits, run.mean = logits, mean
+        run.logits, run.mean, run.share_penalties = logits, mean, mean and share_penalties
         if update is not None:
             self.rule = Rule(update, state, ranges, update_step, plan.graph.n_parameters, plan.single)
             run.update = self.rule.update

@@ -19,13 +19,14 @@ cdef double penalty_forward(int count, const Penalty *penalties, const real *p) 
 
 
 cdef void penalty_backward(
-    int count, const Penalty *penalties, Py_ssize_t begin, Py_ssize_t end, const real *p, real *dp,
+    int count, const Penalty *penalties, double times, Py_ssize_t begin, Py_ssize_t end, const real *p, real *dp,
 ) noexcept nogil:
-    """What they add to the gradient of the parameters from begin to end; at 0, a size has the slope 0."""
+    """What they, so many times, add to the gradient of the parameters from begin to end; at 0, a size has the slope 0.
+    """
     cdef Py_ssize_t i
     cdef real l1, l2
     cdef int k
     for k in range(count):
-        l1, l2 = <real> penalties[k].l1, <real> (2 * penalties[k].l2)
+        l1, l2 = <real> (times * penalties[k].l1), <real> (times * 2 * penalties[k].l2)
         for i in range(max(begin, penalties[k].begin), min(end, penalties[k].end)):
             dp[i] += l1 * sign(p[i]) + l2 * p[i]

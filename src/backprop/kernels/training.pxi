@@ -6,6 +6,7 @@ cdef struct Run:
     bint logits                                 # the loss takes what is beneath the last activation
     Update update
     bint mean                                   # a batch counts for the mean of its rows, or for their sum
+    bint share_penalties                        # the penalties are divided with that sum, not added to the mean
     Py_ssize_t rows, batch, chunk
     Py_ssize_t most                             # rows that go through all the steps without a look at the signals
     int64_t epochs, first_epoch, first_step
@@ -236,10 +237,10 @@ cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, 
 
 cdef void train_gradients(
     Run *run, const Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate,
-    bint last, bint at_once,
+    double penalties, bint at_once,
 ) noexcept nogil:
-    """The gradient of this thread's share of each weight, over a chunk of rows, and after the last of its penalties;
-    at once, the weight steps along it."""
+    """The gradient of this thread's share of each weight, over a chunk of rows, and of its penalties so many times; at
+    once, the weight steps along it."""
     cdef const Graph *graph = run.graph
     cdef const Step *step
     cdef const real *x = gathered_rows(run, first, <const real *> parameters)
@@ -266,10 +267,10 @@ cdef void train_gradients(
             parameter_gradients(
                 graph, how, s, at, to, rows, x, <real *> run.work, run.chunk, scratch, accumulate,
                 <real *> run.gradients)
-            if last:
+            if penalties > 0:
                 penalty_backward(
-                    graph.n_penalties, graph.penalties, step.weight + at * step.unit, step.weight + to * step.unit,
-                    <const real *> parameters, <real *> run.gradients)
+                    graph.n_penalties, graph.penalties, penalties, step.weight + at * step.unit,
+                    step.weight + to * step.unit, <const real *> parameters, <real *> run.gradients)
             if at_once:
                 train_update(run, parameters, 1, step.weight + at * step.unit, step.weight + to * step.unit)
                 if step.bias >= 0 and step.operation != DENSE:
@@ -289,7 +290,7 @@ cdef bint train_batch(
     """
     cdef Py_ssize_t done = 0, n, r, n_parameters = run.graph.n_parameters
     cdef bint at_once = False
-    cdef double batch_loss, batch_weight = 0, norm = 1, scale
+    cdef double batch_loss, batch_weight = 0, norm = 1, penalties = 1, scale
     if run.weights == NULL:
         batch_weight = rows
     else:
@@ -298,7 +299,9 @@ cdef bint train_batch(
     if run.mean:
         norm = 1 / batch_weight if batch_weight > 0 else 0
     batch_loss = penalty_forward(run.graph.n_penalties, run.graph.penalties, <const real *> parameters)
-    if run.mean:
+    if run.share_penalties:
+        penalties = norm
+    elif run.mean:
         batch_loss *= batch_weight
     while done < rows:
         n = min(rows - done, run.chunk)
@@ -320,10 +323,11 @@ cdef bint train_batch(
             run.update.kind != NO_UPDATE and run.turned == NULL and done + n == rows and n_parameters > TINY
             and n * <double> n_parameters <= LONG_WORK and not run.update.clip_norm > 0)
         if run.turned == NULL:
-            train_gradients(run, how, parameters, thread, first + done, n, done > 0, done + n == rows, at_once)
+            train_gradients(
+                run, how, parameters, thread, first + done, n, done > 0, penalties if done + n == rows else 0, at_once)
         else:
             penalty_backward(
-                run.graph.n_penalties, run.graph.penalties, 0, n_parameters, <const real *> parameters,
+                run.graph.n_penalties, run.graph.penalties, penalties, 0, n_parameters, <const real *> parameters,
                 <real *> run.gradients)
         if meet(run) != RUNNING:
             return False
