@@ -14,6 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.sparse
+from instances import OPTIMIZERS as ALL_OPTIMIZERS
+from instances import optimizer_of
 
 import backprop as bp
 
@@ -652,7 +654,14 @@ def assign(it, place, make):
 
 
 # Construction. The network beside it is not touched either.
-OPTIMIZERS = {"SGD": bp.SGD, "Adam": bp.Adam, "Optimizer": bp.Optimizer}
+OPTIMIZERS = {name: getattr(bp, name) for name in bp.optimizers.__all__}
+ABOVE_ZERO = [*BAD_RATES, (0, ValueError), (0.0, ValueError)]
+OPTIONS_OF_OPTIMIZERS = {
+    "alpha": ("RMSprop", BAD_SHARES), "rho": ("Adadelta", BAD_SHARES), "eta_minus": ("Rprop", [*ABOVE_ZERO, *BAD_SHARES]),
+    "eta_plus": ("Rprop", [*BAD_RATES, (1, ValueError), (0.5, ValueError)]), "step_min": ("Rprop", ABOVE_ZERO),
+    "step_max": ("Rprop", ABOVE_ZERO), "momentum_decay": ("NAdam", BAD_RATES), "initial_sum": ("Adagrad", BAD_RATES),
+    "tolerance": ("LBFGS", BAD_RATES),
+}  # fmt: skip
 LOSSES = {name: getattr(bp, name) for name in bp.losses.__all__ if name not in ("Loss", "class_weights", "GaussianNLL")}
 WITH_LOGITS = ("BinaryCrossEntropy", "CrossEntropy", "Focal", "KLDivergence")
 BAD_NAMES = [None, 5, True, b"relu", ["relu"], object(), str]
@@ -790,7 +799,6 @@ MAKING = [
     ("nesterov without momentum", lambda it: bp.SGD(0.1, nesterov=True), ValueError, "a momentum above 0"),
     *values_of("beta1", BAD_SHARES, lambda it, v: bp.Adam(beta1=v), "number"),
     *values_of("beta2", BAD_SHARES, lambda it, v: bp.Adam(beta2=v), "number"),
-    *values_of("epsilon", [*BAD_RATES, (0, ValueError), (0.0, ValueError)], lambda it, v: bp.Adam(epsilon=v), "number"),
     *(row for make in SCHEDULES.values() for row in (
         *values_of("learning_rate", BAD_RATES, lambda it, v, make=make: make(v), "number"),
         *values_of("step", BAD_COUNTS[1:], lambda it, v, make=make: make(0.1)(v), "a whole number"),
@@ -834,6 +842,43 @@ MAKING = [
     *values_of("high", [*BAD_FACTORS, (1e-3, ValueError)], lambda it, v: bp.LearningRateFinder(1e-3, v), "number"),
     *values_of("steps", [*BAD_SIZES, (1, ValueError)], lambda it, v: bp.LearningRateFinder(steps=v), "a whole number"),
     *values_of("k", BAD_SIZES, lambda it, v: bp.metrics.top_k(v), "a whole number"),
+    *(row for name in ("Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta") for row in values_of(
+        "epsilon", ABOVE_ZERO, lambda it, v, make=OPTIMIZERS[name]: make(epsilon=v), "number")),
+    *(row for name in ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Lion") for row in values_of(
+        "weight_decay", BAD_RATES, lambda it, v, make=OPTIMIZERS[name]: make(0.1, weight_decay=v), "number")),
+    *(row for name, make in OPTIMIZERS.items() if name != "LBFGS" for option in ("clip_value", "clip_norm", "average")
+      for row in values_of(option, [pair for pair in (BAD_SHARES if option == "average" else ABOVE_ZERO) if pair[0] is not None],
+                           lambda it, v, make=make, option=option: make(0.1, **{option: v}), "number")),
+    *(row for option, (name, table) in OPTIONS_OF_OPTIMIZERS.items() for row in values_of(
+        option, table, lambda it, v, make=OPTIMIZERS[name], option=option: make(**{option: v}), "number")),
+    *values_of("momentum", BAD_SHARES, lambda it, v: bp.RMSprop(momentum=v), "number"),
+    *values_of("amsgrad", [(v, TypeError) for v in BAD_FLAGS], lambda it, v: bp.AdamW(amsgrad=v), "True or False"),
+    *values_of("centered", [(v, TypeError) for v in BAD_FLAGS], lambda it, v: bp.RMSprop(centered=v), "True or False"),
+    *values_of("history_size", [*BAD_SIZES, (1001, ValueError)], lambda it, v: bp.LBFGS(history_size=v), "a whole number"),
+    *values_of("max_evaluations", BAD_SIZES, lambda it, v: bp.LBFGS(max_evaluations=v), "a whole number"),
+    *values_of("iterations", BAD_EPOCHS, lambda it, v: bp.LBFGS().minimize(it.net, lambda: None, v), "a whole number"),
+    ("a longest step below the shortest", lambda it: bp.Rprop(step_min=0.1, step_max=0.01), ValueError,
+     "step_max: expected at least step_min, 0.1, got 0.01"),
+    ("L-BFGS with one gradient", lambda it: bp.LBFGS().step(it.net), TypeError, "step: expected", "got LBFGS(1.0)", "minimize("),
+    ("the average of an optimizer without", lambda it: it.optimizer.averaged(it.net).__enter__(), ValueError,
+     "averaged: expected", "got Adam(0.01)"),
+    ("the average before a step", lambda it: bp.SGD(0.1, average=0.5).averaged(it.net).__enter__(), ValueError,
+     "averaged: expected", "after a step"),
+    ("a function in a config", lambda it: bp.SGD(lambda step: 0.1).config(), TypeError, "learning_rate: expected a number",
+     "config()", "got <function"),
+    ("a config of nothing", lambda it: bp.optimizers.from_config({}), TypeError, "name: expected one of", "SGD", "None"),
+    ("a config of an unknown optimizer", lambda it: bp.optimizers.from_config({"name": "Adamm"}), ValueError,
+     "name: expected one of", "did you mean 'Adam'?"),
+    ("a config of a base class", lambda it: bp.optimizers.from_config({"name": "Optimizer", "learning_rate": 1}), ValueError,
+     "name: expected one of"),
+    ("a schedule in a config", lambda it: bp.optimizers.from_config({"name": "SGD", "learning_rate": {"a": 1}}), TypeError,
+     "learning_rate: expected a number", "{'a': 1}"),
+    *values_of("l1", BAD_RATES, lambda it, v: bp.Dense(2, 2, l1=v), "number"),
+    *values_of("l2", BAD_RATES, lambda it, v: bp.Dense(2, 2, l2=v), "number"),
+    *values_of("trainable", [(v, TypeError) for v in BAD_FLAGS], lambda it, v: setattr(it.net.layers[0], "trainable", v),
+               "True or False"),
+    *values_of("trainable", [(v, TypeError) for v in BAD_FLAGS], lambda it, v: setattr(bp.Dense(2, 2), "trainable", v),
+               "True or False"),
     *values_of("threads", BAD_THREADS, lambda it, v: bp.set_num_threads(v), "a whole number"),
     *values_of("layers", [(v, TypeError) for v in [None, 5, True, "relu", {}, {"a": 1}, set(), frozenset([bp.Dense(1, 1)]),
                                                    bp.Dense(1, 1), bp.Dense]], lambda it, v: bp.Sequential(v), "a list"),
@@ -1062,7 +1107,7 @@ def test_what_is_assigned_arrives():
 
 
 @pytest.mark.parametrize(
-    "where", ["0 n_in", "0 n_out", "0 activation", "0 use_bias", "0 bias_init", "1 rate", "1 n_in"]
+    "where", ["0 n_in", "0 n_out", "0 activation", "0 use_bias", "0 bias_init", "0 l1", "0 l2", "1 rate", "1 n_in"]
 )
 def test_a_layer_in_a_network_stays_what_it_is(where):
     it, place, name = setup(), int(where[0]), where[2:]
@@ -1190,7 +1235,17 @@ RISING = {
     "SGD(1e30, momentum)": lambda: bp.SGD(1e30, momentum=0.9),
     "SGD(1e30, Nesterov)": lambda: bp.SGD(1e30, momentum=0.9, nesterov=True),
     "SGD, a schedule": lambda: bp.SGD(lambda step: 1e-3 if step < 7 else 1e200),
+    "RMSprop(1e300)": lambda: bp.RMSprop(1e300),
+    "RMSprop(1e300, all)": lambda: bp.RMSprop(1e300, momentum=0.9, centered=True),
+    "Adagrad(1e300)": lambda: bp.Adagrad(1e300),
+    "Adadelta(1e300)": lambda: bp.Adadelta(1e300),
     "Adam(1e300)": lambda: bp.Adam(1e300),
+    "AdamW(1e300)": lambda: bp.AdamW(1e300, amsgrad=True),
+    "NAdam(1e300)": lambda: bp.NAdam(1e300),
+    "RAdam(1e300)": lambda: bp.RAdam(1e300),
+    "Lion(1e300)": lambda: bp.Lion(1e300),
+    "Rprop(1e300)": lambda: bp.Rprop(1e300, step_max=1e300),
+    "SGD, clipped": lambda: bp.SGD(1e300, clip_norm=1, clip_value=0.5, average=0.9),
     "Adam, a schedule": lambda: bp.Adam(lambda step: 1e-3 if step < 7 else 1e300),
 }
 
@@ -1221,7 +1276,9 @@ def plain_mse(y_hat, y):
         return np.square(y_hat.astype(np.float64) - y).mean(), ((y_hat - y) / y.size * 2).clip(-1e300, 1e300)
 
 
-@pytest.mark.parametrize("optimizer", [bp.SGD, bp.Adam])
+@pytest.mark.parametrize(
+    "optimizer", [getattr(bp, name) for name in bp.optimizers.__all__ if name not in ("Optimizer", "LBFGS")]
+)
 def test_the_last_finite_weights_are_those_before_the_batch(optimizer):
     """The second batch gives an infinite loss: what remains is the network after the first."""
     x, y = np.ones((2, 3)), np.array([[1.0, 1.0], [1e300, 1.0]])
@@ -1236,12 +1293,12 @@ def test_the_last_finite_weights_are_those_before_the_batch(optimizer):
     assert {k: v.tobytes() for k, v in used.state.items()} == {k: v.tobytes() for k, v in kept.state.items()}
 
 
-@pytest.mark.parametrize("optimizer", ["SGD(0.1)", "SGD(0.1, 0.9)", "SGD(0.1, 0.9, True)", "Adam(0.1)"])
+@pytest.mark.parametrize("optimizer", [*ALL_OPTIMIZERS, "SGD(0.1, clip_norm=1)"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_gradient_beyond_the_numbers(optimizer, dtype):
-    """By hand and in a fit: the loss is finite, its gradient is not. Weights and state stay, all of them."""
-    net, used = shallow(dtype), eval(optimizer, vars(bp))
-    big = 1e30 if dtype == "float32" else 1e140
+    """By hand and in a fit, where the loss of float32 is finite, its gradient not. Weights and state stay, all of them."""
+    net, used = shallow(dtype), optimizer_of(optimizer)
+    big = 1e30 if dtype == "float32" else 1e160
     net.fit(np.ones((4, 3)), np.ones((4, 2)), loss="mse", optimizer=used)
     steps = used.steps
     net.gradients[:] = big**1.2

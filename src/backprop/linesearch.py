@@ -33,6 +33,7 @@ def strong_wolfe(
     first: float,
     most: int,
     *,
+    noise: float = 0.0,
     decrease: float = 1e-4,
     curvature: float = 0.9,
 ) -> Point:
@@ -48,6 +49,9 @@ def strong_wolfe(
         The step to try first.
     most : int
         How many to try.
+    noise : float, default 0
+        Below this, differences of values say nothing, and the slopes decide. Near a minimum the value changes with the
+        square of the step, and rounding hides it long before the slope is zero.
     decrease, curvature : float, default 1e-4, 0.9
         The value is below start.value + decrease step start.slope, the slope at most curvature times that at the start.
 
@@ -59,13 +63,14 @@ def strong_wolfe(
     References
     ----------
     Nocedal and Wright, "Numerical optimization", 2nd ed. 2006, algorithms 3.5 and 3.6 in one: there is no point yet
-    beyond which to look, and then there is.
+    beyond which not to look, and then there is. For noise: Hager and Zhang, "A new conjugate gradient method with
+    guaranteed descent and an efficient line search", SIAM J. Optim. 16, 2005, section 4.
     """
     low, high, step = start, None, first
     for _ in range(most):
         point = look(step)
-        enough = point.value <= start.value + decrease * step * start.slope
-        if not (point.finite and enough and (point.value < low.value)):
+        bound = min(low.value, start.value + decrease * step * start.slope) + noise
+        if not (point.finite and point.value <= bound):
             high = point
         elif abs(point.slope) <= -curvature * start.slope:
             return point

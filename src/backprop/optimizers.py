@@ -59,7 +59,7 @@ class Optimizer:
         it: exactly, without the 1e-6 that PyTorch adds to the norm. It comes before clip_value, if there are both, and
         before weight decay. ``net.gradients`` stays as it was.
     average : float or None, default None
-        At least 0, below 1: keep the exponential moving average of the parameters, average a + (1 - average) p after
+        Above 0, below 1: keep the exponential moving average of the parameters, average a + (1 - average) p after
         each step, beginning with those after the first. See `averaged`.
 
     Attributes
@@ -88,7 +88,7 @@ class Optimizer:
         self.learning_rate = learning_rate
         self.clip_value = None if clip_value is None else _validate.number(clip_value, "clip_value", above=0)
         self.clip_norm = None if clip_norm is None else _validate.number(clip_norm, "clip_norm", above=0)
-        self.average = None if average is None else _validate.number(average, "average", least=0, below=1)
+        self.average = None if average is None else _validate.number(average, "average", above=0, below=1)
         self.state: dict[str, Array] = {}
         self.steps = 0
         self._owner: weakref.ref[Array] | None = None
@@ -398,7 +398,7 @@ class Adagrad(Optimizer):
         return ("sum",)
 
     def _initial(self, name: str, parameters: Array) -> Array:
-        return np.full_like(parameters, self.initial_sum) if name == "sum" else super()._initial(name, parameters)
+        return _full(parameters, self.initial_sum) if name == "sum" else super()._initial(name, parameters)
 
 
 class Adadelta(Optimizer):
@@ -728,7 +728,7 @@ class Rprop(Optimizer):
         return "gradient", "step"
 
     def _initial(self, name: str, parameters: Array) -> Array:
-        return np.full_like(parameters, self.rates(1)[0]) if name == "step" else super()._initial(name, parameters)
+        return _full(parameters, self.rates(1)[0]) if name == "step" else super()._initial(name, parameters)
 
 
 class LBFGS(Optimizer):
@@ -801,6 +801,7 @@ class LBFGS(Optimizer):
         DivergedError
             If the loss or its gradient is not finite where it begins.
         """
+        iterations = _validate.integer(iterations, "iterations", 0)
         self.bind(net)
         frozen = np.ones(net.parameters.shape, bool)
         for begin, end in net.trainable_ranges:
@@ -817,9 +818,12 @@ class LBFGS(Optimizer):
         for _ in range(iterations):
             values.append(value)
             if searching and abs(gradient).max(initial=0) > self.tolerance:
-                searching = bool(self.state)  # if nothing is found along the gradient itself, nothing ever will be
+                known = bool(self.state)
                 found = self._search(net, look, value, gradient)
-                value, gradient, searching = found.value, found.gradient, searching or found.step > 0
+                value, gradient = found.value, found.gradient
+                searching = (
+                    known or found.step > 0
+                )  # if nothing is lower along the gradient itself, nothing ever will be
             self.steps += 1
         return values
 
@@ -827,7 +831,7 @@ class LBFGS(Optimizer):
         self, net: _Network, look: Callable[[], tuple[float, Array]], value: float, gradient: Array
     ) -> linesearch.Point:
         """Go to where a line search ends, and remember what was learned on the way."""
-        direction, first, begin = self._direction(gradient), float(self.rates(1)[0]), net.parameters.copy()
+        first, begin, direction = float(self.rates(1)[0]), net.parameters.copy(), self._direction(gradient)
         if not (np.isfinite(direction).all() and _dot(direction, gradient) < 0):
             self.state.clear()
         if not self.state:  # nothing is known of the scale
@@ -839,13 +843,14 @@ class LBFGS(Optimizer):
             return linesearch.Point(step, value, _dot(gradient, direction), gradient)
 
         found = start = linesearch.Point(0.0, value, _dot(gradient, direction), gradient)
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):  # too far is seen by its loss
-                found = linesearch.strong_wolfe(at, start, first, self.max_evaluations)
-        finally:
-            net.parameters[...] = begin + found.step * direction
-            net.gradients[...] = found.gradient
-        self._remember(net.parameters - begin, found.gradient - gradient)
+        noise = 10 * float(np.finfo(begin.dtype).eps) * abs(value)
+        with np.errstate(over="ignore", invalid="ignore"):  # too far is seen by its loss
+            try:
+                found = linesearch.strong_wolfe(at, start, first, self.max_evaluations, noise=noise)
+            finally:
+                net.parameters[...] = begin + found.step * direction
+                net.gradients[...] = found.gradient
+            self._remember(net.parameters - begin, found.gradient - gradient)
         return found
 
     def _direction(self, gradient: Array) -> Array:
@@ -874,6 +879,11 @@ class LBFGS(Optimizer):
             self.state |= {f"s{self.steps}": s, f"y{self.steps}": y}
             oldest = self.steps - self.history_size
             self.state = {name: v for name, v in self.state.items() if int(name[1:]) > oldest}
+
+
+def _full(like: Array, value: float) -> Array:
+    """A vector of one number, or of the largest that its type has."""
+    return np.full_like(like, min(value, np.finfo(like.dtype).max))
 
 
 def _dot(a: Array, b: Array) -> float:

@@ -567,6 +567,9 @@ cdef class Rule(Memory):
                 raise ValueError("ranges of parameters that overlap, or that there are not")
             end = it.ranges[i].end
         it.n_ranges = len(ranges)
+        it.plain = (
+            it.n_ranges == 1 and it.ranges[0].begin == 0 and it.ranges[0].end == n
+            and not (it.clip_value > 0 or it.clip_norm > 0 or it.average > 0))
 
 
 cdef int read_state(Update *update, tuple state, Py_ssize_t n, const real *_) except -1:

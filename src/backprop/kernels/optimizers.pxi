@@ -30,9 +30,10 @@ cdef struct Update:
     void *state[4]                              # NULL where there is none; the last is the average of the parameters
     Range *ranges                               # of the parameters that may change, ascending
     Py_ssize_t n_ranges
+    bint plain                                  # that is all of them, and there is no clip and no average
     int64_t step                                # 1 for the first
-    double rate, decay, shrink, fresh           # what all parameters share in a step: see begin_step
-    double ahead, unbias, floor                 # and those of the Adams
+    double rate, fresh                          # what all parameters share in a step: see begin_step
+    double ahead, unbias, floor, shrink         # and with the Adams
 
 
 cdef inline real square_root(real x) noexcept nogil:
@@ -55,7 +56,7 @@ cdef inline real above_zero(double epsilon, const real *p) noexcept nogil:
 
 cdef bint sgd(const Update *u, Py_ssize_t n, const real *g, real *p, real *m) noexcept nogil:
     """m = momentum m + g;  p -= rate m, or rate (g + momentum m) looking ahead."""
-    cdef real momentum = <real> u.parameters[0], decay = <real> u.decay, rate = <real> u.rate
+    cdef real momentum = <real> u.parameters[0], decay = <real> u.weight_decay, rate = <real> u.rate
     cdef bint nesterov = u.parameters[1] != 0, finite
     cdef real new_g, new_m, new_p, zero = 0
     cdef int broken = 0
@@ -86,7 +87,7 @@ cdef inline inlined rmsprop_loop(
     bint *all_finite,
 ) noexcept nogil:
     cdef real alpha = <real> u.parameters[0], c = <real> (1 - u.parameters[0]), epsilon = above_zero(u.parameters[1], g)
-    cdef real momentum = <real> u.parameters[2], decay = <real> u.decay, rate = <real> u.rate
+    cdef real momentum = <real> u.parameters[2], decay = <real> u.weight_decay, rate = <real> u.rate
     cdef real new_g, new_v, new_a, new_m, new_p, spread, zero = 0
     cdef bint finite
     cdef int broken = 0
@@ -130,7 +131,7 @@ cdef bint rmsprop(
 
 cdef bint adagrad(const Update *u, Py_ssize_t n, const real *g, real *p, real *v) noexcept nogil:
     """v: the sum of g^2;  p -= rate g / (sqrt(v) + epsilon)."""
-    cdef real epsilon = above_zero(u.parameters[0], g), decay = <real> u.decay, rate = <real> u.rate
+    cdef real epsilon = above_zero(u.parameters[0], g), decay = <real> u.weight_decay, rate = <real> u.rate
     cdef real new_g, new_v, new_p, zero = 0
     cdef bint finite
     cdef int broken = 0
@@ -149,7 +150,7 @@ cdef bint adagrad(const Update *u, Py_ssize_t n, const real *g, real *p, real *v
 cdef bint adadelta(const Update *u, Py_ssize_t n, const real *g, real *p, real *v, real *d) noexcept nogil:
     """v, d: running means of g^2 and step^2;  step = g sqrt(d + epsilon) / sqrt(v + epsilon);  p -= rate step."""
     cdef real rho = <real> u.parameters[0], c = <real> (1 - u.parameters[0]), epsilon = above_zero(u.parameters[1], g)
-    cdef real decay = <real> u.decay, rate = <real> u.rate
+    cdef real decay = <real> u.weight_decay, rate = <real> u.rate
     cdef real new_g, new_v, new_d, new_p, step, zero = 0
     cdef bint finite
     cdef int broken = 0
@@ -172,7 +173,7 @@ cdef inline inlined adam_loop(
     bint amsgrad, const Update *u, Py_ssize_t n, const real *g, real *p, real *m, real *v, real *w, bint *all_finite,
 ) noexcept nogil:
     cdef real c1 = <real> (1 - u.parameters[0]), beta2 = <real> u.parameters[1], c2 = <real> (1 - u.parameters[1])
-    cdef real decay = <real> u.decay, shrink = <real> u.shrink
+    cdef real decay = <real> (0 if u.kind == ADAMW else u.weight_decay), shrink = <real> u.shrink
     cdef real rate = <real> u.rate, unbias = <real> u.unbias, floor = above_zero(u.floor, g)
     cdef real new_g, new_m, new_v, new_w, new_p, zero = 0
     cdef bint finite
@@ -210,7 +211,7 @@ cdef bint adam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, r
 cdef bint nadam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, real *v) noexcept nogil:
     """Adam with the m that is to come:  p -= (rate m + ahead g) / (sqrt(v') + epsilon)."""
     cdef real c1 = <real> (1 - u.parameters[0]), beta2 = <real> u.parameters[1], c2 = <real> (1 - u.parameters[1])
-    cdef real decay = <real> u.decay, rate = <real> u.rate, ahead = <real> u.ahead
+    cdef real decay = <real> u.weight_decay, rate = <real> u.rate, ahead = <real> u.ahead
     cdef real unbias = <real> u.unbias, floor = above_zero(u.floor, g)
     cdef real new_g, new_m, new_v, new_p, zero = 0
     cdef bint finite
@@ -232,7 +233,7 @@ cdef bint nadam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, 
 cdef bint lion(const Update *u, Py_ssize_t n, const real *g, real *p, real *m) noexcept nogil:
     """p -= rate sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g."""
     cdef real c1 = <real> (1 - u.parameters[0]), c2 = <real> (1 - u.parameters[1])
-    cdef real shrink = <real> u.shrink, rate = <real> u.rate
+    cdef real rate = <real> u.rate, shrink = <real> (u.rate * u.weight_decay)
     cdef real new_m, new_p, zero = 0
     cdef bint finite
     cdef int broken = 0
@@ -262,7 +263,7 @@ cdef bint rprop(const Update *u, Py_ssize_t n, const real *g, real *p, real *bef
         new_size = new_size if new_size < most else most
         new_g = choose(turned < 0, zero, g[i])
         new_p = p[i] - sign(new_g) * new_size
-        finite = new_p * zero + new_g * zero == zero
+        finite = new_p * zero + g[i] * zero == zero
         broken |= not finite
         before[i] = choose(finite, new_g, before[i])
         size[i] = choose(finite, new_size, size[i])
@@ -341,6 +342,7 @@ cdef void begin_adam(Update *u, double learning_rate, double t) noexcept nogil:
     u.rate = learning_rate / (1 - pow(beta1, t))
     u.unbias = 1 / sqrt(1 - power)
     u.floor = u.parameters[2]
+    u.shrink = learning_rate * u.weight_decay if u.kind == ADAMW else 0
     if u.kind == NADAM:
         product = mu_product(u, t)
         u.ahead = learning_rate * (1 - mu(u, t)) / (1 - product)
@@ -354,15 +356,12 @@ cdef void begin_adam(Update *u, double learning_rate, double t) noexcept nogil:
             u.unbias, u.floor = 0, 1
 
 
-cdef void begin_step(Update *u, double learning_rate) noexcept nogil:
+cdef inline void begin_step(Update *u, double learning_rate) noexcept nogil:
     """The next step, and what all parameters share in it."""
-    cdef bint decoupled = u.kind == ADAMW or u.kind == LION
     u.step += 1
     u.rate = learning_rate
-    u.decay = 0 if decoupled else u.weight_decay
-    u.shrink = learning_rate * u.weight_decay if decoupled else 0
     u.fresh = 1 if u.step == 1 else 1 - u.average
-    if u.kind == ADAM or u.kind == ADAMW or u.kind == NADAM or u.kind == RADAM:
+    if ADAM <= u.kind <= RADAM:
         begin_adam(u, learning_rate, <double> u.step)
 
 
@@ -400,9 +399,10 @@ cdef inline real *vector(const Update *u, int i, Py_ssize_t at, const real *_) n
 cdef bint update(const Update *u, Py_ssize_t at, Py_ssize_t n, const real *g, real *p) noexcept nogil:
     """The rule itself, for n parameters; their state begins at `at`. Whether every new number is finite."""
     cdef real *a = vector(u, 0, at, g)
-    cdef real *b = vector(u, 1, at, g)
-    cdef real *c = vector(u, 2, at, g)
+    cdef real *b
+    cdef real *c
     if u.kind == SGD: return sgd(u, n, g, p, a)
+    b, c = vector(u, 1, at, g), vector(u, 2, at, g)
     if u.kind == RMSPROP: return rmsprop(u, n, g, p, a, b, c)
     if u.kind == ADAGRAD: return adagrad(u, n, g, p, a)
     if u.kind == ADADELTA: return adadelta(u, n, g, p, a, b)
@@ -412,25 +412,35 @@ cdef bint update(const Update *u, Py_ssize_t at, Py_ssize_t n, const real *g, re
     return adam(u, n, g, p, a, b, c)
 
 
+cdef bint update_clipped(
+    const Update *u, double scale, Py_ssize_t at, Py_ssize_t n, const real *g, real *p,
+) noexcept nogil:
+    """The same along the clipped gradient: in pieces, so that the gradient itself stays what it is."""
+    cdef real clipped[256]
+    cdef real most = <real> (u.clip_value if u.clip_value > 0 else INFINITY)
+    cdef bint finite = True
+    cdef Py_ssize_t done = 0, some
+    while done < n:
+        some = min(n - done, 256)
+        clip(some, <real> scale, most, g + done, clipped)
+        finite &= update(u, at + done, some, <const real *> clipped, p + done)
+        done += some
+    return finite
+
+
 cdef bint update_range(
     const Update *u, double scale, Py_ssize_t at, Py_ssize_t end, const real *g, real *p,
 ) noexcept nogil:
-    """The parameters from `at` to `end` step along their clipped gradient, those of them that may; then the average."""
-    cdef real clipped[256]
-    cdef real *mean = vector(u, 3, at, p)
+    """What may change of the flat vector from `at` to `end` steps along its gradient; then the average follows."""
     cdef bint finite = True
-    cdef Py_ssize_t r, begin, n, to
+    cdef Py_ssize_t r, begin, n
     for r in range(u.n_ranges):
-        begin, to = max(at, u.ranges[r].begin), min(end, u.ranges[r].end)
-        while begin < to:
-            n = to - begin
-            if u.clip_value > 0 or u.clip_norm > 0:     # in pieces, so that the gradient itself stays what it is
-                n = min(n, 256)
-                clip(n, <real> scale, <real> (u.clip_value if u.clip_value > 0 else INFINITY), g + begin, clipped)
-                finite &= update(u, begin, n, <const real *> clipped, p + begin)
-            else:
-                finite &= update(u, begin, n, g + begin, p + begin)
-            begin += n
-    if mean != NULL:
-        average(end - at, <real> u.fresh, p + at, mean)
+        begin = max(at, u.ranges[r].begin)
+        n = min(end, u.ranges[r].end) - begin
+        if n > 0 and (u.clip_value > 0 or u.clip_norm > 0):
+            finite &= update_clipped(u, scale, begin, n, g + begin, p + begin)
+        elif n > 0:
+            finite &= update(u, begin, n, g + begin, p + begin)
+    if u.state[3] != NULL:
+        average(end - at, <real> u.fresh, p + at, vector(u, 3, at, p))
     return finite

@@ -231,7 +231,13 @@ cdef inline inlined train_turned(
 
 cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
     """Some parameters step along their gradient."""
-    if not update_range(&run.update, scale, at, end, <const real *> run.gradients, parameters):
+    cdef const real *g = <const real *> run.gradients
+    cdef bint finite
+    if run.update.plain:
+        finite = update(&run.update, at, end - at, g + at, parameters + at)
+    else:
+        finite = update_range(&run.update, scale, at, end, g, parameters)
+    if not finite:
         atomic_set(&run.status, DIVERGED)
 
 
@@ -290,7 +296,7 @@ cdef bint train_batch(
     """
     cdef Py_ssize_t done = 0, n, r, n_parameters = run.graph.n_parameters
     cdef bint at_once = False
-    cdef double batch_loss, batch_weight = 0, norm = 1, penalties = 1, scale
+    cdef double batch_loss = 0, batch_weight = 0, norm = 1, penalties = 1, scale = 1
     if run.weights == NULL:
         batch_weight = rows
     else:
@@ -298,11 +304,11 @@ cdef bint train_batch(
             batch_weight += run.weights[run.order[r] if run.order != NULL else r]
     if run.mean:
         norm = 1 / batch_weight if batch_weight > 0 else 0
-    batch_loss = penalty_forward(run.graph.n_penalties, run.graph.penalties, <const real *> parameters)
     if run.share_penalties:
         penalties = norm
-    elif run.mean:
-        batch_loss *= batch_weight
+    if run.graph.n_penalties > 0:
+        batch_loss = penalty_forward(run.graph.n_penalties, run.graph.penalties, <const real *> parameters)
+        batch_loss *= batch_weight if run.mean and not run.share_penalties else 1
     while done < rows:
         n = min(rows - done, run.chunk)
         how.first_row = done
@@ -325,7 +331,7 @@ cdef bint train_batch(
         if run.turned == NULL:
             train_gradients(
                 run, how, parameters, thread, first + done, n, done > 0, penalties if done + n == rows else 0, at_once)
-        else:
+        elif run.graph.n_penalties > 0:
             penalty_backward(
                 run.graph.n_penalties, run.graph.penalties, penalties, 0, n_parameters, <const real *> parameters,
                 <real *> run.gradients)
@@ -333,7 +339,8 @@ cdef bint train_batch(
             return False
         done += n
     if run.update.kind != NO_UPDATE and not at_once:
-        scale = clip_scale(&run.update, <const real *> run.gradients)
+        if run.update.clip_norm > 0:
+            scale = clip_scale(&run.update, <const real *> run.gradients)
         train_update(
             run, parameters, scale, share(n_parameters, thread, run.threads),
             share(n_parameters, thread + 1, run.threads))
