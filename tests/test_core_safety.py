@@ -159,7 +159,6 @@ def functions(core, dtype):
         "product_flops": (core.product_flops, {"product": 0, "x": a(3, wide), "w": a(wide, wide), "y": a(3, wide),
                                                "repeat": 1}, (), ()),
         "all_finite": (core.all_finite, {"x": a(5)}, {"x"}, ()),
-        "exponentiate": (core.exponentiate, {"y": a(5)}, {"y"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
         "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2)}, (), ()),
         "loss_target_width": (core.loss_target_width, {"kind": loss, "n": 3}, (), ()),
@@ -184,7 +183,7 @@ def functions(core, dtype):
     }  # fmt: skip
 
 
-OUTPUTS = {"y": ("exponentiate", "activate", "product_flops"), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
+OUTPUTS = {"y": ("activate", "product_flops"), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
            "order": ("permutation",),
            "out": ("predict", "predict, threads", "forward"), "dx": ("backward",), "losses": ("Training",),
            "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",), "memory": ("peak_flops",),
@@ -328,7 +327,7 @@ def refused(core, dtype):
             if isinstance(good, np.ndarray):
                 bad = dict(
                     hostile_arrays(
-                        good, key in any_length, name in ("all_finite", "exponentiate", "activate", "peak_flops")
+                        good, key in any_length, name in ("all_finite", "activate", "peak_flops")
                     )
                 )
                 if name in ("Plan", "peak_flops") and key != "buffers":
