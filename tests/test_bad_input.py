@@ -704,7 +704,7 @@ MAKING = [
     *values_of("slope", BAD_SHARES, lambda it, v: bp.activations.leaky_relu.with_slope(v), "number"),
     *values_of("slope", BAD_SHARES, lambda it, v: bp.activations.ActivationFunction("leaky_relu", v), "number"),
     ("a slope of relu", lambda it: bp.activations.relu.with_slope(0.1), ValueError, "expected leaky_relu", "got relu"),
-    *values_of("alpha", [row for row in BAD_SHARES if row[0] != 1], lambda it, v: bp.activations.elu.with_alpha(v), "number"),
+    *values_of("alpha", BAD_RATES, lambda it, v: bp.activations.elu.with_alpha(v), "number"),
     ("a slope of elu", lambda it: bp.activations.elu.with_slope(0.1), ValueError, "slope: expected leaky_relu", "got elu"),
     ("an alpha of leaky_relu", lambda it: bp.activations.leaky_relu.with_alpha(0.1), ValueError, "alpha: expected elu"),
     ("an alpha of selu", lambda it: bp.activations.ActivationFunction("selu", 0.1), ValueError, "leaky_relu or elu"),

@@ -325,11 +325,7 @@ def refused(core, dtype):
         yield f"{name}, {GOOD}", lambda c=call, a=arguments: c(*a.values())
         for key, good in arguments.items():
             if isinstance(good, np.ndarray):
-                bad = dict(
-                    hostile_arrays(
-                        good, key in any_length, name in ("all_finite", "activate", "peak_flops")
-                    )
-                )
+                bad = dict(hostile_arrays(good, key in any_length, name in ("all_finite", "activate", "peak_flops")))
                 if name in ("Plan", "peak_flops") and key != "buffers":
                     bad["shorter than its room"] = good[:-1].copy()
                 if (name in ("Plan", "peak_flops", "product_flops") and key != "buffers") or key == "rates":

@@ -357,7 +357,9 @@ def smooth_oracle(name, dtype):
     x = spread(dtype)[::5]
     with mp.workdps(50):
         # So far to the left, all of them are what they are at -1000.
-        y = [smooth(mp.mp, name, mp.mpf(max(number, -1000.0 if name != "softsign" else number))) for number in x.tolist()]
+        y = [
+            smooth(mp.mp, name, mp.mpf(max(number, -1000.0 if name != "softsign" else number))) for number in x.tolist()
+        ]
         rounded = np.array([float(number) for number in y])
         return x, rounded, np.array([float(a - b) if math.isfinite(b) else 0 for a, b in zip(y, rounded, strict=True)])
 
@@ -399,7 +401,11 @@ def test_far_out(core, dtype):
         "hard_sigmoid": [0, 0, 1 / 6, 1 / 6, 0, 0], "hard_tanh": [0, 0, 1, 1, 0, 0],
         "exp": [np.inf, 0, 1, 1, np.inf, 0],
     }  # fmt: skip
-    assert expected.keys() == slopes.keys() == core.ACTIVATIONS.keys() - {"identity", "leaky_relu", "softmax", "log_softmax"}
+    assert (
+        expected.keys()
+        == slopes.keys()
+        == core.ACTIVATIONS.keys() - {"identity", "leaky_relu", "softmax", "log_softmax"}
+    )
     for name, y in expected.items():
         z = far.copy()
         core.activate(core.ACTIVATIONS[name], 1.0, z)
@@ -467,7 +473,9 @@ def test_log_softmax(core, n, dtype):
         with localcontext(prec=50, Emin=-999_999):
             for number, value in zip(row, got, strict=True):
                 exact = Decimal(number) - top - Decimal(log_sum)
-                unit = max(float(np.spacing(np.dtype(dtype).type(abs(exact)))), float(np.finfo(dtype).smallest_subnormal))
+                unit = max(
+                    float(np.spacing(np.dtype(dtype).type(abs(exact)))), float(np.finfo(dtype).smallest_subnormal)
+                )
                 worst = max(worst, abs(Decimal(value) - exact) / Decimal(unit))
     print(f"log_softmax of {n} {dtype}: {worst:.2f} ulp")
     assert worst <= 2

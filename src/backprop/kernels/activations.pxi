@@ -350,7 +350,7 @@ cdef inline real gelu_derivative(real x) noexcept nogil:
 
 
 cdef inline real mish_factor(real x, real e, real *slope) noexcept nogil:
-    """t = tanh(log(1 + e^x)) = 1 - 2 / (1 + (1 + e^x)^2) from e = e^-|x|, but t / e left of zero; and the slope of t."""
+    """t = tanh(log(1 + e^x)) = 1 - 2 / (1 + (1 + e^x)^2) from e = e^-|x|, but t / e left of zero; and the slope."""
     cdef real one = 1, two = 2, four = 4, g = e * (one + e), d = by_sign(x, one + two * g, two + (e + g))
     slope[0] = four * g * by_sign(x, e, one) / (d * d)
     return one - by_sign(x, two * (e * e), g) / d
@@ -365,7 +365,8 @@ cdef inline real mish(real x) noexcept nogil:
 
 cdef inline real mish_derivative(real x) noexcept nogil:
     """t + x t'"""
-    cdef real zero = 0, slope, _, e = bounded_exponential(-bounded_size(x), zero, &_), factor = mish_factor(x, e, &slope)
+    cdef real zero = 0, slope, _, e = bounded_exponential(-bounded_size(x), zero, &_)
+    cdef real factor = mish_factor(x, e, &slope)
     return by_sign(x, factor, e * factor) + x * slope
 
 

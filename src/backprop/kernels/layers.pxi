@@ -2,7 +2,7 @@
 # there if it `adds`, and leaves dy, from which the gradients of the parameters are summed afterwards, column by column.
 
 cdef struct Column:
-    Py_ssize_t weight                           # where its table begins in the flat vector; -1: the number itself goes on
+    Py_ssize_t weight                           # where its table begins in the flat vector; -1: the number goes on
     Py_ssize_t values, n                        # rows of the table, and their length
 
 
@@ -26,7 +26,8 @@ cdef void pass_on(
 
 
 cdef void add_forward(
-    Py_ssize_t rows, Py_ssize_t n, const real *a, Py_ssize_t lda, const real *b, Py_ssize_t ldb, real *y, Py_ssize_t ldy,
+    Py_ssize_t rows, Py_ssize_t n, const real *a, Py_ssize_t lda, const real *b, Py_ssize_t ldb, real *y,
+    Py_ssize_t ldy,
 ) noexcept nogil:
     """y = a + b"""
     cdef Py_ssize_t r, i
@@ -78,8 +79,9 @@ cdef void prelu_gradient(
         dy += lddy
 
 
-# Normalisation: x' = (x - mean) rstd, with rstd = 1 / sqrt(variance + epsilon); y = weight x' + bias. A layer norm takes
-# mean and variance over a row, a batch norm over a column. dx = rstd (g - mean g - x' mean (g x')), where g = weight dy.
+# Normalisation: x' = (x - mean) rstd, with rstd = 1 / sqrt(variance + epsilon); y = weight x' + bias. A layer norm
+# takes mean and variance over a row, a batch norm over a column. With g = weight dy,
+# dx = rstd (g - mean g - x' mean (g x')).
 
 cdef inline void moments(Py_ssize_t n, const real *x, double epsilon, real *mean, real *rstd) noexcept nogil:
     """Of a row, in two passes."""

@@ -48,10 +48,10 @@ cdef object keep_buffers(Plan plan, real[::1] buffers):
 cdef class Plan:
     """A network lowered to steps over two flat vectors, which the caller allocates with SLACK numbers to spare.
 
-    Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias are
-    offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum, offset
-    in the buffers) of a batch norm, and (weight or -1, values, n) for each of the columns. The first seven will do
-    where each step takes the one before. Each penalty is (begin, end, l1, l2).
+    Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
+    are offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum,
+    offset in the buffers) of a batch norm, and (weight or -1, values, n) for each of the columns. The first seven will
+    do where each step takes the one before. Each penalty is (begin, end, l1, l2).
     """
     cdef Graph graph
     cdef Py_ssize_t n_given                             # steps that there is memory for
@@ -294,7 +294,8 @@ cdef class Plan:
     cdef bint is_plain(self, const Py_buffer *view) noexcept:
         """Whether this is a contiguous matrix (rows, n_in) of the network's own type."""
         return (
-            not self.graph.tables and view.ndim == 2 and view.shape[1] == self.graph.n_in and 0 < view.shape[0] <= self.graph.block
+            not self.graph.tables and view.ndim == 2 and view.shape[1] == self.graph.n_in
+            and 0 < view.shape[0] <= self.graph.block
             and view.format[0] == (c"f" if self.single else c"d") and view.format[1] == 0
             and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
             and <size_t> view.buf % <size_t> view.itemsize == 0)
@@ -706,7 +707,8 @@ cdef object prepare(
         turned = sizeof(real) * 8.0 * (graph.n_in + 2 * run.units + 2 * graph.n_out)
     training.reserve(
         sizeof(real) * (
-            <double> run.chunk * (graph.width + graph.n_in) + graph.at_end + <double> training.wanted * training_scratch_size(graph))
+            <double> run.chunk * (graph.width + graph.n_in) + graph.at_end
+            + <double> training.wanted * training_scratch_size(graph))
         + 8.0 * (run.chunk + rows) + turned)
     run.work = training.take(sizeof(real) * <double> workspace_size(graph, run.chunk))
     run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)

@@ -202,8 +202,8 @@ cdef void normalise(
         for i in range(n):
             inverse[i] = <real> (1 / sqrt(mean[step.n_out + at + i] + step.alpha))
         batch_norm_forward(
-            rows, n, x + at, ldx, mean + at, inverse, parameters + step.weight + at, parameters + step.bias + at, y + at,
-            step.ld)
+            rows, n, x + at, ldx, mean + at, inverse, parameters + step.weight + at, parameters + step.bias + at,
+            y + at, step.ld)
 
 
 cdef void combine(
