@@ -15,7 +15,20 @@ ACTIVATIONS = {
     "relu": bp.activations.relu,
     "leaky_relu": bp.activations.leaky_relu,
     "leaky_relu_0.3": bp.activations.leaky_relu.with_slope(0.3),
+    "elu": bp.activations.elu,
+    "elu_0.4": bp.activations.elu.with_alpha(0.4),
+    "selu": bp.activations.selu,
+    "gelu": bp.activations.gelu,
+    "gelu_tanh": bp.activations.gelu_tanh,
+    "silu": bp.activations.silu,
+    "mish": bp.activations.mish,
+    "softplus": bp.activations.softplus,
+    "softsign": bp.activations.softsign,
+    "hard_sigmoid": bp.activations.hard_sigmoid,
+    "hard_tanh": bp.activations.hard_tanh,
+    "exp": bp.activations.exp,
     "softmax": bp.activations.softmax,
+    "log_softmax": bp.activations.log_softmax,
 }
 
 #: Layers from 4 numbers to 3, around an activation.

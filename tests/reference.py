@@ -76,6 +76,106 @@ def leaky_relu_backward(slope, y, dy):
     return np.where(y > 0, dy, slope * dy)
 
 
+def elu_forward(alpha, z):
+    return np.where(z > 0, double(z), alpha * np.expm1(np.minimum(double(z), 0)))
+
+
+def elu_backward(alpha, y, dy):
+    return np.where(y > 0, dy, dy * (y + alpha))
+
+
+SELU_LAMBDA, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+def selu_forward(z):
+    return SELU_LAMBDA * elu_forward(SELU_ALPHA, z)
+
+
+def selu_backward(y, dy):
+    return elu_backward(SELU_ALPHA, y / SELU_LAMBDA, SELU_LAMBDA * dy)
+
+
+def normal(z):
+    """The share of the normal distribution below z."""
+    return np.vectorize(math.erfc, otypes=[float])(-double(z) / math.sqrt(2)) / 2
+
+
+def gelu_forward(z):
+    return z * normal(z)
+
+
+def gelu_backward(z, dy):
+    return dy * (normal(z) + z * exponential(-z * z / 2) / math.sqrt(2 * math.pi))
+
+
+def gelu_tanh_forward(z):
+    """Half of 1 + tanh u is the sigmoid of 2 u, which is right where tanh u is almost -1."""
+    return z * sigmoid_forward(math.sqrt(8 / math.pi) * (double(z) + 0.044715 * double(z) ** 3))
+
+
+def gelu_tanh_backward(z, dy):
+    s = sigmoid_forward(math.sqrt(8 / math.pi) * (z + 0.044715 * z**3))
+    return dy * (s + z * s * (1 - s) * math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * z**2))
+
+
+def silu_forward(z):
+    return z * sigmoid_forward(z)
+
+
+def silu_backward(z, dy):
+    s = sigmoid_forward(z)
+    return dy * s * (1 + z * (1 - s))
+
+
+def mish_forward(z):
+    return z * np.tanh(softplus_forward(z))
+
+
+def mish_backward(z, dy):
+    t = np.tanh(softplus_forward(z))
+    return dy * (t + z * sigmoid_forward(z) * (1 - t * t))
+
+
+def softplus_forward(z):
+    return np.logaddexp(0, double(z))
+
+
+def softplus_backward(y, dy):
+    return dy * -np.expm1(-y)
+
+
+def softsign_forward(z):
+    return double(z) / (1 + abs(double(z)))
+
+
+def softsign_backward(y, dy):
+    return dy * (1 - abs(y)) ** 2
+
+
+def hard_sigmoid_forward(z):
+    return np.clip((double(z) + 3) / 6, 0, 1)
+
+
+def hard_sigmoid_backward(y, dy):
+    return np.where((y > 0) & (y < 1), dy / 6, 0)
+
+
+def hard_tanh_forward(z):
+    return np.clip(double(z), -1, 1)
+
+
+def hard_tanh_backward(y, dy):
+    return np.where((y > -1) & (y < 1), dy, 0)
+
+
+def exp_forward(z):
+    return exponential(z)
+
+
+def exp_backward(y, dy):
+    return dy * y
+
+
 def softmax_forward(z):
     e = exponential(double(z) - z.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
@@ -85,21 +185,33 @@ def softmax_backward(y, dy):
     return y * (dy - (dy * y).sum(axis=1, keepdims=True))
 
 
+def log_softmax_forward(z):
+    """The largest number of a row is told from the others, whose sum may be next to nothing."""
+    z = double(z) - z.max(axis=1, keepdims=True)
+    others = exponential(z)
+    np.put_along_axis(others, z.argmax(axis=1)[:, None], 0, axis=1)
+    return z - np.log1p(others.sum(axis=1, keepdims=True))
+
+
+def log_softmax_backward(y, dy):
+    return dy - exponential(y) * dy.sum(axis=1, keepdims=True)
+
+
+NEEDS_Z = {"gelu", "gelu_tanh", "silu", "mish"}
+
+
 def activation_forward(name, slope, z):
     if name == "identity":
         return double(z)
-    if name == "leaky_relu":
-        return leaky_relu_forward(slope, z)
-    return globals()[f"{name}_forward"](z)
+    given = (slope,) if name in ("leaky_relu", "elu") else ()
+    return globals()[f"{name}_forward"](*given, z)
 
 
-def activation_backward(name, slope, y, dy):
-    y, dy = double(y), double(dy)
+def activation_backward(name, slope, z, y, dy):
     if name == "identity":
-        return dy
-    if name == "leaky_relu":
-        return leaky_relu_backward(slope, y, dy)
-    return globals()[f"{name}_backward"](y, dy)
+        return double(dy)
+    given = (slope,) if name in ("leaky_relu", "elu") else ()
+    return globals()[f"{name}_backward"](*given, double(z if name in NEEDS_Z else y), double(dy))
 
 
 # kernels/losses.pxi: the value of each row (B,), and dy (B,O) = scale[row] times its gradient. tiny is the smallest
@@ -206,15 +318,10 @@ def smoothed(q, smoothing):
     return q * (1 - smoothing) + smoothing / q.shape[1]
 
 
-def log_softmax(z):
-    z = z - z.max(axis=1, keepdims=True)
-    return z - np.log(exponential(z).sum(axis=1, keepdims=True))
-
-
 def cross_entropy(y_hat, from_logits, y, smoothing, scale, tiny):
     z, q = double(y_hat), smoothed(y, smoothing)
     if from_logits:
-        log_p = log_softmax(z)
+        log_p = log_softmax_forward(z)
         d = q.sum(axis=1, keepdims=True) * softmax_forward(z) - q
     else:
         log_p = safe_log(z, tiny)
@@ -229,7 +336,7 @@ def kl_divergence(y_hat, from_logits, y, scale, tiny):
 
 def focal(y_hat, from_logits, y, gamma, scale, tiny):
     z = double(y_hat)
-    p, log_p = (softmax_forward(z), log_softmax(z)) if from_logits else (z, safe_log(z, tiny))
+    p, log_p = (softmax_forward(z), log_softmax_forward(z)) if from_logits else (z, safe_log(z, tiny))
     value, slope = faded(p, -np.expm1(log_p) if from_logits else 1 - p, log_p, gamma)
     d = y * slope
     d = d - d.sum(axis=1, keepdims=True) * p if from_logits else d / np.maximum(p, tiny)
@@ -471,7 +578,7 @@ def backward_rows(layers, x, found, dy, seed=0, step=0):
     gradients = []
     for s, layer in reversed(list(enumerate(layers))):
         before = found[s - 1][1] if s else double(x)
-        dz = activation_backward(layer.activation.name, layer.activation.slope, found[s][1], dy)
+        dz = activation_backward(layer.activation.name, layer.activation.slope, *found[s], dy)
         if hasattr(layer, "weight"):
             dy, dw, db = dense_backward(before, layer.weight, dz)
             dw += penalty(layer.l1, layer.l2, layer.weight)[1]

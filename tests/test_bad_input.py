@@ -695,7 +695,12 @@ MAKING = [
     *values_of("slope", BAD_SHARES, lambda it, v: bp.activations.leaky_relu.with_slope(v), "number"),
     *values_of("slope", BAD_SHARES, lambda it, v: bp.activations.ActivationFunction("leaky_relu", v), "number"),
     ("a slope of relu", lambda it: bp.activations.relu.with_slope(0.1), ValueError, "expected leaky_relu", "got relu"),
-    ("an activation made up", lambda it: bp.activations.ActivationFunction("selu"), ValueError, "did you mean"),
+    *values_of("alpha", BAD_RATES, lambda it, v: bp.activations.elu.with_alpha(v), "number"),
+    ("a slope of elu", lambda it: bp.activations.elu.with_slope(0.1), ValueError, "slope: expected leaky_relu", "got elu"),
+    ("an alpha of leaky_relu", lambda it: bp.activations.leaky_relu.with_alpha(0.1), ValueError, "alpha: expected elu"),
+    ("an alpha of selu", lambda it: bp.activations.ActivationFunction("selu", 0.1), ValueError, "leaky_relu or elu"),
+    ("an alpha out of float32", lambda it: bp.activations.elu.with_alpha(1e40), ValueError, "below 1e+30"),
+    ("an activation made up", lambda it: bp.activations.ActivationFunction("sely"), ValueError, "did you mean"),
     *((f"activation of {name}", lambda it, make=make: bp.activations.sigmoid(make(it.x)), error, "z: expected", *says)
       for name, make, error, *says in FINITE_AND_NUMBERS),
     *((f"softmax of {name}", lambda it, v=value: bp.activations.softmax(v), ValueError, "(batch, n)", *says)

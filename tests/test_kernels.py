@@ -45,9 +45,14 @@ def plan(core, dtype, steps, parameters=()):
 
 def dense(core, x, w, b=None, activation="identity", slope=0.0):
     """A plan of one dense layer, and its gradients."""
-    step = (core.OPERATIONS["dense"], core.ACTIVATIONS[activation], slope, *w.shape, 0, -1 if b is None else w.size)
+    code, n = core.ACTIVATIONS[activation], w.shape[1]
+    apart = code in core.NEEDS_Z
+    first = 0 if apart else code
+    steps = [(core.OPERATIONS["dense"], first, slope, *w.shape, 0, -1 if b is None else w.size)]
+    if apart:
+        steps.append((core.OPERATIONS["activation"], code, slope, n, n, -1, -1))
     parameters = np.concatenate([w.ravel(), *([] if b is None else [b])])
-    made, gradients, _ = plan(core, x.dtype, [step], parameters)
+    made, gradients, _ = plan(core, x.dtype, steps, parameters)
     return made, gradients
 
 
@@ -123,10 +128,8 @@ def test_dense_ends_in_its_activation(core, shape, name, dtype):
     z = predict(dense(core, x, w, b, f.name, f.slope)[0], x, n_out, logits=True)
     assert np.array_equal(z, dense_all(core, x, w, b, dy)[0])
     y, dx, dw, db = dense_all(core, x, w, b, dy, f.name, f.slope)
-    np.testing.assert_allclose(
-        y, reference.activation_forward(f.name, f.slope, z), rtol=(10 + n_out) * eps(dtype), atol=0
-    )
-    dz = reference.activation_backward(f.name, f.slope, y, dy)
+    assert is_its_twin(f, z, y)
+    dz = reference.activation_backward(f.name, f.slope, z, y, dy)
     size = abs(dy) + abs(dz)
     sizes = reference.dense_backward(abs(x), abs(w), size)
     for got, twin, bound in zip((dx, dw, db), reference.dense_backward(x, w, dz), sizes, strict=True):
@@ -142,7 +145,7 @@ def test_no_rows(core, dtype):
         y = np.empty(shape, dtype)
         for name in core.ACTIVATIONS:
             core.activate(core.ACTIVATIONS[name], 0.0, y)
-            core.activate_backward(core.ACTIVATIONS[name], 0.0, y, y.copy())
+            core.activate_backward(core.ACTIVATIONS[name], 0.0, y, y.copy(), y)
         y_hat = np.empty((shape[0], 6 * shape[1]), dtype)
         for name, code in core.LOSSES.items():
             kind = code, False, NUMBERS.get(name, ())
@@ -178,6 +181,15 @@ def test_a_network_is_its_twin(batch, dtype):
 # Activations.
 
 
+def is_its_twin(f, z, y):
+    """Whether y is the twin's, to rounding; in a tail the twin, which is in double, loses what z has lost, and in the
+    engine a subnormal y is zero."""
+    twin = reference.activation_forward(f.name, f.slope, z)
+    lost = eps("float64") * abs(z * reference.activation_backward(f.name, f.slope, z, twin, np.ones_like(z)))
+    near = (10 + z.shape[1]) * (eps(z.dtype) * abs(twin) + lost) + float(np.finfo(z.dtype).tiny)
+    return (abs(y - twin) <= near).all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 17, 31, 64, 65, 1031])
@@ -188,13 +200,51 @@ def test_activations_are_their_twins(core, n, name, dtype):
         z[0, ::5] = 0
         y, dz, kept = z.copy(), dy.copy(), dy.copy()
         core.activate(core.ACTIVATIONS[f.name], f.slope, y)
-        near = {"rtol": (10 + n) * eps(dtype), "atol": 0}
-        np.testing.assert_allclose(y, reference.activation_forward(f.name, f.slope, z), **near)
-        before = y.copy()
-        core.activate_backward(core.ACTIVATIONS[f.name], f.slope, y, dz)
-        assert np.array_equal(y, before)
-        twin = reference.activation_backward(f.name, f.slope, y, kept)
-        assert (abs(dz - twin) <= (10 + n) * eps(dtype) * (abs(kept).max(axis=1, keepdims=True))).all()
+        assert is_its_twin(f, z, y)
+        before = y.copy(), z.copy()
+        core.activate_backward(core.ACTIVATIONS[f.name], f.slope, y, dz, z)
+        assert np.array_equal(y, before[0]) and np.array_equal(z, before[1])
+        twin = reference.activation_backward(f.name, f.slope, z, y, kept)
+        size = np.maximum(abs(kept).max(axis=1, keepdims=True), abs(twin))
+        assert (abs(dz - twin) <= (10 + n) * eps(dtype) * size).all()
+
+
+def test_a_derivative_is_taken_from_z_where_y_does_not_tell(core):
+    assert {name for name, code in core.ACTIVATIONS.items() if code in core.NEEDS_Z} == reference.NEEDS_Z
+    y = np.ones((3, 5))
+    for name, code in core.ACTIVATIONS.items():
+        if name in reference.NEEDS_Z:
+            with pytest.raises(ValueError, match="expected z"):
+                core.activate_backward(code, 0.0, y, y.copy())
+        else:
+            with_z, without = np.full((2, 3, 5), 0.7)
+            core.activate_backward(code, 0.0, y, with_z, y)
+            core.activate_backward(code, 0.0, y, without)
+            assert np.array_equal(with_z, without)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_number_gives_the_same_bits_wherever_it_lies(core, name, dtype):
+    f, rng = ACTIVATIONS[name], np.random.default_rng(3)
+    code = core.ACTIVATIONS[f.name]
+    z = (rng.normal(size=(630, 1)) * rng.choice([0.1, 1, 5, 30, 300], (630, 1))).astype(dtype)
+    dy = rng.normal(size=z.shape).astype(dtype)
+    if "softmax" in name:  # there, a row does
+        z, dy = np.repeat(z, 9, axis=1) + dy, np.repeat(dy, 9, axis=1)
+
+    def apart(n):
+        """So many rows at a time."""
+        y, dz = z.copy(), dy.copy()
+        for r in range(0, len(z), n):
+            rows = slice(r, r + n)
+            core.activate(code, f.slope, y[rows])
+            core.activate_backward(code, f.slope, y[rows], dz[rows], z[rows])
+        return y, dz
+
+    together = apart(len(z))
+    for n in 1, 3, 5, 7, 9, 14:
+        assert all(np.array_equal(a, b) for a, b in zip(apart(n), together, strict=True)), n
 
 
 def spread(dtype):
@@ -257,10 +307,7 @@ def test_within_2_ulp_everywhere(core, oracle, name, dtype):
         x, expected = x[few], [e for e, good in zip(expected, few, strict=True) if good]
         expected = np.array(expected) if dtype == "float32" else expected
     y = x.reshape(1, -1).copy()
-    if name == "exp":
-        core.exponentiate(y[0])
-    else:
-        core.activate(core.ACTIVATIONS[name], 0.0, y)
+    core.activate(core.ACTIVATIONS[name], 0.0, y)
     assert np.isfinite(y).all()
     worst = ulps(y[0], expected)
     print(f"{name} {dtype}: {worst:.2f} ulp")
@@ -270,14 +317,98 @@ def test_within_2_ulp_everywhere(core, oracle, name, dtype):
         assert np.array_equal(np.signbit(y[0]), np.signbit(x))
 
 
+def smooth(mp, name, x):
+    """f(x) in mpmath's numbers."""
+    if name == "softsign":
+        return x / (1 + abs(x))
+    x = max(x, mp.mpf(-1000))  # farther to the left, all the others are what they are there
+    e, right = mp.exp(-abs(x)), x > 0
+    if name in ("elu", "selu"):
+        below = mp.expm1(min(x, 0))
+        if name == "elu":
+            return x if right else below
+        return mp.mpf("1.0507009873554804934193349852946") * (
+            x if right else mp.mpf("1.6732632423543772848170429916717") * below
+        )
+    if name == "gelu":
+        return x * mp.erfc(-x / mp.sqrt(2)) / 2
+    if name == "gelu_tanh":
+        v = mp.sqrt(8 / mp.pi) * (abs(x) + mp.mpf("0.044715") * abs(x) ** 3)
+        return x / (1 + mp.exp(-v)) * (1 if right else mp.exp(-v))
+    if name == "silu":
+        return x / (1 + e) * (1 if right else e)
+    if name == "mish":  # the powers of 1 + e^x written out, since 1 swallows a small e^x
+        return x * ((1 + 2 * e) / (1 + 2 * e + 2 * e * e) if right else (2 * e + e * e) / (2 + 2 * e + e * e))
+    return max(x, 0) + mp.log1p(e)
+
+
+SMOOTH = ["elu", "selu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign"]
+
+
+@cache
+def smooth_oracle(name, dtype):
+    """(x, f(x) rounded once, what that lost)."""
+    if dtype == "float32":
+        x = spread(dtype)
+        y = reference.activation_forward(name, 1.0, x)
+        with np.errstate(over="ignore"):
+            rounded = y.astype(dtype)
+        return x, rounded, np.where(np.isfinite(rounded), y - rounded, 0)
+    mp = pytest.importorskip("mpmath", reason="mpmath is not installed: nothing to compare with")
+    x = spread(dtype)[::5]
+    with mp.workdps(50):
+        y = [smooth(mp.mp, name, mp.mpf(number)) for number in x.tolist()]
+        rounded = np.array([float(number) for number in y])
+        return x, rounded, np.array([float(a - b) if math.isfinite(b) else 0 for a, b in zip(y, rounded, strict=True)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SMOOTH)
+def test_within_4_ulp_everywhere(core, name, dtype):
+    """From the largest number to the smallest subnormal, near zero and in the tails."""
+    x, rounded, lost = smooth_oracle(name, dtype)
+    y = x.reshape(1, -1).copy()
+    core.activate(core.ACTIVATIONS[name], 1.0, y)
+    finite = np.isfinite(rounded)
+    assert np.array_equal(y[0, ~finite], rounded[~finite])
+    got, rounded, lost = y[0, finite].astype(float), rounded[finite], lost[finite]
+    next_to_most = np.nextafter(np.finfo(dtype).max, rounded.dtype.type(0))  # beyond the largest number is infinity
+    worst = (abs(got - rounded - lost) / np.spacing(np.minimum(abs(rounded), next_to_most))).max()
+    print(f"{name} {dtype}: {worst:.2f} ulp")
+    assert worst <= 4
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_far_out(core, dtype):
-    far = np.array([[1000, -1000, 0, -0.0, np.inf, -np.inf, np.finfo(dtype).max, np.finfo(dtype).min]], dtype)
-    expected = {"sigmoid": [1, 0, 0.5, 0.5, 1, 0, 1, 0], "tanh": [1, -1, 0, 0, 1, -1, 1, -1]}
+    most = float(np.finfo(dtype).max)
+    far = np.array([[1000, -1000, 0, -0.0, np.inf, -np.inf, most, -most]], dtype)
+    passing, left = [1000, 0, 0, 0, np.inf, 0, most, 0], -1.7580993408473766
+    expected = {
+        "sigmoid": [1, 0, 0.5, 0.5, 1, 0, 1, 0], "tanh": [1, -1, 0, 0, 1, -1, 1, -1], "relu": passing,
+        "elu": [1000, -1, 0, 0, np.inf, -1, most, -1],
+        "selu": [1050.7009873554804, left, 0, 0, np.inf, left, np.inf, left],
+        "gelu": passing, "gelu_tanh": passing, "silu": passing, "mish": passing,
+        "softplus": [1000, 0, math.log(2), math.log(2), np.inf, 0, most, 0],
+        "softsign": [1000 / 1001, -1000 / 1001, 0, 0, 1, -1, 1, -1], "hard_sigmoid": [1, 0, 0.5, 0.5, 1, 0, 1, 0],
+        "hard_tanh": [1, -1, 0, 0, 1, -1, 1, -1], "exp": [np.inf, 0, 1, 1, np.inf, 0, np.inf, 0],
+    }  # fmt: skip
+    slopes = {
+        "sigmoid": [0, 0, 0.25, 0.25, 0, 0], "tanh": [0, 0, 1, 1, 0, 0], "relu": [1, 0, 0, 0, 1, 0],
+        "elu": [1, 0, 1, 1, 1, 0], "selu": [1.0507009873554804, 0, -left, -left, 1.0507009873554804, 0],
+        "gelu": [1, 0, 0.5, 0.5, 1, 0], "gelu_tanh": [1, 0, 0.5, 0.5, 1, 0], "silu": [1, 0, 0.5, 0.5, 1, 0],
+        "mish": [1, 0, 0.6, 0.6, 1, 0], "softplus": [1, 0, 0.5, 0.5, 1, 0], "softsign": [1 / 1001**2, 1 / 1001**2, 1, 1, 0, 0],
+        "hard_sigmoid": [0, 0, 1 / 6, 1 / 6, 0, 0], "hard_tanh": [0, 0, 1, 1, 0, 0],
+        "exp": [np.inf, 0, 1, 1, np.inf, 0],
+    }  # fmt: skip
+    others = {"identity", "leaky_relu", "softmax", "log_softmax"}
+    assert expected.keys() == slopes.keys() == core.ACTIVATIONS.keys() - others
     for name, y in expected.items():
         z = far.copy()
-        core.activate(core.ACTIVATIONS[name], 0.0, z)
-        assert z[0].tolist() == y
+        core.activate(core.ACTIVATIONS[name], 1.0, z)
+        np.testing.assert_allclose(z[0], y, rtol=4 * eps(dtype), atol=0, err_msg=name)
+        y, z, dz = (np.delete(array, [4, 5], axis=1) for array in (z, far, np.ones_like(far)))
+        core.activate_backward(core.ACTIVATIONS[name], 1.0, y, dz, z)
+        np.testing.assert_allclose(dz[0], slopes[name], rtol=1000 * eps(dtype), atol=2 * eps(dtype), err_msg=name)
     # What is not a number stays so: a diverging run must show.
     for name in core.ACTIVATIONS:
         z = np.array([[np.nan] * 9], dtype)
@@ -324,6 +455,28 @@ def log_sum_oracle(n, dtype):
             more = sum((v - top).exp() for v in rest)
             found.append(more - more**2 / 2 + more**3 / 3 if more < Decimal("1e-12") else (1 + more).ln())
     return z, found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 17, 100, 1031])
+def test_log_softmax(core, n, dtype):
+    z, log_sums = log_sum_oracle(n, dtype)
+    y = z.copy()
+    core.activate(core.ACTIVATIONS["log_softmax"], 0.0, y)
+    worst = 0
+    for row, got, log_sum in zip(z.tolist(), y.tolist(), log_sums, strict=True):
+        top = Decimal(max(row))
+        with localcontext(prec=50, Emin=-999_999):
+            for number, value in zip(row, got, strict=True):
+                exact = Decimal(number) - top - Decimal(log_sum)
+                unit = max(np.spacing(np.dtype(dtype).type(abs(exact))), np.finfo(dtype).smallest_subnormal)
+                worst = max(worst, abs(Decimal(value) - exact) / Decimal(float(unit)))
+    print(f"log_softmax of {n} {dtype}: {worst:.2f} ulp")
+    assert worst <= 2
+    far = np.array([[1000, -1000, 0], [-1000, -1000, -1000], [np.finfo(dtype).max, 0, -1000]], dtype)
+    core.activate(core.ACTIVATIONS["log_softmax"], 0.0, far)
+    expected = [[0, -2000, -1000], [-math.log(3)] * 3, [0, -np.finfo(dtype).max, -np.finfo(dtype).max]]
+    np.testing.assert_allclose(far, expected, rtol=eps(dtype), atol=0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -42,14 +42,11 @@ def cpu_supports(isa: str) -> bool:
 def all_finite(x: _Array) -> bool:
     """Whether x (n,) holds no infinity and no NaN."""
 
-def exponentiate(y: _Array) -> None:
-    """y = e^y for y (n,), in place: what the activations and losses are made of, for the tests."""
-
 def activate(activation: int, slope: float, y: _Array) -> None:
-    """y = f(y) for rows y (B, n), in place."""
+    """y = f(y) for rows y (B, n), in place; slope is that of leaky_relu below zero, or elu's alpha."""
 
-def activate_backward(activation: int, slope: float, y: _Array, dy: _Array) -> None:
-    """dy = dy f'(z) where y = f(z), in place; both (B, n)."""
+def activate_backward(activation: int, slope: float, y: _Array, dy: _Array, z: _Array | None = None) -> None:
+    """dy = dy f'(z) where y = f(z), in place; all (B, n). z is wanted for NEEDS_Z, and not looked at for the others."""
 
 def loss_target_width(kind: tuple[int, bool, tuple[float, ...]], n: int) -> int:
     """How many targets a row of n outputs has; 0 where the outputs do not come out even."""

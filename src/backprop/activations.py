@@ -1,8 +1,29 @@
 """Activations: the functions y = f(z) that a layer ends in, by name or as these objects.
 
-An object is a name and, for `leaky_relu`, a slope; called, it applies its function to an array. To add one, write its
-pair of kernels in ``kernels/activations.pxi``, name them in the two choices at that file's end, and give it a line
-here.
+An object is a name and, for `leaky_relu` and `elu`, a number; called, it applies its function to an array. To add one,
+write its pair of kernels in ``kernels/activations.pxi``, name them in the two choices at that file's end, and give it a
+line here.
+
+Notes
+-----
+Definitions, constants, and the derivatives where a function is bent are PyTorch's, of the modules of torch.nn named
+here. Where they are bent, the derivative is the one from the left for ELU, SELU, ReLU and LeakyReLU, and 0 for
+Hardsigmoid and Hardtanh. Softplus is the logarithm everywhere; PyTorch's becomes z above 20, where they differ by 2e-9.
+`exp` is torch.exp. The smooth ones are within 4 units in the last place, from the largest number to the smallest.
+
+References
+----------
+.. [1] Clevert, Unterthiner, Hochreiter, "Fast and accurate deep network learning by exponential linear units (ELUs)",
+   ICLR 2016.
+.. [2] Klambauer, Unterthiner, Mayr, Hochreiter, "Self-normalizing neural networks", NeurIPS 2017, eq. 2.
+.. [3] Hendrycks, Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415, 2016, section 2.
+.. [4] Elfwing, Uchibe, Doya, "Sigmoid-weighted linear units for neural network function approximation in reinforcement
+   learning", Neural Networks 107, 2018.
+.. [5] Misra, "Mish: a self regularized non-monotonic activation function", BMVC 2020.
+.. [6] Dugas et al., "Incorporating second-order functional knowledge for better option pricing", NIPS 2000.
+.. [7] Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
+.. [8] Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
+.. [9] Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML 2013.
 """
 
 from dataclasses import dataclass
@@ -10,7 +31,8 @@ from typing import Any
 
 from . import _core, _validate
 
-__all__ = ["ActivationFunction", "identity", "leaky_relu", "relu", "sigmoid", "softmax", "tanh"]
+#: Which functions have a number, what it is called, and what it stays below.
+_NUMBERS = {"leaky_relu": ("slope", 1.0), "elu": ("alpha", 1e30)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +43,9 @@ class ActivationFunction:
     ----------
     name : str
         Which function.
-    slope : float
-        Of ``leaky_relu`` below zero, 0 to 1; other functions have none.
+    slope : float, default 0
+        Just below zero: of ``leaky_relu``, at least 0, below 1; of ``elu``, where it is alpha, at least 0. Other
+        functions have none to choose.
     """
 
     name: str
@@ -30,8 +53,9 @@ class ActivationFunction:
 
     def __post_init__(self) -> None:
         _validate.choice(self.name, "activation", _core.ACTIVATIONS)
-        if _validate.number(self.slope, "slope", least=0, below=1) and self.name != "leaky_relu":
-            raise ValueError(f"slope: expected leaky_relu, which has one, got {self.name}")
+        word, below = _NUMBERS.get(self.name, ("slope", 1.0))
+        if _validate.number(self.slope, word, least=0, below=below) and self.name not in _NUMBERS:
+            raise ValueError(f"slope: expected {' or '.join(_NUMBERS)}, which have one, got {self.name}")
 
     def __call__(self, z: Any) -> _validate.Array:
         """Apply the function.
@@ -58,21 +82,45 @@ class ActivationFunction:
         return _core.ACTIVATIONS[self.name]
 
     def with_slope(self, slope: float) -> "ActivationFunction":
-        """The leaky rectifier of another slope."""
-        return ActivationFunction(self.name, slope)
+        """The leaky rectifier of another slope, at least 0, below 1."""
+        return self._with("slope", slope)
+
+    def with_alpha(self, alpha: float) -> "ActivationFunction":
+        """The exponential linear unit of another alpha, at least 0."""
+        return self._with("alpha", alpha)
+
+    def _with(self, word: str, number: float) -> "ActivationFunction":
+        for name, (own, _) in _NUMBERS.items():
+            if own == word and name != self.name:
+                raise ValueError(f"{word}: expected {name}, which has one, got {self.name}")
+        return ActivationFunction(self.name, number)
 
     def __repr__(self) -> str:
-        return f"activations.{self.name}" + (f".with_slope({self.slope})" if self != _TABLE[self.name] else "")
+        other = f".with_{_NUMBERS[self.name][0]}({self.slope})" if self != _TABLE[self.name] else ""
+        return f"activations.{self.name}{other}"
 
 
 identity = ActivationFunction("identity")  #: f(z) = z
 sigmoid = ActivationFunction("sigmoid")  #: f(z) = 1 / (1 + e^-z); f' = y (1 - y)
 tanh = ActivationFunction("tanh")  #: f(z) = (e^z - e^-z) / (e^z + e^-z); f' = 1 - y^2
 relu = ActivationFunction("relu")  #: f(z) = max(z, 0); f' = 1 where z > 0, else 0
-leaky_relu = ActivationFunction("leaky_relu", 0.01)  #: f(z) = z where z > 0, else slope z
+leaky_relu = ActivationFunction("leaky_relu", 0.01)  #: f(z) = z where z > 0, else slope z; LeakyReLU [9]_
+elu = ActivationFunction("elu", 1.0)  #: f(z) = z where z > 0, else alpha (e^z - 1); f' = 1, else y + alpha; ELU [1]_
+selu = ActivationFunction("selu")  #: f(z) = 1.0507... elu(z) with alpha 1.6732...; SELU [2]_
+gelu = ActivationFunction("gelu")  #: f(z) = z Phi(z) = z (1 + erf(z / sqrt 2)) / 2; f' = Phi + z phi; GELU [3]_
+gelu_tanh = ActivationFunction("gelu_tanh")  #: f(z) = z (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))) / 2 [3]_
+silu = ActivationFunction("silu")  #: f(z) = z s, s = sigmoid(z); f' = s (1 + z (1 - s)); SiLU, also called swish [4]_
+mish = ActivationFunction("mish")  #: f(z) = z t, t = tanh(softplus(z)); f' = t + z sigmoid(z) (1 - t^2); Mish [5]_
+softplus = ActivationFunction("softplus")  #: f(z) = log(1 + e^z); f' = 1 - e^-y; Softplus [6]_
+softsign = ActivationFunction("softsign")  #: f(z) = z / (1 + |z|); f' = (1 - |y|)^2; Softsign [7]_
+hard_sigmoid = ActivationFunction("hard_sigmoid")  #: f(z) = (z + 3) / 6, at least 0, at most 1; Hardsigmoid [8]_
+hard_tanh = ActivationFunction("hard_tanh")  #: f(z) = z, at least -1, at most 1; Hardtanh
+exp = ActivationFunction("exp")  #: f(z) = e^z; f' = y
 softmax = ActivationFunction("softmax")  #: f(z)_i = e^z_i / sum_j e^z_j, over a row
+log_softmax = ActivationFunction("log_softmax")  #: f(z)_i = z_i - log sum_j e^z_j, over a row; LogSoftmax
 
-_TABLE = {f.name: f for f in (identity, sigmoid, tanh, relu, leaky_relu, softmax)}
+_TABLE = {name: f for name, f in dict(globals()).items() if isinstance(f, ActivationFunction)}
+__all__ = ["ActivationFunction", *_TABLE]
 
 
 def get(activation: str | ActivationFunction) -> ActivationFunction:

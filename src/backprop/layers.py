@@ -167,7 +167,7 @@ class Layer:
         """Build a layer from what `config` returned."""
         if isinstance(config.get("activation"), list):
             name, slope = config["activation"]
-            config = {**config, "activation": activations.get(name).with_slope(slope)}
+            config = {**config, "activation": activations.ActivationFunction(name, slope)}
         layer = cls(**{name: value for name, value in config.items() if name != "trainable"})
         layer.trainable = config.get("trainable", True)
         return layer

@@ -350,21 +350,23 @@ cdef inline real gelu_derivative(real x) noexcept nogil:
 
 
 cdef inline real mish_factor(real x, real e, real *slope) noexcept nogil:
-    """tanh(log(1 + e^x)) = 1 - 2 / (1 + (1 + e^x)^2), and its derivative, from e = e^-|x|."""
+    """t = tanh(log(1 + e^x)) = 1 - 2 / (1 + (1 + e^x)^2) from e = e^-|x|, but t / e left of zero; and the slope of t."""
     cdef real one = 1, two = 2, four = 4, g = e * (one + e), d = by_sign(x, one + two * g, two + (e + g))
     slope[0] = four * g * by_sign(x, e, one) / (d * d)
     return one - by_sign(x, two * (e * e), g) / d
 
 
 cdef inline real mish(real x) noexcept nogil:
+    """x t"""
     cdef real zero = 0, a = bounded_size(x), rest, magic, _, m = unscaled_exponential(-a, zero, &rest, &magic)
     cdef real factor = mish_factor(x, scaled(m, magic), &_)
     return scaled_left(x, by_sign(x, x * factor, -(m * (a * factor) + rest * (a * factor))), magic)
 
 
 cdef inline real mish_derivative(real x) noexcept nogil:
-    cdef real zero = 0, slope, _, y = mish_factor(x, bounded_exponential(-bounded_size(x), zero, &_), &slope)
-    return y + x * slope
+    """t + x t'"""
+    cdef real zero = 0, slope, _, e = bounded_exponential(-bounded_size(x), zero, &_), factor = mish_factor(x, e, &slope)
+    return by_sign(x, factor, e * factor) + x * slope
 
 
 # One array of n numbers, a pair for each activation.
@@ -657,7 +659,7 @@ cdef inline bint mixes(int activation) noexcept nogil:
 
 
 cdef inline bint needs_z(int activation) noexcept nogil:
-    """Whether the derivative is taken from z, not from y: then the activation is a step of its own, whose input is z."""
+    """Whether the derivative is taken from z, not y: then the activation is a step of its own, whose input is z."""
     return activation == GELU or activation == GELU_TANH or activation == SILU or activation == MISH
 
 

@@ -18,16 +18,6 @@ def all_finite(const real[::1] x not None):
     return finite
 
 
-def exponentiate(real[::1] y not None):
-    """y = e^y, in place."""
-    cdef Py_ssize_t i
-    cdef real *p = &y[0]
-    cdef real zero = 0, rest
-    with nogil:
-        for i in range(y.shape[0]):
-            p[i] = exponential(p[i], zero, &rest)
-
-
 def activate(int activation, double slope, real[:, ::1] y not None):
     """y = f(y), in place."""
     expect(0 <= activation and activation < ACTIVATION_COUNT, "a code of ACTIVATIONS")

@@ -122,6 +122,8 @@ cdef class Plan:
             raise ValueError(f"step {s}: sizes do not fit")
         if step.operation < 0 or step.operation > COLUMNS or step.activation < 0 or step.activation >= ACTIVATION_COUNT:
             raise ValueError(f"step {s}: unknown operation or activation")
+        if needs_z(step.activation) and step.operation != ACTIVATION:
+            raise ValueError(f"step {s}: an activation whose derivative is taken from z is a step of its own")
         if self.width_of(step.source, s) != step.n_in:
             raise ValueError(f"step {s}: sizes do not fit")
         self.check_sizes(s, step)
