@@ -9,6 +9,9 @@
 from libc.float cimport DBL_MAX
 from libc.math cimport exp, expm1, log, log1p, pow, sqrt
 
+cdef extern from "simd.h" nogil:
+    ctypedef void outlined "NEVER_INLINE void"
+
 cdef enum LossKind:
     MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR, HUBER, LOG_COSH, QUANTILE, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, FOCAL,
     HINGE, SQUARED_HINGE, POISSON, GAUSSIAN_NLL, KL_DIVERGENCE, COSINE_SIMILARITY
@@ -368,34 +371,26 @@ cdef double cosine_similarity(Py_ssize_t n, const real *y_hat, const real *y, do
 
 # The choice.
 
-cdef double loss_row(
-    const Loss *loss, Py_ssize_t n, const real *y_hat, const real *y, int64_t label, double scale, real *dy,
+cdef outlined loss_row(
+    const Loss *loss, Py_ssize_t n, const real *y_hat, const real *y, int64_t label, double scale, double *value,
+    real *dy,
 ) noexcept nogil:
-    cdef int kind = loss.kind
+    """The losses that are met less often: apart, lest they take the registers of the others."""
+    cdef int kind = loss.kind, levels = loss.n_parameters
     cdef bint logits = loss.from_logits
-    cdef double value = 0
-    if kind == BINARY_CROSS_ENTROPY:
-        return binary_cross_entropy(n, y_hat, logits, y, scale, dy)
-    elif kind == CROSS_ENTROPY:
-        return cross_entropy(n, y_hat, logits, y, label, loss.parameters[0], scale, dy)
-    elif kind == KL_DIVERGENCE:
-        return kl_divergence(n, y_hat, logits, y, scale, dy)
-    elif kind == QUANTILE:
-        return quantiles(n // loss.n_parameters, loss.n_parameters, loss.parameters, y_hat, y, scale, dy)
-    elif kind == GAUSSIAN_NLL:
-        return gaussian_nll(n // 2, y_hat, y, scale, dy)
-    elif kind == COSINE_SIMILARITY:
-        return cosine_similarity(n, y_hat, y, scale, dy)
-    elif kind == FOCAL and n > 1 and loss.parameters[3] == 0:
-        return focal(n, y_hat, logits, y, label, loss.parameters[0], scale, dy)
-    elif kind == FOCAL: averaged(FOCAL, loss, n, y_hat, y, label, scale, &value, dy)
-    elif kind == MEAN_ABSOLUTE_ERROR: averaged(MEAN_ABSOLUTE_ERROR, loss, n, y_hat, y, label, scale, &value, dy)
-    elif kind == HUBER: averaged(HUBER, loss, n, y_hat, y, label, scale, &value, dy)
-    elif kind == LOG_COSH: averaged(LOG_COSH, loss, n, y_hat, y, label, scale, &value, dy)
-    elif kind == HINGE: averaged(HINGE, loss, n, y_hat, y, label, scale, &value, dy)
-    elif kind == SQUARED_HINGE: averaged(SQUARED_HINGE, loss, n, y_hat, y, label, scale, &value, dy)
-    elif kind == POISSON: averaged(POISSON, loss, n, y_hat, y, label, scale, &value, dy)
-    return value
+    if kind == MEAN_ABSOLUTE_ERROR: averaged(MEAN_ABSOLUTE_ERROR, loss, n, y_hat, y, label, scale, value, dy)
+    elif kind == HUBER: averaged(HUBER, loss, n, y_hat, y, label, scale, value, dy)
+    elif kind == LOG_COSH: averaged(LOG_COSH, loss, n, y_hat, y, label, scale, value, dy)
+    elif kind == HINGE: averaged(HINGE, loss, n, y_hat, y, label, scale, value, dy)
+    elif kind == SQUARED_HINGE: averaged(SQUARED_HINGE, loss, n, y_hat, y, label, scale, value, dy)
+    elif kind == POISSON: averaged(POISSON, loss, n, y_hat, y, label, scale, value, dy)
+    elif kind == FOCAL and (n == 1 or loss.parameters[3] != 0):
+        averaged(FOCAL, loss, n, y_hat, y, label, scale, value, dy)
+    elif kind == FOCAL: value[0] = focal(n, y_hat, logits, y, label, loss.parameters[0], scale, dy)
+    elif kind == QUANTILE: value[0] = quantiles(n // levels, levels, loss.parameters, y_hat, y, scale, dy)
+    elif kind == GAUSSIAN_NLL: value[0] = gaussian_nll(n // 2, y_hat, y, scale, dy)
+    elif kind == KL_DIVERGENCE: value[0] = kl_divergence(n, y_hat, logits, y, scale, dy)
+    else: value[0] = cosine_similarity(n, y_hat, y, scale, dy)
 
 
 cdef void loss_rows(
@@ -408,16 +403,22 @@ cdef void loss_rows(
     Row r has the target, label and weight number order[r], or r where there is no order.
     """
     cdef Py_ssize_t r, width = target_width(loss, n)
-    cdef int64_t at
+    cdef int kind = loss.kind
+    cdef int64_t at, label
     cdef double scale
     cdef const real *target
     for r in range(rows):
         at = order[r] if order != NULL else r
         scale = norm * weight[at] if weight != NULL else norm
         target = y + at * width if y != NULL else NULL
-        if loss.kind == MEAN_SQUARED_ERROR:
+        label = labels[at] if labels != NULL else -1
+        if kind == MEAN_SQUARED_ERROR:
             values[r] = mean_squared_error(n, y_hat, target, scale, dy)
+        elif kind == BINARY_CROSS_ENTROPY:
+            values[r] = binary_cross_entropy(n, y_hat, loss.from_logits, target, scale, dy)
+        elif kind == CROSS_ENTROPY:
+            values[r] = cross_entropy(n, y_hat, loss.from_logits, target, label, loss.parameters[0], scale, dy)
         else:
-            values[r] = loss_row(loss, n, y_hat, target, labels[at] if labels != NULL else -1, scale, dy)
+            loss_row(loss, n, y_hat, target, label, scale, values + r, dy)
         y_hat += ld
         dy += ldd

@@ -679,19 +679,20 @@ cdef object prepare(
 ):
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
-    cdef Py_ssize_t rows = x.shape[0], n_targets = target_width(&run.loss, graph.n_out)
+    cdef Py_ssize_t rows = x.shape[0]
     cdef double turned = 0
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
+    run.n_targets = target_width(&run.loss, graph.n_out)
     check_rows(training.plan, rows, x.shape[1], rows, graph.n_out)
     if (
         rows < 1 or run.batch < 1 or run.n_rates < 1 or losses.shape[1] != 2
-        or (y is not None and (y.shape[0] != rows or y.shape[1] != n_targets))
+        or (y is not None and (y.shape[0] != rows or y.shape[1] != run.n_targets))
         or (labels is not None and labels.shape[0] != rows)
         or (weights is not None and weights.shape[0] != rows)
         or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
     ):
         raise ValueError("lengths do not fit")
-    if n_targets < 1 or (y is None and (labels is None or not takes_labels(&run.loss))):
+    if run.n_targets < 1 or (y is None and (labels is None or not takes_labels(&run.loss))):
         raise ValueError("outputs that the loss does not take, or no targets for it")
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch

@@ -21,6 +21,7 @@
 typedef float vf VECTOR(float);
 typedef double vd VECTOR(double);
 #  define ALWAYS_INLINE inline __attribute__((always_inline))
+#  define NEVER_INLINE __attribute__((noinline))
 /* x - 0 is x for every x, -0 too: the compiler sees a broadcast and nothing else. */
 static ALWAYS_INLINE vf splat_f(const float *x) { return *x - (vf){0}; }
 static ALWAYS_INLINE vd splat_d(const double *x) { return *x - (vd){0}; }
@@ -29,8 +30,10 @@ typedef float vf;
 typedef double vd;
 #  if defined(_MSC_VER)
 #    define ALWAYS_INLINE __forceinline
+#    define NEVER_INLINE __declspec(noinline)
 #  else
 #    define ALWAYS_INLINE inline __attribute__((always_inline))
+#    define NEVER_INLINE __attribute__((noinline))
 #  endif
 static ALWAYS_INLINE vf splat_f(const float *x) { return *x; }
 static ALWAYS_INLINE vd splat_d(const double *x) { return *x; }

@@ -14,6 +14,7 @@ cdef struct Run:
     void *gradients
     const void *x
     const void *y
+    Py_ssize_t n_targets                        # in a row of y
     const int64_t *labels
     const double *weights
     const double *rates                         # learning rate: one, or one for each batch
@@ -106,8 +107,7 @@ cdef inline inlined train_loss(
     """The weighted losses of the rows order[0], order[1]... or at, at + 1... and their gradients."""
     cdef Py_ssize_t r, n = run.graph.n_out
     loss_rows(
-        &run.loss, rows, n, y_hat, ld,
-        <const real *> run.y + at * target_width(&run.loss, n) if run.y != NULL else NULL,
+        &run.loss, rows, n, y_hat, ld, <const real *> run.y + at * run.n_targets if run.y != NULL else NULL,
         run.labels + at if run.labels != NULL else NULL, order, run.weights + at if run.weights != NULL else NULL,
         norm, values, dy, ldd)
     if run.weights != NULL:
