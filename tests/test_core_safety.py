@@ -69,7 +69,7 @@ def graph_steps(core, n_in=3, n_out=2):
         (operation["dropout"], 0, 0.3, wide, wide, -1, -1, at["prelu"], -1, 3, ()),
         (operation["add"], 0, 0.0, wide, wide, -1, -1, at["dropout"], at["columns"], 4, ()),
         (operation["batch_norm"], 0, 1e-5, wide, wide, batch, batch + wide, at["add"], -1, 5, (0.1, 0)),
-        (operation["activation"], 2, 0.0, wide, wide, -1, -1, at["batch_norm"], -1, 6, ()),
+        (operation["activation"], core.ACTIVATIONS["gelu"], 0.0, wide, wide, -1, -1, at["batch_norm"], -1, 6, ()),
         (operation["join"], 0, 0.0, wide, 2 * wide, -1, -1, at["activation"], at["columns"], 7, ()),
         (operation["dense"], 0, 0.0, 2 * wide, n_out, weight, bias, at["join"], -1, 8, ()),
     ], bias + n_out, 2 * wide  # fmt: skip
@@ -102,6 +102,7 @@ def hostile_graphs(core):
         "dense": {"source": [0, 8], "weight": [10**6]},
     }  # fmt: skip
     steps, n, n_buffers = graph_steps(core)
+    changes["dense"]["activation"] = core.NEEDS_Z
     for place, (name, changed) in enumerate(changes.items()):
         for field, values in changed.items():
             for value in values:
@@ -160,7 +161,10 @@ def functions(core, dtype):
                                                "repeat": 1}, (), ()),
         "all_finite": (core.all_finite, {"x": a(5)}, {"x"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
-        "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2)}, (), ()),
+        "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2),
+                                                       "z": a(3, 2)}, (), {"z"}),
+        "from z": (core.activate_backward, {"activation": core.ACTIVATIONS["gelu"], "slope": 0.0, "y": a(3, 2),
+                                            "dy": a(3, 2), "z": a(3, 2)}, (), ()),
         "loss_target_width": (core.loss_target_width, {"kind": loss, "n": 3}, (), ()),
         "loss": (core.loss, {"kind": loss, "y_hat": a(3, 2), "y": a(3, 2), "labels": np.zeros(3, np.int64),
                              "weights": np.ones(3), "norm": 1.0, "values": np.zeros(3), "dy": a(3, 2)},
@@ -183,7 +187,7 @@ def functions(core, dtype):
     }  # fmt: skip
 
 
-OUTPUTS = {"y": ("activate", "product_flops"), "dy": ("activate_backward", "loss"), "values": ("loss",), "p": ("apply_update",),
+OUTPUTS = {"y": ("activate", "product_flops"), "dy": ("activate_backward", "from z", "loss"), "values": ("loss",), "p": ("apply_update",),
            "order": ("permutation",),
            "out": ("predict", "predict, threads", "forward"), "dx": ("backward",), "losses": ("Training",),
            "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",), "memory": ("peak_flops",),
@@ -305,7 +309,7 @@ def hostile_steps(good):
         for number in numbers:
             harmless = number in {
                 "operation": (1,),
-                "activation": (1,),
+                "activation": (1, 7),
                 "n_in": (1,),
                 "n_out": (1,),
                 "weight": (1, 2),
@@ -506,6 +510,10 @@ def strange(core, dtype):
                 f"activation {code} of slope {number}",
                 lambda n=number, k=code: core.activate(k, n, np.ones((3, 5), dtype)),
             )
+            yield f"activation {code} of {number}", lambda n=number, k=code: core.activate(
+                k, 0.1, np.full((3, 5), n).astype(dtype))  # fmt: skip
+            yield f"the slope of activation {code} at {number}", lambda n=number, k=code: core.activate_backward(
+                k, n, *np.full((3, 3, 5), n).astype(dtype))  # fmt: skip
         for (name, kind), y_hat in product(loss_kinds(core, number), (1.0, number)):
 
             def strange_loss(k=kind, n=number, z=y_hat):
@@ -652,7 +660,7 @@ def beside_the_abyss(core, dtype):
                     lambda k=code, s=(rows, n), to=to: core.activate(k, 0.1, to(*s)),
                 )
                 yield f"activate_backward {code}, {rows} x {n}, {side}", lambda k=code, s=(rows, n), a=a, to=to: (
-                    core.activate_backward(k, 0.1, a(*s), to(*s)))  # fmt: skip
+                    core.activate_backward(k, 0.1, a(*s), to(*s), a(*s)))  # fmt: skip
             for (name, kind), logits, labelled in product(loss_kinds(core), (False, True), (False, True)):
                 width = core.loss_target_width(kind, n)
                 if (n and not width) or (labelled and not name.startswith(("cross", "focal", "hinge", "squared"))):

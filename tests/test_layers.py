@@ -35,6 +35,9 @@ NETWORKS = {
                                                   [bp.Dense(4, 2, "tanh")]]), bp.Dense(7, 3)],
     "dropout within": lambda: [bp.Residual([bp.Dropout(0.3), bp.Dense(4, 4, "tanh"), bp.Dropout(0.2)]),
                                bp.Concatenate([[bp.Dropout(0.5)], [bp.Dropout(0.5)]]), bp.Dense(8, 3)],
+    "activations that need their input": lambda: [
+        bp.Activation("gelu"), bp.Dense(4, 5, "mish"), bp.Residual([bp.Activation("silu")]),
+        bp.Dense(5, 3, "gelu_tanh")],
 }  # fmt: skip
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -200,14 +203,17 @@ def in_torch(torch, layer):
 
     def build(layer):
         kind = type(layer).__name__
+        end = {
+            "identity": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": nn.SiLU,
+            "mish": nn.Mish, "gelu_tanh": lambda: nn.GELU("tanh"),
+        }[layer.activation.name]()  # fmt: skip
         if kind == "Dense":
-            end = {"identity": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[layer.activation.name]()
             return nn.Sequential(nn.Linear(layer.n_in, layer.n_out), end)
         if kind in children:
             inner = getattr(layer, children[kind])
             return Sum(sequence(inner)) if kind == "Residual" else Side([sequence(branch) for branch in inner])
         return {
-            "Activation": nn.Tanh, "PReLU": lambda: nn.PReLU(layer.n_in),
+            "Activation": lambda: end, "PReLU": lambda: nn.PReLU(layer.n_in),
             "LayerNorm": lambda: nn.LayerNorm(layer.n_in, layer.epsilon),
             "BatchNorm": lambda: nn.BatchNorm1d(layer.n_in, layer.epsilon, layer.momentum),
             "Columns": lambda: Names(layer.embeddings),

@@ -7,7 +7,7 @@
 
 Q is the tail of the normal distribution, 1 - Phi(a) = erfc(a / sqrt 2) / 2. Its form, in which the whole half-line is
 one short interval, is that of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in
-0 <= x < inf", Mathematics of Computation 36, 1981, with constants for which rounding does least. Each q is the
+0 <= x < inf", Mathematics of Computation 36, 1981, with 2 and 3/8 chosen so that rounding does little. Each q is the
 polynomial whose largest relative error in the left side is smallest, found by the exchange algorithm of Remez in 60
 digits. ln 2 is split in two, so that n times the first part is exact for every n that can occur.
 
@@ -24,7 +24,7 @@ mp.dps = 60
 def minimax(
     powers: Sequence[int], f: Callable[[mpf], mpf], weight: Callable[[mpf], mpf], low: mpf, high: mpf
 ) -> tuple[list[mpf], mpf]:
-    """The c of sum c x^power whose largest |sum - f(x)| weight(x) over low...high is smallest; and that error."""
+    """The c of sum c x^power whose largest error |sum - f(x)| weight(x), for x in low...high, is smallest; and it."""
     grid = [(x, f(x), weight(x)) for x in linspace(low, high, 4000) if f(x)]
     step = len(grid) // len(powers)
     reference = [grid[min(i * step, len(grid) - 1)] for i in range(len(powers) + 1)]
