@@ -399,7 +399,7 @@ def test_a_poisson_loss_stands_under_what_is_never_negative():
     x, y = np.random.default_rng(0).normal(size=(20, 4)), np.arange(20)
     for name in ACTIVATIONS:
         net = bp.Sequential([bp.Dense(4, 1, ACTIVATIONS[name], bias_init="he_normal")], rng=1)
-        if (ACTIVATIONS[name]([[-0.1], [-3.0]]) < 0).any():
+        if (ACTIVATIONS[name]([[-0.1, -3.0]]) < 0).any():
             with pytest.raises(ValueError, match=r"expected rates.*log_input=True"):
                 net.evaluate(x, y, loss="poisson")
         else:
