@@ -3,11 +3,11 @@
     exp(x)   = 2^n exp(r),  n = round(x / ln 2),  r = x - n ln 2,  |r| <= ln(2) / 2
     exp(r)   = 1 + r + r^2 q(r)
     log(1+e) = 2 artanh s = 2 s + s w q(w),  s = e / (2 + e),  w = s^2 <= 1/9  where  0 <= e <= 1
-    Q(a)     = exp(-a^2 / 2) q(v) / (a + 2),  v = a / (a + 2) - 3/8  where  0 <= a
+    Q(a)     = exp(-a^2 / 2) q(v) / (a + 3/2),  v = a / (a + 3/2) - 3/8  where  0 <= a
 
 Q is the tail of the normal distribution, 1 - Phi(a) = erfc(a / sqrt 2) / 2. Its form, in which the whole half-line is
 one short interval, is that of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in
-0 <= x < inf", Mathematics of Computation 36, 1981, with 2 and 3/8 chosen so that rounding does little. Each q is the
+0 <= x < inf", Mathematics of Computation 36, 1981, with 3/2 and 3/8 chosen so that rounding does little. Each q is the
 polynomial whose largest relative error in the left side is smallest, found by the exchange algorithm of Remez in 60
 digits. ln 2 is split in two, so that n times the first part is exact for every n that can occur.
 
@@ -70,10 +70,10 @@ def normal_tail(degree: int, most: int) -> tuple[list[mpf], mpf]:
 
     def q(v: mpf) -> mpf:
         u = v + mpf(3) / 8
-        a = 2 * u / (1 - u)
-        return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2 * (a + 2)
+        a = mpf(3) / 2 * u / (1 - u)
+        return exp(a * a / 2) * erfc(a / sqrt(mpf(2))) / 2 * (a + mpf(3) / 2)
 
-    return minimax(range(degree + 1), q, lambda v: 1 / q(v), -mpf(3) / 8, mpf(most) / (most + 2) - mpf(3) / 8)
+    return minimax(range(degree + 1), q, lambda v: 1 / q(v), -mpf(3) / 8, most / (most + mpf(3) / 2) - mpf(3) / 8)
 
 
 def show(name: str, unknown: str, lowest: int, found: tuple[list[mpf], mpf]) -> None:
@@ -91,4 +91,4 @@ if __name__ == "__main__":
     show("log(1 + e), float", "w", 1, logarithm(3))
     show("log(1 + e), double", "w", 1, logarithm(9))
     show("Q, float", "v", 0, normal_tail(11, 15))
-    show("Q, double", "v", 0, normal_tail(28, 39))
+    show("Q, double", "v", 0, normal_tail(31, 39))

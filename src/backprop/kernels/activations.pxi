@@ -183,51 +183,54 @@ cdef inline real log_one_plus(real e) noexcept nogil:
 
 
 cdef inline real normal_tail(real u) noexcept nogil:
-    """(a + 2) e^(a^2/2) (1 - Phi(a)) for u = a / (a + 2), a >= 0."""
+    """(a + 3/2) e^(a^2/2) (1 - Phi(a)) for u = a / (a + 3/2), a >= 0."""
     cdef real middle = 0.375, v = u - middle, q
     if real is float:
-        q = <float> -0.13622358885292237488
-        q = q * v + <float> 0.034000384224704285588
-        q = q * v + <float> 0.1436738124333563078
-        q = q * v + <float> 0.072721127551946907139
-        q = q * v + <float> -0.045319886553629293434
-        q = q * v + <float> -0.14048155997539572303
-        q = q * v + <float> -0.10764782911774893264
-        q = q * v + <float> 0.093987729056167574135
-        q = q * v + <float> 0.26928439274974224227
-        q = q * v + <float> 0.0080321912340338961561
-        q = q * v + <float> -0.67801599011182707645
-        q = q * v + <float> 0.75648944566890276048
+        q = <float> 0.29019065148972294122
+        q = q * v + <float> 0.06713844043435713563
+        q = q * v + <float> -0.19582382895128057828
+        q = q * v + <float> -0.1824117702312527993
+        q = q * v + <float> -0.095115126916127470664
+        q = q * v + <float> 0.031101566372630901241
+        q = q * v + <float> 0.1605805694167069281
+        q = q * v + <float> 0.1849141819592772171
+        q = q * v + <float> 0.025585661553972445622
+        q = q * v + <float> -0.26008000143027637107
+        q = q * v + <float> -0.32802126587723530338
+        q = q * v + <float> 0.66230833328475618421
     else:
-        q = 4.2099375843705308852
-        q = q * v + -8.8780586346827508462
-        q = q * v + 2.0503163358471973616
-        q = q * v + 6.5320449221248841735
-        q = q * v + -3.391029043585629552
-        q = q * v + -1.6990658151992244907
-        q = q * v + 1.4833042361741570699
-        q = q * v + 0.0087878562752399208577
-        q = q * v + -0.48722617791553286263
-        q = q * v + -0.0078139811298077953795
-        q = q * v + 0.10607145327003400748
-        q = q * v + 0.092611565940185524645
-        q = q * v + 0.091419716444546505366
-        q = q * v + 0.041571918491498623766
-        q = q * v + -0.036488883232625338189
-        q = q * v + -0.09105342215454858344
-        q = q * v + -0.08810462470715929518
-        q = q * v + -0.025664971363730146037
-        q = q * v + 0.059798612604476848345
-        q = q * v + 0.10781266278861344381
-        q = q * v + 0.071122447654398889396
-        q = q * v + -0.040460017296574487634
-        q = q * v + -0.14058831464000924505
-        q = q * v + -0.10794938348154180991
-        q = q * v + 0.094000232427954365035
-        q = q * v + 0.26929222791165605269
-        q = q * v + 0.0080319088626501448217
-        q = q * v + -0.67801604815159307112
-        q = q * v + 0.75648944653221593287
+        q = -73.314371348039975209
+        q = q * v + 31.706587085729968781
+        q = q * v + 270.83677452294810491
+        q = q * v + -286.0770791783958543
+        q = q * v + -104.63311029555344126
+        q = q * v + 233.05589746135805317
+        q = q * v + -23.072663499174619473
+        q = q * v + -84.902376700719827517
+        q = q * v + 26.47716065454995407
+        q = q * v + 18.108065033462740338
+        q = q * v + -7.9333677612325249929
+        q = q * v + -2.0943978052733935768
+        q = q * v + 1.287085641922229314
+        q = q * v + -0.18873562282795149653
+        q = q * v + -0.4842739664871874872
+        q = q * v + -0.19473922449777643453
+        q = q * v + -0.018981336779978442379
+        q = q * v + 0.11335346840053131643
+        q = q * v + 0.19503411695383224614
+        q = q * v + 0.18807457992058561945
+        q = q * v + 0.10064709942402865295
+        q = q * v + -0.025451350775773222439
+        q = q * v + -0.13221304188382130981
+        q = q * v + -0.16655733670150038135
+        q = q * v + -0.10453845486332432675
+        q = q * v + 0.029862213677101575623
+        q = q * v + 0.16122700647001715863
+        q = q * v + 0.18495834127364732014
+        q = q * v + 0.025567154733471290304
+        q = q * v + -0.26008059192960090227
+        q = q * v + -0.32802111632278301139
+        q = q * v + 0.66230833462358013416
     return q
 
 
@@ -334,18 +337,18 @@ cdef inline real minus_half_square(real a, real *low) noexcept nogil:
 
 cdef inline real gelu(real x) noexcept nogil:
     """x Phi(x) = max(x, 0) - a (1 - Phi(a)), a = |x|"""
-    cdef real zero = 0, two = 2, most = 15 if real is float else 39, a = at_most(most, absolute(x)), low, rest, magic
+    cdef real zero = 0, near = 1.5, most = 15 if real is float else 39, a = at_most(most, absolute(x)), low, rest, magic
     cdef real power = minus_half_square(a, &low), e = unscaled_exponential(power, low, &rest, &magic)
-    cdef real u = a / (a + two), y = u * normal_tail(u)
+    cdef real u = a / (a + near), y = u * normal_tail(u)
     return at_least(zero, x) - scaled(e * y + rest * y, magic)
 
 
 cdef inline real gelu_derivative(real x) noexcept nogil:
     """Phi(x) + x e^(-x^2/2) / sqrt(2 pi), left of zero; right of it, one less that at -x"""
-    cdef real one = 1, two = 2, half = 0.5, density = 0.398942280401432677939946059934
+    cdef real one = 1, near = 1.5, inverse = 0.66666666666666666667, density = 0.398942280401432677939946059934
     cdef real most = 15 if real is float else 39, a = at_most(most, absolute(x)), low, _
     cdef real power = minus_half_square(a, &low), e = bounded_exponential(power, low, &_)
-    cdef real u = a / (a + two), left = e * (half * (one - u) * normal_tail(u) - density * a)
+    cdef real u = a / (a + near), left = e * (inverse * (one - u) * normal_tail(u) - density * a)
     return by_sign(x, one - left, left)
 
 
