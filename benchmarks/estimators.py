@@ -7,17 +7,15 @@ scikit-learn takes. Scores stand beside the times, which are those of an epoch: 
 of them. One thread means one processor, for the whole process.
 """
 
-import argparse
-import os
 import statistics
-import subprocess
 import sys
 import time
 import timeit
-import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from run import processor, timed, turns
 
 
 def works() -> dict[str, tuple[object, dict[str, object]]]:
@@ -53,7 +51,6 @@ def works() -> dict[str, tuple[object, dict[str, object]]]:
 
 def measure(repeat: int, only: str) -> None:
     """All rows, in this process."""
-    from run import processor, timed
     from sklearn import neural_network
 
     import backprop as bp
@@ -85,18 +82,4 @@ def measure(repeat: int, only: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--only", default="", help="rows whose name holds this text")
-    parser.add_argument("--threads", choices=("1", "all", "both", "here"), default="both")
-    chosen = parser.parse_args()
-    if chosen.threads == "here":
-        warnings.simplefilter("ignore")
-        measure(chosen.repeat, chosen.only)
-        sys.exit()
-    every = sorted(os.sched_getaffinity(0))
-    for processors in {"1": [every[:1]], "all": [every], "both": [every[:1], every]}[chosen.threads]:
-        count = str(len(processors))
-        environment = {**os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-        command = [sys.executable, __file__, "--threads", "here", "--repeat", str(chosen.repeat), "--only", chosen.only]
-        subprocess.run(command, env=environment, check=True, preexec_fn=lambda p=processors: os.sched_setaffinity(0, p))
+    turns(__file__, __doc__, measure, 5)

@@ -18,6 +18,7 @@ import time
 import timeit
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -158,9 +159,10 @@ def processor() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown processor")
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=9)
+def turns(script: str, about: str, measure: Callable[[int, str], None], repeat: int) -> argparse.Namespace:
+    """What a script is asked for; `measure` it, at one processor and at all, each in a process of its own."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=repeat)
     parser.add_argument("--only", default="", help="rows whose name holds this text")
     parser.add_argument("--threads", choices=("1", "all", "both", "here"), default="both")
     chosen = parser.parse_args()
@@ -172,7 +174,12 @@ if __name__ == "__main__":
     for processors in {"1": [every[:1]], "all": [every], "both": [every[:1], every]}[chosen.threads]:
         count = str(len(processors))
         environment = {**os.environ, "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-        command = [sys.executable, __file__, "--threads", "here", "--repeat", str(chosen.repeat), "--only", chosen.only]
+        command = [sys.executable, script, "--threads", "here", "--repeat", str(chosen.repeat), "--only", chosen.only]
         subprocess.run(command, env=environment, check=True, preexec_fn=lambda p=processors: os.sched_setaffinity(0, p))
-    if chosen.only in "footprint":
-        footprint(chosen.repeat)
+    return chosen
+
+
+if __name__ == "__main__":
+    asked = turns(__file__, __doc__, measure, 9)
+    if asked.only in "footprint":
+        footprint(asked.repeat)
