@@ -221,7 +221,7 @@ cdef class Plan:
                 graph.width += 2
             elif step.operation == BATCH_NORM:
                 step.statistics = graph.at_end
-                graph.at_end += 5 * step.ld
+                graph.at_end += COLUMNWISE * step.ld
         written = [False] * (graph.n_steps + 1)         # the input is the first of them
         for s in range(graph.n_steps - 1, -1, -1):
             step = &graph.steps[s]

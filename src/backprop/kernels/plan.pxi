@@ -43,6 +43,9 @@ OPERATIONS = {
 cdef enum Status:
     RUNNING, INTERRUPTED, DIVERGED
 
+cdef enum Columnwise:                           # what a batch norm knows of each column, at the end of a workspace
+    MEAN, RSTD, VARIANCE, SUM_DY, SUM_PRODUCT, COLUMNWISE
+
 cdef enum:
     INPUT = -1
     BLOCK = 64                                  # rows whose outputs stay in the first cache
@@ -162,9 +165,9 @@ cdef inline int part_before(const Graph *graph, int s) noexcept nogil:
 
 
 cdef inline real *columns_of(
-    const Graph *graph, const Step *step, real *work, Py_ssize_t capacity, int which,
+    const Graph *graph, const Step *step, real *work, Py_ssize_t capacity, Columnwise which,
 ) noexcept nogil:
-    """Of a batch norm: 0 the mean of each column, 1 rstd, 2 the variance, 3 the sum of dy, 4 the sum of dy x'."""
+    """Of a batch norm, a number for each column; the sums are those of dy and of dy x'."""
     return work + capacity * graph.width + step.statistics + which * step.ld
 
 
@@ -192,7 +195,7 @@ cdef void normalise(
     cdef real inverse[WIDEST]
     cdef Py_ssize_t p, i, at, n
     if how.training:
-        mean, rstd = columns_of(graph, step, work, capacity, 0), columns_of(graph, step, work, capacity, 1)
+        mean, rstd = columns_of(graph, step, work, capacity, MEAN), columns_of(graph, step, work, capacity, RSTD)
         batch_norm_forward(
             rows, step.n_out, x, ldx, mean, rstd, parameters + step.weight, parameters + step.bias, y, step.ld)
         return
@@ -294,10 +297,10 @@ cdef void backward_step(
             step.ld, to, ldt, step.adds)
     elif step.operation == BATCH_NORM:
         batch_norm_backward(
-            batch, rows, step.n_out, a, lda, columns_of(graph, step, work, capacity, 0),
-            columns_of(graph, step, work, capacity, 1), parameters + step.weight,
-            columns_of(graph, step, work, capacity, 3), columns_of(graph, step, work, capacity, 4), dy, step.ld, to,
-            ldt, step.adds)
+            batch, rows, step.n_out, a, lda, columns_of(graph, step, work, capacity, MEAN),
+            columns_of(graph, step, work, capacity, RSTD), parameters + step.weight,
+            columns_of(graph, step, work, capacity, SUM_DY), columns_of(graph, step, work, capacity, SUM_PRODUCT), dy,
+            step.ld, to, ldt, step.adds)
     elif step.operation == COLUMNS:
         columns_backward(rows, step.n_columns, step.columns, dy, step.ld, to, ldt, step.adds)
     else:
@@ -378,8 +381,9 @@ cdef void column_statistics(
     cdef Py_ssize_t lda
     cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
     column_moments(
-        rows, to_n - from_n, a + from_n, lda, step.alpha, columns_of(graph, step, work, capacity, 0) + from_n,
-        columns_of(graph, step, work, capacity, 1) + from_n, columns_of(graph, step, work, capacity, 2) + from_n)
+        rows, to_n - from_n, a + from_n, lda, step.alpha, columns_of(graph, step, work, capacity, MEAN) + from_n,
+        columns_of(graph, step, work, capacity, RSTD) + from_n,
+        columns_of(graph, step, work, capacity, VARIANCE) + from_n)
 
 
 cdef void column_sums(
@@ -391,9 +395,10 @@ cdef void column_sums(
     cdef Py_ssize_t lda
     cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
     batch_norm_sums(
-        rows, to_n - from_n, a + from_n, lda, columns_of(graph, step, work, capacity, 0) + from_n,
-        columns_of(graph, step, work, capacity, 1) + from_n, work + step.dy * capacity + from_n, step.ld,
-        columns_of(graph, step, work, capacity, 3) + from_n, columns_of(graph, step, work, capacity, 4) + from_n)
+        rows, to_n - from_n, a + from_n, lda, columns_of(graph, step, work, capacity, MEAN) + from_n,
+        columns_of(graph, step, work, capacity, RSTD) + from_n, work + step.dy * capacity + from_n, step.ld,
+        columns_of(graph, step, work, capacity, SUM_DY) + from_n,
+        columns_of(graph, step, work, capacity, SUM_PRODUCT) + from_n)
 
 
 cdef void keep_statistics(const Graph *graph, Py_ssize_t rows, real *work, Py_ssize_t capacity) noexcept nogil:
@@ -406,8 +411,8 @@ cdef void keep_statistics(const Graph *graph, Py_ssize_t rows, real *work, Py_ss
         if step.operation == BATCH_NORM:
             running = <real *> graph.buffers + step.buffer
             batch_norm_running(
-                rows, step.n_out, step.momentum, columns_of(graph, step, work, capacity, 0),
-                columns_of(graph, step, work, capacity, 2), running, running + step.n_out)
+                rows, step.n_out, step.momentum, columns_of(graph, step, work, capacity, MEAN),
+                columns_of(graph, step, work, capacity, VARIANCE), running, running + step.n_out)
 
 
 cdef inline inlined parameter_gradients(
@@ -438,8 +443,8 @@ cdef void column_gradients(
     """The same for a step with a number for each column; for tables, the numbers at... of them."""
     cdef real *db = gradients + step.bias + at
     if step.operation == BATCH_NORM:
-        memcpy(dw, columns_of(graph, step, work, capacity, 4) + at, n * sizeof(real))
-        memcpy(db, columns_of(graph, step, work, capacity, 3) + at, n * sizeof(real))
+        memcpy(dw, columns_of(graph, step, work, capacity, SUM_PRODUCT) + at, n * sizeof(real))
+        memcpy(db, columns_of(graph, step, work, capacity, SUM_DY) + at, n * sizeof(real))
         return
     if not accumulate:
         memset(dw, 0, n * sizeof(real))
