@@ -352,7 +352,7 @@ def _in_full(run: Run, count: int) -> tuple[Array, tuple[Array, Any] | None]:
     data = run.data if run.data.ready else run.data.rows(np.arange(len(run.data)))
     outputs = np.empty((len(data), net.n_out), net.dtype) if settings.metrics else None
     if outputs is not None:
-        net.engine.predict(data.x, outputs, bool(net.objective(settings.loss)["logits"]) if run.compiled else False)
+        net.predict(data.x, threads=settings.threads, out=outputs)
 
     def evaluate() -> tuple[float, Array]:
         found: tuple[float, Array] = net.slope(data, settings.loss, run.seed, settings.threads)
