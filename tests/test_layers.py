@@ -332,6 +332,17 @@ def test_embeddings_learn_what_a_number_cannot_say():
     assert history["loss"][-1] < 1e-4
 
 
+def test_everything_built_in_runs_in_the_engine():
+    for name in set(bp.layers.__all__) - {"Layer"}:
+        assert getattr(bp.layers, name).lower is not bp.Layer.lower, name
+    for name in set(bp.optimizers.__all__) - {"Optimizer", "LBFGS"}:  # L-BFGS asks the engine for gradients
+        assert getattr(bp, name).kernel in bp._core.OPTIMIZERS, name
+    for name in set(bp.activations.__all__) - {"ActivationFunction"}:
+        assert getattr(bp.activations, name).code in bp._core.ACTIVATIONS.values(), name
+    for name in NETWORKS:
+        assert network(name).compiles(bp.MeanSquaredError()), name
+
+
 # What is refused.
 
 
@@ -449,6 +460,12 @@ def test_a_layer_of_ones_own(name):
     assert np.array_equal(net.predict(x), np.concatenate([net.predict(row[None]) for row in x]))
     assert "Cubic" in repr(net) or "Halve" in repr(net)
     assert net.summary()
+
+
+def test_a_layer_of_ones_own_is_equal_to_itself_only():
+    own = Halve(4)
+    assert own == own and own != Halve(4) and own != Halve(6)
+    assert bp.Dense(4, 3) == bp.Dense(4, 3) != bp.Dense(4, 2)
 
 
 def test_a_network_with_a_layer_of_ones_own_trains_as_by_hand_bits():

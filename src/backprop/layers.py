@@ -177,8 +177,11 @@ class Layer:
         return [type(self).__name__, self.config()]
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other would be built alike: by the configuration, not by the parameters."""
-        return type(self) is type(other) and self.config() == other.config()
+        """Whether the other would be built alike: by the configuration, not by the parameters.
+
+        Of a layer of one's own nothing is known: it is only equal to itself.
+        """
+        return self is other or (type(self) is type(other) and self.compiled and self.config() == other.config())
 
     __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
 
