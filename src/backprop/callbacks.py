@@ -4,7 +4,6 @@ A callback is an object with any of the three methods of `Callback`, each of whi
 optimizer, history, and how far it is. Setting ``run.stop = True`` ends the fit after this epoch.
 """
 
-import csv
 import io
 import math
 import os
@@ -12,7 +11,6 @@ import sys
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -283,6 +281,8 @@ class Checkpoint(_Watching):
                 run.save(self.path)
 
     def _keep_some(self, run: Run, count: int) -> None:
+        from pathlib import Path  # here, since it takes a fifth of the import of the package
+
         epochs = [*(epoch for epoch in self.state["written"] if epoch != run.epoch), run.epoch]
         self.state["written"] = epochs[-count:]
         run.save(self._file(run.epoch))
@@ -304,6 +304,8 @@ class Checkpoint(_Watching):
 
 def table(history: Mapping[str, Sequence[float]], first: int = 0) -> str:
     """The epochs of a history after the first so many, as CSV; the first of all comes after a header."""
+    import csv
+
     text = io.StringIO()
     out = csv.writer(text, lineterminator="\n")
     if first == 0:
@@ -329,7 +331,7 @@ class CSVLogger(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         """Open the file."""
-        self._out = Path(self.path).open("w", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115
+        self._out = open(self.path, "w", encoding="utf-8", newline="", buffering=1)  # noqa: PTH123, SIM115 - until on_fit_end
         if run.epoch:
             self._out.write(table(run.history))
 
