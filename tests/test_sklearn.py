@@ -262,6 +262,25 @@ def test_partial_fit_is_fit_by_epochs():
 
 
 @quiet
+def test_a_plain_array_is_refused_as_any_other():
+    """predict asks scikit-learn's checks only where they would change or refuse something."""
+    x, y = _data("regression")
+    mlp = MLPRegressor((4,), max_iter=2, random_state=0).fit(x, y)
+    found = mlp.predict(x)
+    for same in (x.tolist(), x.astype(">f8"), np.asfortranarray(x), x[::-1].copy()[::-1], x.astype(object)):
+        np.testing.assert_array_equal(mlp.predict(same), found)
+    assert np.isfinite(mlp.predict(np.full_like(x, 1e307))).all()  # whose sum is infinite
+    for number, said in (np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity"):
+        with pytest.raises(ValueError, match=said):
+            mlp.predict(np.where(np.eye(*x.shape) == 1, number, x))
+    for wrong, said in (x[:, 1:], "features"), (x[0], "2D array"), (x[:0], "0 sample"), (x[None], "dim 3"):
+        with pytest.raises(ValueError, match=said):
+            mlp.predict(wrong)
+    with pytest.raises(NotFittedError):
+        MLPRegressor().predict(x)
+
+
+@quiet
 @pytest.mark.parametrize("kind", ["csr", "csc"])
 def test_sparse_rows_are_dense_rows(kind):
     sparse = pytest.importorskip("scipy.sparse", reason="needs SciPy")

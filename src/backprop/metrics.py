@@ -198,13 +198,13 @@ def r2(y_hat: Any, y: Any) -> float:
 
     An output whose targets are all the same has none: it counts 1 where it is met, else 0, as in scikit-learn.
     """
-    return _explained(_errors(y_hat, y), y)
+    return explained(_errors(y_hat, y), y)
 
 
 def explained_variance(y_hat: Any, y: Any) -> float:
     """1 - the variance of the errors over that of the targets: r2, but for an error that is the same in all rows."""
     errors = _errors(y_hat, y)
-    return _explained(errors - errors.mean(axis=0), y)
+    return explained(errors - errors.mean(axis=0), y)
 
 
 def _errors(y_hat: Any, y: Any) -> Array:
@@ -216,11 +216,11 @@ def _errors(y_hat: Any, y: Any) -> Array:
     return errors
 
 
-def _explained(errors: Array, y: Any) -> float:
-    """1 - the squared errors over those of the mean of y."""
-    left = np.square(errors).sum(axis=0)
+def explained(errors: Array, y: Any, weights: Array | None = None) -> float:
+    """1 - the squared errors over those of the mean of y, averaged over the outputs; rows count by their weights."""
     y = np.asarray(y, dtype=np.float64, order="C").reshape(errors.shape)
-    spread = np.square(y - y.mean(axis=0)).sum(axis=0)
+    left = np.average(np.square(errors), axis=0, weights=weights)
+    spread = np.average(np.square(y - np.average(y, axis=0, weights=weights)), axis=0, weights=weights)
     constant = spread == 0
     return float(np.mean(np.where(constant, left == 0, 1 - left / np.where(constant, 1, spread))))
 
