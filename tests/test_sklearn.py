@@ -265,7 +265,7 @@ def test_partial_fit_is_fit_by_epochs():
 def test_a_plain_array_is_refused_as_any_other():
     """predict asks scikit-learn's checks only where they would change or refuse something."""
     x, y = _data("regression")
-    mlp = MLPRegressor((4,), max_iter=2, random_state=0).fit(x, y)
+    mlp = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0).fit(x, y)
     found = mlp.predict(x)
     for same in (x.tolist(), x.astype(">f8"), np.asfortranarray(x), x[::-1].copy()[::-1], x.astype(object)):
         np.testing.assert_array_equal(mlp.predict(same), found)
