@@ -53,6 +53,9 @@ EXCEPTIONS = {
     "test_fit": "builds the private state of an estimator that was never fitted; test_a_worked_example does the sums",
 }
 
+since_1_7 = pytest.mark.skipif(
+    parse_version(sklearn.__version__) < parse_version("1.7"), reason="theirs had neither sample_weight nor loss then"
+)
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -114,7 +117,7 @@ def test_a_worked_example():
 # One for the other.
 
 
-@pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.7"), reason="MLPRegressor had no loss then")
+@since_1_7
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS)
 def test_the_parameters_are_theirs(ours, theirs):
     for method in ("__init__", "fit", "partial_fit", "predict", "score"):
@@ -167,17 +170,17 @@ SOLVERS = {
 @quiet
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "labels", "regression", "outputs"])
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [False, pytest.param(True, marks=since_1_7)])
 def test_training_is_theirs(kind, solver, weighted):
     """Without a shuffle, every number is: the last batch of an epoch is shorter here."""
     ours, theirs = PAIRS[kind in ("regression", "outputs")]
     x, y = _data(kind)
-    weights = np.random.default_rng(1).uniform(0.5, 2, len(x)) if weighted else None
+    weights = {"sample_weight": np.random.default_rng(1).uniform(0.5, 2, len(x))} if weighted else {}
     settings = {
         "hidden_layer_sizes": (6, 5), "activation": "tanh", "shuffle": False, "random_state": 3, "max_iter": 30,
         "batch_size": 50, **SOLVERS[solver],
     }  # fmt: skip
-    a, b = (kind(**settings).fit(x, y, sample_weight=weights) for kind in (ours, theirs))
+    a, b = (kind(**settings).fit(x, y, **weights) for kind in (ours, theirs))
     steps = a.n_iter_ == b.n_iter_
     if solver == "lbfgs" and kind == "outputs":
         return  # theirs descends along another gradient than that of its loss
@@ -196,6 +199,7 @@ def test_training_is_theirs(kind, solver, weighted):
 
 
 @quiet
+@since_1_7
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])
 def test_their_losses(loss):
     x, y = _data("regression")
