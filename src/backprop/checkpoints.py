@@ -19,7 +19,7 @@ __all__ = ["Checkpoint", "of"]
 Array = _validate.Array
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Checkpoint:
     """A run of training between two epochs."""
 

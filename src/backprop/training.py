@@ -89,7 +89,7 @@ class History(Mapping[str, list[float]]):
 # What there is to train on.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Lazy:
     """Many rows of another type or layout, converted where they are taken; a slice of them waits as they do."""
 
@@ -135,7 +135,7 @@ def pieces(rows: Array | Lazy) -> Iterator[tuple[slice, Array]]:
         yield some, rows.convert(rows.given[some], start)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Data:
     """Rows that have passed the gate: inputs, targets or labels, weights; and y as it came, for the metrics."""
 
@@ -162,7 +162,7 @@ class Data:
         return not isinstance(self.x, Lazy) and not isinstance(self.target, Lazy)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Batches:
     """Batches that come one by one, from what is gone through once an epoch, and pass the gate as they come."""
 
@@ -183,7 +183,7 @@ class Batches:
 # A fit.
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Settings:
     """How to train: everything a fit was asked for that does not change while it runs."""
 
@@ -197,7 +197,7 @@ class Settings:
     threads: int | None
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Run:
     """A fit under way: what callbacks see."""
 
