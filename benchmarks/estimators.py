@@ -39,6 +39,7 @@ def works() -> dict[str, tuple[object, dict[str, object]]]:
             "": {},
             ", early stopping": {"early_stopping": True},
             ", lbfgs": {"solver": "lbfgs"},
+            ", 16-16 in batches of 16": {"hidden_layer_sizes": (16, 16), "batch_size": 16},
         }.items()
     }
     wide = {"hidden_layer_sizes": (256, 256), "max_iter": 3}
