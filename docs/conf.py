@@ -8,7 +8,7 @@ import backprop
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pictures  # noqa: E402 - it lies beside this file
+import pictures
 
 project = "backprop"
 author = "The backprop developers"
@@ -26,11 +26,13 @@ extensions = [
 ]
 exclude_patterns = ["pictures"]
 nitpicky = True
+nitpick_ignore = [("py:obj", "numpy.memmap")]  # the site is built without a network, so other projects are not linked
 
 html_theme = "furo"
 html_title = f"backprop {version}"
 
 myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 2
 
 # What docstrings name in single backticks is a link where it is something of ours, and else emphasised.
 default_role = "autolink"
@@ -42,12 +44,19 @@ numpydoc_show_class_members = False
 copybutton_prompt_text = ">>> "
 
 
-def escape_bars(app, what, name, obj, options, lines):
-    """Docstrings write |d| for an absolute value, as people do; reStructuredText takes that for a substitution."""
-    lines[:] = [re.sub(r"(?<!\\)\|", r"\\|", line) for line in lines]
+def read_docstring(app, what, name, obj, options, lines):
+    """Let docstrings be written for people.
+
+    |d| is an absolute value, not a substitution; and what the comments of a module's constants refer to, by number, is
+    in the docstring of the module, which is another document to numpydoc: there it is a list.
+    """
+    lines[:] = [line.replace("|", r"\|") for line in lines]
+    if what in ("module", "data"):
+        lines[:] = [re.sub(r"^\.\. \[(\d+)\] ", r"\1. ", line) for line in lines]
+        lines[:] = [re.sub(r"\[(\d+)\]_", r"[\1]", line) for line in lines]
 
 
 def setup(app):
     """Draw the pictures, and read the docstrings."""
     app.connect("builder-inited", lambda _: pictures.draw())
-    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc, at 500

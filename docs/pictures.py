@@ -3,6 +3,7 @@
 A picture is a function of its name that returns a figure. The site is built with SVG; ``draw("png")`` is for looking.
 """
 
+import calendar
 import json
 import math
 import sys
@@ -119,7 +120,7 @@ def losses() -> Figure:
         slope_of_p.plot(p, slope, color=color)
     value_of_p.set(title="of a class", ylim=(-0.1, 4))
     value_of_p.legend(fontsize=8)
-    slope_of_p.set(xlabel="probability given to the right class", ylabel="slope, of the logit")
+    slope_of_p.set(xlabel="probability given to the right class", ylabel="slope, over the logit")
     return fig
 
 
@@ -128,7 +129,7 @@ def optimizers() -> Figure:
     fig = figure(8.6, 4)
     valley, rates = fig.subplots(1, 2)
     x, y = np.array([[math.sqrt(24.0), 0], [0, 1.0]]), np.zeros(2)  # the mean of the squares is 12 a^2 + b^2 / 2
-    a, b = np.meshgrid(np.linspace(-1.15, 1.15, 200), np.linspace(-0.6, 2.3, 200))
+    a, b = np.meshgrid(np.linspace(-1.9, 1.2, 200), np.linspace(-0.6, 2.3, 200))
     valley.contour(a, b, 12 * a**2 + b**2 / 2, levels=np.geomspace(0.05, 15, 10), colors="0.82", linewidths=0.8)
     for label, optimizer, color in (
         ("SGD", bp.SGD(0.078), BLUE),
@@ -144,9 +145,9 @@ def optimizers() -> Figure:
             path.append(net.parameters.copy())
         valley.plot(*np.transpose(path), ".-", color=color, markersize=4, linewidth=1, label=label)
     valley.plot(0, 0, "k*", markersize=10)
-    valley.set(title="40 steps down a valley", xlabel="one parameter", ylabel="another", xlim=(-1.15, 1.15),
+    valley.set(title="40 steps down a valley", xlabel="one parameter", ylabel="another", xlim=(-1.9, 1.2),
                ylim=(-0.6, 2.3))  # fmt: skip
-    valley.legend(fontsize=8, loc="upper left", framealpha=0.9, frameon=True, edgecolor="none")
+    valley.legend(fontsize=8, loc="lower left")
     steps = np.arange(1000)
     for label, schedule in (
         ("Step, every 300", bp.schedules.Step(1.0, 300, 0.4)),
@@ -177,10 +178,10 @@ def training() -> Figure:
     best, value = stopping.state["best_epoch"], stopping.state["best"]
     axes.axvline(best, color=GRAY, linestyle=":", linewidth=1.2)
     axes.plot(best, value, "o", color=RED)
-    axes.annotate(f"epoch {best}: the weights\nthat EarlyStopping gives back", (best, value), (best + 12, value - 0.13),
+    axes.annotate(f"epoch {best}: the weights\nthat EarlyStopping gives back", (best, value), (best + 14, 0.06),
                   arrowprops={"arrowstyle": "->", "color": GRAY}, va="center")  # fmt: skip
     axes.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper right")
     return fig
 
 
@@ -208,7 +209,7 @@ def by_hand() -> Figure:
             errors.append(np.linalg.norm(numeric - exact) / np.linalg.norm(exact))
         axes.loglog(steps, errors, color=color, label=dtype)
         axes.axvline(float(np.finfo(dtype).eps) ** (1 / 3), color=color, linestyle=":", linewidth=1.2)
-    axes.text(0.035, 3e-6, "the curve of the loss:\nfalls with $h^2$", fontsize=8)
+    axes.text(0.012, 2e-6, "the curve of the loss:\nfalls with $h^2$", fontsize=8)
     axes.text(2e-9, 2e-5, "rounding: grows with $1/h$", fontsize=8)
     axes.set(xlabel="step $h$; dotted: the one that check_gradients takes", ylabel="relative error of the difference",
              xlim=(1e-10, 1), ylim=(1e-12, 3))  # fmt: skip
@@ -228,7 +229,7 @@ def data() -> Figure:
     axes.plot(*np.vstack([vectors, vectors[:1]]).T, color="0.8", linewidth=1)
     axes.scatter(*vectors.T, c=month, cmap="twilight_shifted", s=60, zorder=3, edgecolors="0.3", linewidths=0.5)
     middle = vectors.mean(axis=0)
-    for name, vector in zip("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), vectors, strict=True):
+    for name, vector in zip(calendar.month_abbr[1:], vectors, strict=True):
         away = (vector - middle) / np.linalg.norm(vector - middle)
         axes.annotate(name, vector, away * 17, textcoords="offset points", ha="center", va="center")
     axes.margins(0.18)
@@ -260,7 +261,7 @@ def reproducibility() -> Figure:
         "resumed": resumed, "another seed": fit(network(1)),
     }  # fmt: skip
     differ = np.array([[np.count_nonzero(a != b) for b in runs.values()] for a in runs.values()])
-    fig = figure(6.2, 4.6)
+    fig = figure(5.2, 4.6)
     axes = fig.subplots()
     axes.imshow(differ > 0, cmap="Oranges", vmin=0, vmax=2.2)
     for i, row in enumerate(differ):
@@ -396,9 +397,9 @@ def mathematics() -> Figure:
     dz2 = (p - np.eye(3)[labels]) / len(x)
     dy1 = dz2 @ second.weight.T
     columns = [
-        ("$x$", x, dx), ("$w_1$", first.weight, first.weight_grad), ("$z_1$", z1, dy1 * (1 - y1**2)), ("$y_1$", y1, dy1),
-        ("$w_2$", second.weight, second.weight_grad), ("$z_2$", y1 @ second.weight + second.bias, dz2),
-        (r"$p = \hat y$", p, None),
+        ("$x$", x, dx), ("$w_1$", first.weight, first.weight_grad), ("$z_1$", z1, dy1 * (1 - y1**2)),
+        ("$y_1$", y1, dy1), ("$w_2$", second.weight, second.weight_grad),
+        ("$z_2$", y1 @ second.weight + second.bias, dz2), (r"$p = \hat y$", p, None),
     ]  # fmt: skip
     fig = figure(9, 3.9)
     grid = fig.subplots(2, len(columns), gridspec_kw={"width_ratios": [v.shape[1] for _, v, _ in columns]})

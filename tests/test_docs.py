@@ -64,7 +64,9 @@ def test_most_pages_have_python():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page):
-    text = re.sub(r"^```.*?^```|`[^`\n]+`", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(
+        r"^```.*?^```|`[^`\n]+`", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"https?:|#", target):
             continue
@@ -85,7 +87,9 @@ def test_a_page_of_the_guide_has_a_picture(page):
 
 def test_the_reference_has_every_public_name_once():
     pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").glob("*.rst")]
-    found = [name for text in pages for name in re.findall(r"^\.\. (?:auto\w+|data):: backprop\.(\w+)$", text, re.MULTILINE)]
+    found = [
+        name for text in pages for name in re.findall(r"^\.\. (?:auto\w+|data):: backprop\.(\w+)$", text, re.MULTILINE)
+    ]
     assert [name for name in bp.__all__ if found.count(name) != 1] == []
 
 
