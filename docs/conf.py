@@ -47,13 +47,16 @@ copybutton_prompt_text = ">>> "
 def read_docstring(app, what, name, obj, options, lines):
     """Let docstrings be written for people.
 
-    |d| is an absolute value, not a substitution; and what the comments of a module's constants refer to, by number, is
-    in the docstring of the module, which is another document to numpydoc: there it is a list.
+    |d| is an absolute value, not a substitution. What the comments of a module's constants refer to, by number, is in
+    the docstring of the module, which is another document to numpydoc: there it is a list. And a formula such as
+    f(z) = y (1 - y) is to numpydoc a signature, unless something stands before its first bracket.
     """
     lines[:] = [line.replace("|", r"\|") for line in lines]
     if what in ("module", "data"):
         lines[:] = [re.sub(r"^\.\. \[(\d+)\] ", r"\1. ", line) for line in lines]
         lines[:] = [re.sub(r"\[(\d+)\]_", r"[\1]", line) for line in lines]
+    if what == "data":
+        lines[:1] = [line.replace("(", r"\(", 1) for line in lines[:1]]
 
 
 def setup(app):

@@ -209,7 +209,7 @@ def by_hand() -> Figure:
             errors.append(np.linalg.norm(numeric - exact) / np.linalg.norm(exact))
         axes.loglog(steps, errors, color=color, label=dtype)
         axes.axvline(float(np.finfo(dtype).eps) ** (1 / 3), color=color, linestyle=":", linewidth=1.2)
-    axes.text(0.012, 2e-6, "the curve of the loss:\nfalls with $h^2$", fontsize=8)
+    axes.text(0.9, 1e-6, "the curve of the loss:\ngrows with $h^2$", fontsize=8, ha="right")
     axes.text(2e-9, 2e-5, "rounding: grows with $1/h$", fontsize=8)
     axes.set(xlabel="step $h$; dotted: the one that check_gradients takes", ylabel="relative error of the difference",
              xlim=(1e-10, 1), ylim=(1e-12, 3))  # fmt: skip
@@ -374,8 +374,8 @@ def extending() -> Figure:
         ("Sine", [bp.Dense(1, 6), Sine(), bp.Dense(6, 1, l2=0.002)], RED),
         ("relu", [bp.Dense(1, 32, "relu", bias_init="lecun_uniform"), bp.Dense(32, 32, "relu"), bp.Dense(32, 1)], BLUE),
     ):
-        net = bp.Sequential(layers, rng=1)
-        net.fit(x, y, loss="mse", optimizer=bp.Adam(0.01), epochs=500, batch_size=30)
+        net = bp.Sequential(layers, rng=0)
+        net.fit(x, y, loss="mse", optimizer=bp.Adam(0.01), epochs=1000, batch_size=30)
         axes.plot(where, net.predict(where), color=color, label=label)
     axes.set(xlabel="x", ylim=(-2.2, 2.6))
     axes.legend(ncols=4, loc="upper center", fontsize=8)

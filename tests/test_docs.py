@@ -1,8 +1,11 @@
 """The documents: their Python runs as it stands, their links lead somewhere, and nothing public is left out."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import backprop as bp
@@ -60,6 +63,16 @@ def test_a_page_runs(page, tmp_path, monkeypatch, capsys):
 def test_most_pages_have_python():
     assert {"README.md", "docs/mathematics.md", "docs/sklearn.md"} < {page for page in PAGES if blocks(page)}
     assert all(blocks(page) for page in PAGES if page.startswith("docs/guide/"))
+
+
+@pytest.mark.parametrize("module", ["layers", "losses", "network"])
+def test_the_examples_of_docstrings_run(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = np.ones((8, 3)), np.zeros(8)
+    given = {"bp": bp, "net": bp.Sequential([bp.Dense(3, 1)], rng=0), "x": x, "y": y}
+    found = doctest.testmod(importlib.import_module(f"backprop.{module}"), extraglobs=given)
+    assert found.attempted
+    assert not found.failed
 
 
 @pytest.mark.parametrize("page", PAGES)
