@@ -62,4 +62,6 @@ def read_docstring(app, what, name, obj, options, lines):
 def setup(app):
     """Draw the pictures, and read the docstrings."""
     app.connect("builder-inited", lambda _: pictures.draw())
+    # `predict` is compiled: there is no page of its source to link to.
+    app.connect("viewcode-follow-imported", lambda _, module, name: "backprop.network" * (name == "Sequential.predict"))
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc, at 500
