@@ -1,39 +1,115 @@
-"""The Python in the documents runs as it stands."""
+"""The documents: their Python runs as it stands, their links lead somewhere, and nothing public is left out."""
 
+import doctest
+import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import backprop as bp
+
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 
 
-def run(document):
-    """All its blocks of Python, one after the other; the names they leave."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) >= 2
-    names = {}
-    for block in blocks:
-        exec(compile(block, document, "exec"), names)
+def blocks(page):
+    """Its blocks of Python, each with the line that it begins after."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [(text.count("\n", 0, block.start(1)), block[1]) for block in found]
+
+
+def run(page):
+    """All its blocks, one after the other; the names they leave."""
+    names = {"__name__": "__main__"}
+    for line, block in blocks(page):
+        exec(compile("\n" * line + block, ROOT / page, "exec"), names)  # errors name the line of the page
     return names
 
 
-@pytest.mark.filterwarnings("error")
-def test_the_readme_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    names = run("README.md")
-    assert (tmp_path / "model.safetensors").exists()
+def readme(names):
+    assert Path("model.safetensors").exists()
     assert names["history"]["val_accuracy"][-1] > 0.8
     assert names["dx"].shape == names["x"].shape
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_the_page_for_users_of_scikit_learn_runs(capsys):
-    pytest.importorskip("sklearn", minversion="1.6", reason="needs scikit-learn")
-    names = run("docs/sklearn.md")
+def users_of_scikit_learn(names):
     assert names["search"].score(names["X_test"], names["y_test"]) > 0.9
     assert names["gradients"].shape == names["X_test"].shape
     inside = (names["low"] < names["middle"]) & (names["middle"] < names["high"])
     assert inside.mean() > 0.9
     assert names["mlp"].stopped_
-    assert "BatchNorm()" in capsys.readouterr().out
+
+
+#: What more is to be true after a page; what it prints is looked for too.
+THEN = {"README.md": readme, "docs/sklearn.md": users_of_scikit_learn}
+PRINTS = {"docs/sklearn.md": "BatchNorm()", "docs/guide/networks.md": "expected 4 inputs, got the 3 of Dense(2, 3)"}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # the page on scikit-learn has fits that end early
+def test_a_page_runs(page, tmp_path, monkeypatch, capsys):
+    source = "\n".join(block for _, block in blocks(page))
+    for package in sorted(set(re.findall(r"^(?:from|import) (sklearn|matplotlib)\b", source, re.MULTILINE))):
+        pytest.importorskip(package, reason=f"the page needs {package}")
+    monkeypatch.chdir(tmp_path)
+    names = run(page)
+    THEN.get(page, len)(names)
+    assert PRINTS.get(page, "") in capsys.readouterr().out
+
+
+def test_most_pages_have_python():
+    assert {"README.md", "docs/mathematics.md", "docs/sklearn.md"} < {page for page in PAGES if blocks(page)}
+    assert all(blocks(page) for page in PAGES if page.startswith("docs/guide/"))
+
+
+@pytest.mark.parametrize("module", ["layers", "losses", "network"])
+def test_the_examples_of_docstrings_run(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = np.ones((8, 3)), np.zeros(8)
+    given = {"bp": bp, "net": bp.Sequential([bp.Dense(3, 1)], rng=0), "x": x, "y": y}
+    found = doctest.testmod(importlib.import_module(f"backprop.{module}"), extraglobs=given)
+    assert found.attempted
+    assert not found.failed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files(page):
+    text = re.sub(
+        r"^```.*?^```|`[^`\n]+`", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:|#", target):
+            continue
+        path = ((ROOT / page).parent / target.partition("#")[0]).resolve()
+        if path.parent == ROOT / "docs" / "pictures":  # drawn when the site is built
+            assert f"\ndef {path.stem}() -> Figure:" in (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
+        elif (ROOT / "src").exists() or not path.is_relative_to(ROOT / "src"):  # beside a wheel there are no sources
+            assert path.exists(), target
+            assert path.is_relative_to(ROOT)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/guide/")])
+def test_a_page_of_the_guide_has_a_picture(page):
+    pictures = re.findall(r"!\[([^\]]+)\]\(\.\./pictures/(\w+)\.svg\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [name for _, name in pictures] == [Path(page).stem]
+    assert len(pictures[0][0]) > 40  # it says what there is to see
+
+
+def test_the_reference_has_every_public_name_once():
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").glob("*.rst")]
+    found = [
+        name for text in pages for name in re.findall(r"^\.\. (?:auto\w+|data):: backprop\.(\w+)$", text, re.MULTILINE)
+    ]
+    assert [name for name in bp.__all__ if found.count(name) != 1] == []
+
+
+def test_every_page_is_in_the_site():
+    index, reference = ((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("index.md", "api/index.md"))
+    for page in (ROOT / "docs").glob("**/*.md"):
+        name = page.relative_to(ROOT / "docs").with_suffix("").as_posix()
+        assert name == "index" or f"\n{name}\n" in index
+    for page in (ROOT / "docs" / "api").glob("*.rst"):
+        assert f"\n{page.stem}\n" in reference

@@ -460,7 +460,7 @@ class BatchNorm(_Norm):
     """Normalise each column: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over the rows of the batch.
 
     `predict` takes the running mean and variance instead, which follow those of the batches: after each step of a fit,
-    and in each `forward` by hand, running += momentum (batch - running).
+    and in each `Sequential.forward` by hand, running += momentum (batch - running).
 
     Parameters
     ----------

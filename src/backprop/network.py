@@ -773,7 +773,7 @@ def resume(
 
     Examples
     --------
-    >>> net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=100, callbacks=[bp.Checkpoint("run.safetensors")])
+    >>> _ = net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=100, callbacks=[bp.Checkpoint("run.safetensors")])
     >>> net, history = bp.resume("run.safetensors", x, y, loss="mse", callbacks=[bp.Checkpoint("run.safetensors")])
     """
     net, checkpoint = _checkpoint(path)

@@ -1,0 +1,437 @@
+"""The pictures of the pages, each drawn from a run of the library: ``python docs/pictures.py`` puts them in a folder.
+
+A picture is a function of its name that returns a figure. The site is built with SVG; ``draw("png")`` is for looking.
+"""
+
+import calendar
+import json
+import math
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+import backprop as bp
+from backprop import datasets
+
+FOLDER = Path(__file__).parent / "pictures"
+
+STYLE = {
+    "svg.hashsalt": "backprop", "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False, "lines.linewidth": 1.6,
+}  # fmt: skip
+BLUE, ORANGE, GREEN, RED, PURPLE, GRAY = "tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "0.5"
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure, of no window."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def bare(axes):
+    """Axes without any lines: for diagrams."""
+    axes.set_axis_off()
+    return axes
+
+
+# A picture for each page.
+
+
+def networks() -> Figure:
+    """A small network that has learned XOR, and the flat vector that holds it."""
+    x, y = datasets.xor()
+    net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 2, "softmax")], rng=0)
+    net.fit(x, y, loss="cross_entropy", optimizer=bp.Adam(0.05), epochs=200, batch_size=None)
+    most = abs(net.parameters).max()
+    colors = matplotlib.colormaps["coolwarm"]
+    fig = figure(7.5, 4.6)
+    top, bottom = fig.subplots(2, gridspec_kw={"height_ratios": [3, 1]})
+    bare(top).set(xlim=(-0.35, 2.35), ylim=(-1.35, 1.3))
+    places = [[(layer, (n - 1) / 2 - i) for i in range(n)] for layer, n in enumerate((2, 3, 2))]
+    for layer, before, after in zip(net.layers, places, places[1:], strict=False):
+        for i, a in enumerate(before):
+            for j, b in enumerate(after):
+                w = layer.weight[i, j]
+                top.plot(*zip(a, b, strict=True), color=colors(0.5 + w / most / 2), linewidth=0.6 + 4 * abs(w) / most)
+    for units in places:
+        for place in units:
+            top.plot(*place, "o", markersize=19, markerfacecolor="white", markeredgecolor="0.2", zorder=3)
+    for at, name in enumerate(("x  (batch, 2)", "tanh  (batch, 3)", "softmax  (batch, 2)")):
+        top.text(at, -1.32, name, ha="center")
+    bare(bottom).set(xlim=(-0.2, net.parameters.size + 0.2), ylim=(-1.3, 1.7))
+    at = 0
+    for place, layer in enumerate(net.layers):
+        for name, array in (("weight", layer.weight), ("bias", layer.bias)):
+            for value in array.ravel():
+                bottom.add_patch(Rectangle((at, 0), 1, 1, facecolor=colors(0.5 + value / most / 2), edgecolor="white"))
+                at += 1
+            begin = at - array.size
+            bottom.plot([begin + 0.08, at - 0.08], [-0.25, -0.25], color="0.2", linewidth=1)
+            shape = f"({', '.join(map(str, array.shape))}{',' * (array.ndim == 1)})"
+            bottom.text((begin + at) / 2, -0.45, f"layers[{place}].{name}\n{shape}", ha="center", va="top", fontsize=8)
+    bottom.text(0, 1.25, "net.parameters: one vector of 17 numbers; blue is negative, red positive")
+    return fig
+
+
+def activations() -> Figure:
+    """Every activation that works number by number, with the derivative that the library computes."""
+    names = [name for name in bp.activations.__all__[1:] if "softmax" not in name]
+    z = np.linspace(-4, 4, 400).reshape(-1, 1)
+    fig = figure(8, 7.2)
+    for axes, name in zip(fig.subplots(4, 4, sharex=True).flat, names, strict=True):
+        net = bp.Sequential([bp.Dense(1, 1), bp.Activation(name)], rng=0, dtype="float64")
+        net.parameters = [1, 0]
+        y, slope = net.forward(z), net.backward(np.ones_like(z))
+        axes.axhline(0, color="0.8", linewidth=0.8)
+        axes.axvline(0, color="0.8", linewidth=0.8)
+        axes.plot(z, y, color=BLUE, label="$f(z)$")
+        axes.plot(z, slope, color=ORANGE, linestyle="--", linewidth=1.2, label="$f'(z)$")
+        axes.set(title=name, ylim=(-1.6, 3.2), xticks=[-4, 0, 4])
+    fig.axes[0].legend(loc="upper left", fontsize=8)
+    return fig
+
+
+def losses() -> Figure:
+    """Losses over the error, and over the probability of the right class; above the value, below the slope."""
+    fig = figure(8, 6)
+    (value_of_d, value_of_p), (slope_of_d, slope_of_p) = fig.subplots(2, 2, sharex="col")
+    d = np.linspace(-3, 3, 601).reshape(-1, 1)
+    several = {"mse": bp.MeanSquaredError, "mae": bp.MeanAbsoluteError, "huber": bp.Huber, "log_cosh": bp.LogCosh}
+    for name, kind in {**several, "quantile 0.9": lambda **how: bp.Quantile(0.9, **how)}.items():
+        value, slope = kind(reduction="none")(d, np.zeros_like(d))
+        value_of_d.plot(d, value, label=name)
+        slope_of_d.plot(d, slope)
+    value_of_d.set(title="of a number", ylabel="loss", ylim=(-0.1, 4))
+    slope_of_d.set(xlabel=r"error, $\hat y - y$", ylabel="slope", ylim=(-3.3, 3.3))
+    value_of_d.legend(fontsize=8, loc="upper center")
+    p = np.linspace(0.005, 0.995, 400)
+    logits = np.log(p / (1 - p)).reshape(-1, 1)
+    for name, loss, color in (
+        ("cross-entropy", bp.BinaryCrossEntropy(from_logits=True, reduction="none"), PURPLE),
+        ("focal, gamma 1", bp.Focal(1.0, from_logits=True, reduction="none"), "tab:brown"),
+        ("focal, gamma 3", bp.Focal(3.0, from_logits=True, reduction="none"), "tab:pink"),
+    ):
+        value, slope = loss(logits, np.ones_like(logits))
+        value_of_p.plot(p, value, color=color, label=name)
+        slope_of_p.plot(p, slope, color=color)
+    value_of_p.set(title="of a class", ylim=(-0.1, 4))
+    value_of_p.legend(fontsize=8)
+    slope_of_p.set(xlabel="probability given to the right class", ylabel="slope, over the logit")
+    return fig
+
+
+def optimizers() -> Figure:
+    """Paths down a valley of two parameters, and schedules."""
+    fig = figure(8.6, 4)
+    valley, rates = fig.subplots(1, 2)
+    x, y = np.array([[math.sqrt(24.0), 0], [0, 1.0]]), np.zeros(2)  # the mean of the squares is 12 a^2 + b^2 / 2
+    a, b = np.meshgrid(np.linspace(-1.9, 1.2, 200), np.linspace(-0.6, 2.3, 200))
+    valley.contour(a, b, 12 * a**2 + b**2 / 2, levels=np.geomspace(0.05, 15, 10), colors="0.82", linewidths=0.8)
+    for label, optimizer, color in (
+        ("SGD", bp.SGD(0.078), BLUE),
+        ("SGD, momentum 0.8", bp.SGD(0.03, momentum=0.8), ORANGE),
+        ("RMSprop", bp.RMSprop(0.05, 0.9), GREEN),
+        ("Adam", bp.Adam(0.15), RED),
+    ):
+        net = bp.Sequential([bp.Dense(2, 1, use_bias=False)], rng=0, dtype="float64")
+        net.parameters = [0.9, 2.0]
+        path = [net.parameters.copy()]
+        for _ in range(40):
+            net.fit(x, y, loss="mse", optimizer=optimizer, batch_size=None)
+            path.append(net.parameters.copy())
+        valley.plot(*np.transpose(path), ".-", color=color, markersize=4, linewidth=1, label=label)
+    valley.plot(0, 0, "k*", markersize=10)
+    valley.set(title="40 steps down a valley", xlabel="one parameter", ylabel="another", xlim=(-1.9, 1.2),
+               ylim=(-0.6, 2.3))  # fmt: skip
+    valley.legend(fontsize=8, loc="lower left")
+    steps = np.arange(1000)
+    for label, schedule in (
+        ("Step, every 300", bp.schedules.Step(1.0, 300, 0.4)),
+        ("Cosine, warmup 100", bp.schedules.Cosine(1.0, 1000, warmup=100)),
+        ("OneCycle", bp.schedules.OneCycle(1.0, 1000)),
+        ("Polynomial, power 2", bp.schedules.Polynomial(1.0, 1000, power=2.0)),
+    ):
+        rates.plot(steps, schedule.rates(steps), label=label)
+    rates.set(title="schedules", xlabel="steps made", ylabel="share of the highest learning rate", ylim=(0, 1.28))
+    rates.legend(fontsize=8, ncols=2, loc="upper center")
+    return fig
+
+
+def training() -> Figure:
+    """A network that learns its rows by heart, and where early stopping takes it back to."""
+    x, y = datasets.moons(300, noise=0.35, rng=0)
+    net = bp.Sequential([bp.Dense(2, 64, "relu"), bp.Dense(64, 64, "relu"), bp.Dense(64, 2, "softmax")], rng=0)
+    stopping = bp.EarlyStopping(patience=150)
+    history = net.fit(
+        x, y, loss="cross_entropy", optimizer=bp.Adam(0.003), epochs=150, callbacks=[stopping],
+        validation_data=datasets.moons(300, noise=0.35, rng=1),
+    )  # fmt: skip
+    fig = figure(6.5, 3.6)
+    axes = fig.subplots()
+    epochs = np.arange(1, len(history["loss"]) + 1)
+    axes.plot(epochs, history["loss"], label="loss, on the rows it learns from")
+    axes.plot(epochs, history["val_loss"], label="val_loss, on others")
+    best, value = stopping.state["best_epoch"], stopping.state["best"]
+    axes.axvline(best, color=GRAY, linestyle=":", linewidth=1.2)
+    axes.plot(best, value, "o", color=RED)
+    axes.annotate(f"epoch {best}: the weights\nthat EarlyStopping gives back", (best, value), (best + 14, 0.06),
+                  arrowprops={"arrowstyle": "->", "color": GRAY}, va="center")  # fmt: skip
+    axes.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
+    axes.legend(loc="upper right")
+    return fig
+
+
+def by_hand() -> Figure:
+    """The error of a central difference, long steps and short ones, in both types."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
+    fig = figure(6.5, 3.8)
+    axes = fig.subplots()
+    exact = None
+    for dtype, color in (("float64", BLUE), ("float32", ORANGE)):
+        net = bp.Sequential([bp.Dense(4, 6, "tanh"), bp.Dense(6, 2)], rng=0, dtype=dtype)
+        gradient = net.value_and_gradient(x, y, "mse")[1]
+        exact = gradient if exact is None else exact
+        steps, errors = np.geomspace(1e-10 if dtype == "float64" else 1e-6, 1, 60), []
+        for h in steps:
+            numeric = []
+            for i, kept in enumerate(net.parameters.tolist()):
+                values = []
+                for p in (kept + h, kept - h):
+                    net.parameters[i] = p
+                    values += [net.value_and_gradient(x, y, "mse")[0], float(net.parameters[i])]
+                net.parameters[i] = kept
+                numeric.append((values[0] - values[2]) / (values[1] - values[3] or math.inf))
+            errors.append(np.linalg.norm(numeric - exact) / np.linalg.norm(exact))
+        axes.loglog(steps, errors, color=color, label=dtype)
+        axes.axvline(float(np.finfo(dtype).eps) ** (1 / 3), color=color, linestyle=":", linewidth=1.2)
+    axes.text(0.9, 1e-6, "the curve of the loss:\ngrows with $h^2$", fontsize=8, ha="right")
+    axes.text(2e-9, 2e-5, "rounding: grows with $1/h$", fontsize=8)
+    axes.set(xlabel="step $h$; dotted: the one that check_gradients takes", ylabel="relative error of the difference",
+             xlim=(1e-10, 1), ylim=(1e-12, 3))  # fmt: skip
+    axes.legend(loc="upper left")
+    return fig
+
+
+def data() -> Figure:
+    """The vectors that twelve months become, where the target is a season."""
+    month = np.arange(12)
+    season = np.column_stack([np.cos(2 * np.pi * month / 12), np.sin(2 * np.pi * month / 12)])
+    net = bp.Sequential([bp.Embedding(12, 2), bp.Dense(2, 2)], rng=3)
+    net.fit(np.tile(month, 20)[:, None], np.tile(season, (20, 1)), loss="mse", optimizer=bp.Adam(0.02), epochs=200)
+    vectors = net.layers[0].weight
+    fig = figure(4.6, 4.4)
+    axes = fig.subplots()
+    axes.plot(*np.vstack([vectors, vectors[:1]]).T, color="0.8", linewidth=1)
+    axes.scatter(*vectors.T, c=month, cmap="twilight_shifted", s=60, zorder=3, edgecolors="0.3", linewidths=0.5)
+    middle = vectors.mean(axis=0)
+    for name, vector in zip(calendar.month_abbr[1:], vectors, strict=True):
+        away = (vector - middle) / np.linalg.norm(vector - middle)
+        axes.annotate(name, vector, away * 17, textcoords="offset points", ha="center", va="center")
+    axes.margins(0.18)
+    axes.set(aspect="equal", xlabel="first number", ylabel="second number", title="Embedding(12, 2), trained")
+    return fig
+
+
+def reproducibility() -> Figure:
+    """How many parameters differ between runs of one training."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(512, 20)).astype("float32")
+    y = (x[:, 0] * x[:, 1] > 0).astype(int)
+
+    def network(seed=0):
+        return bp.Sequential([bp.Dense(20, 32, "relu"), bp.Dropout(0.2), bp.Dense(32, 2, "softmax")], rng=seed)
+
+    def fit(net, epochs=6, x=x, **how):
+        net.fit(x, y, loss="cross_entropy", optimizer=bp.Adam(0.01), epochs=epochs, **how)
+        return net.parameters
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "run.safetensors")
+        keep = [bp.Checkpoint(path)]
+        fit(network(), 2, callbacks=keep)
+        resumed = bp.resume(path, x, y, loss="cross_entropy", epochs=6, callbacks=keep)[0].parameters
+    runs = {
+        "1 thread": fit(network(), threads=1), "2 threads": fit(network(), threads=2),
+        "3 threads": fit(network(), threads=3), "by columns": fit(network(), x=np.asfortranarray(x)),
+        "resumed": resumed, "another seed": fit(network(1)),
+    }  # fmt: skip
+    differ = np.array([[np.count_nonzero(a != b) for b in runs.values()] for a in runs.values()])
+    fig = figure(5.2, 4.6)
+    axes = fig.subplots()
+    axes.imshow(differ > 0, cmap="Oranges", vmin=0, vmax=2.2)
+    for i, row in enumerate(differ):
+        for j, count in enumerate(row):
+            axes.text(j, i, f"{count}", ha="center", va="center")
+    places = range(len(runs))
+    axes.set_xticks(places, runs, rotation=30, ha="right")
+    axes.set_yticks(places, runs)
+    axes.set_title(f"how many of {resumed.size} parameters differ")
+    axes.grid(visible=False)
+    return fig
+
+
+def saving() -> Figure:
+    """Where the bytes of a model file go."""
+    net = bp.Sequential([bp.Dense(4, 8, "relu"), bp.Dense(8, 2, "softmax")], rng=0)
+    file = net.to_bytes()
+    begin = 8 + int.from_bytes(file[:8], "little")
+    parts = [("length of the header", 0, 8, "0.55"), ("header: JSON, with the SHA-256", 8, begin, "0.85")]
+    colors = iter(("tab:blue", "lightskyblue", "tab:orange", "navajowhite"))
+    header = json.loads(file[8:begin])
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    for name, entry in sorted(tensors.items()):
+        first, last = entry["data_offsets"]
+        parts.append((f"{name}  {entry['dtype']} {tuple(entry['shape'])}", begin + first, begin + last, next(colors)))
+    parts.sort(key=lambda part: part[1])
+    fig = figure(7.5, 2.9)
+    axes = bare(fig.subplots())
+    axes.set(xlim=(-15, len(file) + 15), ylim=(-3.6, 1.35))
+    for place, (name, first, last, color) in enumerate(parts):
+        axes.add_patch(Rectangle((first, 0), last - first, 1, facecolor=color, edgecolor="0.3", linewidth=0.6))
+        row, column = place % 3, place // 3
+        left = column * len(file) * 0.5
+        axes.add_patch(Rectangle((left, -1.35 - row), len(file) * 0.018, 0.55, facecolor=color, edgecolor="0.3"))
+        axes.text(left + len(file) * 0.03, -1.08 - row, f"{name}: {last - first:,} bytes", va="center")
+    axes.text(0, 1.12, "0")
+    axes.text(len(file), 1.12, f"{len(file):,}", ha="right")
+    return fig
+
+
+def evaluation() -> Figure:
+    """What a network says of two classes, and how well a cut parts them, wherever it is."""
+    x, y = datasets.moons(1000, noise=0.3, rng=0)
+    x_test, y_test = datasets.moons(1000, noise=0.3, rng=1)
+    net = bp.Sequential([bp.Dense(2, 16, "tanh"), bp.Dense(16, 1, "sigmoid")], rng=0)
+    net.fit(x, y, loss="binary_cross_entropy", optimizer=bp.Adam(0.01), epochs=30)
+    p = net.predict(x_test)
+    fig = figure(8, 3.7)
+    counts, roc = fig.subplots(1, 2)
+    bins = np.linspace(0, 1, 26)
+    for label, color in ((0, BLUE), (1, ORANGE)):
+        counts.hist(p[y_test == label, 0], bins, color=color, alpha=0.6, label=f"rows of class {label}")
+    counts.axvline(0.5, color=GRAY, linestyle=":", linewidth=1.2)
+    counts.set(xlabel="probability of class 1; dotted: the cut of accuracy", ylabel="test rows")
+    counts.legend()
+    order = np.argsort(-p[:, 0], kind="stable")
+    hits = y_test[order]
+    true, false = np.cumsum(hits) / hits.sum(), np.cumsum(1 - hits) / (1 - hits).sum()
+    roc.plot(false, true, color=GREEN)
+    roc.fill_between(false, true, color=GREEN, alpha=0.12)
+    roc.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1)
+    said = p[:, 0] > 0.5
+    roc.plot(said[y_test == 0].mean(), said[y_test == 1].mean(), "o", color=RED)
+    roc.annotate("the cut at 0.5", (said[y_test == 0].mean(), said[y_test == 1].mean()), (14, -10),
+                 textcoords="offset points")  # fmt: skip
+    roc.text(0.55, 0.25, f"roc_auc {bp.metrics.roc_auc(p, y_test):.3f}")
+    roc.set(xlabel="share of class 0 that is taken for 1", ylabel="share of class 1 that is found", aspect="equal")
+    return fig
+
+
+class Sine(bp.Layer):
+    """y = sin(frequency x), with a frequency for each column."""
+
+    def shapes(self):
+        """The frequencies."""
+        return {"frequency": (self.n_in,)}
+
+    def initialize(self, rng):
+        """From none to high."""
+        self.frequency[:] = rng.uniform(0, 8, self.n_in)
+
+    def forward(self, x, training):
+        """Keep x."""
+        if training:
+            self.x = x
+        return np.sin(self.frequency * x)
+
+    def backward(self, dy):
+        """By the cosine."""
+        slope = dy * np.cos(self.frequency * self.x)
+        self.frequency_grad[:] = (slope * self.x).sum(axis=0)
+        return slope * self.frequency
+
+
+def extending() -> Figure:
+    """A layer of one's own beside built-in ones, within the data and beyond."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(-1, -0.3, 45), rng.uniform(0.1, 0.8, 45)]).reshape(-1, 1)
+
+    def wave(x):
+        return np.sin(6 * x[:, 0]) + 0.5 * np.cos(3 * x[:, 0])
+
+    y = wave(x) + 0.08 * rng.normal(size=len(x))
+    fig = figure(7.5, 3.6)
+    axes = fig.subplots()
+    where = np.linspace(-1.6, 1.6, 400).reshape(-1, 1)
+    axes.plot(where, wave(where), color="0.75", linewidth=3, label="the wave")
+    axes.plot(x, y, ".", color="0.3", label="data")
+    for label, layers, color in (
+        ("Sine", [bp.Dense(1, 6), Sine(), bp.Dense(6, 1, l2=0.002)], RED),
+        ("relu", [bp.Dense(1, 32, "relu", bias_init="lecun_uniform"), bp.Dense(32, 32, "relu"), bp.Dense(32, 1)], BLUE),
+    ):
+        net = bp.Sequential(layers, rng=0)
+        net.fit(x, y, loss="mse", optimizer=bp.Adam(0.01), epochs=1000, batch_size=30)
+        axes.plot(where, net.predict(where), color=color, label=label)
+    axes.set(xlabel="x", ylim=(-2.2, 2.6))
+    axes.legend(ncols=4, loc="upper center", fontsize=8)
+    return fig
+
+
+def mathematics() -> Figure:
+    """The arrays of two layers, forward, and the gradients of the same shapes."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(6, 4)), rng.integers(3, size=6)
+    net = bp.Sequential(
+        [bp.Dense(4, 5), bp.Activation("tanh"), bp.Dense(5, 3), bp.Activation("softmax")], rng=0, dtype="float64"
+    )
+    first, second = net.layers[0], net.layers[2]
+    p = net.forward(x)
+    dx = net.backward(bp.CrossEntropy()(p, labels)[1])
+    z1 = x @ first.weight + first.bias
+    y1 = np.tanh(z1)
+    dz2 = (p - np.eye(3)[labels]) / len(x)
+    dy1 = dz2 @ second.weight.T
+    columns = [
+        ("$x$", x, dx), ("$w_1$", first.weight, first.weight_grad), ("$z_1$", z1, dy1 * (1 - y1**2)),
+        ("$y_1$", y1, dy1), ("$w_2$", second.weight, second.weight_grad),
+        ("$z_2$", y1 @ second.weight + second.bias, dz2), (r"$p = \hat y$", p, None),
+    ]  # fmt: skip
+    fig = figure(9, 3.9)
+    grid = fig.subplots(2, len(columns), gridspec_kw={"width_ratios": [v.shape[1] for _, v, _ in columns]})
+    for (name, value, gradient), (above, below) in zip(columns, grid.T, strict=True):
+        weights = name.startswith("$w")
+        for axes, array in ((above, value), (below, gradient)):
+            bare(axes)
+            if array is None:
+                continue
+            most = abs(array).max()
+            axes.imshow(array, cmap="PiYG" if weights else "coolwarm", vmin=-most, vmax=most)
+        above.set_title(f"{name}\n{value.shape[0]} x {value.shape[1]}")
+        below.set_title("" if gradient is None else rf"$\mathrm{{d}}${name}")
+    fig.supxlabel("above: forward, from left to right; below: backward, from right to left, each of the shape above it",
+                  fontsize=9)  # fmt: skip
+    return fig
+
+
+PICTURES = (
+    networks, activations, losses, optimizers, training, by_hand, data, reproducibility, saving, evaluation, extending,
+    mathematics,
+)  # fmt: skip
+
+
+def draw(kind: str = "svg", folder: Path = FOLDER) -> None:
+    """Draw them all into a folder; the same bytes each time."""
+    folder.mkdir(exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        for picture in PICTURES:
+            metadata = {"Date": None} if kind == "svg" else {"Software": None}
+            picture().savefig(folder / f"{picture.__name__}.{kind}", dpi=110, metadata=metadata)
+
+
+if __name__ == "__main__":
+    draw(*sys.argv[1:])
