@@ -1,7 +1,10 @@
 """How many threads are used: what a container allows, what pays, and what others have taken."""
 
 import os
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -102,3 +105,119 @@ def test_a_child_of_a_fork_trains_and_predicts_as_its_parent_does():
             finally:
                 os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
+
+
+# Many threads of Python at once: with a global interpreter lock they take turns between calls, without one they do not.
+
+
+def all_at_once(*works):
+    """What they return, in a thread each, which all begin together."""
+    gate = threading.Barrier(len(works))
+
+    def run(work):
+        gate.wait()
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(run, works))
+
+
+def rows(n, columns=6):
+    x = np.random.default_rng(0).normal(size=(n, columns))
+    return x, (x[:, :1] * x[:, 1:2] > 0).astype(float)
+
+
+def small_net(seed=0):
+    return bp.Sequential(
+        [bp.Dense(6, 16, "tanh"), bp.BatchNorm(), bp.Dropout(0.2), bp.Dense(16, 1, "sigmoid")],
+        rng=seed, dtype="float64",
+    )  # fmt: skip
+
+
+def trained(seed, **how):
+    x, y = rows(300)
+    net = small_net(seed)
+    history = net.fit(x, y, loss="binary_cross_entropy", optimizer=bp.Adam(0.01), epochs=8, batch_size=32, **how)
+    return net.parameters.tobytes() + net.buffers.tobytes() + np.array(history["loss"]).tobytes()
+
+
+def test_many_threads_predict_on_one_network():
+    net = small_net()
+    x, _ = rows(3000)
+    expected = net.predict(x)
+
+    def ask(i):
+        for k in range(200):
+            first = (37 * i + k) % 2900
+            for n in (1, 3, 64):
+                assert np.array_equal(net.predict(x[first : first + n]), expected[first : first + n])
+        return np.array_equal(net.predict(x, threads=1 + i % 3), expected)
+
+    assert all(all_at_once(*[lambda i=i: ask(i) for i in range(8)]))
+
+
+def test_many_threads_fit_a_network_each():
+    alone = [trained(seed) for seed in range(6)]
+    together = all_at_once(*[lambda seed=seed: trained(seed, threads=1 + seed % 2) for seed in range(6)])
+    assert together == alone
+
+
+def test_one_fits_while_others_predict_with_a_copy():
+    net, (x, y) = small_net(), rows(300)
+    copy = net.copy()
+    expected, done = copy.predict(x), threading.Event()
+
+    def fit():
+        try:
+            net.fit(x, y, loss="binary_cross_entropy", optimizer=bp.Adam(0.01), epochs=200, batch_size=32)
+        finally:
+            done.set()
+        return True
+
+    def ask():
+        asked = 0
+        while not done.is_set() or not asked:
+            assert np.array_equal(copy.predict(x), expected)
+            asked += 1
+        return True
+
+    assert all(all_at_once(fit, ask, ask, ask))
+    assert not np.array_equal(net.predict(x), expected)
+
+
+def test_two_fits_of_one_network_are_refused_or_one_after_the_other():
+    net, (x, y) = small_net(), rows(300)
+
+    def fit():
+        try:
+            net.fit(x, y, loss="binary_cross_entropy", optimizer=bp.Adam(0.01), epochs=20, batch_size=32)
+        except bp.BusyError:
+            return 0
+        return 20
+
+    assert sum(all_at_once(*[fit] * 6)) == net.epochs >= 20
+
+
+def test_the_lock_of_a_free_threaded_python_stays_off():
+    if not hasattr(sys, "_is_gil_enabled"):
+        return  # before 3.13 there was none without the lock
+    code = "import sys, numpy; before = sys._is_gil_enabled(); import backprop; assert sys._is_gil_enabled() == before"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_sub_interpreter_is_refused_in_peace():
+    """NumPy, and so this library, is for the main interpreter; what may not happen is a crash."""
+    code = """
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+import backprop
+try:
+    run = getattr(interpreters, "exec", None) or interpreters.run_string
+    said = run(interpreters.create(), "import backprop")
+except Exception as error:
+    said = error
+assert "ImportError" in str(said), said
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)
