@@ -72,10 +72,11 @@ def draw(losses: list[float], path: str | None) -> None:
     if path is not None:
         from matplotlib.figure import Figure
 
-        axes = Figure(figsize=(6, 4), layout="constrained").subplots()
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.subplots()
         axes.semilogx(range(1, len(losses) + 1), losses)
         axes.set(xlabel="epoch", ylabel="binary cross-entropy E", title="One sigmoid neuron on Finney's table")
-        axes.figure.savefig(path, dpi=120)
+        figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

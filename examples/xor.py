@@ -6,6 +6,7 @@ squares, whose gradient is twice that, so its learning rate is 0.05.
 """
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -23,12 +24,14 @@ def initial() -> list[np.ndarray]:
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-z))
+    y: np.ndarray = 1 / (1 + np.exp(-z))
+    return y
 
 
 def by_hand() -> tuple[np.ndarray, np.ndarray]:
     """The outputs of the last epoch's forward pass, and those after its update."""
     w1, w2, b1, b2 = initial()
+    output = np.empty_like(Y)
     for _ in range(EPOCHS):
         hidden = sigmoid(X @ w1 + b1)
         output = sigmoid(hidden @ w2 + b2)
@@ -46,7 +49,7 @@ def by_backprop() -> tuple[np.ndarray, np.ndarray]:
     hidden, output = net.layers
     hidden.weight[:], output.weight[:], hidden.bias[:], output.bias[:] = initial()
     loss, optimizer = bp.MeanSquaredError(reduction="sum"), bp.SGD(0.05)
-    how = {"loss": loss, "optimizer": optimizer, "batch_size": None, "shuffle": False}
+    how: dict[str, Any] = {"loss": loss, "optimizer": optimizer, "batch_size": None, "shuffle": False}
     net.fit(X, Y, epochs=EPOCHS - 1, **how)
     before = net.predict(X)
     net.fit(X, Y, epochs=1, **how)

@@ -142,14 +142,13 @@ class Task(NamedTuple):
 
 def _task(args: argparse.Namespace, rng: np.random.Generator) -> Task:
     """The task with the defaults that suit it, and the options where they are given."""
-    if args.what in TASKS:
-        if args.target is not None:
-            raise ValueError(f"--target: expected only with a CSV file, got {args.target!r} with {args.what}")
-        task = TASKS[args.what](args, rng)
-    elif Path(args.what).suffix or Path(args.what).exists():
+    if args.what not in TASKS and (Path(args.what).suffix or Path(args.what).exists()):
         task = _table(args, rng)
     else:
-        _validate.choice(args.what, "train", [*TASKS, "FILE.csv"])
+        make = TASKS[_validate.choice(args.what, "train", [*TASKS, "FILE.csv"])]
+        if args.target is not None:
+            raise ValueError(f"--target: expected only with a CSV file, got {args.target!r} with {args.what}")
+        task = make(args, rng)
     given = {name: getattr(args, name) for name in ("hidden", "epochs", "batch_size", "learning_rate")}
     return task._replace(**{name: value for name, value in given.items() if value is not None})
 

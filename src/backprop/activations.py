@@ -120,7 +120,7 @@ softmax = ActivationFunction("softmax")  #: f(z)_i = e^z_i / sum_j e^z_j, over a
 log_softmax = ActivationFunction("log_softmax")  #: f(z)_i = z_i - log sum_j e^z_j, over a row; LogSoftmax
 
 _TABLE = {name: f for name, f in dict(globals()).items() if isinstance(f, ActivationFunction)}
-__all__ = ["ActivationFunction", *_TABLE]
+__all__ = ["ActivationFunction", *_TABLE]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def get(activation: str | ActivationFunction) -> ActivationFunction:

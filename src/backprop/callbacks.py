@@ -46,6 +46,7 @@ class Run(Protocol):
 
     def trial(self, rates: Iterable[float]) -> Generator[float]:
         """The losses of the coming batches, one trained on at each learning rate; afterwards all is as it was."""
+        ...
 
 
 class Callback:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -104,6 +104,10 @@ class Layer:
     #: Where its parameters and buffers begin in the flat vectors, once it is in a network.
     _offsets: Mapping[str, int] | None = None
 
+    if TYPE_CHECKING:  # parameters, buffers and gradients are attributes by the names that `shapes` and `buffers` give
+
+        def __getattr__(self, name: str) -> Any: ...
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The names of the parameters and their shapes, in the order in which they lie in the flat vector."""
         return {}
@@ -181,7 +185,9 @@ class Layer:
 
         Of a layer of one's own nothing is known: it is only equal to itself.
         """
-        return self is other or (type(self) is type(other) and self.compiled and self.config() == other.config())
+        return self is other or (
+            isinstance(other, Layer) and type(self) is type(other) and self.compiled and self.config() == other.config()
+        )
 
     __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
 
@@ -609,15 +615,16 @@ class Columns(_Composite):
         self.n_in = _validate.integer(n_in, "n_in")
         if not isinstance(embeddings, Mapping):
             raise TypeError(f"embeddings: expected a dict of columns, got {_validate.shown(embeddings)}")
-        found = {}
-        for column, embedding in embeddings.items():
+        found: dict[int, Any] = {}
+        given: Mapping[Any, Any] = embeddings
+        for column, embedding in given.items():
             place = _validate.integer(column, "embeddings", 0, self.n_in - 1)
             if not isinstance(embedding, Embedding) or embedding.columns != 1:
                 raise TypeError(
                     f"embeddings: expected an Embedding of one column, got {_validate.shown(embedding)} at {place}"
                 )
             found[place] = embedding
-        self.embeddings = dict(sorted(found.items()))
+        self.embeddings: dict[int, Embedding] = dict(sorted(found.items()))
         self.n_out = self.n_in + sum(embedding.width - 1 for embedding in found.values())
 
     def __getitem__(self, column: int) -> Embedding:

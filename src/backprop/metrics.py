@@ -243,7 +243,7 @@ def get(metrics: Any) -> dict[str, Metric]:
         if isinstance(metric, type):
             raise TypeError(f"metrics: expected names or functions, got the class {metric.__name__}")
         name = metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
-        called = metric if callable(metric) else _named(metric)
+        called: Any = metric if callable(metric) else _named(metric)
         if name in found or name == "loss":
             raise ValueError(f"metrics: expected each name once, got {name!r} again: give it another __name__")
         found[name] = called

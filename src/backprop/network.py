@@ -539,7 +539,7 @@ class Sequential(_core.Predictor):
                     _validate.names(rows[:, column], table.values, f"x, column {column}", first_row)
         return rows
 
-    def _out(self, out: Array | None, rows: int, x: Array) -> Array:
+    def _out(self, out: Any, rows: int, x: Array) -> Array:
         if out is None:
             return np.empty((rows, self.n_out), self.dtype)
         if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):

@@ -29,8 +29,11 @@ Rate = float | Callable[[int], float]
 
 
 class _Network(Protocol):
-    parameters: Array
-    gradients: Array
+    @property
+    def parameters(self) -> Array: ...
+
+    @property
+    def gradients(self) -> Array: ...
 
     @property
     def trainable_ranges(self) -> tuple[tuple[int, int], ...]: ...

@@ -422,11 +422,11 @@ class _MLP(BaseEstimator):
             return copy.deepcopy(self.optimizer)
         clips = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
         clipped = {name: most / scale for name, most in clips.items() if most is not None}
-        rate = self.learning_rate if callable(self.learning_rate) else self.learning_rate_init
+        rate: Any = self.learning_rate if callable(self.learning_rate) else self.learning_rate_init
         if self.solver == "adam":
             return optimizers.Adam(rate, self.beta_1, self.beta_2, self.epsilon / scale, **clipped)
         if scale != 1:
-            rate = partial(_times, scale, rate) if callable(rate) else scale * rate
+            rate = scale * rate if isinstance(rate, Real) else partial(_times, scale, rate)
         return optimizers.SGD(rate, self.momentum, self.nesterovs_momentum and self.momentum > 0, **clipped)
 
     def _batch_size(self, rows: int) -> int:

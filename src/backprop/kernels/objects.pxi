@@ -701,7 +701,7 @@ cdef object prepare(
         raise ValueError("outputs that the loss does not take, or no targets for it")
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch
-    run.most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK / graph.work)))
+    run.most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK * LANES_F / graph.work)))
     run.units = units_of(graph)
     if training.wanted == 1 and outputs is None and can_turn(graph, run.logits, run.batch):
         turned = sizeof(real) * 8.0 * (graph.n_in + 2 * run.units + 2 * graph.n_out)

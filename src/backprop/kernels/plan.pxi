@@ -50,7 +50,7 @@ cdef enum:
     INPUT = -1
     BLOCK = 64                                  # rows whose outputs stay in the first cache
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
-    LONG_WORK = 1_000_000_000                   # multiply-adds between two looks at the signals, at most
+    LONG_WORK = 60_000_000                      # multiply-adds of a lane between two looks at the signals, at most
     NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
     AHEAD = 8192                                # numbers of the next rows that are asked for, at most
     TURNED_WORK = 256                           # multiply-adds of a batch that is computed turned, at most

@@ -261,8 +261,8 @@ cdef void train_gradients(
         most = end
         if at_once:
             most = TILE_ROWS + NEAR // (step.unit * <Py_ssize_t> sizeof(real))
-        elif rows * <double> step.units * step.unit > LONG_WORK:
-            most = TILE_ROWS + <Py_ssize_t> (LONG_WORK / (<double> rows * step.unit))
+        elif rows * <double> step.units * step.unit > LONG_WORK * LANES_F:
+            most = TILE_ROWS + <Py_ssize_t> (LONG_WORK * LANES_F / (<double> rows * step.unit))
         while at < end:
             to = min(end, at + most)
             if not at_once:
@@ -327,7 +327,7 @@ cdef bint train_batch(
             return False
         at_once = (
             run.update.kind != NO_UPDATE and run.turned == NULL and done + n == rows and n_parameters > TINY
-            and n * <double> n_parameters <= LONG_WORK and not run.update.clip_norm > 0)
+            and n * <double> n_parameters <= LONG_WORK * LANES_F and not run.update.clip_norm > 0)
         if run.turned == NULL:
             train_gradients(
                 run, how, parameters, thread, first + done, n, done > 0, penalties if done + n == rows else 0, at_once)
