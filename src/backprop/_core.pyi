@@ -4,10 +4,11 @@ Arrays are C-contiguous and native; float32 or float64, the same in all argument
 does not fit raises ValueError, and nothing reads or writes outside an array.
 """
 
-from typing import Any, final
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 _Array = npt.NDArray[Any]
 _Labels = npt.NDArray[np.int64]
@@ -17,6 +18,8 @@ _Doubles = npt.NDArray[np.float64]
 _Update = tuple[int, tuple[float, ...], float, float, float, float]
 # Parts of the flat vectors, (begin, end), ascending.
 _Ranges = tuple[tuple[int, int], ...]
+
+__test__: dict[str, str]
 
 # Codes by name.
 ACTIVATIONS: dict[str, int]
@@ -97,15 +100,15 @@ class Plan:
     buffers) of a batch norm, and (offset of the table or -1, values, width) for each of the columns. The first seven
     will do where each step takes the one before. A penalty is (begin, end, l1, l2)."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         parameters: _Array,
         gradients: _Array,
         n_parameters: int,
         steps: list[tuple[Any, ...]],
         buffers: _Array | None = None,
         penalties: tuple[tuple[int, int, float, float], ...] = (),
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def work(self) -> float:
         """Multiply-adds for one row on the way forward."""
@@ -126,6 +129,7 @@ class Plan:
     def backward(self, dy: _Array, dx: _Array | None = None) -> None:
         """From dy (B, n_out) of the last forward: the gradients, penalties included, and dx (B, n_in) where given."""
 
+@disjoint_base
 class Predictor:
     """What a network inherits: predict, by a short way for a few rows that need no conversion, else by _predict."""
 
@@ -141,8 +145,8 @@ class Training:
     """A run of training: run() it. To losses (epochs, 2) each epoch's sum of the losses, and of the weights, is added;
     outputs (B, n_out) are written."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         plan: Plan,
         x: _Array,
         y: _Array | None,
@@ -166,7 +170,7 @@ class Training:
         first_step: int,
         threads: int,
         share_penalties: bool = False,
-    ) -> None: ...
+    ) -> Self: ...
     def run(self) -> bool:
         """Train; whether loss and parameters stayed finite. What a signal handler raised is raised."""
 

@@ -1,0 +1,127 @@
+"""What there is to check, each in an environment of its own: `nox` does all, `nox -s lint` one, `nox -l` lists them."""
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "wheel", "types", "suite", "docs"]
+
+DIST = Path("dist")
+#: What tests read beside themselves.
+READ = ["examples", "tools", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"]
+#: What computes: run again on the other builds of the core. The rest is the same Python on all of them; test_kernels
+#: and test_core_safety go through all of them by themselves.
+COMPUTES = ["tests/test_gradients.py", "tests/test_layers.py", "tests/test_training.py", "tests/test_subnormals.py"]
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a group in pyproject.toml."""
+    return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
+
+
+def made(session: nox.Session, kind: str) -> str:
+    """The distribution of this kind that the session `wheel` has made."""
+    found = sorted(DIST.glob(f"backprop_nn-{kind}"))
+    if len(found) != 1:
+        session.error(f"expected one {kind} in {DIST}, got {len(found)}: run nox -s wheel first")
+    return str(found[0].resolve())
+
+
+def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
+    """Run tests on a copy of them, beside which there is no source: they see what is installed."""
+    copy = Path(session.create_tmp(), "copy")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree("tests", copy / "tests")
+    for name in READ:
+        shutil.copytree(name, copy / name) if Path(name).is_dir() else shutil.copy(name, copy)
+    with session.chdir(copy):
+        session.run("pytest", "-q", *arguments, env=environment)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, spelling, the workflows, and the conventions of the scientific Python world."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("cython-lint", "src/backprop/_core.pyx", *map(str, sorted(Path("src/backprop/kernels").glob("*.pxi"))))
+    session.run("rumdl", "check", ".")
+    session.run("codespell")
+    session.run("validate-pyproject", "pyproject.toml")
+    session.run("zizmor", "--offline", "--quiet", ".github")
+    workflows = [str(path) for path in Path(".github/workflows").iterdir()]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("repo-review", ".")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The source distribution, the wheel that is built from it, and what they hold."""
+    session.install(*group("wheel"))
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", silent=True)
+    both = [made(session, "*.whl"), made(session, "*.tar.gz")]
+    session.run("python", "tools/check_wheel.py", *both)
+    session.run("twine", "check", "--strict", *both)
+    session.run("check-wheel-contents", both[0])
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Annotations, and the stub of the compiled core beside the core itself; after `wheel`."""
+    session.install(f"{made(session, '*.whl')}[all]", *group("types"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run("stubtest", "backprop._core", "--mypy-config-file", "pyproject.toml")
+
+
+@nox.session
+def suite(session: nox.Session) -> None:
+    """All tests against the wheel, with all that they compare with; what computes on every build; after `wheel`."""
+    session.install(f"{made(session, '*.whl')}[test]", *group("oracles"))
+    # An oracle of which there is not a build for every machine: without it, its tests say so and are skipped.
+    session.run("python", "-m", "pip", "install", "-q", "torch==2.13.0", success_codes=[0, 1], silent=True)
+    pytest(session, *session.posargs)
+    code = "import backprop; print(*sorted(backprop._core.SUPPORTED - {backprop.show_config()['isa']}))"
+    for isa in str(session.run("python", "-c", code, silent=True)).split():
+        pytest(session, *COMPUTES, BACKPROP_ISA=isa)
+    # Without vector extensions: what compilers other than GCC and Clang get.
+    again = ["--force-reinstall", "--no-deps", "--no-cache-dir"]
+    session.install(*again, made(session, "*.tar.gz"), env={"BACKPROP_SCALAR": "1"})
+    pytest(session, "tests/test_kernels.py", *COMPUTES)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, in out/docs; after `wheel`."""
+    session.install(f"{made(session, '*.whl')}[docs]")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "docs", "out/docs")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    """The suite on whatever Python this is, from the tree, with what its tests need where there is a build of it."""
+    session.install(".", "pytest>=8", "hypothesis>=6.100")
+    for optional in ("scikit-learn>=1.6", "matplotlib>=3.8", "tqdm>=4.60", "safetensors>=0.4", "mpmath>=1.3"):
+        session.run("python", "-m", "pip", "install", "-q", "--only-binary=:all:", optional, success_codes=[0, 1])
+    pytest(session, *session.posargs)
+
+
+@nox.session(python="3.11")
+def oldest(session: nox.Session) -> None:
+    """The suite with the oldest versions that are promised to do."""
+    session.install("setuptools==77.0.1", "Cython==3.1.0", "numpy==2.0.0", "scikit-learn==1.6.0", "scipy<1.15")
+    session.install("pytest<9", "hypothesis", "matplotlib==3.8.0", "tqdm==4.60.0", "safetensors==0.4.0", "mpmath")
+    session.install("--no-build-isolation", "--no-deps", ".")
+    pytest(session, *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """How long things take beside the peers."""
+    session.install(".[all]", "torch==2.13.0", "jax", "onnx", "onnxruntime")
+    session.run("python", "benchmarks/run.py", *session.posargs)
