@@ -533,3 +533,132 @@ def test_the_repr_and_the_pickle_of_a_loss(instance):
             assert again.lower(False) == loss.lower(False)
     assert repr(bp.Focal(1.5, 0.25, multi_label=True)) == "Focal(1.5, alpha=0.25, multi_label=True)"
     assert repr(bp.Focal(alpha=0.25)) == "Focal(alpha=0.25)"
+
+
+# Beside a layer of one's own.
+
+
+class Same(bp.Layer):
+    def forward(self, x, training):
+        return x
+
+    def backward(self, dy):
+        return dy
+
+
+PLACES = {
+    "first": lambda end, n: [Same(), bp.Dense(4, 5, "tanh", l1=0.01), bp.Dense(5, n, end, l2=0.01)],
+    "before a layer": lambda end, n: [bp.Dense(4, 5, "tanh", l1=0.01), bp.BatchNorm(), Same(), bp.Dense(5, n, end)],
+    "before the activation": lambda end, n: [bp.Dense(4, 5, "tanh"), bp.Dense(5, n), Same(), bp.Activation(end)],
+    "before an activation after a layer": lambda end, n: [bp.Dense(4, 5), Same(), bp.Dense(5, n), bp.Activation(end)],
+}
+
+
+def beside(place, end, n, dtype="float64"):
+    """A network with a layer of one's own that changes nothing, and the same without it."""
+    return [
+        bp.Sequential([layer for layer in PLACES[place](end, n) if keep or layer.compiled], rng=1, dtype=dtype)
+        for keep in (True, False)
+    ]
+
+
+@INSTANCES
+@pytest.mark.parametrize("place", PLACES)
+def test_every_loss_is_the_same_beside_a_layer_of_ones_own(instance, place):
+    rng = np.random.default_rng(0)
+    x, y, weights = rng.normal(size=(20, 4)), instance.data(20, rng), rng.uniform(0, 2, 20)
+    for end, reduction, w in product(instance.ends, ("mean", "sum"), (None, weights)):
+        loss, nets = instance.make(reduction), beside(place, ACTIVATIONS[end], instance.n_out)
+        assert [net.plan is None for net in nets] == [True, False]
+        own, plain = (net.value_and_gradient(x, y, loss, sample_weight=w) for net in nets)
+        assert own[0] == pytest.approx(plain[0], rel=1e-12)
+        np.testing.assert_allclose(own[1], plain[1], rtol=1e-12, atol=1e-13 * abs(plain[1]).max())
+        assert np.array_equal(*(net.predict(x) for net in nets))
+        how = {"loss": loss, "sample_weight": w, "metrics": [lambda y_hat, y: abs(y_hat).sum()]}
+        own, plain = (net.evaluate(x, y, **how) for net in nets)
+        assert own == pytest.approx(plain, rel=1e-12)
+        how |= {"epochs": 3, "batch_size": 6, "validation_data": (x, y)}
+        own, plain = (dict(net.fit(x, y, optimizer=bp.SGD(0.001), **how)) for net in nets)
+        assert own.keys() == plain.keys()
+        for name, values in own.items():
+            assert values == pytest.approx(plain[name], rel=1e-9)
+
+
+@INSTANCES
+def test_finite_differences_beside_a_layer_of_ones_own(instance):
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(6, 4)), instance.data(6, rng)
+    for place, end in product(PLACES, instance.ends if instance.name != "mse" else ("tanh", "gelu", "log_softmax")):
+        own, net = beside(place, ACTIVATIONS[end], instance.n_out)
+        plain = bp.check_gradients(net, instance.make("mean"), x, y).error
+        assert bp.check_gradients(own, instance.make("mean"), x, y).error < max(1e-6, 2 * plain)
+
+
+SATURATED = [
+    (bp.CrossEntropy(), "softmax", [1], 400, [1, -1, 0, 0, 1, -1]),
+    (bp.CrossEntropy(), "softmax", [[0, 1]], 400, [1, -1, 0, 0, 1, -1]),
+    (bp.CrossEntropy(label_smoothing=0.5), "softmax", [1], 300, [0.75, -0.75, 0, 0, 0.75, -0.75]),
+    (bp.KLDivergence(), "softmax", [[0, 1]], 400, [1, -1, 0, 0, 1, -1]),
+    (bp.Focal(), "softmax", [1], 400, [1, -1, 0, 0, 1, -1]),
+    (bp.Focal(multi_label=True), "sigmoid", [[0, 1]], 200, [0.5, -0.5, 0, 0, 0.5, -0.5]),
+    (bp.BinaryCrossEntropy(), "sigmoid", [[0, 1]], 200, [0.5, -0.5, 0, 0, 0.5, -0.5]),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("loss", "end", "y", "expected", "slopes"), SATURATED)
+def test_a_confident_wrong_answer_keeps_its_gradient_beside_a_layer_of_ones_own(loss, end, y, expected, slopes, dtype):
+    x = np.array([[1.0, 0.0]])
+    for layers in [Same(), bp.Dense(2, 2, end)], [bp.Dense(2, 2), Same(), bp.Activation(end)]:
+        net = bp.Sequential(layers, rng=0, dtype=dtype)
+        net.parameters = [200, -200, 0, 0, 0, 0]
+        value, gradient = net.value_and_gradient(x, y, loss)
+        assert value == net.evaluate(x, y, loss=loss)["loss"] == expected and gradient.tolist() == slopes
+        history = net.fit(x, y, loss=loss, optimizer=bp.SGD(8), metrics=["accuracy"], class_weight={0: 1, 1: 3})
+        assert history["loss"] == [expected] and history["accuracy"] == [0]
+        np.testing.assert_array_equal(net.parameters, [200, -200, 0, 0, 0, 0] - 8 * np.array(slopes))
+
+
+def test_a_last_layer_of_ones_own_gives_what_it_says():
+    class Softmax(bp.Layer):
+        activation = bp.activations.softmax
+
+        def forward(self, x, training):
+            self.y = self.activation(x)
+            return self.shift + self.y
+
+        def backward(self, dy):
+            return self.y * (dy - (dy * self.y).sum(axis=1, keepdims=True))
+
+    net, plain = (
+        bp.Sequential([bp.Dense(4, 3), end], rng=0, dtype="float64") for end in (Softmax(), bp.Activation("softmax"))
+    )
+    net.layers[1].shift = 0.0
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 4)), rng.integers(0, 3, 6)
+    value, gradient = net.value_and_gradient(x, y, "cross_entropy")
+    expected = plain.value_and_gradient(x, y, "cross_entropy")
+    assert value == pytest.approx(expected[0], rel=1e-12)
+    np.testing.assert_allclose(gradient, expected[1], rtol=1e-9)
+    assert net.evaluate(x, y, loss="cross_entropy")["loss"] == pytest.approx(value, rel=1e-12)
+    net.layers[1].shift = 0.5
+    with pytest.raises(ValueError, match="y_hat: expected numbers from 0 to 1"):
+        net.value_and_gradient(x, y, "cross_entropy")
+
+
+def test_a_batch_that_counts_for_nothing_beside_a_layer_of_ones_own():
+    x, y, weights = np.random.default_rng(0).normal(size=(4, 4)), [0, 1, 2, 0], [0, 0, 1, 2]
+    histories = []
+    for net in beside("first", "softmax", 3):
+        how = {"loss": "cross_entropy", "batch_size": 2, "shuffle": False, "sample_weight": weights}
+        histories.append(net.fit(x, y, optimizer=bp.SGD(0.1), epochs=3, **how)["loss"])
+    assert histories[0] == pytest.approx(histories[1], rel=1e-12)
+
+
+def test_a_loss_that_is_not_finite_beside_a_layer_of_ones_own():
+    x, y = np.ones((2, 4)), [0, 1]
+    for net in beside("first", "softmax", 3):
+        net.parameters[-5:] = np.finfo(np.float64).max
+        net.parameters[:20] = 9
+        value, gradient = net.value_and_gradient(x, y, "cross_entropy")
+        assert np.isnan(value) and np.isnan(gradient).all()

@@ -73,8 +73,12 @@ class ActivationFunction:
         if given.ndim != 2:
             raise ValueError(f"z: expected an array of shape (batch, n), got {given.shape}")
         y = _validate.real(given, "z", "float32" if given.dtype == "float32" else "float64").copy()
-        _core.activate(self.code, self.slope, y)
+        self.apply(y)
         return y
+
+    def apply(self, y: _validate.Array) -> None:
+        """Apply it in place, to rows that lie one after the other."""
+        _core.activate(self.code, self.slope, y)
 
     @property
     def code(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _validate
+from . import _core, _validate, activations
 from .layers import INPUT, Layer, Program, lower_chain
 
 __all__ = ["Chain", "Storage", "build"]
@@ -65,23 +65,32 @@ def _vector(n: int, dtype: np.dtype[Any]) -> Array:
 def build(layers: Sequence[Layer], storage: Storage) -> _core.Plan | Chain:
     """Lower layers to a plan; where some are Python's, to a chain of plans and those."""
     program, parts = Program(), []
+    run: tuple[Layer, ...]
     for compiled, some in groupby(layers, lambda layer: layer.compiled):
         for run in [tuple(some)] if compiled else [(layer,) for layer in some]:
             part: _core.Plan | Layer = run[0]
             if compiled:
                 program.steps = []
                 lower_chain(run, program, INPUT)
-                penalties = [penalty for layer in run for _, leaf in layer.leaves() for penalty in leaf.penalties()]
-                part = _core.Plan(
-                    *storage.with_room, len(storage.parameters), program.steps, storage.buffers, tuple(penalties)
-                )
+                part = _plan(program.steps, run, storage)
             else:
                 program.key += 1
             assert run[-1].n_out is not None
             parts.append((part, run[-1].n_out))
     if len(parts) == 1 and isinstance(parts[0][0], _core.Plan):
         return parts[0][0]
-    return Chain(parts, storage.parameters.dtype)
+    chain = Chain(parts, storage.parameters.dtype)
+    if compiled:  # the last run, whose steps are still there
+        operation, _, *rest = program.steps[-1]
+        program.steps[-1] = operation, activations.identity.code, *rest
+        chain.beneath = Chain([*parts[:-1], (_plan(program.steps, run, storage), parts[-1][1])], chain.dtype)
+    return chain
+
+
+def _plan(steps: list[tuple[Any, ...]], layers: tuple[Layer, ...], storage: Storage) -> _core.Plan:
+    """The plan of these steps, with the penalties of the layers that they come from."""
+    penalties = [penalty for layer in layers for _, leaf in layer.leaves() for penalty in leaf.penalties()]
+    return _core.Plan(*storage.with_room, len(storage.parameters), steps, storage.buffers, tuple(penalties))
 
 
 class Chain:
@@ -94,7 +103,14 @@ class Chain:
     parts : list of (Plan or Layer, int)
         And how many numbers a row has after each.
     dtype : numpy.dtype
+
+    Attributes
+    ----------
+    beneath : Chain
+        Where the last part is a plan: the same without the activation at its end, for a loss that takes logits.
     """
+
+    beneath: Chain
 
     def __init__(self, parts: list[tuple[_core.Plan | Layer, int]], dtype: np.dtype[Any]) -> None:
         self.parts, self.dtype = parts, dtype

@@ -92,7 +92,7 @@ class Loss:
         self, y_hat: Array, target: Array | None, labels: Array | None, weights: Array | None, *, logits: bool = False
     ) -> tuple[Any, Array]:
         """`__call__` on arrays that have passed the gate; with logits, y_hat is what lies beneath the probabilities."""
-        total = len(y_hat) if weights is None else running_sum(weights)
+        total = len(y_hat) if weights is None else running_sum(weights) or 1.0  # a batch may count for nothing
         norm = 1 / total if self.reduction == "mean" else 1.0
         values, dy = np.empty(len(y_hat)), np.empty_like(y_hat)
         _core.loss(self.lower(logits), y_hat, target, labels, weights, norm, values, dy)

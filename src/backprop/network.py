@@ -383,12 +383,10 @@ class Sequential(_core.Predictor):
     def slope(self, data: Data, loss: Any, seed: int, threads: int | None = None) -> tuple[float, Array]:
         """`value_and_gradient`, on data that have passed the gate."""
         if not self.compiles(loss):
-            y_hat, kept = np.empty((len(data), self.n_out), self.dtype), self.buffers.copy()
-            self.engine.forward(data.x, y_hat, seed, self.steps)
+            kept = self.buffers.copy()
+            value = self.backpropagate(data, loss, seed)
             self.buffers = kept
-            value, dy = self.call(loss, y_hat, data)
-            self.backward(dy)
-            return value + self.penalty(), self.gradients.copy()
+            return value, self.gradients.copy() if math.isfinite(value) else np.full_like(self.gradients, np.nan)
         assert self.plan is not None
         losses = np.zeros((1, 2))
         with _threads.take(threads, self.engine.work * len(data), _threads.WORTH_MEETING) as count:
@@ -509,19 +507,42 @@ class Sequential(_core.Predictor):
         y_hat = np.empty((len(data), self.n_out), self.dtype)
         for rows, x in training.pieces(data.x):
             self._run(x, y_hat[rows], threads, logits=fused, first_row=rows.start)
-        if hasattr(loss, "lower"):
-            target = None if data.target is None else np.asarray(data.target)
-            value, _ = loss.on(y_hat, target, data.labels, data.weights, logits=fused)
-        else:
-            value, _ = self.call(loss, y_hat, data)
+        value, _ = self.call(loss, y_hat, data, fused)
         if fused and measured:
-            last = self.layers[-1].activation
-            _core.activate(last.code, last.slope, y_hat)
+            self.layers[-1].activation.apply(y_hat)
         answers = self.answers(y_hat, loss)
         return {"loss": value} | {name: metric(answers, data.y) for name, metric in measured.items()}
 
-    def call(self, loss: Callable[..., Any], y_hat: Array, data: Data) -> tuple[float, Any]:
-        """What a loss that is any callable returns; its gradient is checked on the way into `backward`."""
+    def backpropagate(self, data: Data, loss: Any, seed: int, outputs: Array | None = None) -> float:
+        """Rows there and back where the core does not do all of it: the loss, with `penalty`; fills the gradients.
+
+        Where the loss is not finite, it leaves them alone. What the network answers is written into outputs.
+        """
+        parts, fused = self.engine, self._fuses(loss)
+        if fused and isinstance(parts, engine.Chain):
+            parts = parts.beneath
+        y_hat = np.empty((len(data), self.n_out), self.dtype)
+        parts.forward(data.x, y_hat, seed, self.steps)
+        if outputs is not None:
+            outputs[...] = y_hat
+            if fused:
+                self.layers[-1].activation.apply(outputs)
+        if not np.isfinite(y_hat).all():
+            return math.nan
+        if hasattr(loss, "lower") and not fused:
+            loss.check_outputs(y_hat)
+        value, dy = self.call(loss, y_hat, data, fused)
+        value += self.penalty()
+        if math.isfinite(value):
+            parts.backward(_validate.matrix(dy, "dy", self.n_out, self.dtype))
+        return value
+
+    def call(self, loss: Any, y_hat: Array, data: Data, logits: bool = False) -> tuple[float, Any]:
+        """The loss and its gradient; where the loss is any callable, that is not looked at yet."""
+        if hasattr(loss, "lower"):
+            target = None if data.target is None else np.asarray(data.target)
+            value, dy = loss.on(y_hat, target, data.labels, data.weights, logits=logits)
+            return float(np.sum(value)), dy
         found = loss(y_hat, data.y) if data.weights is None else loss(y_hat, data.y, data.weights)
         value = np.asarray(found[0] if isinstance(found, (tuple, list)) and len(found) == 2 else None)
         if value.shape != () or value.dtype.kind not in "fiu":
@@ -568,7 +589,9 @@ class Sequential(_core.Predictor):
         return loss
 
     def _fuses(self, loss: Any) -> bool:
-        return hasattr(loss, "lower") and loss.fuses(self.layers[-1].activation.name, self.n_out)
+        """Whether the loss takes what lies beneath the last activation; in a layer of one's own nothing is beneath."""
+        last = self.layers[-1]
+        return hasattr(loss, "lower") and loss.fuses(last.activation.name, self.n_out) and last.compiled
 
     def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any, *, lazily: bool = False) -> Data:
         """Rows that pass the gate; lazily, those of which many have to be converted stay what they are for now."""

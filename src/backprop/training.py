@@ -2,7 +2,7 @@
 
 Whole runs of epochs are one call of the compiled core; Python is met only where something wants to see an epoch: a
 callback, a metric, validation. Rows that are not converted yet, and batches that come one by one, are given to the core
-some at a time. A loss that is not one of ours is called batch by batch.
+some at a time. A loss, or a layer, that is not one of ours is called batch by batch.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -196,6 +196,11 @@ class Settings:
     callbacks: Sequence[Any]
     threads: int | None
 
+    @property
+    def averages(self) -> bool:
+        """Whether the loss of some rows is their mean, not their sum."""
+        return getattr(self.loss, "reduction", "mean") == "mean"
+
 
 @dataclass(eq=False, repr=False)
 class Run:
@@ -308,7 +313,7 @@ def _unseen(run: Run) -> int:
 def _means(run: Run, losses: Array) -> Array:
     """The loss of each epoch, from the sums of its losses and of its weights."""
     values: Array = losses[:, 0]
-    if getattr(run.settings.loss, "reduction", "mean") == "mean":
+    if run.settings.averages:
         values /= losses[:, 1]
     return values
 
@@ -441,24 +446,18 @@ def _compiled(run: Run, data: Data, losses: Array, outputs: Array | None, batch_
 
 
 def _by_hand(run: Run, batch: Data, losses: Array, outputs: Array | None) -> bool:
-    """As one batch under a loss that is any callable: the four lines."""
-    net, loss = run.network, run.settings.loss
-    y_hat = np.empty((len(batch), net.n_out), net.dtype)
-    net.engine.forward(batch.x, y_hat, run.seed, net.steps)
-    if outputs is not None:
-        outputs[...] = y_hat
-    value, dy = net.call(loss, y_hat, batch) if np.isfinite(y_hat).all() else (np.nan, None)
-    value += net.penalty()
+    """As one batch, with a layer of one's own or under a loss that is any callable: the four lines."""
+    net = run.network
+    value = net.backpropagate(batch, run.settings.loss, run.seed, outputs)
     if not np.isfinite(value):
         return False
-    net.backward(dy)
     try:
         run.optimizer.step(net)
     except DivergedError:
         return False
     net.steps += 1
     weight = len(batch) if batch.weights is None else batch.weights.sum()
-    losses[0] += value * weight, weight
+    losses[0] += value * weight if run.settings.averages else value, weight
     return True
 
 
