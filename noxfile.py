@@ -54,6 +54,7 @@ def lint(session: nox.Session) -> None:
     session.run("zizmor", "--offline", "--quiet", ".github")
     workflows = [str(path) for path in Path(".github/workflows").iterdir()]
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.citation-file-format", "CITATION.cff")
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
     session.run("repo-review", ".")
 
@@ -104,7 +105,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def test(session: nox.Session) -> None:
-    """The suite on whatever Python this is, from the tree, with what its tests need where there is a build of it."""
+    """The suite, from the tree, on any Python: with -P another than this."""
     session.install(".", "pytest>=8", "hypothesis>=6.100")
     for optional in ("scikit-learn>=1.6", "matplotlib>=3.8", "tqdm>=4.60", "safetensors>=0.4", "mpmath>=1.3"):
         session.run("python", "-m", "pip", "install", "-q", "--only-binary=:all:", optional, success_codes=[0, 1])
