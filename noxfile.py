@@ -1,3 +1,7 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2025.2.9"]
+# ///
 """What there is to check, each in an environment of its own: `nox` does all, `nox -s lint` one, `nox -l` lists them."""
 
 import shutil
@@ -7,7 +11,6 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "wheel", "types", "suite", "docs"]
 
 DIST = Path("dist")
 #: What tests read beside themselves.
@@ -103,7 +106,7 @@ def docs(session: nox.Session) -> None:
     session.run("python", "-m", "sphinx", "-W", "--keep-going", "-q", "docs", "out/docs")
 
 
-@nox.session
+@nox.session(default=False)
 def test(session: nox.Session) -> None:
     """The suite, from the tree, on any Python: with -P another than this."""
     session.install(".", "pytest>=8", "hypothesis>=6.100")
@@ -112,7 +115,7 @@ def test(session: nox.Session) -> None:
     pytest(session, *session.posargs)
 
 
-@nox.session(python="3.11")
+@nox.session(python="3.11", default=False)
 def oldest(session: nox.Session) -> None:
     """The suite with the oldest versions that are promised to do."""
     session.install("setuptools==77.0.1", "Cython==3.1.0", "numpy==2.0.0", "scikit-learn==1.6.0", "scipy<1.15")
@@ -121,8 +124,12 @@ def oldest(session: nox.Session) -> None:
     pytest(session, *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """How long things take beside the peers."""
     session.install(".[all]", "torch==2.13.0", "jax", "onnx", "onnxruntime")
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()
