@@ -4,7 +4,9 @@
 # ///
 """What there is to check, each in an environment of its own: `nox` does all, `nox -s lint` one, `nox -l` lists them."""
 
+import platform
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -72,6 +74,9 @@ def wheel(session: nox.Session) -> None:
     session.run("python", "tools/check_wheel.py", *both)
     session.run("twine", "check", "--strict", *both)
     session.run("check-wheel-contents", both[0])
+    if sys.platform == "linux":
+        policy = f"manylinux_2_28_{platform.machine()}"
+        session.run("auditwheel", "repair", "--plat", policy, "--wheel-dir", session.create_tmp(), both[0])
 
 
 @nox.session
