@@ -7,6 +7,10 @@
 # FOLDER gets a Debian for arm64, which is unpacked and not configured, and packages of PyPI for it; what is there already
 # is used again. No program is started by another, so the kernel need not know of the emulator. The build is setup.py's,
 # told by the environment what it is for.
+#
+# Result of 2026-11-25, with QEMU 7.2.22, Debian 12 with Python 3.11.2, NumPy 2.4.6, pytest 9.2.0, and Clang of ziglang
+# 0.17.1: both files whole, 5646 tests passed and none failed; 1330 were skipped, which compare with PyTorch. They took 16
+# minutes of a processor's time, and 30 by the clock of a busy machine. Tests that start sys.executable cannot run so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:?a folder for the arm64 system}"
