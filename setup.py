@@ -8,8 +8,8 @@ Switches, from the environment:
 """
 
 import os
-import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -26,12 +26,13 @@ DEBUG = os.environ.get("BACKPROP_DEBUG") == "1"
 SCALAR = os.environ.get("BACKPROP_SCALAR") == "1"
 SANITIZE = os.environ.get("BACKPROP_SANITIZE")
 GNU = os.name == "posix"
-X86 = platform.machine().lower() in ("x86_64", "amd64") and sys.maxsize > 2**32
+# What is built for, which is not always what builds: so a Python for two processors gets what both of them run.
+X86 = sysconfig.get_platform().lower().endswith(("x86_64", "amd64")) and sys.maxsize > 2**32
 
 
-def flags() -> list[str]:
+def flags(gnu: bool = GNU) -> list[str]:
     """No flag may change the result of an operation: no -ffast-math, here or at the link."""
-    if not GNU:
+    if not gnu:
         return ["/O2"]
     optimise = ["-O0"] if DEBUG else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
     sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
@@ -77,4 +78,5 @@ class BuildOnce(build_ext):
         super().build_extensions()
 
 
-setup(ext_modules=modules(), cmdclass={"build_ext": BuildOnce})
+if __name__ == "__main__":
+    setup(ext_modules=modules(), cmdclass={"build_ext": BuildOnce})

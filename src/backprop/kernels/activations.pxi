@@ -43,7 +43,10 @@ cdef double SELU_LEFT = 1.7580993408473768599402175208123
 # variables, since a literal would make the arithmetic double.
 
 cdef inline real absolute(real x) noexcept nogil:
-    return fabsf(x) if real is float else fabs(x)
+    if real is float:
+        return fabsf(x)
+    else:
+        return fabs(x)
 
 
 cdef inline real with_sign(real x, real sign) noexcept nogil:

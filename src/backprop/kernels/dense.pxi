@@ -74,7 +74,7 @@ cdef inline vec splat(const vec *p, Py_ssize_t i) noexcept nogil:
         return splat_d(<const double *> p + i)
 
 
-cdef inline inlined tile(
+cdef inlined tile(
     int rows, bint wide, Py_ssize_t depth, const vec *a, Py_ssize_t row, Py_ssize_t step, const vec *b, Py_ssize_t ldb,
     vec *c, Py_ssize_t ldc, const vec *start, Py_ssize_t lds,
 ) noexcept nogil:
@@ -215,7 +215,7 @@ cdef void tile_of(
         else: tile(8, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
 
 
-cdef inline inlined strip(
+cdef inlined strip(
     int registers, Py_ssize_t depth, const vec *a, Py_ssize_t step, const vec *b, Py_ssize_t ldb, vec *c,
     const vec *start,
 ) noexcept nogil:
@@ -443,7 +443,7 @@ cdef inline real multiply_add(real a, real b, real c) noexcept nogil:
     return multiply_add_f(a, b, c) if real is float else multiply_add_d(a, b, c)
 
 
-cdef inline inlined tiny_chains(
+cdef inlined tiny_chains(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
     const real *b, Py_ssize_t down, Py_ssize_t across, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds,
 ) noexcept nogil:
@@ -498,7 +498,7 @@ cdef void blocked_product(
             begin = c + from_m * ldc
 
 
-cdef inline inlined matmul(
+cdef inlined matmul(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
     const real *b, Py_ssize_t ldb, Packing packing, real *panel,
     real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
@@ -523,7 +523,7 @@ cdef inline Packing packing_for(Py_ssize_t rows, Py_ssize_t ldb, const real *_) 
     return COPIED if ldb * <Py_ssize_t> sizeof(real) >= APART and rows >= PACKED_ROWS else UNPACKED
 
 
-cdef inline inlined dense_forward(
+cdef inlined dense_forward(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *w, const real *b,
     real *y, Py_ssize_t ldy, const real *zeros, real *panel,
 ) noexcept nogil:
@@ -539,7 +539,7 @@ cdef inline inlined dense_forward(
             b if b != NULL else zeros, 0, ldy % lanes(y) != 0)
 
 
-cdef inline inlined dense_input_gradient(
+cdef inlined dense_input_gradient(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, const real *w,
     real *dx, Py_ssize_t lddx, bint adds, const real *zeros, real *panel,
 ) noexcept nogil:
@@ -549,7 +549,7 @@ cdef inline inlined dense_input_gradient(
         dx, lddx, <const real *> dx if adds else zeros, lddx if adds else 0, lddx % lanes(dx) != 0)
 
 
-cdef inline inlined dense_weight_gradient(
+cdef inlined dense_weight_gradient(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *dz,
     Py_ssize_t lddz, real *dw, bint accumulate, const real *zeros, real *panel,
 ) noexcept nogil:
@@ -564,7 +564,7 @@ cdef inline inlined dense_weight_gradient(
             <const real *> dw if accumulate else zeros, n_out if accumulate else 0, True)
 
 
-cdef inline inlined dense_bias_gradient(
+cdef inlined dense_bias_gradient(
     Py_ssize_t rows, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, real *db, bint accumulate, const real *zeros,
 ) noexcept nogil:
     """db = the sum of the rows of dz, as the product of a row of ones with it."""

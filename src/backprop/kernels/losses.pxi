@@ -173,7 +173,7 @@ cdef inline double target_at(const real *y, int64_t label, Py_ssize_t i) noexcep
     return y[i] if y != NULL else <real> (i == label)
 
 
-cdef inline inlined averaged(
+cdef inlined averaged(
     int kind, const Loss *loss, Py_ssize_t n, const real *y_hat, const real *y, int64_t label, double scale,
     double *value, real *dy,
 ) noexcept nogil:

@@ -82,7 +82,7 @@ cdef bint sgd(const Update *u, Py_ssize_t n, const real *g, real *p, real *m) no
 # Where an option needs one more vector, the body is written once and always inlined, with constants for what there is:
 # left to itself, GCC would load and store under a mask.
 
-cdef inline inlined rmsprop_loop(
+cdef inlined rmsprop_loop(
     bint has_momentum, bint centered, const Update *u, Py_ssize_t n, const real *g, real *p, real *v, real *m, real *a,
     bint *all_finite,
 ) noexcept nogil:
@@ -169,7 +169,7 @@ cdef bint adadelta(const Update *u, Py_ssize_t n, const real *g, real *p, real *
     return not broken
 
 
-cdef inline inlined adam_loop(
+cdef inlined adam_loop(
     bint amsgrad, const Update *u, Py_ssize_t n, const real *g, real *p, real *m, real *v, real *w, bint *all_finite,
 ) noexcept nogil:
     cdef real c1 = <real> (1 - u.parameters[0]), beta2 = <real> u.parameters[1], c2 = <real> (1 - u.parameters[1])

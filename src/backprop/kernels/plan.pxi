@@ -415,7 +415,7 @@ cdef void keep_statistics(const Graph *graph, Py_ssize_t rows, real *work, Py_ss
                 columns_of(graph, step, work, capacity, VARIANCE), running, running + step.n_out)
 
 
-cdef inline inlined parameter_gradients(
+cdef inlined parameter_gradients(
     const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
     const real *x, real *work, Py_ssize_t capacity, real *scratch, bint accumulate, real *gradients,
 ) noexcept nogil:

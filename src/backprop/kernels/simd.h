@@ -172,7 +172,7 @@ PRODUCT_ERROR(product_error_d, double, uint64_t, 0xfffffffff8000000u)
 /* condition ? a : b, by bits. Written as a choice between a new number and the one in memory, compilers make it a store
  * under a mask, which is slow on some processors and which SSE2 lacks. */
 static ALWAYS_INLINE float choose_f(int condition, float a, float b) {
-    uint32_t keep = -(uint32_t)condition, x, y;
+    uint32_t keep = 0 - (uint32_t)condition, x, y;
     memcpy(&x, &a, sizeof x);
     memcpy(&y, &b, sizeof y);
     x = (x & keep) | (y & ~keep);
@@ -180,7 +180,7 @@ static ALWAYS_INLINE float choose_f(int condition, float a, float b) {
     return a;
 }
 static ALWAYS_INLINE double choose_d(int condition, double a, double b) {
-    uint64_t keep = -(uint64_t)condition, x, y;
+    uint64_t keep = 0 - (uint64_t)condition, x, y;
     memcpy(&x, &a, sizeof x);
     memcpy(&y, &b, sizeof y);
     x = (x & keep) | (y & ~keep);

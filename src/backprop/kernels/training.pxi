@@ -101,7 +101,7 @@ cdef void keep_outputs(
             activation_forward(last.activation, <real> last.alpha, 1, n, n, out)
 
 
-cdef inline inlined train_loss(
+cdef inlined train_loss(
     Run *run, Py_ssize_t rows, const real *y_hat, Py_ssize_t ld, const int64_t *order, Py_ssize_t at, double norm,
     double *values, real *dy, Py_ssize_t ldd,
 ) noexcept nogil:
@@ -200,7 +200,7 @@ cdef void train_rows(
         train_part(run, how, parameters, thread, first, rows, norm, begin, end, False, True)
 
 
-cdef inline inlined train_turned(
+cdef inlined train_turned(
     int side, Run *run, const Pass *how, const real *parameters, Py_ssize_t first, Py_ssize_t rows, double norm,
 ) noexcept nogil:
     """A whole tiny batch: from its rows to the gradients of all parameters."""

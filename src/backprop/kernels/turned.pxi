@@ -26,7 +26,7 @@ cdef inline Py_ssize_t units_of(const Graph *graph) noexcept nogil:
     return units
 
 
-cdef inline inlined turned_product(
+cdef inlined turned_product(
     int side, Py_ssize_t m, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step, const real *b,
     const real *start, real *c,
 ) noexcept nogil:
@@ -44,7 +44,7 @@ cdef inline inlined turned_product(
             c[i * side + r] = total[r]
 
 
-cdef inline inlined turned_forward(
+cdef inlined turned_forward(
     int side, const Graph *graph, bint logits, const real *parameters, real *turned,
 ) noexcept nogil:
     """From the inputs to every y."""
@@ -61,7 +61,7 @@ cdef inline inlined turned_forward(
         activation_forward(activation_of(graph, s, logits), <real> step.alpha, step.n_out, side, side, y)
 
 
-cdef inline inlined turned_backward(
+cdef inlined turned_backward(
     int side, const Graph *graph, bint logits, Py_ssize_t rows, Py_ssize_t units, const real *parameters, real *turned,
     const real *zeros, real *gradients,
 ) noexcept nogil:
