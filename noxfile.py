@@ -115,7 +115,7 @@ def docs(session: nox.Session) -> None:
 def test(session: nox.Session) -> None:
     """The suite, from the tree, on any Python: with -P another than this."""
     session.install(".", "pytest>=8", "hypothesis>=6.100")
-    for optional in ("scikit-learn>=1.6", "matplotlib>=3.8", "tqdm>=4.60", "safetensors>=0.4", "mpmath>=1.3"):
+    for optional in ("scikit-learn>=1.6", "matplotlib>=3.9", "tqdm>=4.60", "safetensors>=0.4", "mpmath>=1.3"):
         session.run("python", "-m", "pip", "install", "-q", "--only-binary=:all:", optional, success_codes=[0, 1])
     pytest(session, *session.posargs)
 
@@ -123,8 +123,10 @@ def test(session: nox.Session) -> None:
 @nox.session(python="3.11", default=False)
 def oldest(session: nox.Session) -> None:
     """The suite with the oldest versions that are promised to do."""
-    session.install("setuptools==77.0.1", "Cython==3.1.0", "numpy==2.0.0", "scikit-learn==1.6.0", "scipy<1.15")
-    session.install("pytest<9", "hypothesis", "matplotlib==3.8.0", "tqdm==4.60.0", "safetensors==0.4.0", "mpmath")
+    session.install(
+        "setuptools==77.0.1", "Cython==3.1.0", "numpy==2.0.0", "scikit-learn==1.6.0", "scipy<1.15", "matplotlib==3.9.0",
+        "tqdm==4.60.0", "safetensors==0.4.0", "pyparsing<3.3", "pytest<9", "hypothesis", "mpmath",
+    )  # fmt: skip
     session.install("--no-build-isolation", "--no-deps", ".")
     pytest(session, *session.posargs)
 
