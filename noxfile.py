@@ -125,7 +125,7 @@ def oldest(session: nox.Session) -> None:
     """The suite with the oldest versions that are promised to do."""
     session.install(
         "setuptools==77.0.1", "Cython==3.1.0", "numpy==2.0.0", "scikit-learn==1.6.0", "scipy<1.15", "matplotlib==3.9.0",
-        "tqdm==4.60.0", "safetensors==0.4.0", "pyparsing<3.3", "pytest<9", "hypothesis", "mpmath",
+        "tqdm==4.60.0", "safetensors==0.4.0", "pyparsing<3.3", "pytest", "hypothesis", "mpmath",
     )  # fmt: skip
     session.install("--no-build-isolation", "--no-deps", ".")
     pytest(session, *session.posargs)

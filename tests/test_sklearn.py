@@ -61,10 +61,12 @@ quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarnin
 
 # scikit-learn's checks, and its tests.
 
+checks = parametrize_with_checks(CHECKED).mark  # before 1.9 a generator, which pytest no longer takes
+
 
 @quiet
 @pytest.mark.filterwarnings("ignore:Got `batch_size`:UserWarning")
-@parametrize_with_checks(CHECKED)
+@pytest.mark.parametrize(checks.args[0], list(checks.args[1]), **checks.kwargs)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
