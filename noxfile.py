@@ -114,6 +114,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(default=False)
 def test(session: nox.Session) -> None:
     """The suite, from the tree, on any Python: with -P another than this."""
+    session.env["PIP_PREFER_BINARY"] = "1"
     session.install(".", "pytest>=8", "hypothesis>=6.100")
     for optional in ("scikit-learn>=1.6", "matplotlib>=3.9", "tqdm>=4.60", "safetensors>=0.4", "mpmath>=1.3"):
         session.run("python", "-m", "pip", "install", "-q", "--only-binary=:all:", optional, success_codes=[0, 1])
