@@ -123,7 +123,7 @@ def test(session: nox.Session) -> None:
 
 @nox.session(python="3.11", default=False)
 def oldest(session: nox.Session) -> None:
-    """The suite with the oldest versions that are promised to do; of scikit-learn 1.6.0, two faults were mended at once."""
+    """The suite with the oldest versions that are promised to do; 1.6.1 mended two faults of scikit-learn 1.6.0."""
     session.install(
         "setuptools==77.0.1", "Cython==3.1.0", "numpy==2.0.0", "scikit-learn==1.6.1", "scipy<1.15", "matplotlib==3.9.0",
         "tqdm==4.60.0", "safetensors==0.4.0", "pyparsing<3.3", "pytest", "hypothesis", "mpmath",
