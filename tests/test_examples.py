@@ -42,6 +42,7 @@ def test_xor_agrees_with_numpy():
 
 
 def test_binary_classification_is_pregibons(tmp_path):
+    pytest.importorskip("matplotlib", reason="the example draws a curve")
     out = run("binary_classification", tmp_path / "curve.png")
     assert "b, w1, w2 = -2.8754, 5.1793, 4.5617" in out
     for name in "dE/dW1", "dE/dW2", "dE/db", "error E":

@@ -117,7 +117,8 @@ def test_mnist(run: Run) -> None:
 
 
 def test_without_matplotlib_there_is_a_line_instead_of_a_picture(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    for name in "matplotlib", "matplotlib.figure":
+        monkeypatch.setitem(sys.modules, name, None)
     status, out, _ = run("train", "xor", "--epochs", 5)
     assert status == 0 and written() == {"xor.safetensors"}
     assert 'no picture: pictures are drawn by matplotlib: pip install "backprop-nn[plot]"' in out.splitlines()

@@ -5,6 +5,7 @@ Tests whose name ends in _bits compare to the last bit; they are run for every b
 
 import copy
 import hashlib
+import gc
 import itertools
 import multiprocessing
 import os
@@ -1251,6 +1252,15 @@ def resident():
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def traced(work, times):
+    """How many bytes of Python's are held after so many repetitions."""
+    for _ in range(times):
+        work()
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():  # there what nobody needs any more is freed a little later
+        gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
 def grown(work, times):
     """How many bytes repetitions leave behind: 300 of them of Python's, `times` of them of the process.
 
@@ -1266,12 +1276,8 @@ def grown(work, times):
         held.append(resident() - before)
     tracemalloc.start()
     try:
-        for _ in range(20):
-            work()
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(300):
-            work()
-        return tracemalloc.get_traced_memory()[0] - before, min(held) * 4
+        before = traced(work, 20)
+        return traced(work, 300) - before, min(held) * 4
     finally:
         tracemalloc.stop()
 

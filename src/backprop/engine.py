@@ -65,7 +65,7 @@ def _vector(n: int, dtype: np.dtype[Any]) -> Array:
 def build(layers: Sequence[Layer], storage: Storage) -> _core.Plan | Chain:
     """Lower layers to a plan; where some are Python's, to a chain of plans and those."""
     program, parts = Program(), []
-    run: tuple[Layer, ...]
+    compiled, run = False, tuple(layers)
     for compiled, some in groupby(layers, lambda layer: layer.compiled):
         for run in [tuple(some)] if compiled else [(layer,) for layer in some]:
             part: _core.Plan | Layer = run[0]

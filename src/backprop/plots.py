@@ -113,9 +113,9 @@ def regions(history: History, net: Any, x: Array, y: Array) -> "Figure":
     y : numpy.ndarray, shape (n,)
         Labels.
     """
+    figure, right = _with_curves(history)
     import matplotlib
 
-    figure, right = _with_curves(history)
     low, high = x.min(axis=0), x.max(axis=0)
     low, high = low - 0.2 * (high - low), high + 0.2 * (high - low)
     across, up = np.linspace(low, high, 300).T
