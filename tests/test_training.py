@@ -4,8 +4,8 @@ Tests whose name ends in _bits compare to the last bit; they are run for every b
 """
 
 import copy
-import hashlib
 import gc
+import hashlib
 import itertools
 import multiprocessing
 import os
