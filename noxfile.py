@@ -97,11 +97,11 @@ def suite(session: nox.Session) -> None:
     pytest(session, *session.posargs)
     code = "import backprop; print(*sorted(backprop._core.SUPPORTED - {backprop.show_config()['isa']}))"
     for isa in str(session.run("python", "-c", code, silent=True)).split():
-        pytest(session, *COMPUTES, BACKPROP_ISA=isa)
+        pytest(session, "-n2", *COMPUTES, BACKPROP_ISA=isa)
     # Without vector extensions: what compilers other than GCC and Clang get.
     again = ["--force-reinstall", "--no-deps", "--no-cache-dir"]
     session.install(*again, made(session, "*.tar.gz"), env={"BACKPROP_SCALAR": "1"})
-    pytest(session, "tests/test_kernels.py", *COMPUTES)
+    pytest(session, "-n2", "tests/test_kernels.py", *COMPUTES)
 
 
 @nox.session
