@@ -94,14 +94,15 @@ def suite(session: nox.Session) -> None:
     session.install(f"{made(session, '*.whl')}[test]", *group("oracles"))
     # An oracle of which there is not a build for every machine: without it, its tests say so and are skipped.
     session.run("python", "-m", "pip", "install", "-q", "torch==2.13.0", success_codes=[0, 1], silent=True)
-    pytest(session, *session.posargs)
+    two = ["-n2", "--dist=worksteal"]
+    pytest(session, *two, *session.posargs)
     code = "import backprop; print(*sorted(backprop._core.SUPPORTED - {backprop.show_config()['isa']}))"
     for isa in str(session.run("python", "-c", code, silent=True)).split():
-        pytest(session, "-n2", *COMPUTES, BACKPROP_ISA=isa)
+        pytest(session, *two, *COMPUTES, BACKPROP_ISA=isa)
     # Without vector extensions: what compilers other than GCC and Clang get.
     again = ["--force-reinstall", "--no-deps", "--no-cache-dir"]
     session.install(*again, made(session, "*.tar.gz"), env={"BACKPROP_SCALAR": "1"})
-    pytest(session, "-n2", "tests/test_kernels.py", *COMPUTES)
+    pytest(session, *two, "tests/test_kernels.py", *COMPUTES)
 
 
 @nox.session
