@@ -628,11 +628,16 @@ def named(name):
 
 
 # A step by hand, and writing into the network.
-DY = lambda it: np.ones((ROWS, 2), np.float32)  # noqa: E731
+
+
+def dy_of(it):
+    return np.ones((ROWS, 2), np.float32)
+
+
 BY_HAND = [
-    *((f"backward: {name}", lambda it, make=make: it.net.backward(make(DY(it))), error, "dy", *says)
+    *((f"backward: {name}", lambda it, make=make: it.net.backward(make(dy_of(it))), error, "dy", *says)
       for name, make, error, *says in FINITE_AND_NUMBERS + BEYOND_FLOAT32),
-    ("backward: too few rows", lambda it: it.net.backward(DY(it)[:4]), ValueError, "5 rows of the last forward", "got 4"),
+    ("backward: too few rows", lambda it: it.net.backward(dy_of(it)[:4]), ValueError, "5 rows of the last forward", "got 4"),
     ("backward: too many rows", lambda it: it.net.backward(np.ones((6, 2))), ValueError, "5 rows", "got 6"),
     ("backward: no rows", lambda it: it.net.backward(np.ones((0, 2))), ValueError, "5 rows", "got 0"),
     ("backward: too wide", lambda it: it.net.backward(np.ones((5, 3))), ValueError, "dy: expected", "(batch, 2)", "(5, 3)"),

@@ -306,7 +306,10 @@ def test_a_table_of_nothing(tmp_path):
 def test_a_divergence_ends_a_fit(loss):
     x, y = table()
     nets = [network("float64"), network("float64")]
-    rate = lambda step: 0.01 if step < 7 else 1e300  # noqa: E731
+
+    def rate(step):
+        return 0.01 if step < 7 else 1e300
+
     how = {"loss": loss, "epochs": 9, "batch_size": 5}
     with pytest.raises(bp.DivergedError) as caught, np.errstate(over="ignore", invalid="ignore"):
         nets[0].fit(x, y, optimizer=bp.SGD(rate), **how)

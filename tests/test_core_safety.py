@@ -749,7 +749,7 @@ def program(build, dtype, table, first):
         faulthandler.dump_traceback_later(PATIENCE, exit=True)
         try:
             call()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - whatever is raised is what came of it
             print(" ".join(f"{type(error).__name__}: {error}".split())[:200], flush=True)
         else:
             print("returned", flush=True)

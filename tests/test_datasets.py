@@ -46,7 +46,7 @@ def test_moons_have_the_noise_asked_for_and_the_same_each_time() -> None:
 @pytest.mark.parametrize("arguments", [{"n": 1}, {"noise": -0.1}, {"noise": float("nan")}, {"rng": -1}])
 def test_moons_refuse(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError):
-        datasets.moons(**arguments)  # type: ignore[arg-type]
+        datasets.moons(**arguments)
 
 
 def test_digits() -> None:

@@ -589,7 +589,7 @@ def test_failing_write_leaves_the_old_file(
 
 def test_data_of_a_wrong_type_leaves_the_old_file(saved: Path) -> None:
     with pytest.raises(TypeError):
-        files.write(saved, "new")  # type: ignore[arg-type]
+        files.write(saved, "new")
     assert_untouched(saved)
 
 

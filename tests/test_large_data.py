@@ -88,7 +88,10 @@ def test_pieces_of_classes(class_weight, one_hot, pieces):
     x, y, _ = table()
     labels = y.argmax(axis=1)
     how = {"loss": "cross_entropy", "metrics": ["accuracy", "log_loss"], "class_weight": class_weight}
-    net = lambda: bp.Sequential([bp.Dense(4, 3, "softmax")], rng=0)  # noqa: E731
+
+    def net():
+        return bp.Sequential([bp.Dense(4, 3, "softmax")], rng=0)
+
     given = np.eye(3, dtype=np.uint8)[labels] if one_hot else labels
     assert_same(whole(lambda: trained(x, given, net=net(), **how)), trained(x, given, net=net(), **how))
 

@@ -19,7 +19,7 @@ def _load(build: str) -> bool:
             core = importlib.import_module(f"{__package__}._core_{build}")
         except ModuleNotFoundError:
             return False
-        sys.modules[f"{__package__}._core"] = sys.modules[__package__]._core = core  # type: ignore[attr-defined]
+        sys.modules[f"{__package__}._core"] = sys.modules[__package__]._core = core  # type: ignore[attr-defined]  # a module's name
     return True
 
 

@@ -693,7 +693,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     classes_: Array
     _numeric, _stratified = False, True
 
-    def __init__(  # type: ignore[no-untyped-def]
+    def __init__(  # type: ignore[no-untyped-def]  # its parameters are scikit-learn's, which has no types
         self, hidden_layer_sizes=(100,), activation="relu", *,
         solver="adam", alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
         max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
@@ -856,7 +856,7 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     _numeric, _stratified = True, False
 
-    def __init__(  # type: ignore[no-untyped-def]
+    def __init__(  # type: ignore[no-untyped-def]  # its parameters are scikit-learn's, which has no types
         self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
         solver="adam", alpha=0.0001, batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5,
         max_iter=200, shuffle=True, random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9,
