@@ -1,8 +1,13 @@
 """Callbacks: what they do to a fit, epoch by epoch, and what they leave behind."""
 
+import copy
 import csv
 import os
+import pickle
+import signal
 import sys
+import warnings
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,11 +49,11 @@ class Keep(bp.Callback):
         self.rates.append(run.optimizer.learning_rate)
 
 
-def fit(values, *callbacks, net=None, optimizer=None, **how):
+def fit(values, *callbacks, net=None, optimizer=None, data=None, **how):
     """A fit of as many epochs as there are numbers in the script; what it kept, its network and its history."""
     keep, net = Keep(), net or network()
     how = {"loss": "mse", "epochs": len(values), "metrics": [script(values)]} | how
-    history = net.fit(*table(), optimizer=optimizer or bp.Adam(0.01), callbacks=[keep, *callbacks], **how)
+    history = net.fit(*(data or table()), optimizer=optimizer or bp.Adam(0.01), callbacks=[keep, *callbacks], **how)
     return keep, net, history
 
 
@@ -427,3 +432,341 @@ def test_the_progress_of_a_fit_that_goes_on(tmp_path, capsys, monkeypatch):
     network().fit(x, y, epochs=2, **how)
     network().fit(x, y, epochs=5, progress=True, resume=tmp_path / "run", **how | {"optimizer": bp.Adam()})
     assert capsys.readouterr().err.startswith("epoch 5/5  loss")
+
+
+# What one fit leaves to the next.
+
+
+def bad_luck(error):
+    """A callback that ends a fit in its third epoch."""
+
+    def fail(run):
+        if run.epoch == 3:
+            raise error
+
+    return SimpleNamespace(on_epoch_end=fail)
+
+
+def whole(callback, folder):
+    fit([3.0, 1.0, 2.0, 2.0], callback, data=table(seed=5))
+
+
+def failed(callback, folder):
+    with suppress(LookupError):  # the finder ends a fit before that
+        fit([3.0, 1.0, 2.0, 2.0], callback, bad_luck(LookupError()))
+
+
+def interrupted(callback, folder):
+    with suppress(KeyboardInterrupt):
+        fit([3.0, 1.0, 2.0, 2.0], callback, bad_luck(KeyboardInterrupt()))
+
+
+def never_begun(callback, folder):
+    def refuse(run):
+        raise LookupError
+
+    for order in [callback, SimpleNamespace(on_fit_begin=refuse)], [SimpleNamespace(on_fit_begin=refuse), callback]:
+        with pytest.raises(LookupError):
+            fit([3.0, 1.0], *order)
+
+
+def burst(callback, folder):
+    with np.errstate(over="ignore", invalid="ignore"), suppress(bp.DivergedError):
+        fit([3.0] * 9, callback, optimizer=bp.SGD(1e30), net=network("float64"))
+
+
+def resumed(callback, folder):
+    path = folder / "before"
+    fit([3.0, 1.0], *([copy.copy(callback)] if hasattr(callback, "state") else []), bp.Checkpoint(path))
+    fit([2.0, 2.0], callback, bp.Checkpoint(path), epochs=4, resume=path, net=network(rng=8))
+
+
+CALLBACKS = {
+    "EarlyStopping": lambda folder: bp.EarlyStopping(**watching(patience=2)),
+    "EarlyStopping, the last weights": lambda folder: bp.EarlyStopping(**watching(patience=2), restore_best=False),
+    "ReduceOnPlateau": lambda folder: bp.ReduceOnPlateau(**watching(patience=1, cooldown=1)),
+    "Checkpoint": lambda folder: bp.Checkpoint(folder / "last"),
+    "CSVLogger": lambda folder: bp.CSVLogger(folder / "log.csv"),
+    "TerminateOnNaN": lambda folder: bp.TerminateOnNaN(),
+    "LearningRateFinder": lambda folder: bp.LearningRateFinder(1e-3, 10, steps=20),
+    "Progress": lambda folder: bp.callbacks.Progress(),
+}
+
+
+@pytest.mark.parametrize("before", [whole, failed, interrupted, never_begun, burst, resumed])
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_fit_is_as_if_it_were_the_first(name, before, tmp_path):
+    """A callback that has been through another fit does what a new one does, copied on the way or not."""
+    found = []
+    for used in False, True:
+        folder = tmp_path / f"{used}"
+        folder.mkdir()
+        callback = CALLBACKS[name](folder)
+        if used:
+            before(callback, folder)
+            callback = pickle.loads(pickle.dumps(callback))
+        net, optimizer = network(rng=3), bp.SGD(0.1)
+        _, _, history = fit([9.0, 8.0, 8.5, 8.5, 7.0, 7.0, 7.0], callback, net=net, optimizer=optimizer)
+        state = {name: value for name, value in vars(callback).items() if not name.startswith("_") and name != "path"}
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "before"}
+        found.append((net.parameters.tobytes(), dict(history), optimizer.learning_rate, state, files))
+    assert found[0] == found[1]
+
+
+def test_a_callback_that_fails_leaves_the_others_their_end():
+    seen = []
+
+    def fail(run):
+        seen.append("failed")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        fit([1], SimpleNamespace(on_fit_end=fail), SimpleNamespace(on_fit_end=lambda run: seen.append("ended")))
+    assert seen == ["failed", "ended"]
+    early, net = bp.EarlyStopping(**watching()), network()
+    with pytest.raises(LookupError):
+        fit([1, 2], SimpleNamespace(on_fit_end=fail), early, net=net)
+    assert net.parameters.tobytes() == fit([1])[1].parameters.tobytes()
+
+
+@pytest.mark.parametrize(("first", "second", "best"), [
+    ([3, 1, 2], [5, 4, 6], (0, 2)), ([3, 1, 2], [5, 0.5, 6], (1, 2)), ([5, 4], [3, 3], (1, 1)),
+    ([NAN, NAN], [3, 3], (1, 1)), ([3, 1], [NAN, INF], (0, 2)),
+])  # fmt: skip
+@pytest.mark.parametrize("how", ["the same object", "a new object", "a lost file", "resumed"])
+def test_the_best_of_all_fits_is_kept(first, second, best, how, tmp_path):
+    """A worse fit does not replace the best file of the object that wrote it; a new object begins anew."""
+    best_file = {"keep": "best", "monitor": "scripted", "mode": "min"}
+    path, last = tmp_path / "best", tmp_path / "last"
+    keeper = bp.Checkpoint(path, **best_file)
+    runs = [fit(first, keeper, bp.Checkpoint(last))]
+    if how == "a lost file":
+        path.unlink(missing_ok=True)
+    if how in ("a new object", "resumed"):
+        keeper = bp.Checkpoint(path, **best_file)
+    if how == "resumed":
+        epochs = {"epochs": len(first) + len(second), "resume": last}
+        runs.append(fit(second, keeper, bp.Checkpoint(last), **epochs))
+    else:
+        runs.append(fit(second, keeper, net=network(rng=4)))
+    run, epoch = best
+    if how in ("a new object", "a lost file"):
+        run, epoch = 1, np.nanargmin([v if np.isfinite(v) else 99 for v in second]) + 1
+        if not np.isfinite(second).any():
+            assert path.exists() == (how == "a new object")  # of the fit before
+            return
+    assert bp.load(path).parameters.tobytes() == runs[run][0].weights[epoch - 1].tobytes()
+
+
+def test_the_best_file_of_the_estimators(tmp_path):
+    sklearn = pytest.importorskip("backprop.sklearn", reason="needs scikit-learn")
+    x, y = table()
+    keeper = bp.Checkpoint(tmp_path / "best", keep="best", monitor="loss")
+    mlp = sklearn.MLPRegressor(hidden_layer_sizes=(5,), callbacks=[keeper], optimizer=bp.Adam(0.01), max_iter=20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlp.fit(x, y[:, 0])
+        kept = (tmp_path / "best").read_bytes()
+        mlp.fit(x, 100 * y[:, 0])
+    assert (tmp_path / "best").read_bytes() == kept
+
+
+@pytest.mark.parametrize(("first", "second", "kept"), [(5, 3, [2, 3]), (5, 1, [1, 5]), (2, 5, [4, 5]), (3, 3, [2, 3])])
+def test_so_many_files_are_kept_of_all_fits(first, second, kept, tmp_path):
+    keeper = bp.Checkpoint(tmp_path / "run-{epoch}", keep=2)
+    fit([1] * first, keeper)
+    keep, _, _ = fit([1] * second, keeper, net=network(rng=7))
+    assert names(tmp_path) == [f"run-{epoch}" for epoch in kept]
+    for epoch in kept[-1:] if second > 1 else kept[:1]:
+        assert bp.load(tmp_path / f"run-{epoch}").parameters.tobytes() == keep.weights[epoch - 1].tobytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
+def test_what_is_done_before_ctrl_c_is_in_the_history():
+    """Also of epochs that nobody had to look at one by one."""
+    seen = []
+
+    class Look(bp.Callback):
+        def on_fit_begin(self, run):
+            seen.append(run)
+
+        def epochs_unseen(self, run):
+            return run.epochs
+
+    (x, y), net = table(), network()
+    handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            net.fit(x, y, loss="mse", optimizer=bp.SGD(0.01), epochs=10_000_000, batch_size=5, callbacks=[Look()])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    done = seen[0].epoch
+    assert 0 < done == len(seen[0].history["loss"]) == net.epochs == net.steps // 5
+    twin = network().fit(x, y, loss="mse", optimizer=bp.SGD(0.01), epochs=min(done, 1000), batch_size=5)
+    assert twin["loss"] == seen[0].history["loss"][:1000]
+
+
+# What can be known before the first epoch.
+
+
+def paths(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "run-1").mkdir()
+    return {
+        "a missing folder": ("none/run", FileNotFoundError), "a folder": ("folder", IsADirectoryError),
+        "below a file": ("file/run", (FileNotFoundError, NotADirectoryError)),
+        "no permission": ("locked/run", PermissionError), "a locked file": ("locked-file", PermissionError),
+        "a missing folder, by epoch": ("none/run-{epoch}", FileNotFoundError),
+        "a folder for each epoch": ("{epoch}/run", FileNotFoundError),
+        "a folder of that name": ("run-{epoch}", IsADirectoryError), "a pipe": ("pipe", OSError),
+    }  # fmt: skip
+
+
+WRITERS = {
+    "the last": lambda path: bp.Checkpoint(path), "the best": lambda path: bp.Checkpoint(path, keep="best", monitor="loss"),
+    "every other": lambda path: bp.Checkpoint(path, every=2), "the log": lambda path: bp.CSVLogger(path),
+    "some": lambda path: bp.Checkpoint(path, keep=2), "some of every other": lambda path: bp.Checkpoint(path, keep=2, every=9),
+}  # fmt: skip
+ONE = ["a missing folder", "a folder", "below a file", "no permission", "a locked file", "a pipe"]
+MANY = ["a missing folder, by epoch", "a folder for each epoch", "a folder of that name"]
+
+
+@pytest.mark.parametrize(("writer", "where"), [
+    (writer, where) for writer in WRITERS for where in (MANY if writer.startswith("some") else ONE)
+    if (writer, where) != ("the log", "a pipe")  # where a log may go
+])  # fmt: skip
+def test_what_cannot_be_written_is_refused_before_training(writer, where, tmp_path):
+    name, error = paths(tmp_path)[where]
+    if error is PermissionError:
+        if os.name != "posix" or os.geteuid() == 0:
+            pytest.skip("nothing is forbidden to root")
+        (tmp_path / "locked").mkdir(mode=0o500)
+        (tmp_path / "locked-file").write_text("kept")
+        (tmp_path / "locked-file").chmod(0o400)
+    if where == "a pipe":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("needs the pipes of POSIX")
+        os.mkfifo(tmp_path / "pipe")
+    if writer == "some of every other" and where == "a folder of that name":
+        (tmp_path / "run-1").rename(tmp_path / "run-5")  # the last
+    log = tmp_path / "old.csv"
+    log.write_text("old")
+    net, optimizer, before = network(), bp.Adam(), names(tmp_path)
+    start = net.parameters.tobytes()
+    with pytest.raises(error) as caught:
+        fit([1] * 5, bp.CSVLogger(log), WRITERS[writer](tmp_path / name), net=net, optimizer=optimizer)
+    assert "path: expected" in str(caught.value) or where in ("no permission", "a locked file", "a pipe")
+    assert (net.parameters.tobytes(), net.steps, optimizer.steps) == (start, 0, 0)
+    assert names(tmp_path) == before and log.read_text() == "old"
+
+
+class Mine(bp.Layer):
+    def forward(self, x):
+        return x
+
+    def backward(self, dy):
+        return dy
+
+
+def test_what_no_file_can_hold_is_refused_before_training(tmp_path):
+    x, y = table()
+    own = bp.Sequential([bp.Dense(4, 3), Mine()], rng=0)
+    odd = network()
+    odd.metadata = {"a": 1}
+    vars(odd)["metadata"] = {"a": object()}
+    for net in own, odd:
+        for how in {"keep": "last"}, {"keep": "best", "monitor": "loss"}:
+            with pytest.raises((TypeError, ValueError)):
+                net.fit(x, y, loss="mse", optimizer=bp.Adam(), callbacks=[bp.Checkpoint(tmp_path / "run", **how)])
+            assert net.steps == 0 and names(tmp_path) == []
+
+
+# A knob that the optimizer does not have.
+
+
+class Own(bp.Optimizer):
+    adjustable = False
+
+    def __init__(self):
+        super().__init__(0.1)
+
+    def lower(self):
+        return bp.SGD(0.1).lower()
+
+
+def test_a_search_that_is_interrupted():
+    calls = []
+
+    def own(y_hat, y):
+        calls.append(1)
+        if len(calls) == 7:
+            raise KeyboardInterrupt
+        return float(np.square(y_hat - y).mean()), 2 * (y_hat - y) / y.size
+
+    net, optimizer, finder = network("float64"), bp.Adam(0.01), bp.LearningRateFinder(1e-5, 1e-2, steps=40)
+    net.fit(*table(), loss="mse", optimizer=optimizer, callbacks=[finder], batch_size=5)
+    before = net.parameters.tobytes(), net.steps, optimizer.steps, optimizer.learning_rate
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(*table(), loss=own, optimizer=optimizer, callbacks=[finder], batch_size=5)
+    assert len(finder.rates) == len(finder.losses) == len(finder.smoothed) == 6
+    assert finder.suggestion is None or finder.suggestion in [rate / 10 for rate in finder.rates]
+    assert before == (net.parameters.tobytes(), net.steps, optimizer.steps, optimizer.learning_rate)
+
+
+TURNERS = [lambda: bp.ReduceOnPlateau("loss"), bp.LearningRateFinder]
+
+
+@pytest.mark.parametrize("turner", TURNERS)
+@pytest.mark.parametrize("optimizer", [bp.Rprop, bp.LBFGS, Own, lambda: bp.Rprop(bp.schedules.Constant(0.1))])
+def test_a_rate_that_does_nothing_is_not_turned(turner, optimizer):
+    net, callback, its = network(), turner(), optimizer()
+    name = type(callback).__name__
+    said = (
+        f"{name}: expected an optimizer whose steps grow with its learning rate, such as .*, got {type(its).__name__}"
+    )
+    before = net.parameters.tobytes()
+    with pytest.raises(TypeError, match=said):
+        net.fit(*table(), loss="mse", optimizer=its, callbacks=[callback], batch_size=None)
+    assert net.parameters.tobytes() == before and net.steps == its.steps == 0
+
+
+@pytest.mark.parametrize("name", sorted(set(bp.optimizers.__all__) - {"Optimizer", "LBFGS"}))
+def test_an_optimizer_says_whether_its_rate_can_be_turned(name):
+    """The second step of what says so is the longer, the larger the rate has become; of the others it is the same."""
+    kind, steps = getattr(bp.optimizers, name), []
+    for factor in 1, 3:
+        net, optimizer = network("float64"), kind(0.01)
+        how = {"loss": "mse", "optimizer": optimizer, "batch_size": None}
+        net.fit(*table(), **how)
+        before = net.parameters.copy()
+        optimizer.learning_rate *= factor
+        net.fit(*table(), **how)
+        steps.append(net.parameters - before)
+    follows = np.allclose(steps[1], 3 * steps[0], rtol=1e-9)
+    assert follows == kind.adjustable
+
+
+def test_nothing_is_suggested_where_no_loss_falls():
+    net = network("float64")
+    for layer in net.layers:
+        layer.trainable = False
+    finder = bp.LearningRateFinder(steps=30)
+    plain = bp.Sequential([bp.Dense(4, 3)], rng=0, dtype="float64")
+    for layer in plain.layers:
+        layer.trainable = False
+    plain.fit(*table(), loss="mse", optimizer=bp.SGD(0.1), batch_size=None, callbacks=[finder])
+    assert len(finder.losses) == 30 and finder.suggestion is None
+    for losses in ([2.0] * 5, [1.0], [1, 2, 3], [0.0, 0.0], [-1.0, -1.0], [3.0, 3.0 - 1e-9, 3.0]):
+        finder.rates = np.geomspace(1e-3, 1, len(losses)).tolist()
+        finder.smoothed = finder.losses = losses
+        assert finder.suggestion is None
+    finder.smoothed, finder.rates = [3.0, 2.0, 2.5], [0.1, 1.0, 10.0]
+    assert finder.suggestion == 0.1
+
+
+def test_a_rate_of_zero_cannot_be_lowered():
+    with pytest.raises(ValueError, match="ReduceOnPlateau: expected a learning rate above 0, got 0"):
+        network().fit(*table(), loss="mse", optimizer=bp.SGD(0), callbacks=[bp.ReduceOnPlateau("loss")])

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import _validate, metrics, plots
+from . import _validate, files, metrics, plots
 
 __all__ = [
     "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "Progress", "ReduceOnPlateau",
@@ -43,6 +43,9 @@ class Run(Protocol):
 
     def save(self, path: Any) -> None:
         """Write a checkpoint."""
+
+    def check_save(self) -> None:
+        """Refuse, before anything is trained, what no checkpoint can hold."""
 
     def trial(self, rates: Iterable[float]) -> Generator[float]:
         """The losses of the coming batches, one trained on at each learning rate; afterwards all is as it was."""
@@ -73,6 +76,16 @@ class Callback:
 
 #: The methods of a callback, of which it has at least one.
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+def _rate_to_turn(callback: Callback, optimizer: Any) -> Any:
+    """The learning rate of an optimizer; one whose steps do not follow it is refused."""
+    if not (hasattr(optimizer, "learning_rate") and getattr(optimizer, "adjustable", True)):
+        raise TypeError(
+            f"{type(callback).__name__}: expected an optimizer whose steps grow with its learning rate, "
+            f"such as Adam(1e-3), got {_validate.shown(optimizer)}, which finds its steps itself"
+        )
+    return optimizer.learning_rate
 
 
 # Callbacks that watch a number.
@@ -187,7 +200,8 @@ class ReduceOnPlateau(_Watching):
 
     Notes
     -----
-    As PyTorch's ReduceLROnPlateau with threshold_mode="abs". The optimizer needs a number for its learning rate.
+    As PyTorch's ReduceLROnPlateau with threshold_mode="abs". The optimizer needs a number for its learning rate, and
+    keeps the lowered one: it goes on with that in the next fit. `Rprop` and `LBFGS` find their steps themselves.
     """
 
     def __init__(
@@ -209,9 +223,11 @@ class ReduceOnPlateau(_Watching):
     def on_fit_begin(self, run: Run) -> None:
         """Begin."""
         super().on_fit_begin(run)
-        rate = run.optimizer.learning_rate
+        rate = _rate_to_turn(self, run.optimizer)
         if callable(rate):
             raise TypeError(f"ReduceOnPlateau: expected an optimizer with a number for its learning rate, got {rate!r}")
+        if rate == 0:
+            raise ValueError("ReduceOnPlateau: expected a learning rate above 0, got 0: there is nothing to lower")
         self.state.setdefault("cooling", 0)
 
     def on_epoch_end(self, run: Run) -> None:
@@ -237,13 +253,20 @@ class Checkpoint(_Watching):
     path : str or path-like
         The file; to keep several, a pattern with a place for the epoch, such as ``"run-{epoch:03}.safetensors"``.
     keep : "last", "best" or int, default "last"
-        What the file holds: the last epoch, or the best so far. A number: that many files, of the last epochs.
+        What the file holds: the last epoch, or the best so far. A number: that many files, of the last epochs. What it
+        has written is what one object remembers from fit to fit: a second fit that is worse than the first does not
+        replace the best of both, as long as that file is there. A new object begins anew.
     monitor : str, default "val_loss"
         Of "best": a name in the history.
     mode : {"auto", "min", "max"}, default "auto"
         Of "best": as `EarlyStopping` takes it.
     every : int, default 1
         Of the others: write only after each so many epochs, and after the last.
+
+    Raises
+    ------
+    OSError
+        Before anything is trained: if a folder is not there, or no file can be written into it.
     """
 
     def __init__(
@@ -264,11 +287,16 @@ class Checkpoint(_Watching):
             raise self._wrong()
 
     def on_fit_begin(self, run: Run) -> None:
-        """Begin."""
+        """Begin, where all that is asked for can be written."""
+        before = self.state
         if self.keep == "best":
             super().on_fit_begin(run)
-        elif run.epoch == 0:
-            self.state = {"written": []}
+        if run.epoch == 0 and self.keep == "best" and os.access(self.path, os.F_OK):
+            self.state = before or self.state
+        elif run.epoch == 0 and self.keep != "best":
+            self.state = {"written": before.get("written", [])}
+        run.check_save()
+        files.expect_writable(self._due(run))
 
     def on_epoch_end(self, run: Run) -> None:
         """Write, where one is due."""
@@ -289,6 +317,13 @@ class Checkpoint(_Watching):
         run.save(self._file(run.epoch))
         for epoch in epochs[:-count]:
             Path(self._file(epoch)).unlink(missing_ok=True)
+
+    def _due(self, run: Run) -> list[str]:
+        """The files that it will write, if the fit is not stopped."""
+        if not isinstance(self.keep, int):
+            return [self.path]
+        epochs = range(run.epoch + self.every - run.epoch % self.every, run.epochs, self.every)
+        return [self._file(epoch) for epoch in (*epochs, run.epochs)]
 
     def _file(self, epoch: int) -> str:
         try:
@@ -322,7 +357,7 @@ class CSVLogger(Callback):
     Parameters
     ----------
     path : str or path-like
-        Overwritten; a fit that resumes another begins with the epochs of that.
+        Overwritten after the first epoch; a fit that resumes another begins with the epochs of that.
     """
 
     _out: Any = None
@@ -331,19 +366,28 @@ class CSVLogger(Callback):
         self.path = os.fsdecode(path)
 
     def on_fit_begin(self, run: Run) -> None:
-        """Open the file."""
-        self._out = open(self.path, "w", encoding="utf-8", newline="", buffering=1)  # noqa: PTH123, SIM115 - until on_fit_end
+        """Open the file, and leave what is in it until there is something to write."""
+        files.expect_folder(self.path)
+        self._out = open(self.path, "a", encoding="utf-8", newline="", buffering=1)  # noqa: PTH123, SIM115 - until on_fit_end
         if run.epoch:
-            self._out.write(table(run.history))
+            self._write(run, 0)
 
     def on_epoch_end(self, run: Run) -> None:
         """Write a line."""
-        self._out.write(table(run.history, run.epoch - 1))
+        self._write(run, run.epoch - 1)
+
+    def _write(self, run: Run, first: int) -> None:
+        if first == 0 and self._out.seekable():
+            self._out.truncate(0)
+        self._out.write(table(run.history, first))
 
     def on_fit_end(self, run: Run) -> None:
         """Close the file."""
         if self._out is not None:
             self._out.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_out": None}  # an open file has no copy
 
 
 class TerminateOnNaN(Callback):
@@ -361,7 +405,7 @@ class TerminateOnNaN(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         """Say so."""
-        run.raises = False
+        run.raises, self.error = False, None
 
     def on_epoch_end(self, run: Run) -> None:
         """Look at the losses."""
@@ -405,25 +449,32 @@ class LearningRateFinder(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         """Try the learning rates."""
+        _rate_to_turn(self, run.optimizer)
         rates = np.geomspace(self.low, self.high, self.steps).tolist()
-        self.losses, self.smoothed = [], []
+        self.rates, self.losses, self.smoothed = [], [], []
         total, weight, lowest = 0.0, 0.0, math.inf
         with closing(run.trial(rates)) as losses:
-            for loss in losses:
+            for rate, loss in zip(rates, losses, strict=False):
                 total, weight = 0.9 * total + loss, 0.9 * weight + 1
+                self.rates.append(rate)
                 self.losses.append(loss)
                 self.smoothed.append(total / weight)
                 lowest = min(lowest, total / weight)
                 if total / weight > lowest + 3 * abs(lowest):
                     break
-        self.rates = rates[: len(self.losses)]
         run.stop = True
 
     @property
     def suggestion(self) -> float | None:
-        """A tenth of the learning rate at which the smoothed loss was lowest; None where it never fell."""
-        lowest = self.smoothed.index(min(self.smoothed)) if self.smoothed else 0
-        return self.rates[lowest] / 10 if lowest else None
+        """A tenth of the learning rate at which the smoothed loss was lowest; None where it never fell.
+
+        A millionth is no fall: losses that are all the same differ by as much in how they are rounded.
+        """
+        if not self.smoothed:
+            return None
+        first, lowest = self.smoothed[0], min(self.smoothed)
+        fell = first - lowest > 1e-6 * abs(first)
+        return self.rates[self.smoothed.index(lowest)] / 10 if fell else None
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the losses over the learning rates. Needs matplotlib, ``pip install "backprop-nn[plot]"``.
@@ -464,6 +515,7 @@ class Progress(Callback):
         """Leave the bar where it is, or say how it ended."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
         elif run.epoch > self._said:
             self._say(run)
 

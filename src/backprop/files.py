@@ -29,7 +29,7 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from reprlib import repr as shortened
@@ -196,6 +196,33 @@ def write(path: str | os.PathLike[str], data: bytes | bytearray | memoryview) ->
             error.filename = os.fspath(path)
         raise
     _sync_folder(folder)
+
+
+def expect_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that is a folder, or in none: before there is anything to write."""
+    target = os.path.realpath(os.fsdecode(path))
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, "path: expected a file, got a folder", os.fsdecode(path))
+    if not os.path.isdir(os.path.dirname(target)):
+        raise FileNotFoundError(
+            errno.ENOENT, "path: expected a folder that is there, got none: make it first", os.fsdecode(path)
+        )
+
+
+def expect_writable(paths: Sequence[str]) -> None:
+    """Raise now what `write` would raise later for want of a folder or of permission; nothing is left behind."""
+    folders = {os.path.dirname(path): path for path in reversed(paths)}
+    for path in [*filter(os.path.isdir, paths), *folders.values()]:
+        expect_folder(path)
+        target = os.path.realpath(path)
+        _mode_to_keep(target)
+        temporary = os.path.join(os.path.dirname(target), f".backprop-{os.urandom(8).hex()}.tmp")
+        try:
+            with open(temporary, "xb"):
+                pass
+        finally:
+            with suppress(OSError):
+                os.unlink(temporary)
 
 
 class _Tensor(NamedTuple):

@@ -77,6 +77,8 @@ class Optimizer:
     kernel: ClassVar[str] = ""
     numbers: ClassVar[tuple[str, ...]] = ()
     weight_decay: float = 0.0
+    #: Whether each step is the longer, the larger the learning rate is: what is worth turning while it trains.
+    adjustable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -707,6 +709,7 @@ class Rprop(Optimizer):
 
     kernel = "rprop"
     numbers = ("eta_minus", "eta_plus", "step_min", "step_max")
+    adjustable = False
 
     def __init__(
         self,
@@ -761,6 +764,8 @@ class LBFGS(Optimizer):
     Nocedal and Wright, "Numerical optimization", 2nd ed. 2006, algorithms 7.4 and 7.5; the line search is 3.5 and 3.6.
     PyTorch's makes 20 such iterations in a step, and has a strong Wolfe line search only if asked.
     """
+
+    adjustable = False
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ some at a time. A loss, or a layer, that is not one of ours is called batch by b
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -237,6 +238,11 @@ class Run:
         """Write a checkpoint: the network, and all that `backprop.resume` needs to go on from here."""
         files.write(path, self.network.to_bytes(*checkpoints.of(self).pack()))
 
+    def check_save(self) -> None:
+        """Refuse what no checkpoint can hold, such as a layer of one's own."""
+        checkpoints.of(self)
+        self.network.to_bytes()
+
     def trial(self, rates: Iterable[float]) -> Generator[float]:
         """The losses of the coming batches, one trained on at each learning rate; afterwards all is as it was."""
         net, optimizer = self.network, self.optimizer
@@ -264,25 +270,30 @@ class Run:
 
 def fit(run: Run) -> History:
     """Train a network; see `Sequential.fit`."""
+    begun: list[Any] = []
     try:
-        _call("on_fit_begin", run)
+        for callback in run.settings.callbacks:
+            _call(callback, "on_fit_begin", run)
+            begun.append(callback)
         while run.epoch < run.epochs and not run.stop:
             _go_on(run)
-            _call("on_epoch_end", run)
+            for callback in begun:
+                _call(callback, "on_epoch_end", run)
     except DivergedError as error:
         run.error = error
         if run.raises:
             raise
     finally:
-        _call("on_fit_end", run)
+        with ExitStack() as ends:  # each that has begun, in their order, whatever the others do
+            for callback in reversed(begun):
+                ends.callback(_call, callback, "on_fit_end", run)
     return run.history
 
 
-def _call(hook: str, run: Run) -> None:
-    for callback in run.settings.callbacks:
-        method = getattr(callback, hook, None)
-        if method is not None:
-            method(run)
+def _call(callback: Any, hook: str, run: Run) -> None:
+    method = getattr(callback, hook, None)
+    if method is not None:
+        method(run)
 
 
 def _go_on(run: Run) -> None:
@@ -340,6 +351,11 @@ def _together(run: Run, data: Data, epochs: int) -> tuple[Array, tuple[Array, An
     begun, batches = net.steps, -(-len(data) // settings.batch_size)
     try:
         finite = _compiled(run, data, losses, outputs, settings.batch_size, settings.shuffle)
+    except BaseException:  # Ctrl-C: what is done counts
+        done = (net.steps - begun) // batches
+        run.history.extend({"loss": _means(run, losses[:done])})
+        run.epoch += done
+        raise
     finally:
         net.epochs += (net.steps - begun) // batches
     if not finite:
