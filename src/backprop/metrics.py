@@ -219,7 +219,7 @@ def _errors(y_hat: Any, y: Any) -> Array:
 def explained(errors: Array, y: Any, weights: Array | None = None) -> float:
     """1 - the squared errors over those of the mean of y, averaged over the outputs; rows count by their weights."""
     y = np.asarray(y, dtype=np.float64, order="C").reshape(errors.shape)
-    left = np.average(np.square(errors), axis=0, weights=weights)
+    left = np.average(np.square(errors, dtype=np.float64), axis=0, weights=weights)
     spread = np.average(np.square(y - np.average(y, axis=0, weights=weights)), axis=0, weights=weights)
     constant = spread == 0
     return float(np.mean(np.where(constant, left == 0, 1 - left / np.where(constant, 1, spread))))

@@ -928,7 +928,8 @@ class MLPRegressor(RegressorMixin, _MLP):
     def _constant(self, rows: Rows | None) -> float:
         if rows is None or self.loss != "poisson":
             return 0.0
-        return float(np.average(xlogy(rows.y, rows.y) - rows.y, weights=rows.weights, axis=0).sum())
+        rates = rows.y.astype(np.float64)
+        return float(np.average(xlogy(rates, rates) - rates, weights=rows.weights, axis=0).sum())
 
     def _score_of(self, net: Sequential, rows: Rows, instead: float) -> float:
         answers = self._means(net.predict(rows.X, threads=self.threads))

@@ -551,24 +551,19 @@ cdef inlined dense_input_gradient(
 
 cdef inlined dense_weight_gradient(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *dz,
-    Py_ssize_t lddz, real *dw, bint accumulate, const real *zeros, real *panel,
+    Py_ssize_t lddz, real *dw, const real *zeros, real *panel,
 ) noexcept nogil:
-    """dw = x^T dz, added to what is there if it accumulates. For a single output, x is read in whole registers."""
+    """dw = x^T dz. For a single output, x is read in whole registers."""
     if n_out == 1 and n_in % lanes(x) == 0 and ldx % lanes(x) == 0:
-        matmul(
-            1, n_in, rows, dz, 0, lddz, x, ldx, UNPACKED, panel, dw, n_in,
-            <const real *> dw if accumulate else zeros, n_in, True)
+        matmul(1, n_in, rows, dz, 0, lddz, x, ldx, UNPACKED, panel, dw, n_in, zeros, n_in, True)
     else:
         matmul(
-            n_in, n_out, rows, x, 1, ldx, dz, lddz, packing_for(n_in, lddz, x), panel, dw, n_out,
-            <const real *> dw if accumulate else zeros, n_out if accumulate else 0, True)
+            n_in, n_out, rows, x, 1, ldx, dz, lddz, packing_for(n_in, lddz, x), panel, dw, n_out, zeros, 0, True)
 
 
 cdef inlined dense_bias_gradient(
-    Py_ssize_t rows, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, real *db, bint accumulate, const real *zeros,
+    Py_ssize_t rows, Py_ssize_t n_out, const real *dz, Py_ssize_t lddz, real *db, const real *zeros,
 ) noexcept nogil:
     """db = the sum of the rows of dz, as the product of a row of ones with it."""
     cdef real one = 1
-    matmul(
-        1, n_out, rows, &one, 0, 0, dz, lddz, UNPACKED, <real *> NULL, db, n_out,
-        <const real *> db if accumulate else zeros, n_out, True)
+    matmul(1, n_out, rows, &one, 0, 0, dz, lddz, UNPACKED, <real *> NULL, db, n_out, zeros, n_out, True)

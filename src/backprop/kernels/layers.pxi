@@ -284,9 +284,10 @@ cdef void columns_backward(
 
 cdef void columns_gradient(
     Py_ssize_t rows, Py_ssize_t n_columns, const Column *columns, const real *x, Py_ssize_t ldx, const real *dy,
-    Py_ssize_t lddy, Py_ssize_t from_at, Py_ssize_t to_at, real *gradients,
+    Py_ssize_t lddy, Py_ssize_t from_at, Py_ssize_t to_at, real *gradients, double *sums,
 ) noexcept nogil:
-    """Of the places from_at...to_at of the flat vector: the dy of every row that names them is added."""
+    """Of the places from_at...to_at of the flat vector: the dy of every row that names them is added, to the sums where
+    they are given."""
     cdef Py_ssize_t r, c, i, at, place
     cdef const Column *column
     for r in range(rows):
@@ -296,7 +297,10 @@ cdef void columns_gradient(
             if column.weight >= 0:
                 place = column.weight + row_named(x[c], column.values) * column.n
                 for i in range(max(0, from_at - place), min(column.n, to_at - place)):
-                    gradients[place + i] = gradients[place + i] + dy[at + i]
+                    if sums != NULL:
+                        sums[place + i] += dy[at + i]
+                    else:
+                        gradients[place + i] = gradients[place + i] + dy[at + i]
             at += column.n
         x += ldx
         dy += lddy

@@ -52,6 +52,6 @@ def product_flops(
                     rows, n_in, n_out, &y[0, 0], n_out, &w[0, 0], &x[0, 0], n_in, False, scratch, scratch + zeros)
             else:
                 dense_weight_gradient(
-                    rows, n_in, n_out, &x[0, 0], n_in, &y[0, 0], n_out, &w[0, 0], False, scratch, scratch + zeros)
+                    rows, n_in, n_out, &x[0, 0], n_in, &y[0, 0], n_out, &w[0, 0], scratch, scratch + zeros)
         seconds = seconds_now() - seconds
     return 2.0 * rows * n_in * n_out * repeat / seconds

@@ -416,6 +416,7 @@ cdef class Tape(Memory):
     cdef void *x
     cdef void *work
     cdef void *scratch
+    cdef double *sums                                   # of the gradients, where there is more than one slice
 
 
 cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_rows, Py_ssize_t n_out) except -1:
@@ -447,10 +448,13 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
         tape = Tape.__new__(Tape)
         tape.rows = rows
         tape.reserve(sizeof(real) * (
-            <double> rows * (graph.n_in + graph.width) + graph.at_end + training_scratch_size(graph)))
+            <double> rows * (graph.n_in + graph.width) + graph.at_end + training_scratch_size(graph)
+        ) + (8.0 * graph.n_parameters if rows > CHUNK else 0))
         tape.x = tape.take(sizeof(real) * <double> rows * graph.n_in)
         tape.work = tape.take(sizeof(real) * <double> workspace_size(graph, rows))
         tape.scratch = tape.take(sizeof(real) * <double> training_scratch_size(graph))
+        if rows > CHUNK:
+            tape.sums = <double *> tape.take(8.0 * graph.n_parameters)
     tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False)
     with nogil:
         mode = flush_subnormals()
@@ -524,9 +528,9 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
             backward_part(plan, tape, x, begin, end, into)
         for s in range(graph.n_steps):
             if graph.steps[s].units > 0:
-                parameter_gradients(
-                    graph, &tape.how, s, 0, graph.steps[s].units, rows, x, work, rows, <real *> tape.scratch, False,
-                    <real *> plan.gradients)
+                chunk_gradients(
+                    graph, &tape.how, s, 0, graph.steps[s].units, rows, x, work, rows, <real *> tape.scratch,
+                    tape.sums, True, True, <real *> plan.gradients)
         penalty_backward(
             graph.n_penalties, graph.penalties, 1, 0, graph.n_parameters, <const real *> plan.parameters,
             <real *> plan.gradients)
@@ -709,11 +713,13 @@ cdef object prepare(
         sizeof(real) * (
             <double> run.chunk * (graph.width + graph.n_in) + graph.at_end
             + <double> training.wanted * training_scratch_size(graph))
-        + 8.0 * (run.chunk + rows) + turned)
+        + 8.0 * (run.chunk + rows) + turned + (8.0 * graph.n_parameters if run.batch > CHUNK else 0))
     run.work = training.take(sizeof(real) * <double> workspace_size(graph, run.chunk))
     run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
     run.scratch = training.take(sizeof(real) * <double> training.wanted * training_scratch_size(graph))
     run.values = <double *> training.take(8.0 * run.chunk)
+    if run.batch > CHUNK:
+        run.sums = <double *> training.take(8.0 * graph.n_parameters)
     if turned > 0:
         run.turned = training.take(turned)
     run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL

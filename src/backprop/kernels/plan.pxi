@@ -55,6 +55,7 @@ cdef enum:
     AHEAD = 8192                                # numbers of the next rows that are asked for, at most
     TURNED_WORK = 256                           # multiply-adds of a batch that is computed turned, at most
     CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
+    SLICE = 512                                 # rows of a batch beyond a chunk whose gradients are one sum
 
 cdef struct Step:
     int operation, activation
@@ -416,48 +417,123 @@ cdef void keep_statistics(const Graph *graph, Py_ssize_t rows, real *work, Py_ss
 
 
 cdef inlined parameter_gradients(
-    const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
-    const real *x, real *work, Py_ssize_t capacity, real *scratch, bint accumulate, real *gradients,
+    const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t from_row,
+    Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, double *sums, real *gradients,
 ) noexcept nogil:
     """The gradients of some units of a step's weight: dw = x^T dz, and with the first of them db = the sum of dz."""
     cdef const Step *step = &graph.steps[s]
-    cdef const real *dz = work + step.dy * capacity
-    cdef real *dw = gradients + step.weight + from_unit * step.unit
+    cdef const real *dz = work + step.dy * capacity + from_row * step.ld
     cdef Py_ssize_t lda
-    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
+    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
     if step.operation == DENSE:
         dense_weight_gradient(
-            rows, to_unit - from_unit, step.n_out, a + from_unit, lda, dz, step.ld, dw, accumulate, scratch,
-            scratch + zeros_size(graph))
+            rows, to_unit - from_unit, step.n_out, a + from_unit, lda, dz, step.ld,
+            gradients + step.weight + from_unit * step.unit, scratch, scratch + zeros_size(graph))
         if from_unit == 0 and step.bias >= 0:
-            dense_bias_gradient(rows, step.n_out, dz, step.ld, gradients + step.bias, accumulate, scratch)
+            dense_bias_gradient(rows, step.n_out, dz, step.ld, gradients + step.bias, scratch)
     elif to_unit > from_unit:
         column_gradients(
-            graph, step, from_unit, to_unit - from_unit, rows, a, lda, dz, work, capacity, accumulate, dw, gradients)
+            graph, step, from_unit, to_unit - from_unit, from_row, rows, a, lda, dz, work, capacity, sums, gradients)
 
 
 cdef void column_gradients(
-    const Graph *graph, const Step *step, Py_ssize_t at, Py_ssize_t n, Py_ssize_t rows, const real *a, Py_ssize_t lda,
-    const real *dz, real *work, Py_ssize_t capacity, bint accumulate, real *dw, real *gradients,
+    const Graph *graph, const Step *step, Py_ssize_t at, Py_ssize_t n, Py_ssize_t from_row, Py_ssize_t rows,
+    const real *a, Py_ssize_t lda, const real *dz, real *work, Py_ssize_t capacity, double *sums, real *gradients,
 ) noexcept nogil:
     """The same for a step with a number for each column; for tables, the numbers at... of them."""
+    cdef real *dw = gradients + step.weight + at
     cdef real *db = gradients + step.bias + at
     if step.operation == BATCH_NORM:
         memcpy(dw, columns_of(graph, step, work, capacity, SUM_PRODUCT) + at, n * sizeof(real))
         memcpy(db, columns_of(graph, step, work, capacity, SUM_DY) + at, n * sizeof(real))
         return
-    if not accumulate:
+    if sums == NULL:
         memset(dw, 0, n * sizeof(real))
     if step.operation == PRELU:
         prelu_gradient(rows, n, a + at, lda, dz + at, step.ld, dw)
     elif step.operation == LAYER_NORM:
-        if not accumulate:
-            memset(db, 0, n * sizeof(real))
+        memset(db, 0, n * sizeof(real))
         layer_norm_gradient(
-            rows, n, a + at, lda, work + step.statistics * capacity, dz + at, step.ld, dw, db)
+            rows, n, a + at, lda, work + step.statistics * capacity + 2 * from_row, dz + at, step.ld, dw, db)
     else:
         columns_gradient(
-            rows, step.n_columns, step.columns, a, lda, dz, step.ld, step.weight + at, step.weight + at + n, gradients)
+            rows, step.n_columns, step.columns, a, lda, dz, step.ld, step.weight + at, step.weight + at + n, gradients,
+            sums)
+
+
+cdef inline void bias_range(
+    const Step *step, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t *begin, Py_ssize_t *end,
+) noexcept nogil:
+    """Where those biases lie whose gradients are found with these units: of a dense layer, all with the first."""
+    begin[0] = end[0] = max(0, step.bias)
+    if step.bias < 0:
+        return
+    if step.operation != DENSE:
+        begin[0], end[0] = step.bias + from_unit, step.bias + to_unit
+    elif from_unit == 0:
+        end[0] = step.bias + step.n_out
+
+
+cdef void add_slice(Py_ssize_t n, bint first, bint last, real *gradients, double *sums) noexcept nogil:
+    """Add what a slice of the rows has come to; with the last, the gradients become what all have."""
+    cdef Py_ssize_t i
+    if first:
+        for i in range(n):
+            sums[i] = gradients[i]
+    elif last:
+        for i in range(n):
+            gradients[i] = <real> (sums[i] + gradients[i])
+    else:
+        for i in range(n):
+            sums[i] += gradients[i]
+
+
+cdef inlined chunk_gradients(
+    const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
+    const real *x, real *work, Py_ssize_t capacity, real *scratch, double *sums, bint begins, bint ends,
+    real *gradients,
+) noexcept nogil:
+    """parameter_gradients, of a whole batch, or of a part of one that has sums, and begins or ends with it.
+
+    Batch norms have summed their columns by then, over all rows.
+    """
+    if sums == NULL or graph.steps[s].operation == BATCH_NORM:
+        parameter_gradients(
+            graph, how, s, from_unit, to_unit, 0, rows, x, work, capacity, scratch, <double *> NULL, gradients)
+    else:
+        sliced_gradients(
+            graph, how, s, from_unit, to_unit, rows, x, work, capacity, scratch, sums, begins, ends, gradients)
+
+
+cdef void sliced_gradients(
+    const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
+    const real *x, real *work, Py_ssize_t capacity, real *scratch, double *sums, bint begins, bint ends,
+    real *gradients,
+) noexcept nogil:
+    """Each slice of the rows is a sum of its own, and these are added in double. Of a table, a slice meets few rows:
+    there each dy is added in double at once."""
+    cdef const Step *step = &graph.steps[s]
+    cdef Py_ssize_t at = step.weight + from_unit * step.unit, n = (to_unit - from_unit) * step.unit, done = 0, some, i
+    cdef Py_ssize_t bias, bias_end
+    cdef bint first, last
+    if step.operation == COLUMNS:
+        if begins:
+            memset(sums + at, 0, n * sizeof(double))
+        parameter_gradients(graph, how, s, from_unit, to_unit, 0, rows, x, work, capacity, scratch, sums, gradients)
+        if ends:
+            for i in range(at, at + n):
+                gradients[i] = <real> sums[i]
+        return
+    bias_range(step, from_unit, to_unit, &bias, &bias_end)
+    while done < rows:
+        some = min(SLICE, rows - done)
+        first, last = begins and done == 0, ends and done + some == rows
+        parameter_gradients(
+            graph, how, s, from_unit, to_unit, done, some, x + done * graph.n_in, work, capacity, scratch,
+            <double *> NULL, gradients)
+        add_slice(n, first, last, gradients + at, sums + at)
+        add_slice(bias_end - bias, first, last, gradients + bias, sums + bias)
+        done += some
 
 
 cdef bint is_finite(Py_ssize_t n, const real *x) noexcept nogil:

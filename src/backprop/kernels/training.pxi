@@ -13,6 +13,7 @@ cdef struct Run:
     uint64_t seed
     int threads
     void *gradients
+    double *sums                                # of the gradients, where a batch has more than one slice; or NULL
     const void *x
     const void *y
     Py_ssize_t n_targets                        # in a row of y
@@ -242,16 +243,16 @@ cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, 
 
 
 cdef void train_gradients(
-    Run *run, const Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, bint accumulate,
-    double penalties, bint at_once,
+    Run *run, const Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double *sums,
+    bint begins, bint ends, double penalties, bint at_once,
 ) noexcept nogil:
-    """The gradient of this thread's share of each weight, over a chunk of rows, and of its penalties so many times; at
-    once, the weight steps along it."""
+    """The gradient of this thread's share of each weight, over a chunk of rows, with which its batch begins or ends.
+    Then the penalties', so many times; and at once, the weight steps along it."""
     cdef const Graph *graph = run.graph
     cdef const Step *step
     cdef const real *x = gathered_rows(run, first, <const real *> parameters)
     cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
-    cdef Py_ssize_t at, to, end, most
+    cdef Py_ssize_t at, to, end, most, bias, bias_end
     cdef int s
     for s in range(graph.n_steps):
         step = &graph.steps[s]
@@ -270,19 +271,18 @@ cdef void train_gradients(
                     look_for_signals(run, <double> rows * step.unit * (to - at))
                 if atomic_get(&run.status) != RUNNING:
                     return
-            parameter_gradients(
-                graph, how, s, at, to, rows, x, <real *> run.work, run.chunk, scratch, accumulate,
+            chunk_gradients(
+                graph, how, s, at, to, rows, x, <real *> run.work, run.chunk, scratch, sums, begins, ends,
                 <real *> run.gradients)
-            if penalties > 0:
+            if ends and penalties > 0:
                 penalty_backward(
                     graph.n_penalties, graph.penalties, penalties, step.weight + at * step.unit,
                     step.weight + to * step.unit, <const real *> parameters, <real *> run.gradients)
             if at_once:
                 train_update(run, parameters, 1, step.weight + at * step.unit, step.weight + to * step.unit)
-                if step.bias >= 0 and step.operation != DENSE:
-                    train_update(run, parameters, 1, step.bias + at, step.bias + to)
-                elif step.bias >= 0 and at == 0:
-                    train_update(run, parameters, 1, step.bias, step.bias + step.n_out)
+                bias_range(step, at, to, &bias, &bias_end)
+                if bias < bias_end:
+                    train_update(run, parameters, 1, bias, bias_end)
             at = to
 
 
@@ -296,6 +296,7 @@ cdef bint train_batch(
     """
     cdef Py_ssize_t done = 0, n, r, n_parameters = run.graph.n_parameters
     cdef bint at_once = False
+    cdef double *sums = run.sums if rows > CHUNK else NULL
     cdef double batch_loss = 0, batch_weight = 0, norm = 1, penalties = 1, scale = 1
     if run.weights == NULL:
         batch_weight = rows
@@ -330,7 +331,7 @@ cdef bint train_batch(
             and n * <double> n_parameters <= LONG_WORK * LANES_F and not run.update.clip_norm > 0)
         if run.turned == NULL:
             train_gradients(
-                run, how, parameters, thread, first + done, n, done > 0, penalties if done + n == rows else 0, at_once)
+                run, how, parameters, thread, first + done, n, sums, done == 0, done + n == rows, penalties, at_once)
         elif run.graph.n_penalties > 0:
             penalty_backward(
                 run.graph.n_penalties, run.graph.penalties, penalties, 0, n_parameters, <const real *> parameters,
