@@ -126,9 +126,9 @@ BEYOND_FLOAT32 = [
 ]
 NOT_NUMBERS = [
     ("None", lambda a: None, TypeError, "real numbers", "Python objects"),
-    ("numbers as objects", lambda a: a.astype(object), TypeError, "real numbers", "Python objects"),
     ("None among numbers", changed(None, object), TypeError, "real numbers", "Python objects"),
     ("None in lists", lambda a: changed(None, object)(a).tolist(), TypeError, "Python objects"),
+    ("a word among numbers", changed("cat", object), TypeError, "real numbers", "Python objects", "'cat' at row"),
     ("strings", lambda a: a.astype(str), TypeError, "real numbers", "strings"),
     ("strings in lists", lambda a: a.astype(str).tolist(), TypeError, "strings"),
     ("new strings", lambda a: a.astype(str).astype(np.dtypes.StringDType()), TypeError, "strings"),
@@ -160,13 +160,9 @@ NOT_NUMBERS = [
     ("a class", lambda a: np.ndarray, TypeError, "Python objects"),
     ("an ellipsis", lambda a: ..., TypeError, "Python objects"),
     ("any object", lambda a: object(), TypeError, "Python objects"),
-    ("decimals", lambda a: np.full(a.shape, Decimal(1), object).tolist(), TypeError, "Python objects"),
-    ("fractions", lambda a: np.full(a.shape, Fraction(1, 3), object).tolist(), TypeError, "Python objects"),
     ("an int of 400 digits", changed(10**400, object), TypeError, "Python objects"),
     ("400 digits in lists", lambda a: changed(10**400, object)(a).tolist(), TypeError, "Python objects"),
     ("a frame of strings", lambda a: Framed(a.astype(str)), TypeError, "strings"),
-    ("a frame of objects", lambda a: Framed(a.astype(object)), TypeError, "Python objects"),
-    ("a subclass of objects", lambda a: a.astype(object).view(Subclass), TypeError, "Python objects"),
     ("a list of networks", lambda a: [bp.Sequential([bp.Dense(1, 1)])] * 5, TypeError, "Python objects"),
 ]
 BAD_SHAPES_OF_X = [
@@ -1068,6 +1064,11 @@ ODD = {
     "uint64": lambda a, _: a.astype(np.uint64),
     "bool": lambda a, _: a.astype(bool),
     "a memoryview": lambda a, _: memoryview(a),
+    "numbers as objects": lambda a, _: a.astype(object),
+    "objects of one type and another": lambda a, _: [[Decimal(int(v)) if v else Fraction(0) for v in r] for r in a],
+    "flags and numbers": lambda a, _: [[bool(v) if i else float(v) for i, v in enumerate(r)] for r in a],
+    "a frame of objects": lambda a, _: Framed(a.astype(object)),
+    "a subclass of objects": lambda a, _: a.astype(object).view(Subclass),
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import operator
 import os
-import reprlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
@@ -17,25 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
+from . import _core, _frames, _words
+from ._words import shown as shown
 
 Array = npt.NDArray[Any]
-
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 80
-
-_KINDS = {
-    "O": "Python objects", "U": "strings", "S": "byte strings", "c": "complex numbers", "M": "dates",
-    "m": "time differences", "V": "a structured array", "T": "strings",
-}  # fmt: skip
-
-
-def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, and short."""
-    try:
-        return " ".join(_repr.repr(value).split())
-    except ValueError:  # Python does not write whole numbers of more than 4300 digits
-        return f"a {type(value).__name__} too long to show"
 
 
 def array(value: Any, name: str) -> Array:
@@ -45,14 +29,7 @@ def array(value: Any, name: str) -> Array:
         raise TypeError(f"{name}: expected an array without a mask, got a masked array: fill it first, x.filled(...)")
     if hasattr(value, "toarray"):
         raise TypeError(f"{name}: expected a dense array, got {type(value).__name__}: convert it, x.toarray()")
-    try:
-        result = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name}: expected rows of equal length, got a ragged sequence") from error
-    if result.dtype.kind not in "fiub":
-        got = _KINDS.get(result.dtype.kind, str(result.dtype))
-        raise TypeError(f"{name}: expected real numbers, got {got} (dtype {result.dtype})")
-    return result
+    return _frames.array(value, name)
 
 
 def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0, later: bool = False) -> Array:
@@ -228,10 +205,8 @@ def choice(value: Any, name: str, choices: Iterable[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected one of {', '.join(names)}, got {shown(value)}")
     if value not in names:
-        import difflib
-
-        near = difflib.get_close_matches(value, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = _words.meant(value, names)
+        hint = f"; did you mean {near!r}?" if near else ""
         raise ValueError(f"{name}: expected one of {', '.join(names)}, got {shown(value)}{hint}")
     return value
 

@@ -1,0 +1,167 @@
+"""What is no array of numbers yet: tables of other libraries, tensors, and numbers that are Python objects.
+
+Numbers of every kind become an array, a table column by column; what is not a number is refused, and its column named.
+No library is imported for that: a table is known by what it offers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ._words import shown
+
+Array = npt.NDArray[Any]
+
+#: What the kinds of dtypes that hold no real numbers are called, and what to do about them.
+_KINDS = {
+    "O": ("Python objects", ""),
+    "U": ("strings", ""),
+    "S": ("byte strings", ""),
+    "T": ("strings", ""),
+    "c": ("complex numbers", "give the real and the imaginary parts as columns of their own"),
+    "M": ("dates", "make numbers of them, such as the days since the first"),
+    "m": ("time differences", "divide them by a unit, np.timedelta64(1, 's')"),
+    "V": ("a structured array", "numpy.lib.recfunctions.structured_to_unstructured(...) makes columns of its fields"),
+}
+_STRINGS = {
+    "x": "encode categories, one-hot or as whole numbers for bp.Columns and bp.Embedding; if they are numbers, x.astype(float)",
+    "y": "class labels are whole numbers from 0, classes, y = np.unique(y, return_inverse=True)",
+}
+_GAPS = ("NoneType", "NAType", "NaTType")
+
+
+def columns(value: Any) -> list[Any] | None:
+    """What a table of another library calls its columns; None for anything else."""
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return None
+    found = getattr(value, "column_names", None)  # of PyArrow, whose `columns` are the columns themselves
+    if found is None and any(hasattr(value, name) for name in ("dtypes", "schema", "__dataframe__")):
+        found = getattr(value, "columns", None)
+    return None if found is None or callable(found) else list(found)
+
+
+def names(value: Any) -> tuple[str, ...] | None:
+    """The names of a table's columns, where all of them are strings; None for anything else."""
+    found = columns(value)
+    return tuple(map(str, found)) if found and all(isinstance(name, str) for name in found) else None
+
+
+def array(value: Any, name: str) -> Array:
+    """`value` as an array of real numbers; what is none, and where, is said."""
+    labels = columns(value)
+    if labels is not None:
+        return _table(value, labels, name)
+    result = _as_array(value, name)
+    if result.dtype.kind in "fiub":
+        return result
+    series = hasattr(value, "to_numpy")
+    return _numbers(result, name, "" if series else None, value.dtype if hasattr(value, "dtype") else result.dtype)
+
+
+def _as_array(value: Any, name: str) -> Array:
+    """NumPy's array of it, of whatever type."""
+    if hasattr(value, "detach"):  # a tensor of PyTorch, perhaps one whose gradients are asked for
+        value = value.detach()
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        if isinstance(value, (list, tuple)):
+            raise ValueError(f"{name}: expected rows of equal length, got a ragged sequence") from error
+        failed: Exception = error
+    except (TypeError, RuntimeError) as error:
+        failed = error
+    try:
+        if isinstance(value, (list, tuple)):
+            return np.asarray([_as_array(row, name) for row in value])
+        return np.asarray(value.float())  # PyTorch's bfloat16, which NumPy does not know
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name}: expected an array, got {type(value).__name__}: {shown(str(failed))}") from failed
+
+
+def _table(value: Any, labels: list[Any], name: str) -> Array:
+    """The columns of a table, beside one another."""
+    kinds = {dtype.kind if isinstance(dtype, np.dtype) else "" for dtype in getattr(value, "dtypes", [None])}
+    if kinds <= set("fiu"):
+        result = np.asarray(value)
+    else:
+        made = [_column(value, i, label, name) for i, label in enumerate(labels)]
+        result = np.empty((len(value), len(made)), np.result_type(*made) if made else np.float64)
+        for i, column in enumerate(made):
+            result[:, i] = column
+    if result.dtype.kind == "f" and not np.isfinite(result).all():
+        row, at = np.argwhere(~np.isfinite(result))[0].tolist()
+        gap = ", a missing value," if np.isnan(result[row, at]) else ""
+        where = f"{gap} at row {row}, column {labels[at]!r}"
+        raise ValueError(f"{name}: expected finite numbers, got {result[row, at]!s}{where}: replace or drop it first")
+    return result
+
+
+def _column(value: Any, i: int, label: Any, name: str) -> Array:
+    """One column of a table of pandas, Polars, PyArrow, or what is like them."""
+    if hasattr(value, "iloc"):
+        column = value.iloc[:, i]
+    elif hasattr(value, "to_series"):
+        column = value.to_series(i)
+    else:
+        column = value.column(i) if hasattr(value, "column") else value[label]
+    dtype = getattr(column, "dtype", None) or getattr(column, "type", None)
+    values = _as_array(column, name)
+    if values.ndim != 1:
+        raise TypeError(f"{name}: expected a number in each cell, got several in column {label!r} (dtype {dtype})")
+    return _numbers(values, name, f" in column {label!r}", dtype)
+
+
+def _numbers(values: Array, name: str, column: str | None, dtype: Any) -> Array:
+    """These values as numbers, or why they are none; `column` says which of a table they are, None: no table."""
+    kind = values.dtype.kind
+    if kind in "fiub":
+        return values
+    if kind == "V" and not issubclass(values.dtype.type, np.void):  # bfloat16 and others of ml_dtypes
+        return values.astype(np.float32)
+    if kind == "O":
+        return _of_objects(values, name, column, dtype)
+    what, cure = _KINDS[kind]
+    cure = _STRINGS.get(name, cure) if "strings" in what else cure
+    raise TypeError(f"{name}: expected real numbers, got {what}{column or ''} (dtype {dtype}){cure and ': '}{cure}")
+
+
+def _of_objects(values: Array, name: str, column: str | None, dtype: Any) -> Array:
+    """Numbers that are Python objects, as the narrowest type that holds them."""
+    from decimal import Decimal
+    from numbers import Integral, Real
+
+    flat = values.reshape(-1)
+    kinds = set(map(type, flat))
+    wrong = {kind for kind in kinds if not issubclass(kind, (Real, Decimal, np.bool_))}
+    if wrong:
+        at = next(i for i, value in enumerate(flat) if type(value) in wrong)
+        raise _not_a_number(flat[at], np.unravel_index(at, values.shape), name, column, dtype)
+    whole = all(issubclass(kind, (Integral, np.bool_)) for kind in kinds)
+    boolean = all(issubclass(kind, (bool, np.bool_)) for kind in kinds)
+    types = [np.bool_] if boolean else [np.int64, np.uint64] if whole else []
+    for narrow in [*types, np.float64]:
+        try:
+            return values.astype(narrow)
+        except OverflowError:
+            continue
+    raise TypeError(f"{name}: expected real numbers, got Python objects{column or ''} (dtype {dtype}), of which one is "
+                    "beyond float64: scale them")  # fmt: skip
+
+
+def _not_a_number(value: Any, place: Any, name: str, column: str | None, dtype: Any) -> Exception:
+    where = ", ".join(str(int(i)) for i in place)
+    where = where and f" at {'row' if len(place) == 1 else 'row, column'} {where}"
+    gap = type(value).__name__ in _GAPS and where
+    if gap and column is not None:
+        got = f"{value}, a missing value,{where}{column} (dtype {dtype})"
+        return ValueError(f"{name}: expected finite numbers, got {got}: replace or drop it first")
+    kind = "U" if isinstance(value, str) else "M" if hasattr(value, "isoformat") else "O"
+    what, cure = _KINDS[kind]
+    cure = "replace or drop it first" if gap else _STRINGS.get(name, cure) if kind == "U" else cure
+    if column is None:
+        what = _KINDS["O"][0]
+    got = f"{what}{column or ''} (dtype {dtype}), such as {shown(value)}{', a missing value,' if gap else ''}{where}"
+    return TypeError(f"{name}: expected real numbers, got {got}{cure and ': '}{cure}")
