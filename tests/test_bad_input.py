@@ -302,6 +302,8 @@ def through(doors, kind, which, table):
     for door, enter in doors.items():
         for name, make, error, *says in table:
             where = {"x": "x: ", "y": "y: ", "weight": "sample_weight: "}[which]
+            if which == "y" and name == "None" and door != "loss":
+                says = ["expected the targets of x", "got None", "give both"]
             if which == "x" and "(batch, 3)" in says:
                 where = "Dense 1 of 3 expected input of shape "
             if door == "validation_data":
@@ -414,7 +416,8 @@ FIT = [
     ("binary cross-entropy there", lambda it: fit(it, loss="binary_cross_entropy"), ValueError, "'sigmoid'",
      "'identity'", "BinaryCrossEntropy(from_logits=True)"),
     ("no optimizer", lambda it: fit(it, optimizer=None), TypeError, "optimizer: expected an object", "got None"),
-    ("an optimizer's name", lambda it: fit(it, optimizer="adam"), TypeError, "such as Adam(1e-3)", "got 'adam'"),
+    ("an optimizer's name in capitals", lambda it: fit(it, optimizer="Adam"), ValueError, "optimizer: expected one of",
+     "did you mean 'adam'?"),
     ("an optimizer's class", lambda it: fit(it, optimizer=bp.Adam), TypeError, "such as Adam(1e-3)", "Adam"),
     ("a rate for an optimizer", lambda it: fit(it, optimizer=0.1), TypeError, "such as Adam(1e-3)", "got 0.1"),
     ("an optimizer without formula", lambda it: fit(it, optimizer=bp.Optimizer(0.1)), TypeError, "with a formula"),

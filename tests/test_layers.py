@@ -510,3 +510,53 @@ def test_what_a_layer_of_ones_own_returns_is_looked_at(tmp_path):
         bp.Residual([Wrong()])
     with pytest.raises(TypeError, match="which has no forward and backward"):
         bp.Sequential([bp.Dense(2, 2), bp.Layer()])
+
+
+KEEPING = [bp.LayerNorm, bp.BatchNorm, bp.PReLU, lambda: bp.Dropout(0.2), lambda: bp.Activation("tanh")]
+#: How many numbers go in, and layers that only later ones tell it.
+INFERRED = {
+    "a row beside a rectified one": (5, lambda: [bp.LayerNorm(), bp.Concatenate([[], [bp.PReLU()]]), bp.Dense(10, 2)]),
+    "three branches": (4, lambda: [bp.Concatenate([[], [bp.PReLU(), bp.LayerNorm()], []]), bp.Dense(12, 2)]),
+    "one within another": (3, lambda: [bp.Concatenate([[], [bp.Concatenate([[], []])]]), bp.BatchNorm(), bp.Dense(9, 2)]),
+    "one after another": (2, lambda: [bp.Concatenate([[], []]), bp.Concatenate([[], [], []]), bp.Dense(12, 2)]),
+    "before a residual": (2, lambda: [bp.Concatenate([[], []]), bp.Residual([bp.Dense(4, 8), bp.Dense(8, 4)])]),
+    "in a residual": (3, lambda: [bp.Residual([bp.PReLU(), bp.Concatenate([[], []]), bp.Dense(6, 3)])]),
+    "beside a residual": (4, lambda: [bp.Concatenate([[bp.Residual([bp.LayerNorm()])], []]), bp.Dense(8, 1)]),
+    "sizes in one of the branches": (4, lambda: [
+        bp.LayerNorm(), bp.Concatenate([[], [bp.Concatenate([[], []]), bp.Dense(8, 3)]]), bp.Dense(7, 3)]),
+    "sizes before": (3, lambda: [bp.Dense(3, 2), bp.Concatenate([[], [bp.PReLU()]]), bp.Dense(4, 1)]),
+    **{f"all that keep a size, {i}": (6, lambda layer=layer: [
+        layer(), bp.Concatenate([[layer()], [layer(), layer()]]), layer(), bp.Dense(12, 3)])
+       for i, layer in enumerate(KEEPING)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INFERRED)
+def test_sizes_are_inferred_backwards(name, tmp_path):
+    """As if a layer of that size stood before them; and again from a file."""
+    n, make = INFERRED[name]
+    net = bp.Sequential(make(), rng=0)
+    told = bp.Sequential([bp.Dense(n, n), *make()], rng=0)
+    assert net.n_in == n and net.n_out == told.n_out
+    assert [layer.n_out for layer in net.layers] == [layer.n_out for layer in told.layers[1:]]
+    x, y = np.random.default_rng(0).normal(size=(4, n)), np.zeros((4, net.n_out))
+    net.fit(x, y, loss="mse", optimizer="adam")
+    net.save(tmp_path / "net.safetensors")
+    assert bp.load(tmp_path / "net.safetensors").predict(x).tobytes() == net.predict(x).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: [bp.Concatenate([[], [bp.LayerNorm()]]), bp.Dense(5, 3)], "2 times as many numbers .* never 5"),
+        (lambda: [bp.Dropout(0.1), bp.Concatenate([[], [], []]), bp.Dense(10, 3)], "3 times as many .* never 10"),
+        (lambda: [bp.Concatenate([[], [bp.LayerNorm()]]), bp.PReLU()], "expected at least one layer with sizes"),
+        (
+            lambda: [bp.Residual([bp.Concatenate([[], []])]), bp.Dense(6, 3)],
+            "layers that keep a row's size, got 6 before",
+        ),
+    ],
+)
+def test_sizes_that_cannot_be_inferred(make, says):
+    with pytest.raises(ValueError, match=says):
+        bp.Sequential(make())

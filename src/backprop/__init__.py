@@ -5,7 +5,7 @@ See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``o
 """
 
 from . import _isa  # isort: skip - first: it chooses the build of the compiled core that all others import
-from . import activations, initializers, losses, metrics, optimizers, schedules
+from . import _words, activations, initializers, losses, metrics, optimizers, schedules
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
 from .callbacks import (
@@ -86,7 +86,7 @@ def __getattr__(name: str) -> object:
         from . import sklearn
 
         return getattr(sklearn, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_words.of_attribute(name, __dir__())}")
 
 
 def __dir__() -> list[str]:

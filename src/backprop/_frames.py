@@ -27,7 +27,8 @@ _KINDS = {
     "V": ("a structured array", "numpy.lib.recfunctions.structured_to_unstructured(...) makes columns of its fields"),
 }
 _STRINGS = {
-    "x": "encode categories, one-hot or as whole numbers for bp.Columns and bp.Embedding; if they are numbers, x.astype(float)",
+    "x": "encode categories, one-hot or as whole numbers for bp.Columns and bp.Embedding; of numbers in quotes, "
+    "x.astype(float)",
     "y": "class labels are whole numbers from 0, classes, y = np.unique(y, return_inverse=True)",
 }
 _GAPS = ("NoneType", "NAType", "NaTType")
@@ -47,6 +48,23 @@ def names(value: Any) -> tuple[str, ...] | None:
     """The names of a table's columns, where all of them are strings; None for anything else."""
     found = columns(value)
     return tuple(map(str, found)) if found and all(isinstance(name, str) for name in found) else None
+
+
+def ordered(value: Any, known: tuple[str, ...] | None, name: str) -> Any:
+    """The columns of a table in the order of the names known; what has no names, as it is."""
+    given = names(value)
+    if known is None or given is None or given == known:
+        return value
+    place = {column: i for i, column in enumerate(given)}
+    missing = [column for column in known if column not in place]
+    unknown = [column for column in place if column not in set(known)]
+    twice = [column for i, column in enumerate(given) if place[column] != i]
+    if missing or unknown or twice:
+        faults = {"missing": missing, "not known": unknown, "twice": twice}
+        got = ", ".join(f"{fault} {', '.join(map(repr, some[:5]))}" for fault, some in faults.items() if some)
+        wanted = f"the {len(known)} columns of the fit, {shown(list(known))}"
+        raise ValueError(f"{name}: expected {wanted}, got others: {got}")
+    return array(value, name)[:, [place[column] for column in known]]
 
 
 def array(value: Any, name: str) -> Array:

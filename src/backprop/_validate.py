@@ -32,10 +32,13 @@ def array(value: Any, name: str) -> Array:
     return _frames.array(value, name)
 
 
-def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0, later: bool = False) -> Array:
+def real(
+    value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0, later: bool = False, columns: Any = None
+) -> Array:
     """A contiguous, finite array of this floating-point type; not a copy where it is one already.
 
-    Then, whoever reads it soon may look for infinities ``later``, and come here again if there are any.
+    Then, whoever reads it soon may look for infinities ``later``, and come here again if there are any. A message names
+    the columns, where they have names.
     """
     given = value if type(value) is np.ndarray else array(value, name)
     if given.dtype != dtype or not (given.flags.c_contiguous and given.flags.aligned):
@@ -48,6 +51,8 @@ def real(value: Any, name: str, dtype: npt.DTypeLike, first_row: int = 0, later:
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
         place = ", ".join(map(str, (first_row + where[0], *where[1:]))) if where else ""
         place = place and f" at {'row' if len(where) == 1 else 'row, column'} {place}"
+        if columns is not None:
+            place = f" at row {first_row + where[0]}, column {columns[where[1]]!r}"
         cure = "replace or drop it first"
         if np.isfinite(given[where]):
             wider = ', or make the network with dtype="float64"' if np.dtype(dtype) == np.float32 else ""
@@ -63,10 +68,23 @@ def matrix(
     given = value if type(value) is np.ndarray else array(value, name)
     if given.ndim != 2 or given.shape[1] != columns:
         given = array(given, name)
-        cure = f": {name}.reshape(1, -1) is one row" if given.shape == (columns,) else ""
+        cure = _reshaped(given.shape, columns, name)
         who = f"{owner} expected input" if owner else f"{name}: expected an array"
         raise ValueError(f"{who} of shape (batch, {columns}), got {given.shape}{cure}")
-    return real(given, name, dtype, first_row, later)
+    return real(given, name, dtype, first_row, later, _frames.columns(value))
+
+
+def _reshaped(shape: tuple[int, ...], columns: int, name: str) -> str:
+    """What makes rows of so many columns of an array of this shape: the end of a message, or nothing."""
+    if shape == (columns,):
+        return f": {name}.reshape(1, -1) is one row"
+    if len(shape) == 1 and columns == 1:
+        return f": {name}.reshape(-1, 1) is one column"
+    if len(shape) == 2 and shape[0] == columns:
+        return f": {name}.T has its rows and columns the other way round"
+    if len(shape) > 2 and math.prod(shape[1:]) == columns:
+        return f": {name}.reshape(len({name}), -1) makes a row of each"
+    return ""
 
 
 @contextmanager
@@ -108,15 +126,34 @@ def targets(y: Any, columns: int, dtype: npt.DTypeLike) -> Array:
     if given.ndim == 1 and columns == 1:
         given = given.reshape(-1, 1)
     if given.ndim != 2 or given.shape[1] != columns:
-        raise ValueError(f"y: expected targets of shape (batch, {columns}), got {given.shape}")
+        cure = ""
+        if given.ndim == 1 and columns > 1 and given.dtype.kind in "iu":
+            cure = f': labels go with loss="cross_entropy", and np.eye({columns})[y] are rows for others'
+        elif given.ndim == 2 and given.shape[1]:
+            cure = f": a last layer of {given.shape[1]} outputs has so many"
+        raise ValueError(f"y: expected targets of shape (batch, {columns}), got {given.shape}{cure}")
     return real(given, "y", dtype)
 
 
 def labels(y: Any, classes: int) -> npt.NDArray[np.int64]:
     """Integer labels (rows,), 0 to classes - 1."""
     given = array(y, "y").reshape(-1)
-    names(real(given, "y", np.float64) if given.dtype.kind == "f" else given, classes, "y")
+    try:
+        names(real(given, "y", np.float64) if given.dtype.kind == "f" else given, classes, "y")
+    except ValueError as error:
+        raise ValueError(f"{error}{_from_zero(given, classes)}") from None
     return np.ascontiguousarray(given, dtype=np.int64)
+
+
+def _from_zero(labels: Array, classes: int) -> str:
+    """What makes labels of 0 to classes - 1 out of others: the end of a message, or nothing."""
+    if not (len(labels) and np.isfinite(labels).all() and (labels == np.floor(labels)).all()):
+        return ""
+    if labels.min() == 1 and labels.max() == classes:
+        return ": they begin at 1, and y - 1 at 0"
+    if len(np.unique(labels)) <= classes:
+        return ": classes, y = np.unique(y, return_inverse=True) numbers them"
+    return f": {len(np.unique(labels))} classes need as many outputs"
 
 
 def names(values: Array, count: int, name: str, first_row: int = 0) -> None:

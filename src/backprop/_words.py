@@ -6,7 +6,7 @@ import inspect
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,32 +49,35 @@ _KEYWORDS: dict[str, dict[str, str]] = {
     "Optimizer": {
         "lr": "learning_rate", "alpha": "learning_rate", "eta": "learning_rate", "step_size": "learning_rate",
         "learning_rate_init": "learning_rate", "params": "the network is given to fit, not to the optimizer",
-        "betas": "beta1 and beta2", "beta_1": "beta1", "beta_2": "beta2", "momentum": "beta1", "eps": "epsilon",
+        "betas": "give beta1 and beta2", "beta_1": "beta1", "beta_2": "beta2", "momentum": "beta1", "eps": "epsilon",
         "rho": "alpha", "clipnorm": "clip_norm", "clipvalue": "clip_value", "global_clipnorm": "clip_norm",
-        "max_grad_norm": "clip_norm", "use_ema": "average=0.999", "ema_momentum": "average", "ema": "average",
-        "initial_accumulator_value": "initial_sum", "etas": "eta_minus and eta_plus",
-        "step_sizes": "step_min and step_max", "tolerance_grad": "tolerance", "tol": "tolerance",
-        "max_eval": "max_evaluations", "max_iter": "epochs of fit", "line_search_fn": "it always has one, strong Wolfe",
+        "max_grad_norm": "clip_norm", "use_ema": "give average=0.999", "ema_momentum": "average", "ema": "average",
+        "initial_accumulator_value": "initial_sum", "etas": "give eta_minus and eta_plus",
+        "step_sizes": "give step_min and step_max", "tolerance_grad": "tolerance", "tol": "tolerance",
+        "max_eval": "max_evaluations", "max_iter": "give fit its epochs",
+        "line_search_fn": "it always has one, strong Wolfe",
         "decay": "learning_rate takes a schedule, from backprop.schedules",
         "lr_decay": "learning_rate takes a schedule, from backprop.schedules",
         "schedule": "learning_rate takes a schedule", "dampening": _NONE, "weight_decay": "layers take l2",
-        "l2": "weight_decay", "maximize": "a loss of the opposite sign", "nesterov": "NAdam has Nesterov's momentum",
+        "l2": "weight_decay", "maximize": "give fit a loss of the opposite sign",
+        "nesterov": "NAdam has Nesterov's momentum",
     },
     "Layer": {
         "name": "layers have no names, but places: net.layers[0]", "dtype": "Sequential takes the dtype",
-        "input_shape": "the first layer's n_in", "input_dim": "n_in", "eps": "epsilon", "trainable":
-        "layer.trainable = False, once it is made", "seed": "rng of Sequential", "device": _NONE, "inplace": _NONE,
+        "input_shape": "give the first layer its n_in", "input_dim": "n_in", "eps": "epsilon",
+        "trainable": "set layer.trainable = False, once it is made", "seed": "give Sequential its rng", "device": _NONE,
+        "inplace": _NONE,
     },
     "Dense": {
-        "units": "n_out, after n_in: Dense(n_in, n_out)", "in_features": "n_in", "out_features": "n_out",
+        "units": "give n_in and n_out, Dense(n_in, n_out)", "in_features": "n_in", "out_features": "n_out",
         "input_size": "n_in", "output_size": "n_out", "bias": "use_bias", "kernel_initializer": "weight_init",
-        "bias_initializer": "bias_init", "init": "weight_init", "kernel_regularizer": "l1 and l2",
+        "bias_initializer": "bias_init", "init": "weight_init", "kernel_regularizer": "give l1 and l2",
         "activity_regularizer": _NONE, "weight_decay": "l2", "kernel_constraint": _NONE,
     },
-    "Dropout": {"p": "rate", "prob": "rate", "keep_prob": "rate, 1 - keep_prob", "noise_shape": _NONE},
+    "Dropout": {"p": "rate", "prob": "rate", "keep_prob": "give rate=1 - keep_prob", "noise_shape": _NONE},
     "BatchNorm": {
         "num_features": _NO_SIZES, "n_in": _NO_SIZES, "axis": _NONE, "center": _NONE, "scale": _NONE, "affine": _NONE,
-        "decay": "momentum, 1 - decay", "track_running_stats": _NONE,
+        "decay": "give momentum=1 - decay", "track_running_stats": _NONE,
     },
     "LayerNorm": {
         "normalized_shape": _NO_SIZES, "n_in": _NO_SIZES, "axis": _NONE, "elementwise_affine": _NONE, "center": _NONE,
@@ -86,46 +89,62 @@ _KEYWORDS: dict[str, dict[str, str]] = {
         "input_length": "columns", "embeddings_initializer": "weight_init", "padding_idx": _NONE,
     },
     "Loss": {
-        "weight": "class_weight of fit", "pos_weight": "class_weight of fit", "class_weight": "class_weight of fit",
-        "ignore_index": "a sample_weight of 0", "size_average": "reduction", "reduce": "reduction", "name": _NONE,
+        "weight": "give fit a class_weight", "pos_weight": "give fit a class_weight",
+        "class_weight": "give fit a class_weight", "ignore_index": "give fit a sample_weight, 0 there",
+        "size_average": "reduction", "reduce": "reduction", "name": _NONE,
         "beta": "delta", "quantile": "q", "quantiles": "q", "tau": "q", "alpha": "q", "full": _NONE,
         "logits": "from_logits", "with_logits": "from_logits", "smoothing": "label_smoothing",
         "log_target": _NONE,
     },
     "Callback": {
-        "verbose": "progress=True of fit", "restore_best_weights": "restore_best", "min_lr": "minimum",
+        "verbose": "give fit progress=True", "restore_best_weights": "restore_best", "min_lr": "minimum",
         "threshold": "min_delta", "tol": "min_delta", "eps": "min_delta", "metric": "monitor",
-        "filepath": "path", "filename": "path", "save_best_only": 'keep="best"', "save_last": 'keep="last"',
-        "save_top_k": "keep", "period": "every", "save_freq": "every, in epochs", "start_lr": "low", "end_lr": "high",
-        "max_lr": "high", "num_iter": "steps", "baseline": _NONE, "start_from_epoch": _NONE,
+        "filepath": "path", "filename": "path", "save_best_only": 'give keep="best"', "save_last": 'give keep="last"',
+        "save_top_k": "keep", "period": "every", "save_freq": "give every, in epochs",
+        "start_lr": "low", "end_lr": "high", "max_lr": "high",
+        "num_iter": "steps", "baseline": _NONE, "start_from_epoch": _NONE,
         "save_weights_only": _NONE, "append": _NONE, "separator": _NONE,
     },
     "Schedule": {
         "lr": "learning_rate", "initial_learning_rate": "learning_rate", "max_lr": "learning_rate",
         "optimizer": "the optimizer takes the schedule as its learning_rate", "step_size": "every", "gamma": "factor",
-        "decay_rate": "factor", "decay_steps": "steps, or every", "T_max": "steps", "T_0": "steps",
-        "total_steps": "steps", "total_iters": "steps", "max_epochs": "steps, which are batches",
-        "epochs": "steps, which are batches", "eta_min": "final", "end_learning_rate": "final", "alpha": "final",
+        "decay_rate": "factor", "decay_steps": "give steps, or every", "T_max": "steps", "T_0": "steps",
+        "total_steps": "steps", "total_iters": "steps", "max_epochs": "give steps, which are batches",
+        "epochs": "give steps, which are batches", "eta_min": "final", "end_learning_rate": "final", "alpha": "final",
         "min_lr": "final", "T_mult": "growth", "warmup_steps": "warmup", "last_epoch": _NONE,
     },
     "Sequential": {
         "seed": "rng", "random_state": "rng", "device": _NONE, "name": _NONE,
-        "input_shape": "the first layer's n_in", "loss": "loss of fit", "optimizer": "optimizer of fit",
+        "input_shape": "give the first layer its n_in", "loss": "give it to fit", "optimizer": "give it to fit",
     },
     "fit": {
-        "verbose": "progress=True", "batch": "batch_size", "bs": "batch_size", "lr": "optimizer=Adam(learning_rate)",
-        "learning_rate": "optimizer=Adam(learning_rate)", "n_epochs": "epochs", "nb_epoch": "epochs",
+        "verbose": "give progress=True", "batch": "batch_size", "bs": "batch_size",
+        "lr": "give optimizer=Adam(learning_rate)", "learning_rate": "give optimizer=Adam(learning_rate)",
+        "n_epochs": "epochs", "nb_epoch": "epochs",
         "num_epochs": "epochs", "max_epochs": "epochs", "max_iter": "epochs", "n_iter": "epochs",
         "criterion": "loss", "loss_fn": "loss", "loss_function": "loss", "metric": "metrics",
         "validation": "validation_data", "eval_set": "validation_data", "val_data": "validation_data",
-        "X_val": "validation_data=(x, y)", "y_val": "validation_data=(x, y)", "val_split": "validation_split",
+        "X_val": "give validation_data=(x, y)", "y_val": "give validation_data=(x, y)", "val_split": "validation_split",
         "validation_fraction": "validation_split", "validation_batch_size": _NONE, "sample_weights": "sample_weight",
         "weights": "sample_weight", "class_weights": "class_weight", "seed": "rng", "random_state": "rng",
         "n_jobs": "threads", "workers": "threads", "num_workers": "threads", "device": _NONE,
-        "early_stopping": "callbacks=[EarlyStopping()]", "patience": "callbacks=[EarlyStopping(patience=...)]",
+        "early_stopping": "give callbacks=[EarlyStopping()]",
+        "patience": "give callbacks=[EarlyStopping(patience=...)]",
         "initial_epoch": "resume", "steps_per_epoch": _NONE, "X": "x", "inputs": "x", "data": "x", "target": "y",
         "targets": "y", "labels": "y", "return_dict": "it always returns one", "callback": "callbacks",
     },
+}  # fmt: skip
+
+#: What every optimizer takes by name.
+COMMON = ("clip_value", "clip_norm", "average")
+
+#: What is often forgotten, or given too much.
+_USAGE = {
+    "Dense": "sizes are given, not guessed, Dense(n_in, {})",
+    "BatchNorm": f"{_NO_SIZES}, BatchNorm()", "LayerNorm": f"{_NO_SIZES}, LayerNorm()",
+    "PReLU": f"{_NO_SIZES}, PReLU()", "Sequential": "give a list of layers, Sequential([...])",
+    "fit": 'such as net.fit(x, y, loss="mse", optimizer="adam")', "evaluate": 'such as net.evaluate(x, y, loss="mse")',
+    "SGD": "such as SGD(0.01)",
 }  # fmt: skip
 
 #: Other libraries' classes, and what does their work here.
@@ -171,53 +190,66 @@ def of_attribute(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {here}?" if here else ""
 
 
-def helpful(function: Callable[P, T], owner: str = "", families: tuple[str, ...] = ()) -> Callable[P, T]:
-    """Let a call with a keyword that is not taken, or without one that is needed, say what to write instead.
+def helpful(family: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a call with arguments that are not taken, or without one that is needed, say what to write instead.
 
     Parameters
     ----------
-    function : callable
-    owner : str, optional
-        What it is called in messages; default: its name.
-    families : tuple of str
-        Whose words it may be called with, the nearest first.
+    family : str
+        Whose words it may be called with, beside those of its class.
     """
 
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(*args, **kwargs)
-        except TypeError as error:
-            said = _cure(function, owner or function.__name__, families, args, kwargs)
-            if said is None:
-                raise
-            raise TypeError(said) from error
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(*args, **kwargs)
+            except TypeError:
+                said = _cure(function, family, args, kwargs)
+                if said is None:
+                    raise
+                raise TypeError(said) from None
 
-    return call
+        return call
+
+    return decorate
 
 
-def _cure(
-    function: Callable[..., Any], owner: str, families: tuple[str, ...], args: tuple[Any, ...], given: Mapping[str, Any]
-) -> str | None:
+class Helped:
+    """A base class whose subclasses are built by a `helpful` call."""
+
+    _family: ClassVar[str]
+
+    def __init_subclass__(cls, family: str = "", **words: Any) -> None:
+        super().__init_subclass__(**words)
+        cls._family = family or cls._family
+        if "__init__" in vars(cls):
+            cls.__init__ = helpful(cls._family)(cls.__init__)  # type: ignore[method-assign]
+
+
+def _cure(function: Callable[..., Any], family: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> str | None:
     """The message for arguments that a callable does not take; None if it takes them, and something else is wrong."""
-    parameters = inspect.signature(function).parameters
-    taken = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    if "common" in parameters:
-        taken += ["clip_value", "clip_norm", "average"]
+    parameters = dict(inspect.signature(function).parameters)
+    if parameters.pop("common", None):
+        parameters |= {name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in COMMON}
     elif any(p.kind == p.VAR_KEYWORD for p in parameters.values()):
         return None
-    taken = [name for name in taken if name != "self"]
-    usage = f"{owner}({', '.join(taken)})"
+    owner = type(args[0]).__name__ if function.__name__ == "__init__" else function.__name__
+    taken = [name for name in parameters if name != "self"]
+    usage = f"expected {owner}({', '.join(taken)})"
     for word in given:
         if word not in taken:
-            here = next((words[word] for words in map(_KEYWORDS.get, families) if words and word in words), None)
-            here = here or meant(word, taken)
-            cure = f"write {here}" if here in taken else here or "there is none of that name"
-            return f"{owner}() got an unexpected keyword argument {word!r}: {cure}; expected {usage}"
+            here = _KEYWORDS.get(owner, {}).get(word) or _KEYWORDS[family].get(word)
+            if here is None or (here.isidentifier() and here not in taken):
+                here = meant(word, taken)
+            cure = f"did you mean {here}?" if here in taken else here or "there is none here"
+            return f"{owner}() got an unexpected keyword argument {word!r}, {usage}: {cure}"
     try:
-        inspect.signature(function).bind(*args, **{name: value for name, value in given.items() if name in parameters})
+        inspect.Signature([*parameters.values()]).bind(*args, **given)
     except TypeError as error:
-        return f"{owner}: {error}, expected {usage}"
+        words = [*map(shown, args[1:]), *(f"{name}={shown(value)}" for name, value in given.items())]
+        cure = _USAGE.get(owner, "").format(", ".join(words) or "n_out")
+        return f"{owner}(): {error}, {usage}{cure and ': '}{cure}"
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import _validate, files, metrics, plots
+from . import _validate, _words, files, metrics, plots
 
 __all__ = [
     "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "Progress", "ReduceOnPlateau",
@@ -52,7 +52,7 @@ class Run(Protocol):
         ...
 
 
-class Callback:
+class Callback(_words.Helped, family="Callback"):
     """Base class: subclass it and override what is wanted.
 
     A callback that has to remember something from epoch to epoch does so in a dictionary ``state`` of numbers, strings

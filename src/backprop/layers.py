@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from . import _core, _validate, activations, initializers
+from . import _core, _validate, _words, activations, initializers
 
 __all__ = [
     "Activation", "BatchNorm", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer", "LayerNorm", "PReLU",
@@ -57,7 +57,7 @@ class Program:
         return self.add("activation", made, n_out, n_out, activation=activation) if apart else made
 
 
-class Layer:
+class Layer(_words.Helped, family="Layer"):
     """What all layers have: sizes, named parameters, and an activation they end in.
 
     Attributes
@@ -119,13 +119,21 @@ class Layer:
     def initialize(self, rng: np.random.Generator) -> None:
         """Give the parameters and buffers their initial values."""
 
-    def forward(self, x: Array, training: bool) -> Array:
+    def forward(self, x: Array, training: bool = False) -> Array:
         """For a layer of one's own: y (batch, n_out) for x (batch, n_in)."""
-        raise NotImplementedError(f"{type(self).__name__} has neither a step of the compiled core nor a forward")
+        raise NotImplementedError(self._by_itself("forward"))
 
     def backward(self, dy: Array) -> Array:
         """For a layer of one's own: dx for the dy of its last forward in training; overwrites its gradients."""
-        raise NotImplementedError(f"{type(self).__name__} has no backward")
+        raise NotImplementedError(self._by_itself("backward"))
+
+    def _by_itself(self, name: str) -> str:
+        if not self.compiled:
+            return f"{name}: expected {type(self).__name__} to have a {name} of its own, got none"
+        return (
+            f"{name}: expected a network, got its layer {self!r}, which does nothing by itself: call net.{name}, "
+            f"or make a network of such a layer, bp.Sequential([{self!r}])"
+        )
 
     def lower(self, program: Program, source: int) -> int:
         """Add the steps this layer becomes to those of its network, and return the last."""
@@ -143,6 +151,10 @@ class Layer:
     def takes(self) -> int | None:
         """How many numbers a row must have before it; None: any."""
         return self.n_in
+
+    def times(self) -> int:
+        """How many times as many numbers a row has after it, where it takes any."""
+        return 1
 
     def connect(self, n: int) -> int:
         """Learn how many numbers a row has before; how many after."""
@@ -275,6 +287,10 @@ class Dense(Layer):
         l2: float = 0.0,
     ) -> None:
         self.n_in = _validate.integer(n_in, "n_in")
+        given: Any = n_out
+        if given in activations.__all__:
+            cure = f"sizes are given, not guessed, Dense(n_in, {n_in}, {given!r})"
+            raise TypeError(f"n_out: expected a whole number, got {given!r}: {cure}")
         self.n_out = _validate.integer(n_out, "n_out")
         self.activation = activations.get(activation)
         self.use_bias = _validate.flag(use_bias, "use_bias")
@@ -671,15 +687,26 @@ def chain(layers: Any, name: str = "layers") -> tuple[Layer, ...]:
             cure = f": call it, {layer.__name__}(...)" if isinstance(layer, type) else ""
             raise TypeError(f"{name}: expected layers, got {_validate.shown(layer)} in place {i + 1}{cure}")
         if any(layer is other for other in checked[:i]):
-            raise ValueError(f"{name}: expected each once, got {layer!r} again in place {i + 1}: make a new one")
+            raise ValueError(f"{name}: expected each once, got {layer!r} again in place {i + 1}: create a new one")
         if any(leaf._bound for _, leaf in layer.leaves()):
-            raise ValueError(f"{name}: expected new ones, got {layer!r} of another network in place {i + 1}: make one")
+            got = f"{layer!r} of another network in place {i + 1}"
+            raise ValueError(f"{name}: expected new ones, got {got}: it belongs to that one, create a new one")
     return checked
 
 
 def chain_takes(layers: tuple[Layer, ...]) -> int | None:
-    """How many numbers a row must have before these; None: any."""
-    return next((n for n in (layer.takes() for layer in layers) if n is not None), None)
+    """How many numbers a row must have before these: as the first that has sizes takes them; None: any."""
+    times = 1
+    for layer in layers:
+        n = layer.takes()
+        if n is None:
+            times *= layer.times()
+        elif n % times:
+            got = f"rows of {times} times as many numbers as those before {layers[0]!r}"
+            raise ValueError(f"layers: {layer!r} expected {n} inputs, got {got}, which are never {n}")
+        else:
+            return n // times
+    return None
 
 
 def connect_chain(layers: tuple[Layer, ...], n: int) -> int:
@@ -797,6 +824,10 @@ class Concatenate(_Composite):
     def takes(self) -> int | None:
         """What the first of its branches does that is not content with anything."""
         return next((n for n in map(chain_takes, self.branches) if n is not None), None)
+
+    def times(self) -> int:
+        """What its branches do, side by side."""
+        return sum(math.prod(layer.times() for layer in branch) for branch in self.branches)
 
     def connect(self, n: int) -> int:
         """All branches take the same; what they give is added up."""

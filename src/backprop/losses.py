@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _core, _validate
+from . import _core, _validate, _words
 
 __all__ = [
     "BinaryCrossEntropy", "CosineSimilarity", "CrossEntropy", "Focal", "GaussianNLL", "Hinge", "Huber", "KLDivergence",
@@ -37,7 +37,7 @@ def running_sum(values: Array) -> float:
     return float(np.add.accumulate(values)[-1])
 
 
-class Loss:
+class Loss(_words.Helped, family="Loss"):
     """What all losses have.
 
     Parameters

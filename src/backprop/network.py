@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from . import (
     _core,
+    _frames,
     _threads,
     _validate,
+    _words,
     callbacks,
     checkpoints,
     engine,
@@ -66,6 +68,9 @@ class Sequential(_core.Predictor):
         How many numbers a row has before and after.
     metadata : dict
         Anything JSON can hold: it travels with the model file.
+    feature_names : tuple of str or None
+        What the columns of the table that it was fitted on are called; None where they had no names. A table with the
+        same columns in another order is put in this one, one with others is refused. It travels with the model file.
 
     Raises
     ------
@@ -80,11 +85,13 @@ class Sequential(_core.Predictor):
     (1, 1)
     """
 
+    @_words.helpful("Sequential")
     def __init__(self, layers: Sequence[Layer], *, rng: Any = None, dtype: npt.DTypeLike = "float32") -> None:
         self.layers = _checked(layers)
         self.dtype = _dtype(dtype)
         generator = _validate.generator(rng)
         self.metadata: dict[str, Any] = {}
+        self._feature_names: tuple[str, ...] | None = None
         self.n_in, self.n_out = _connect(self.layers)
         self.leaves = {
             ".".join(map(str, (i, *path))): leaf for i, layer in enumerate(self.layers) for path, leaf in layer.leaves()
@@ -126,6 +133,19 @@ class Sequential(_core.Predictor):
         _validate.assign(self.buffers, value, "buffers")
 
     @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """What the columns of the input are called, if they have names."""
+        return self._feature_names
+
+    @feature_names.setter
+    def feature_names(self, value: Any) -> None:
+        names = None if value is None else tuple(_validate.items(value, "feature_names"))
+        if names is not None and not (len(names) == self.n_in and all(isinstance(name, str) for name in names)):
+            got = _validate.shown(value)
+            raise ValueError(f"feature_names: expected {self.n_in} strings, one for each column, or None, got {got}")
+        self._feature_names = None if names is None else tuple(map(str, names))
+
+    @property
     def trainable_ranges(self) -> tuple[tuple[int, int], ...]:
         """Where in ``parameters`` those lie that training may change: (begin, end), ascending."""
         if all(leaf.trainable for leaf in self.leaves.values()):
@@ -151,6 +171,7 @@ class Sequential(_core.Predictor):
     # Prediction.
 
     def _predict(self, x: Any, batch_size: int | None, threads: int | None, out: Array | None) -> Array:
+        x = self._in_order(x)
         if batch_size is None:
             x = self._inputs(x, later=True)
             return self._run(x, self._out(out, len(x), x), threads)
@@ -165,6 +186,7 @@ class Sequential(_core.Predictor):
 
     __call__ = _core.Predictor.predict
 
+    @_words.helpful("fit")
     def evaluate(
         self,
         x: Any,
@@ -205,13 +227,14 @@ class Sequential(_core.Predictor):
 
     # Training.
 
+    @_words.helpful("fit")
     def fit(
         self,
         x: Any,
         y: Any = None,
         *,
         loss: Any,
-        optimizer: Optimizer,
+        optimizer: Optimizer | str,
         epochs: int = 1,
         batch_size: int | None = 32,
         validation_data: tuple[Any, ...] | None = None,
@@ -234,14 +257,16 @@ class Sequential(_core.Predictor):
             Any layout and real type; contiguous arrays of the network's own dtype, such as a `numpy.memmap`, are not
             copied, and of others, where they are large, a part at a time is converted. Without y: anything that gives
             batches (x, y) or (x, y, sample_weight) each time it is gone through, which is once an epoch. They are taken
-            as they come: batch_size and shuffle are of no matter.
+            as they come: batch_size and shuffle are of no matter. The columns of a table (a DataFrame) may hold any
+            kind of numbers; their names are kept in ``feature_names``.
         y : array_like
             Targets (rows, n_out), or (rows,) where that is one; labels (rows,) where the loss takes them.
         loss : str, Loss or callable
             "mse", "cross_entropy" or another name or object from `backprop.losses`, or any
             ``(y_hat, y) -> (value, dy)``.
-        optimizer : Optimizer
-            Passed again, it goes on where it was.
+        optimizer : Optimizer or str
+            Passed again, it goes on where it was. A name, "adam", is a new one with its defaults each time; see
+            `backprop.optimizers.get`.
         epochs : int, default 1
             How many times to go through all rows; where the fit goes on from a checkpoint, those done before included.
         batch_size : int or None, default 32
@@ -287,23 +312,26 @@ class Sequential(_core.Predictor):
         """
         with self._busy():
             loss = self._loss(loss)
-            if not isinstance(optimizer, Optimizer):
-                raise TypeError(f"optimizer: expected an object such as Adam(1e-3), got {_validate.shown(optimizer)}")
+            optimizer = optimizers.get(optimizer)
             _single(loss)
             share = _validate.number(validation_split, "validation_split", 0, below=1)
             measured = _metrics.get(metrics)
             epochs = _validate.integer(epochs, "epochs", 0)
             data: Data | Batches
-            if y is None and not isinstance(x, np.ndarray):
-                data, held_out = self._batches(x, loss, measured, sample_weight, class_weight, share, epochs), None
+            names = self._names_of(x)
+            if y is None and not _is_rows(x):
+                if isinstance(validation_data, (tuple, list)) and validation_data:
+                    names = self._names_of(validation_data[0])
+                data = self._batches(x, loss, measured, sample_weight, class_weight, share, epochs, names)
+                held_out = None
             else:
-                data, held_out = _held_out(self._data(x, y, loss, sample_weight, lazily=True), share)
+                data, held_out = _held_out(self._data(x, y, loss, sample_weight, lazily=True, names=names), share)
                 data = _weighted_by_class(data, class_weight, self.n_out)
                 _metrics.check(measured, data.y, self.n_out)
             if validation_data is not None:
                 if held_out is not None:
                     raise ValueError("validation_split: expected 0 beside validation_data, got both")
-                held_out = self._validation(validation_data, loss)
+                held_out = self._validation(validation_data, loss, names)
             if held_out is not None:
                 _metrics.check(measured, held_out.y, self.n_out)
             rows = 1 if isinstance(data, Batches) else len(data)
@@ -314,13 +342,15 @@ class Sequential(_core.Predictor):
             )  # fmt: skip
             seed = self.seed if rng is None else int(_validate.generator(rng).integers(2**63))
             run = training.Run(self, data, settings, epochs, seed)
-            begun = None if resume is None else self._begun(run, resume)
+            begun = None if resume is None else self._begun(run, resume, names)
             if not hasattr(optimizer, "minimize"):
                 optimizer.lower()
             optimizer.rates(1)
             optimizer.bind(self)
             if begun is not None:
                 self._take_over(run, *begun)
+            if isinstance(data, Data):  # batches are looked at as they come
+                self.feature_names = names or self.feature_names
             return training.fit(run)
 
     def forward(self, x: Any) -> Array:
@@ -430,7 +460,7 @@ class Sequential(_core.Predictor):
         architecture = {
             "layers": [layer.described() for layer in self.layers],
             "dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "steps": self.steps,
-        }  # fmt: skip
+        } | ({} if self.feature_names is None else {"feature_names": self.feature_names})  # fmt: skip
         return files.pack({**self.arrays(), **(more or {})}, {
             "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
             "architecture": json.dumps(architecture), "metadata": json.dumps(self.metadata, allow_nan=False),
@@ -443,11 +473,16 @@ class Sequential(_core.Predictor):
         """A network of its own that is the same to the last bit, and would go on training alike."""
         return _from_bytes(self.to_bytes())
 
-    def _begun(self, run: training.Run, path: str | os.PathLike[str]) -> tuple["Sequential", checkpoints.Checkpoint]:
+    def _begun(
+        self, run: training.Run, path: str | os.PathLike[str], names: tuple[str, ...] | None
+    ) -> tuple["Sequential", checkpoints.Checkpoint]:
         """The network and the run of a checkpoint, which must be of this network and this run."""
         other, checkpoint = _checkpoint(path)
         if other != self:
             raise ValueError(f"resume: expected the network of the checkpoint, {other!r}, got {self!r}")
+        if names and other.feature_names and names != other.feature_names:
+            wanted, got = (_validate.shown(list(columns)) for columns in (other.feature_names, names))
+            raise ValueError(f"resume: expected the columns of the checkpoint in their order, {wanted}, got {got}")
         checkpoint.check(run)
         return other, checkpoint
 
@@ -457,6 +492,7 @@ class Sequential(_core.Predictor):
         for name, array in other.arrays().items():
             self.arrays()[name][...] = array
         self.seed, self.epochs, self.steps = other.seed, other.epochs, other.steps
+        self.feature_names = other.feature_names or self.feature_names
 
     # Looking at it.
 
@@ -551,7 +587,18 @@ class Sequential(_core.Predictor):
 
     # The gate.
 
-    def _inputs(self, x: Any, first_row: int = 0, later: bool = False) -> Array:
+    def _names_of(self, x: Any) -> tuple[str, ...] | None:
+        """The names of a table's columns: those known, in their order, where they are the same; None for no table."""
+        given, known = _frames.names(x), self.feature_names
+        return known if given and known and sorted(given) == sorted(known) else given
+
+    def _in_order(self, x: Any, names: tuple[str, ...] | None = None) -> Any:
+        """The columns of a table in the order of these names, or of those known."""
+        names = names or self._feature_names
+        return x if names is None or type(x) is np.ndarray else _frames.ordered(x, names, "x")
+
+    def _inputs(self, x: Any, first_row: int = 0, later: bool = False, names: tuple[str, ...] | None = None) -> Array:
+        x = self._in_order(x, names)
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
         rows = _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
         if isinstance(self.layers[0], (layers.Columns, layers.Embedding)):
@@ -593,9 +640,20 @@ class Sequential(_core.Predictor):
         last = self.layers[-1]
         return hasattr(loss, "lower") and loss.fuses(last.activation.name, self.n_out) and last.compiled
 
-    def _data(self, x: Any, y: Any, loss: Any, sample_weight: Any, *, lazily: bool = False) -> Data:
+    def _data(
+        self, x: Any, y: Any, loss: Any, sample_weight: Any, *, lazily: bool = False,
+        names: tuple[str, ...] | None = None,
+    ) -> Data:  # fmt: skip
         """Rows that pass the gate; lazily, those of which many have to be converted stay what they are for now."""
-        x, y = self._lazy_inputs(x) if lazily else self._inputs(x), _validate.array(y, "y")
+        if y is None:
+            raise TypeError("y: expected the targets of x, got None: give both, x and y, or, to fit, batches (x, y)")
+        try:
+            rows = self._lazy_inputs(x, names) if lazily else self._inputs(x, names=names)
+        except ValueError as error:
+            if _shape(x)[1:] != (self.n_in,) and _shape(y)[1:] == (self.n_in,):
+                raise ValueError(f"{error}: are x and y swapped?") from None
+            raise
+        x, y = rows, _validate.array(y, "y")
         _validate.some_rows(x)
         target, labels = self._targets(y, loss, lazily)
         y = loss.metric_targets(y) if hasattr(loss, "lower") else y
@@ -603,8 +661,8 @@ class Sequential(_core.Predictor):
         weights = None if sample_weight is None else _validate.weights(sample_weight, len(x))
         return Data(x, target, labels, weights, y)
 
-    def _lazy_inputs(self, x: Any) -> Array | Lazy:
-        x = _validate.array(x, "x")
+    def _lazy_inputs(self, x: Any, names: tuple[str, ...] | None) -> Array | Lazy:
+        x = _validate.array(self._in_order(x, names), "x")
         rows = training.lazy(x, self._inputs, self.dtype) if x.shape[1:] == (self.n_in,) else None
         return self._inputs(x) if rows is None else rows
 
@@ -621,8 +679,9 @@ class Sequential(_core.Predictor):
         return loss.targets(y, self.n_out, self.dtype) if rows is None else (rows, None)
 
     def _batches(
-        self, given: Any, loss: Any, measured: Any, weights: Any, class_weight: Any, share: float, epochs: int
-    ) -> Batches:
+        self, given: Any, loss: Any, measured: Any, weights: Any, class_weight: Any, share: float, epochs: int,
+        names: tuple[str, ...] | None,
+    ) -> Batches:  # fmt: skip
         """Batches that come one by one; what goes with whole arrays only is refused."""
         if not hasattr(given, "__iter__"):
             raise TypeError(f"x: expected rows and y, or batches (x, y), got {_validate.shown(given)} without y")
@@ -637,19 +696,24 @@ class Sequential(_core.Predictor):
             raise ValueError(f"class_weight: expected numbers with batches, got {class_weight!r}: count the classes")
 
         def gate(batch: Any) -> Data:
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-                raise TypeError(f"expected (x, y) or (x, y, sample_weight), got {_validate.shown(batch)}")
-            data = self._data(batch[0], batch[1], loss, batch[2] if len(batch) == 3 else None)
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3) or np.isscalar(batch[0]):
+                got = _validate.shown(batch)
+                raise TypeError(f"expected (x, y) or (x, y, sample_weight), got {got}: was y forgotten?")
+            nonlocal names
+            names = names or self._names_of(batch[0])
+            data = self._data(batch[0], batch[1], loss, batch[2] if len(batch) == 3 else None, names=names)
+            self.feature_names = names or self.feature_names
             _metrics.check(measured, data.y, self.n_out)
             return _weighted_by_class(data, class_weight, self.n_out)
 
         return Batches(given, gate)
 
-    def _validation(self, given: Any, loss: Any) -> Data:
+    def _validation(self, given: Any, loss: Any, names: tuple[str, ...] | None) -> Data:
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
         with _validate.within("validation_data"):
-            return self._data(given[0], given[1], loss, given[2] if len(given) == 3 else None, lazily=True)
+            weights = given[2] if len(given) == 3 else None
+            return self._data(given[0], given[1], loss, weights, lazily=True, names=names)
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -695,6 +759,21 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
 
 
 # What a fit is asked for.
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    try:
+        return np.shape(value)
+    except (TypeError, ValueError, RuntimeError):
+        return ()
+
+
+def _is_rows(x: Any) -> bool:
+    """Whether what came without y is rows that it was forgotten for, and not batches."""
+    if isinstance(x, (list, tuple)) and x:
+        first = x[0][0] if isinstance(x[0], (list, tuple)) and x[0] else x[0]
+        return np.isscalar(first) or (first is x[0] and hasattr(first, "__array__"))
+    return hasattr(x, "__array__") or _frames.columns(x) is not None
 
 
 def _single(loss: Any) -> None:
@@ -836,6 +915,7 @@ def _build(
         described = [layers.from_description(name, config) for name, config in architecture.pop("layers")]
         state = {k: _validate.integer(architecture.pop(k), k, 0, 2**64 - 1) for k in ("seed", "epochs", "steps")}
         net = Sequential(described, rng=0, dtype=architecture.pop("dtype"))
+        net.feature_names = architecture.pop("feature_names", None)
         net.metadata = json.loads(metadata["metadata"])
         if architecture or not isinstance(net.metadata, dict):
             raise ValueError(f"unknown entries {sorted(architecture)}")

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 
 import numpy as np
 
-from . import _core, _validate, linesearch
+from . import _core, _validate, _words, linesearch
 from .errors import DivergedError
 
 __all__ = [
@@ -47,7 +47,7 @@ class Common(TypedDict, total=False):
     average: float | None
 
 
-class Optimizer:
+class Optimizer(_words.Helped, family="Optimizer"):
     """What all optimizers have.
 
     Parameters
@@ -182,7 +182,8 @@ class Optimizer:
         owner = self._owner() if self._owner is not None else None
         fits = all(s.shape == net.parameters.shape and s.dtype == net.parameters.dtype for s in self.state.values())
         if (self._owner is not None and owner is not net.parameters) or not fits:
-            raise ValueError(f"optimizer: expected one for this network, got {self!r} of another: make one for each")
+            got = f"{self!r}, which is bound to the parameters of another"
+            raise ValueError(f"optimizer: expected one for this network, got {got}: make one for each network")
         if owner is None:
             self._owner = weakref.ref(net.parameters)
         names = (*self.slots(), "average") if self.average else self.slots()
@@ -258,6 +259,31 @@ def from_config(config: dict[str, Any], schedule: Callable[[dict[str, Any]], Any
         arguments["learning_rate"] = schedule(arguments["learning_rate"])
     made: Optimizer = kind(**arguments)
     return made
+
+
+def get(optimizer: Any) -> Optimizer:
+    """The optimizer that a name stands for, new, with its defaults; an `Optimizer` stands for itself.
+
+    Parameters
+    ----------
+    optimizer : str or Optimizer
+        The name of a class of this module in lower case: "adam". "sgd", which has no default, has the learning rate
+        0.01.
+
+    Returns
+    -------
+    Optimizer
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    kinds = {name.lower(): globals()[name] for name in __all__ if name != "Optimizer"}
+    if isinstance(optimizer, str):
+        kind = kinds[_validate.choice(optimizer, "optimizer", kinds)]
+        made: Optimizer = kind(1e-2) if kind is SGD else kind()
+        return made
+    cure = f": call it, {optimizer.__name__}(...)" if isinstance(optimizer, type) else ""
+    got = _validate.shown(optimizer)
+    raise TypeError(f'optimizer: expected an object such as Adam(1e-3), or a name such as "adam", got {got}{cure}')
 
 
 class SGD(Optimizer):

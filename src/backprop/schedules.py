@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from . import _validate, _words
 
 __all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "Schedule", "Step", "from_config"]
 
 Array = _validate.Array
 
 
-class Schedule:
+class Schedule(_words.Helped, family="Schedule"):
     """What all schedules have. The attributes of one are the arguments it was made with."""
 
     learning_rate: float
