@@ -43,7 +43,7 @@ def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
     for name in READ:
         shutil.copytree(name, copy / name) if Path(name).is_dir() else shutil.copy(name, copy)
     with session.chdir(copy):
-        session.run("pytest", "-q", *arguments, env=environment)
+        session.run("pytest", "-q", "-m", "", *arguments, env=environment)
 
 
 @nox.session

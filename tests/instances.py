@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 
 import backprop as bp
 
@@ -161,6 +162,12 @@ def builds():
             except ModuleNotFoundError:
                 continue
     return found
+
+
+def every_build():
+    """The names of the builds, as parameters of a test: those that are not in use are slow ones."""
+    used = bp.show_config()["isa"]
+    return [name if name == used else pytest.param(name, marks=pytest.mark.slow) for name in builds()]
 
 
 def layouts(x):

@@ -161,6 +161,7 @@ def torchs(values, mode="min", factor=0.1, patience=10, min_delta=1e-4, cooldown
     return rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [
     {"patience": 1}, {"patience": 3, "factor": 0.5}, {"patience": 2, "cooldown": 3}, {"patience": 1, "minimum": 0.02},
     {"patience": 2, "mode": "max", "factor": 0.9}, {"patience": 1, "min_delta": 0.4, "cooldown": 1}, {},

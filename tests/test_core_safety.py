@@ -20,7 +20,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from instances import builds
+from instances import builds, every_build
 
 REFUSALS = "ValueError", "TypeError", "OverflowError", "MemoryError", "BufferError", "AttributeError", "IndexError"
 DTYPES = "float32", "float64"
@@ -774,10 +774,14 @@ def ask(build, dtype, table):
         first = int(number) + 1
 
 
-EVERY = pytest.mark.parametrize(("build", "dtype"), list(product(builds(), DTYPES)))
 
 
-@EVERY
+def every(test):
+    """For every build and dtype."""
+    return pytest.mark.parametrize("build", every_build())(pytest.mark.parametrize("dtype", DTYPES)(test))
+
+
+@every
 def test_what_does_not_fit_is_refused(build, dtype):
     verdicts = ask(build, dtype, "refused")
     assert len(verdicts) > 1000
@@ -786,7 +790,7 @@ def test_what_does_not_fit_is_refused(build, dtype):
     assert [v for v in verdicts if v[0] not in good and not v[1].startswith(REFUSALS)] == []
 
 
-@EVERY
+@every
 def test_what_nobody_should_do_does_no_harm(build, dtype):
     verdicts = ask(build, dtype, "strange")
     assert len(verdicts) > 100
@@ -797,7 +801,8 @@ def test_what_nobody_should_do_does_no_harm(build, dtype):
     assert verdicts["a training made of nothing"] != "returned"
 
 
-@EVERY
+@every
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="protects pages as Linux does")
 def test_good_calls_stay_within_their_arrays(build, dtype):
     verdicts = ask(build, dtype, "beside the abyss")

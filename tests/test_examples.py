@@ -55,6 +55,7 @@ def test_by_hand_gives_the_bits_of_fit():
     assert "bit for bit: True" in run("by_hand")
 
 
+@pytest.mark.slow
 @needs_mnist
 def test_mnist_as_nielsen():
     mnist = imported("mnist")
@@ -62,6 +63,7 @@ def test_mnist_as_nielsen():
     assert mnist.nielsen(*data) >= 0.945  # he reports 95.42 %; seeds differ by half a per cent
 
 
+@pytest.mark.slow
 @needs_mnist
 def test_mnist_in_five_epochs():
     mnist = imported("mnist")

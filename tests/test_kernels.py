@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from instances import ACTIVATIONS, CLIPPED, OPTIMIZERS, builds, layouts, optimizer_of
+from instances import ACTIVATIONS, CLIPPED, OPTIMIZERS, builds, every_build, layouts, optimizer_of
 
 import backprop as bp
 
@@ -26,7 +26,7 @@ SHAPES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(params=BUILDS)
+@pytest.fixture(params=every_build())
 def core(request):
     return BUILDS[request.param]
 

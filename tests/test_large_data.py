@@ -147,6 +147,7 @@ def peak(call):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float32", "uint8", "float64", "the wrong order"])
 def test_a_file_is_not_copied(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "LARGE", 1 << 20)

@@ -150,6 +150,7 @@ def test_mpmath_agrees_on_numbers(mp, text):
         agrees(mp, text, lambda mp, z, t: OF_NUMBERS[text](mp, z[0], t[0]), [z], [t])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", OF_ROWS)
 def test_mpmath_agrees_on_rows(mp, text):
     for z, t in product(*rows_for(loss_of(text))):

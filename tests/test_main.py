@@ -108,6 +108,7 @@ def test_the_options_are_heeded(run: Run) -> None:
     assert net.epochs == 3 and net.steps == 3 * 8
 
 
+@pytest.mark.slow
 @needs_mnist
 def test_mnist(run: Run) -> None:
     status, out, _ = run("train", "mnist", "--data", MNIST, "--no-plot")

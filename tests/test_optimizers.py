@@ -96,7 +96,7 @@ class InTorch:
         return self.torch.cat([p.detach().ravel() for p in parameters]).numpy()
 
 
-@pytest.mark.parametrize("frozen", [(), (0,), (1,), (0, 2)])
+@pytest.mark.parametrize("frozen", [(), (0, 2), *(pytest.param(one, marks=pytest.mark.slow) for one in [(0,), (1,)])])
 @pytest.mark.parametrize("how", [
     {}, {"clip_norm": 0.05}, {"clip_value": 0.01}, {"clip_norm": 0.2, "clip_value": 0.02}, {"average": 0.9},
     {"clip_norm": 0.1, "average": 0.5},
@@ -633,6 +633,7 @@ def test_it_learns_digits(text):
     assert accuracy(net, x[1200:], y[1200:], "cross_entropy") >= LEARNED[text][1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "mnist").is_dir(), reason=f"no MNIST files under {DATA}")
 @pytest.mark.parametrize("text", LEARNED)
 def test_it_learns_mnist(text):

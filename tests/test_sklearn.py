@@ -62,11 +62,16 @@ quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarnin
 # scikit-learn's checks, and its tests.
 
 checks = parametrize_with_checks(CHECKED).mark  # before 1.9 a generator, which pytest no longer takes
+PLAIN = {repr(estimator) for estimator in CHECKED[:2]}
 
 
 @quiet
 @pytest.mark.filterwarnings("ignore:Got `batch_size`:UserWarning")
-@pytest.mark.parametrize(checks.args[0], list(checks.args[1]), **checks.kwargs)
+@pytest.mark.parametrize(
+    checks.args[0],
+    [pytest.param(*case, marks=() if repr(case[0]) in PLAIN else pytest.mark.slow) for case in checks.args[1]],
+    **checks.kwargs,
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -234,6 +239,7 @@ def test_early_stopping_is_theirs(kind):
     assert len(a.validation_loss_curve_) == a.n_iter_
 
 
+@pytest.mark.slow
 @quiet
 @pytest.mark.parametrize("name", ["breast_cancer", "digits", "wine", "diabetes"])
 def test_scores_are_no_worse(name):

@@ -250,8 +250,8 @@ def test_any_number_of_threads_gives_the_same_bits(make, rows, batch, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("rows", "batch"), [(3, 1), (45, 7), (2500, 1030)])
-@pytest.mark.parametrize("make", [tiny, small, big])
+@pytest.mark.parametrize(("rows", "batch"), [(3, 1), (45, 7), pytest.param(2500, 1030, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("make", [tiny, small, pytest.param(big, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("optimizer", CLIPPED)
 @pytest.mark.parametrize("frozen", [[], [0], [-1], [0, -1]])
 def test_clipping_penalties_and_frozen_layers_by_every_road_bits(frozen, optimizer, make, rows, batch, dtype):
@@ -338,6 +338,7 @@ def test_fit_takes_its_own_rng():
     assert not np.array_equal(parameters(None), parameters(None, seed=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isa", [name for name in builds() if name != bp.show_config()["isa"]])
 def test_the_other_builds(isa):
     command = [
@@ -348,6 +349,8 @@ def test_the_other_builds(isa):
         "-x",
         "-p",
         "no:cacheprovider",
+        "-m",
+        "",
         "-k",
         "bits and not process",
         __file__,
@@ -969,7 +972,9 @@ SCENARIOS = {  # layers, rows, batch, epochs, threads
 
 
 @posix
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name", [name if name in ("small", "big layers") else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS]
+)
 def test_ctrl_c(name):
     code = textwrap.dedent(INTERRUPTED).format(scenario=SCENARIOS[name])
     with subprocess.Popen(
@@ -992,6 +997,7 @@ def test_ctrl_c(name):
 
 
 @posix
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "rows", "batch", "epochs", "threads"),
     [((4096, 4096, 1), 1024, 1024, 1, 1), ((20, 64, 1), 1000, 1, 3, 3)],
@@ -1297,6 +1303,7 @@ def test_the_four_lines_leave_nothing_behind():
     assert process < 2**20  # 52 bytes a step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how", ["fit", "fit by three threads", "watched", "predict", "value_and_gradient", "a new network"]
 )
