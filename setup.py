@@ -67,14 +67,18 @@ class BuildOnce(build_ext):
     def build_extensions(self) -> None:
         checks = {"boundscheck": True, "initializedcheck": True} if DEBUG else {}
         translated = cythonize(
-            [Extension("backprop._core", [SOURCE])], build_dir=self.build_temp, compiler_directives=checks,
+            [Extension("backprop._core", [SOURCE])],
+            build_dir=self.build_temp,
+            compiler_directives=checks,
             force=DEBUG,
         )[0].sources[0]
         for module in self.extensions:
             name = module.name.rpartition(".")[2]
             unit = Path(self.build_temp, f"{name}_module.c")
             how = [os.environ.get("CC"), *module.define_macros, *module.extra_compile_args]
-            text = f'#define PyInit__core PyInit_{name} /* {how} */\n#include "{Path(translated).resolve().as_posix()}"\n'
+            text = (
+                f'#define PyInit__core PyInit_{name} /* {how} */\n#include "{Path(translated).resolve().as_posix()}"\n'
+            )
             if not unit.exists() or unit.read_text() != text:  # what is newer than its module is compiled again
                 unit.write_text(text)
             module.sources = [str(unit)]

@@ -774,8 +774,6 @@ def ask(build, dtype, table):
         first = int(number) + 1
 
 
-
-
 def every(test):
     """For every build and dtype."""
     return pytest.mark.parametrize("build", every_build())(pytest.mark.parametrize("dtype", DTYPES)(test))

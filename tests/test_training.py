@@ -973,7 +973,8 @@ SCENARIOS = {  # layers, rows, batch, epochs, threads
 
 @posix
 @pytest.mark.parametrize(
-    "name", [name if name in ("small", "big layers") else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS]
+    "name",
+    [name if name in ("small", "big layers") else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS],
 )
 def test_ctrl_c(name):
     code = textwrap.dedent(INTERRUPTED).format(scenario=SCENARIOS[name])
