@@ -84,7 +84,7 @@ NO_TABLES = [
 def test_files_that_are_no_table(write: Write, content: str | bytes, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         tables.read(write(content))
-    assert str(caught.value).endswith(message)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -1,16 +1,17 @@
 """The command line: ``python -m backprop train digits``, ``predict MODEL FILE.csv``, ``info``.
 
 A command ends in its result, or in one line on the standard error that says what was expected, what came, and where.
-Files are written at the very end, and wholly.
+Files are written at the very end, and wholly; whether they can be is looked at before the work begins.
 """
 
 import argparse
 import csv
 import errno
 import io
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -18,7 +19,8 @@ import numpy as np
 
 import backprop as bp
 
-from . import _validate, datasets, files, plots, tables
+from . import _validate, csvfile, datasets, files, metrics, plots, tables
+from .cells import digits
 
 __all__ = ["main"]
 
@@ -74,44 +76,54 @@ def _drop_output() -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Learn, test, and write the model and its picture."""
-    output = _checked(args)
+    output, picture = _checked(args)
     rng = np.random.default_rng(args.seed)
     task = _task(args, rng)
+    alone = task.test is task.train
+    (x, y), watched = (task.train, None) if alone or not args.early_stopping else _held_back(task, rng)
     net = _network(task, rng)
-    (x, y), others = task.train, None if task.test is task.train else task.test
-    tested = f"{len(others[0]):,} others" if others else "the same"
-    print(f"{args.what}: {len(x):,} rows to learn from, {tested} to test on")
+    others = "the same" if alone else f"{len(task.test[0]):,} others"
+    print(*task.remarks, f"{_called(args)}: {len(task.train[0]):,} rows to learn from, {others} to test on", sep="\n")
     print(net.summary())
     steps = task.epochs * -(-len(x) // task.batch_size)
     loss, metric = ("cross_entropy", "accuracy") if task.classes else ("mse", "r2")
+    stopping = bp.EarlyStopping(patience=max(10, task.epochs // 5))
     history = net.fit(
         x, y, loss=loss, optimizer=bp.Adam(bp.schedules.Polynomial(task.learning_rate, steps)),
-        epochs=task.epochs, batch_size=task.batch_size, validation_data=others, metrics=[metric],
-        progress=True, threads=args.threads,
+        epochs=task.epochs, batch_size=task.batch_size, validation_data=watched or (None if alone else task.test),
+        metrics=[metric], callbacks=[stopping] if watched else [], progress=True, threads=args.threads,
     )  # fmt: skip
-    score = net.evaluate(*task.test, loss=loss, metrics=[metric], threads=args.threads)[metric]
-    picture = None if args.no_plot else _picture(task, net, history)
+    scores = _scores(task, net, args.threads)
+    drawn = _picture(task, net, history) if picture else None
     net.save(output)
     print(f"model: {output}")
-    if picture:
-        files.write(output.with_suffix(".png"), picture)
-        print(f"picture: {output.with_suffix('.png')}")
-    print(f"test accuracy: {100 * score:.1f} %" if task.classes else f"test r2: {score:.2f}")
+    if picture and drawn:
+        files.write(picture, drawn)
+        print(f"picture: {picture}")
+    if watched:
+        best, epochs = stopping.state["best_epoch"], len(history["loss"])
+        print(f"best epoch: {best} of {epochs}, by the loss of {len(watched[0]):,} of the rows to learn from")
+    print(*scores, sep="\n")
 
 
 def predict(args: argparse.Namespace) -> None:
     """Write what a model says of a table, as CSV."""
     net = bp.load(args.model)
     recipe = _recipe(net, args.model)
-    y_hat = net.predict(recipe.x(tables.read(args.table)), threads=args.threads)
     target, text = recipe.target, io.StringIO()
+    if args.proba and isinstance(target, tables.Number):
+        raise ValueError(f"--proba: expected a model of classes, got one that predicts the number {target.name!r}")
+    table = recipe.read(args.table)
+    y_hat = net.predict(recipe.x(table), threads=args.threads)
+    for remark in recipe.remarks(table):
+        print("backprop:", *remark.split(), file=sys.stderr)
     out = csv.writer(text, lineterminator="\n")
-    if isinstance(target, tables.Text):
-        out.writerow([target.name, "probability"])
-        out.writerows((target.categories[p.argmax()], f"{p.max():.4f}") for p in y_hat)
-    else:
+    if isinstance(target, tables.Number):
         out.writerow([target.name])
-        out.writerows([f"{value:.7g}"] for value in target.decode(y_hat[:, 0]))
+        out.writerows([number] for number in target.written(y_hat[:, 0]))
+    else:
+        out.writerow([target.name, *(target.categories if args.proba else ["probability"])])
+        out.writerows((target.categories[p.argmax()], *map(str, p if args.proba else [p.max()])) for p in y_hat)
     print(text.getvalue(), end="")
 
 
@@ -138,16 +150,18 @@ class Task(NamedTuple):
     dropout: float = 0.0
     plot: str = "curves"
     recipe: tables.Recipe | None = None
+    remarks: Sequence[str] = ()
 
 
 def _task(args: argparse.Namespace, rng: np.random.Generator) -> Task:
     """The task with the defaults that suit it, and the options where they are given."""
-    if args.what not in TASKS and (Path(args.what).suffix or Path(args.what).exists()):
+    if args.what not in TASKS and (_is_stdin(args) or Path(args.what).suffix or Path(args.what).exists()):
         task = _table(args, rng)
     else:
         make = TASKS[_validate.choice(args.what, "train", [*TASKS, "FILE.csv"])]
-        if args.target is not None:
-            raise ValueError(f"--target: expected only with a CSV file, got {args.target!r} with {args.what}")
+        for option in "target", "task", "numeric", "category", "drop", "decimal", "header":
+            if (value := getattr(args, option)) is not None:
+                raise ValueError(f"--{option}: expected only with a CSV file, got {value!r} with {args.what}")
         task = make(args, rng)
     given = {name: getattr(args, name) for name in ("hidden", "epochs", "batch_size", "learning_rate")}
     return task._replace(**{name: value for name, value in given.items() if value is not None})
@@ -176,18 +190,33 @@ def _xor(args: argparse.Namespace, rng: np.random.Generator) -> Task:
 
 
 def _table(args: argparse.Namespace, rng: np.random.Generator) -> Task:
-    table = tables.read(args.what)
+    table = tables.read(args.what, args.header)
     if args.target is None:
         raise ValueError(f"{table.path}: expected --target COLUMN, one of {', '.join(table.columns)}")
-    classes, y = table.target(args.target)
+    whole, table = table, table.where_given(args.target)
+    options = {name: _columns(getattr(args, name), table) for name in ("numeric", "category", "drop")}
+    how = tables.readings(table, args.target, task=args.task, decimal=args.decimal, **options)
+    remarks = [str(reading) for reading in how.values()]
+    if len(table) < len(whole):
+        remarks.append(f"{len(whole) - len(table):,} of {len(whole):,} rows left out: their {args.target} is missing")
+    goal = how[args.target]
+    classes, y = table.target(goal.name, "classification" if goal.classes else "regression", goal.style)
     train, test = datasets.hold_out(y if classes else np.zeros(len(y)), rng)
-    recipe = tables.Recipe.learn(table, args.target, train)
+    recipe = tables.Recipe.learn(table, args.target, train, how)
     x, y = recipe.x(table), y if classes else recipe.target.encode(table)
     return Task(
         (x[train], y[train]), (x[test], y[test]), len(classes or ()), (64, 32),
-        epochs=min(100, max(5, 500_000 // len(x))), learning_rate=1e-3, dropout=0.1, recipe=recipe,
+        epochs=min(100, max(5, 500_000 // len(x))), learning_rate=1e-3, dropout=0.1, recipe=recipe, remarks=remarks,
     )  # fmt: skip
 
+
+def _columns(words: Iterable[str] | None, table: tables.Table) -> list[str]:
+    """The columns that an option names, several with commas between them, as long as none is called so."""
+    return [name for word in words or () for name in ([word] if word in table.columns else word.split(","))]
+
+
+#: Of fewer rows none can be spared to stop by.
+FEWEST = 40
 
 #: What `train` knows by name.
 TASKS = {"digits": _digits, "mnist": _mnist, "moons": _moons, "xor": _xor}
@@ -196,6 +225,19 @@ TASKS = {"digits": _digits, "mnist": _mnist, "moons": _moons, "xor": _xor}
 def _divided(x: Array, y: Array, rng: np.random.Generator) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     train, test = datasets.hold_out(y, rng)
     return (x[train], y[train]), (x[test], y[test])
+
+
+def _held_back(task: Task, rng: np.random.Generator) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+    """The rows to learn from, and some of them, if they are many, to stop by before the network has them by heart."""
+    x, y = task.train
+    if len(x) < FEWEST:
+        return task.train, None
+    try:
+        labels = y if task.classes else np.zeros(len(y))
+        learn, watch = datasets.hold_out(labels, rng, 0.2 if len(x) < 5 * FEWEST else 0.1)
+    except ValueError:  # each class has but one row
+        return task.train, None
+    return (x[learn], y[learn]), (x[watch], y[watch])
 
 
 def _network(task: Task, rng: np.random.Generator) -> bp.Sequential:
@@ -214,6 +256,32 @@ def _network(task: Task, rng: np.random.Generator) -> bp.Sequential:
 
 
 # What it comes to.
+
+
+def _scores(task: Task, net: bp.Sequential, threads: int | None) -> list[str]:
+    """How good the network is on the rows to test on, each score beside what it is to be measured by."""
+    x, y = task.test
+    y_hat = net.predict(x, threads=threads)
+    if task.classes:
+        labels = np.bincount(task.train[1], minlength=task.classes)
+        largest = int(labels.argmax())
+        target = task.recipe.target if task.recipe else None
+        name = target.categories[largest] if isinstance(target, tables.Text) else largest
+        return [
+            f"share of the largest class, {name}: {_below(100 * float(np.mean(y == largest)), 1)} %",
+            f"test accuracy: {_below(100 * metrics.accuracy(y_hat, y), 1)} %",
+        ]
+    assert task.recipe
+    assert isinstance(task.recipe.target, tables.Number)
+    said, true = (task.recipe.target.decode(numbers) for numbers in (y_hat, y))
+    errors = [("rmse", metrics.rmse(said, true)), ("mae", metrics.mae(said, true))]
+    scores = [f"test {name}: {digits(float(f'{error:.4g}'))}" for name, error in errors]
+    return [*scores, f"test r2: {_below(metrics.r2(said, true), 4)}"]
+
+
+def _below(score: float, places: int) -> str:
+    """A score, rounded down: only what is perfect looks so."""
+    return f"{math.floor(round(score * 10**places, 6)) / 10**places:.{places}f}"
 
 
 def _picture(task: Task, net: bp.Sequential, history: bp.History) -> bytes | None:
@@ -249,20 +317,44 @@ def _recipe(net: bp.Sequential, path: str) -> tables.Recipe:
 # The options.
 
 
-def _checked(args: argparse.Namespace) -> Path:
-    """Where to write the model; the options that do not make sense are refused before the work begins."""
+def _is_stdin(args: argparse.Namespace) -> bool:
+    return args.what in csvfile.STDIN
+
+
+def _called(args: argparse.Namespace) -> str:
+    return "stdin" if _is_stdin(args) else str(args.what)
+
+
+def _checked(args: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Where to write model and picture; options and files that do not make sense are refused before the work begins."""
     for option, least in ("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1):
         value = getattr(args, option)
         if value is not None:
             _validate.integer(value, f"--{option.replace('_', '-')}", least)
     if args.learning_rate is not None:
         _validate.number(args.learning_rate, "--learning-rate", above=0)
-    output = Path(args.output or f"{Path(args.what).stem}.safetensors")
+    output = Path(args.output or f"{Path(_called(args)).stem}.safetensors")
     if output.suffix != ".safetensors":
         raise ValueError(f"--output: expected a name that ends in .safetensors, got {str(output)!r}")
     if not output.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(output.parent))
-    return output
+    picture = None if args.no_plot else output.with_suffix(".png")
+    inputs = [*Path(args.data).glob("*")] if args.data else []
+    if args.what not in TASKS and not _is_stdin(args):
+        inputs.append(Path(args.what))
+    for written in [output, picture] if picture else [output]:
+        for given in inputs:
+            _apart(written, given, "the data")
+        files.expect_writable(written)
+    if picture:
+        _apart(picture, output, "the model")
+    return output, picture
+
+
+def _apart(written: Path, other: Path, what: str) -> None:
+    """Refuse to write over a file, by whatever name, link or hard link."""
+    if written.exists() and other.exists() and written.samefile(other):
+        raise ValueError(f"{written}: expected another file than {what}, {other}, to write to: use --output")
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -281,13 +373,14 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m backprop", description="Train and use dense neural networks.")
+    parser.add_argument("--version", action="version", version=f"backprop {bp.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     text = "Learn from data, test, and write a model and a picture. What is not given is chosen to suit the data."
     learn = commands.add_parser("train", help="learn from data, test, write a model and a picture", description=text)
     learn.set_defaults(run=train)
-    learn.add_argument("what", metavar="DATA", help=f"{', '.join(TASKS)}, or a CSV file with a header")
-    learn.add_argument("--target", metavar="COLUMN", help="of a CSV file: the column to predict")
+    learn.add_argument("what", metavar="DATA", help=f"{', '.join(TASKS)}, or a CSV file; - for stdin")
+    _add_columns(learn.add_argument_group("of a CSV file"))
     learn.add_argument("--data", metavar="FOLDER", help="of mnist: where its four files are")
     learn.add_argument("--hidden", type=_sizes, metavar="N,N", help="sizes of the hidden layers, such as 64,32")
     learn.add_argument("--epochs", type=int, metavar="N")
@@ -296,16 +389,34 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("--seed", type=int, default=0, metavar="N", help="the same gives the same model (default 0)")
     learn.add_argument("--output", metavar="MODEL", help="default: DATA.safetensors in this folder; DATA.png beside it")
     learn.add_argument("--no-plot", action="store_true", help="make no picture")
+    text = "learn to the last epoch, from all rows; else a tenth says which epoch is best"
+    learn.add_argument("--no-early-stopping", dest="early_stopping", action="store_false", help=text)
 
     say = commands.add_parser("predict", help="write what a model says of a table, as CSV")
     say.set_defaults(run=predict)
     say.add_argument("model", metavar="MODEL", help="that was trained on a CSV file")
-    say.add_argument("table", metavar="FILE.csv", help="with the same columns; the target may be missing")
+    say.add_argument("table", metavar="FILE.csv", help="with the same columns; the target may be absent; - for stdin")
+    say.add_argument("--proba", action="store_true", help="write the probability of each class, a column for each")
 
     for command in learn, say:
         command.add_argument("--threads", type=int, metavar="N", help="default: as many as pay")
     commands.add_parser("info", help="version, instruction set, threads").set_defaults(run=info)
     return parser
+
+
+def _add_columns(group: argparse._ArgumentGroup) -> None:
+    """The options that say how a table is read."""
+    group.add_argument("--target", metavar="COLUMN", help="the column to predict")
+    text = "classes or a number; by default ten whole numbers or fewer are classes"
+    group.add_argument("--task", choices=["classification", "regression"], help=text)
+    for option, what in ("numeric", "as numbers"), ("category", "as categories"), ("drop", "not at all"):
+        text = f"read these {what}; several with commas, or the option again"
+        group.add_argument(f"--{option}", action="append", metavar="COLUMN", help=text)
+    text = "point or comma, where 1,234 could be two numbers"
+    group.add_argument("--decimal", choices=[".", ","], metavar="MARK", help=text)
+    group.add_argument("--header", action="store_true", default=None, help="the first row names the columns")
+    text = "it does not: the columns are called 1, 2, ..."
+    group.add_argument("--no-header", dest="header", action="store_false", default=None, help=text)
 
 
 if __name__ == "__main__":

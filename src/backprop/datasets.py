@@ -154,8 +154,8 @@ def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
     return gzip.open(path) if zipped else path.open("rb")
 
 
-def hold_out(y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Divide rows into those to learn from and those to test on: a fifth of each class, of two rows at least one.
+def hold_out(y: Array, rng: np.random.Generator, share: float = 0.2) -> tuple[Array, Array]:
+    """Divide rows into those to learn from and those to test on: a share of each class, of two rows at least one.
 
     Parameters
     ----------
@@ -163,6 +163,8 @@ def hold_out(y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         Labels; all the same where there are no classes.
     rng : numpy.random.Generator
         Where the choice comes from.
+    share : float, default 0.2
+        To test on.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def hold_out(y: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """
     order = rng.permutation(len(y))
     classes = [order[y[order] == label] for label in np.unique(y)]
-    test = np.concatenate([rows[: max(round(len(rows) / 5), min(1, len(rows) - 1))] for rows in classes])
+    test = np.concatenate([rows[: max(round(share * len(rows)), min(1, len(rows) - 1))] for rows in classes])
     if len(test) == 0:
         raise ValueError("expected a class with two rows, to learn from one and test on the other, got none")
     return np.setdiff1d(order, test), np.sort(test)

@@ -1,243 +1,169 @@
 """Tables: a CSV file, read strictly; and the recipe that makes numbers of it, the same ones in training and after.
 
-A column is numeric if more than half of its cells are numbers; then one that is not is an error, and no text. A target
-is a number to predict if it is numeric, unless it holds at most ten whole numbers, each twice or more on average: those
-are classes, as texts are.
+Numbers are standardised, a missing one becomes the mean and a flag; categories become columns of 0 and 1, all 0 for one
+that was not there in training, as are those of a missing one unless some were missing then. `readings` says which
+columns are what. A target is a number to predict if it is numeric, unless it holds at most ten whole numbers, each
+twice or more on average: those are classes, as texts are.
 """
 
-import csv
-import io
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
 
 from . import _validate
+from .cells import PLAIN, Style, Survey, digits, is_missing
+from .csvfile import MOST_CATEGORIES, Table, read
+from .readings import Reading, readings
 
-__all__ = ["Number", "Recipe", "Table", "Text", "read"]
+__all__ = ["Number", "Reading", "Recipe", "Style", "Table", "Text", "read", "readings"]
 
 Array = _validate.Array
-
-#: More different texts than this are names rather than categories.
-MOST_CATEGORIES = 256
-#: More different whole numbers than this are amounts rather than classes.
-MOST_WHOLE_NUMBERS = 10
-
-
-@dataclass(frozen=True)
-class Table:
-    """The cells of a CSV file.
-
-    Attributes
-    ----------
-    path : str
-        For the error messages.
-    columns : dict of str to sequence of str
-        The cells of each column, without the white space around them.
-    lines : list of int
-        The line of the file on which each row begins: the header is on line 1.
-    """
-
-    path: str
-    columns: dict[str, tuple[str, ...]]
-    lines: list[int]
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def error(self, row: int, name: str, message: str) -> ValueError:
-        """An error that says where it is."""
-        return ValueError(f"{self.path}, row {self.lines[row]}, column {name!r}: {message}")
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """The cells of a column, none of them empty."""
-        cells = self.columns[_validate.choice(name, f"{self.path}: column", self.columns)]
-        if "" in cells:
-            raise self.error(cells.index(""), name, "expected a value, got an empty cell: fill it, or drop the row")
-        return cells
-
-    def is_numeric(self, name: str) -> bool:
-        """Whether most of the cells of a column are numbers."""
-        return sum(_number(cell) is not None for cell in self.texts(name)) > len(self) / 2
-
-    def numbers(self, name: str) -> Array:
-        """The cells of a column as float64 (rows,), all of them finite."""
-        numbers = np.empty(len(self))
-        for row, cell in enumerate(self.texts(name)):
-            number = _number(cell)
-            if number is None or not math.isfinite(number):
-                raise self.error(row, name, f"expected a finite number, got {shortened(cell)}")
-            numbers[row] = number
-        return numbers
-
-    def categories(self, name: str) -> list[str]:
-        """The different texts of a column, sorted."""
-        found = sorted(set(self.texts(name)))
-        if len(found) > MOST_CATEGORIES:
-            limit = f"expected numbers, or at most {MOST_CATEGORIES} different texts, got {len(found)}"
-            raise ValueError(f"{self.path}, column {name!r}: {limit}: leave the column out")
-        return found
-
-    def target(self, name: str) -> tuple[list[str] | None, Array]:
-        """The classes of a target in order, and the label of each row; or None, and its numbers."""
-        if self.is_numeric(name):
-            values = self.numbers(name)
-            found, labels = np.unique(values, return_inverse=True)
-            amounts = len(found) > min(MOST_WHOLE_NUMBERS, len(self) / 2) or (found != np.floor(found)).any()
-            if amounts and len(found) > 1:
-                return None, values
-            classes = [str(int(number)) for number in found]
-        else:
-            classes = self.categories(name)
-            labels = Text(name, classes).labels(self)
-        if not 1 < len(classes) < len(self):
-            limit = f"expected at least 2 classes, and fewer than the {len(self)} rows, got {len(classes)}"
-            raise ValueError(f"{self.path}, column {name!r}: {limit}")
-        return classes, labels
-
-
-def _number(cell: str) -> float | None:
-    """The number that a cell holds; Python's own 1_000 is none."""
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
-
-
-def read(path: str | os.PathLike[str]) -> Table:
-    """Read a CSV file.
-
-    Parameters
-    ----------
-    path : str or path-like
-        UTF-8, with a header; cells are divided by commas, semicolons or tabs, whichever divide the header most.
-
-    Returns
-    -------
-    Table
-
-    Raises
-    ------
-    ValueError
-        With the file and, where there is one, the row and the column.
-    """
-    source = os.fsdecode(path)
-    records = _records(_text(Path(path).read_bytes(), source), source)
-    first, names = next(records, (0, []))
-    if not names:
-        raise ValueError(f"{source}: expected a header and rows, got an empty file")
-    for i, name in enumerate(names):
-        if not name or name in names[:i]:
-            got = f"{name!r} a second time" if name else "an empty cell"
-            raise ValueError(f"{source}, row {first}, column {i + 1}: expected a name of its own, got {got}")
-    if all(_number(name) is not None for name in names):
-        raise ValueError(f"{source}, row {first}: expected a header of column names, got only numbers")
-    lines, rows = [], []
-    for line, cells in records:
-        if len(cells) != len(names):
-            raise ValueError(f"{source}, row {line}: expected {len(names)} cells, as in the header, got {len(cells)}")
-        lines.append(line)
-        rows.append(cells)
-    if not rows:
-        raise ValueError(f"{source}: expected rows beneath the header, got none")
-    return Table(source, dict(zip(names, zip(*rows, strict=True), strict=True)), lines)
-
-
-def _text(data: bytes, source: str) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
-        raise ValueError(f"{source}, row {line}: expected UTF-8, got the byte {byte:#04x}") from error
-    if "\0" in text:  # the csv module of Python 3.11 and later lets it pass
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{source}, row {line}: expected text, got a NUL byte")
-    return text
-
-
-def _records(text: str, source: str) -> Iterator[tuple[int, list[str]]]:
-    """The records that are not blank, each after the line on which it begins."""
-    lines, begin = io.StringIO(text, newline=""), 1
-    try:
-        header = lines.readline()
-        delimiter = max(",;\t", key=lambda d: len(next(csv.reader([header], delimiter=d), ())))
-        lines.seek(0)
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-        for cells in reader:
-            if cells:
-                yield begin, [cell.strip() for cell in cells]
-            begin = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"{source}, row {begin}: expected CSV: {error}") from error
 
 
 @dataclass(frozen=True)
 class Number:
-    """A column of numbers, standardised: their mean becomes 0, their standard deviation 1."""
+    """A column of numbers, standardised: their mean becomes 0, their standard deviation 1.
+
+    Attributes
+    ----------
+    name : str
+    mean, deviation : float
+    style : Style
+        How the numbers are written.
+    missing : bool
+        Whether a second number says that the first is missing, and the mean stands for it.
+    """
 
     name: str
     mean: float
     deviation: float
+    style: Style = PLAIN
+    missing: bool = False
 
-    width = 1
+    @property
+    def width(self) -> int:
+        """How many numbers it becomes."""
+        return 1 + self.missing
 
     @classmethod
-    def learn(cls, table: Table, name: str, rows: Array) -> "Number":
+    def learn(cls, table: Table, name: str, rows: Array, style: Style | None = None) -> "Number":
         """The mean and the deviation of some rows; of a column that is constant there, the deviation is taken as 1."""
-        numbers = table.numbers(name)[rows]
+        style = table.style(Survey(table.cells(name))) if style is None else style
+        column = table.numbers(name, style, missing=True)
+        missing = np.isnan(column)
+        numbers = column[rows][~missing[rows]] if not missing[rows].all() else column[~missing]
+        if len(numbers) == 0:
+            raise ValueError(f"{table.path}, column {name!r}: expected numbers, got only missing ones: leave it out")
         with np.errstate(over="ignore", invalid="ignore"):
             mean, deviation = float(numbers.mean()), float(numbers.std())
         if not math.isfinite(mean + deviation):
-            largest = int(abs(numbers).argmax())
-            raise table.error(rows[largest], name, f"expected a smaller number, got {numbers[largest]:g}")
-        return cls(name, mean, deviation if numbers.min() < numbers.max() and deviation > 0 else 1.0)
+            largest = int(np.nanargmax(abs(column)))
+            raise table.error(largest, name, f"expected a smaller number, got {digits(column[largest])}")
+        deviation = deviation if numbers.min() < numbers.max() and deviation > 0 else 1.0
+        return cls(name, mean, deviation, style, bool(missing[rows].any()))
 
     def encode(self, table: Table) -> Array:
-        """The column, standardised: float32 (rows, 1)."""
-        numbers = table.numbers(self.name)
-        with np.errstate(over="ignore"):
-            encoded = ((numbers - self.mean) / self.deviation).astype(np.float32)
+        """The column, standardised: float32 (rows, 1), or (rows, 2) with the flag of those that are missing."""
+        numbers = table.numbers(self.name, self.style, missing=True)
+        missing = np.isnan(numbers)
+        encoded = self._standardised(np.where(missing, self.mean, numbers))
         if not np.isfinite(encoded).all():
             row = int(np.isfinite(encoded).argmin())
-            raise table.error(row, self.name, f"expected a number near {self.mean:g}, got {numbers[row]:g}")
-        return encoded.reshape(-1, 1)
+            raise table.error(row, self.name, f"expected a number near {digits(self.mean)}, got {digits(numbers[row])}")
+        return np.column_stack([encoded, missing.astype(np.float32)][: self.width])
+
+    def _standardised(self, numbers: Array) -> Array:
+        with np.errstate(over="ignore"):
+            encoded: Array = ((numbers - self.mean) / self.deviation).astype(np.float32)
+        return encoded
 
     def decode(self, encoded: Array) -> Array:
         """What `encode` standardised, in the units of the table: float64."""
         return self.mean + self.deviation * encoded.astype(np.float64)
 
+    def written(self, encoded: Array) -> list[str]:
+        """As `decode`, each with the fewest digits of which `encode` makes the same float32 again."""
+        numbers = self.decode(encoded)
+        best, left = numbers.copy(), np.arange(len(numbers))
+        for places in range(1, 17):
+            best[left] = [float(f"{number:.{places}g}") for number in numbers[left].tolist()]
+            left = left[self._standardised(best[left]) != encoded[left].astype(np.float32)]
+        best[left] = numbers[left]
+        return [digits(number) for number in best.tolist()]
+
+    def remarks(self, table: Table) -> str:
+        """What was not so in training, to be said beside a prediction."""
+        n = 0 if self.missing else sum(is_missing(cell, number=True) for cell in table.cells(self.name))
+        return f"{self.name}: {n:,} of {len(table):,} cells missing, taken as the mean" if n else ""
+
 
 @dataclass(frozen=True)
 class Text:
-    """A column of texts: a number for each category, 1 for the one that stands there and 0 for the others."""
+    """A column of texts: a number for each category, 1 for the one that stands there and 0 for the others.
+
+    Attributes
+    ----------
+    name : str
+    categories : list of str
+    missing : bool
+        Whether there is one more, for where nothing stands.
+    """
 
     name: str
     categories: list[str]
+    missing: bool = False
 
     @property
     def width(self) -> int:
         """How many numbers it becomes."""
-        return len(self.categories)
+        return len(self.categories) + self.missing
+
+    @classmethod
+    def learn(cls, table: Table, name: str, rows: Array) -> "Text":
+        """The different texts of a column, the most frequent if they are too many."""
+        cells = table.cells(name)
+        frequent = sorted(Survey(cells).texts.items(), key=lambda item: (-item[1], item[0]))[:MOST_CATEGORIES]
+        if not frequent:
+            raise ValueError(f"{table.path}, column {name!r}: expected texts, got only missing ones: leave it out")
+        return cls(name, sorted(text for text, _ in frequent), any(is_missing(cells[row]) for row in rows))
 
     def labels(self, table: Table) -> Array:
         """The column as places in `categories`: int64 (rows,)."""
-        index = {category: i for i, category in enumerate(self.categories)}
-        labels = np.empty(len(table), np.int64)
-        for row, cell in enumerate(table.texts(self.name)):
-            if cell not in index:
-                known = shortened(self.categories)
-                raise table.error(row, self.name, f"expected one of {known}, got {shortened(cell)}")
-            labels[row] = index[cell]
+        labels = self._places(table)
+        if (labels < 0).any() or labels.max() >= len(self.categories):
+            row = int(np.argmax((labels < 0) | (labels >= len(self.categories))))
+            got = shortened(table.cells(self.name)[row])
+            raise table.error(row, self.name, f"expected one of {shortened(self.categories)}, got {got}")
         return labels
 
+    def _places(self, table: Table) -> Array:
+        """That of each category, of a missing one behind them, and -1 for others."""
+        index = {category: i for i, category in enumerate(self.categories)}
+        nothing = len(index) if self.missing else -1
+        for cell in set(table.cells(self.name)) - index.keys():
+            other = cell.removesuffix(".0") if cell.endswith(".0") else f"{cell}.0"  # pandas makes 1.0 of 1
+            same = PLAIN.number(cell) is not None and other in self.categories
+            index[cell] = index[other] if same else nothing if is_missing(cell) else -1
+        return np.array([index[cell] for cell in table.cells(self.name)], np.int64)
+
     def encode(self, table: Table) -> Array:
-        """The column, one-hot: float32 (rows, categories)."""
-        return np.eye(self.width, dtype=np.float32)[self.labels(table)]
+        """The column, one-hot: float32 (rows, width); all 0 where it holds none of the categories."""
+        return np.vstack([np.eye(self.width, dtype=np.float32), np.zeros((1, self.width), np.float32)])[
+            self._places(table)
+        ]
+
+    def remarks(self, table: Table) -> str:
+        """What was not so in training, to be said beside a prediction."""
+        rows = np.flatnonzero(self._places(table) < 0)
+        if len(rows) == 0:
+            return ""
+        first = shortened(table.cells(self.name)[rows[0]])
+        return f"{self.name}: {len(rows):,} of {len(table):,} cells unknown in training, such as {first}"
 
 
 @dataclass(frozen=True)
@@ -249,36 +175,74 @@ class Recipe:
     inputs : list of Number and Text
     target : Number or Text
         `Text` where it is classes.
+    columns : int
+        How many there were in a file without a header; 0 of one with a header.
     """
 
     inputs: list[Number | Text]
     target: Number | Text
+    columns: int = 0
 
     @classmethod
-    def learn(cls, table: Table, target: str, rows: Array) -> "Recipe":
-        """Take every column but the target as an input; the means and deviations are those of some rows."""
-        classes, _ = table.target(target)
-        columns = [
-            Number.learn(table, name, rows) if table.is_numeric(name) else Text(name, table.categories(name))
-            for name in table.columns
-            if name != target
-        ]
-        if not columns:
-            raise ValueError(f"{table.path}: expected at least one column beside the target {target!r}")
-        return cls(columns, Text(target, classes) if classes else Number.learn(table, target, rows))
+    def learn(cls, table: Table, target: str, rows: Array, how: Mapping[str, Reading] | None = None) -> "Recipe":
+        """Take the columns beside the target as inputs; the means and deviations are those of some rows.
+
+        Parameters
+        ----------
+        table : Table
+        target : str
+        rows : numpy.ndarray
+            The numbers of the rows to learn from.
+        how : mapping of str to Reading, optional
+            How the columns are read. Default: as `readings` has it.
+        """
+        how = readings(table, target) if how is None else how
+        inputs: list[Number | Text] = []
+        for name, reading in how.items():
+            if name != target and reading.kind == "number":
+                inputs.append(Number.learn(table, name, rows, reading.style))
+            elif name != target and reading.kind == "category":
+                inputs.append(Text.learn(table, name, rows))
+        if not inputs:
+            left_out = "; ".join(str(reading) for name, reading in how.items() if name != target)
+            got = f", got {shortened(left_out)}" if left_out else ""
+            raise ValueError(f"{table.path}: expected at least one column beside the target {target!r}{got}")
+        classes, columns = how[target].classes, 0 if table.has_header else len(table.columns)
+        goal = Text(target, classes) if classes else Number.learn(table, target, rows, how[target].style)
+        return cls(inputs, goal, columns)
 
     @property
     def n_in(self) -> int:
         """How many numbers a row becomes."""
         return sum(column.width for column in self.inputs)
 
+    def read(self, path: str | os.PathLike[str]) -> Table:
+        """Read another file with the same columns, with a header if the first one had one; the target may be absent."""
+        table = read(path, header=not self.columns)
+        if not self.columns or len(table.columns) == self.columns:
+            return table
+        names = [str(i + 1) for i in range(self.columns) if str(i + 1) != self.target.name]
+        if len(table.columns) != len(names):
+            counts = f"{self.columns} columns, or {len(names)} without the target, and no header"
+            raise ValueError(f"{table.path}: expected {counts}, got {len(table.columns)} columns")
+        cells = dict(zip(names, table.columns.values(), strict=True))
+        return Table(table.path, cells, table.lines, table.delimiter, has_header=False)
+
     def x(self, table: Table) -> Array:
         """The inputs of a network: float32 (rows, n_in)."""
+        if absent := [column.name for column in self.inputs if column.name not in table.columns]:
+            got = shortened(list(table.columns))
+            raise ValueError(f"{table.path}: expected the columns of the training, got no {shortened(absent)} in {got}")
         return np.hstack([column.encode(table) for column in self.inputs])
 
+    def remarks(self, table: Table) -> list[str]:
+        """What was not so in training, a line for each column."""
+        return [remark for column in self.inputs if (remark := column.remarks(table))]
+
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
+        """As JSON can hold it; what is as it was in the first version is not said."""
+        entries = {"inputs": [_entry(column) for column in self.inputs], "target": _entry(self.target)}
+        return entries | ({"columns": self.columns} if self.columns else {})
 
     @classmethod
     def from_dict(cls, given: Any) -> "Recipe":
@@ -290,13 +254,26 @@ class Recipe:
             If it is anything else.
         """
         try:
-            recipe = cls([_column(entry) for entry in given["inputs"]], _column(given["target"]))
-            names = [column.name for column in (*recipe.inputs, recipe.target)]
-            if not recipe.inputs or len(set(names)) < len(names) or recipe.to_dict() != given:
+            columns = _validate.integer(given.get("columns", 0), "columns", 0, 2**20)
+            recipe = cls([_column(entry) for entry in given["inputs"]], _column(given["target"]), columns)
+            names = {column.name for column in (*recipe.inputs, recipe.target)}
+            if not recipe.inputs or len(names) <= len(recipe.inputs) or recipe.to_dict() != given:
                 raise ValueError(f"expected inputs and a target, each column once, got {shortened(given)}")
+            if columns and not names <= {str(i + 1) for i in range(columns)}:
+                raise ValueError(f"expected the names 1 to {columns}, got {shortened(names)}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"recipe: it does not make sense: {error}") from error
         return recipe
+
+
+def _entry(column: Number | Text) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": column.name}
+    if isinstance(column, Text):
+        entry["categories"] = column.categories
+    else:
+        entry |= {"mean": column.mean, "deviation": column.deviation}
+        entry |= {key: value for key, value in vars(column.style).items() if value != getattr(PLAIN, key)}
+    return entry | ({"missing": True} if column.missing else {})
 
 
 def _column(entry: Any) -> Number | Text:
@@ -305,7 +282,10 @@ def _column(entry: Any) -> Number | Text:
     texts = all(isinstance(text, str) and text for text in (name, *categories))
     if not texts or len(set(categories)) < len(categories):
         raise ValueError(f"expected a name, and different categories, got {shortened(entry)}")
+    missing = _validate.flag(entry.get("missing", False), "missing")
     if categories:
-        return Text(name, categories)
+        return Text(name, categories, missing)
     mean = _validate.number(entry["mean"], "mean")
-    return Number(name, mean, _validate.number(entry["deviation"], "deviation", above=0))
+    deviation = _validate.number(entry["deviation"], "deviation", above=0)
+    style = Style(*(entry.get(key, value) for key, value in vars(PLAIN).items()))
+    return Number(name, mean, deviation, style, missing)

@@ -1,0 +1,292 @@
+"""What the cells of a table say: numbers, in the many ways people write them; dates; or nothing.
+
+One cell may be read in several ways ("1,234"), a column seldom: `Survey` looks at all of its cells, and `Style` is how
+they are then read, in training and ever after.
+"""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+__all__ = ["PLAIN", "Style", "Survey", "digits", "is_missing"]
+
+#: What stands for nothing, in whatever case; where numbers are expected, more does.
+MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null"})
+NO_NUMBER = MISSING | {"none", "nil", "-", "--", "–", "—", "."}
+
+_CURRENCY = (
+    r"[A-Z]{0,3}[$€£¥¢₹₽₩₪₫₴₺₦₱฿₡₲₵₸₼₾₿]|kr\.?|zł|Kč|Ft|lei|Rs\.?|Fr\.|"
+    "AED|ARS|AUD|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|ISK|JPY|KRW|MXN|MYR|NGN|NOK|NZD|"
+    "PEN|PHP|PKR|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
+)
+_MONEY = re.compile(_CURRENCY)
+_WRITTEN = re.compile(
+    rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>{_CURRENCY})?\s*(?P<late>[-+])?\s*"
+    r"(?P<core>[0-9.,](?:[0-9.,' ]*[0-9.,])?(?:[eE][-+]?[0-9]+)?)\s*"
+    rf"(?P<after>{_CURRENCY}|(?:[^\W0-9_]|[%‰°])[^\s0-9]{{0,9}}[23]?)?\s*(?(open)\))"
+)
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[ap]m)?(?:\s*(?:z|utc|[-+]\d{2}:?\d{2}))?"
+_DATE = re.compile(
+    rf"(?:(?:\d{{4}}([-/.])\d{{1,2}}(?:\1\d{{1,2}})?|\d{{1,2}}([-/.])\d{{1,2}}\2\d{{4}}|\d{{1,2}}([-/])\d{{1,2}}\3\d{{2}}|"
+    rf"\d{{1,2}}(?:st|nd|rd|th)?[ -]{_MONTH},?[ -]\d{{2,4}}|{_MONTH}[ -]\d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}|"
+    rf"{_MONTH},?[ -]\d{{4}})(?:[t ,]+{_TIME})?|{_TIME})",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def is_missing(cell: str, number: bool = False) -> bool:
+    """Whether a cell says nothing; where a number is expected, "none" and a dash say so too."""
+    return cell.casefold() in (NO_NUMBER if number else MISSING)
+
+
+def digits(number: float) -> str:
+    """A number with as many digits as tell it from every other one."""
+    return repr(float(number)).removesuffix(".0")
+
+
+def is_date(cell: str) -> bool:
+    """Whether a cell is a date, a time, or both."""
+    return _DATE.fullmatch(cell) is not None
+
+
+def is_money(unit: str) -> bool:
+    """Whether a unit is a currency."""
+    return _MONEY.fullmatch(unit) is not None
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the numbers of a column are written; of the defaults, as Python writes them.
+
+    Attributes
+    ----------
+    decimal : str
+        The mark before the decimals: ``"."`` or ``","``.
+    thousands : str
+        The mark between thousands, where they are parted: ``","``, ``"."``, ``" "`` or ``"'"``.
+    unit : str
+        What is taken off: a currency, where it stands, ``"%"`` or a word, which must stand in every cell.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.decimal, self.thousands) not in _CORES:
+            raise ValueError(f"expected marks for decimals and thousands, got {self.decimal!r} and {self.thousands!r}")
+        written = _WRITTEN.fullmatch(f"1{self.unit}")
+        if self.unit and not is_money(self.unit) and not (written and written["after"] == self.unit):
+            raise ValueError(f"expected a unit such as '%', got {self.unit!r}")
+
+    def number(self, cell: str) -> float | None:
+        """The number that a cell holds; None where it is written in another way."""
+        if self == PLAIN and (number := _plain(cell)) is not None:
+            return number
+        written = _written(cell)
+        if written is None or not self._takes(written[0]) or not self._core.fullmatch(written[1]):
+            return None
+        _, core, negative = written
+        number = float(core.replace(self.thousands or " ", "").replace(self.decimal, "."))
+        return -number if negative else number
+
+    def _takes(self, unit: str) -> bool:
+        return unit == self.unit or (not unit and is_money(self.unit))
+
+    @property
+    def _core(self) -> re.Pattern[str]:
+        return _CORES[self.decimal, self.thousands]
+
+    def __str__(self) -> str:
+        marks = {" ": "spaces", "'": "apostrophes", ",": "commas", ".": "points"}
+        parts = [
+            "decimal comma" if self.decimal == "," else "",
+            f"{marks[self.thousands]} between thousands" if self.thousands else "",
+            f"{self.unit} taken off" if self.unit else "",
+        ]
+        return ", ".join(filter(None, parts))
+
+
+def _pattern(decimal: str, thousands: str) -> re.Pattern[str]:
+    """What may stand between sign and unit."""
+    d, t = re.escape(decimal), re.escape(thousands)
+    if not thousands:
+        return re.compile(rf"(?:\d+(?:{d}\d*)?|{d}\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+    lakhs = rf"|[1-9]\d?(?:{t}\d\d)+{t}\d{{3}}" if thousands == "," else ""
+    return re.compile(rf"(?:[1-9]\d{{0,2}}(?:{t}\d{{3}})+{lakhs}|\d+)(?:{d}\d*)?", re.ASCII)
+
+
+#: The plainest first.
+_CORES = {
+    (decimal, thousands): _pattern(decimal, thousands)
+    for thousands, decimal in product(("", ",", ".", " ", "'"), (".", ","))
+    if decimal != thousands
+}
+PLAIN = Style()
+
+
+def _plain(cell: str) -> float | None:
+    """The number as Python writes it; 1_000 is none, and the words are no numbers of a table."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return None if "_" in cell or math.isnan(number) else number
+
+
+def _written(cell: str) -> tuple[str, str, bool] | None:
+    """The unit, the number and whether it is negative; None where a cell is no number, however written."""
+    if not cell.isascii():
+        cell = unicodedata.normalize("NFKC", cell).replace("\u2212", "-").replace("\u2019", "'")
+    found = _WRITTEN.fullmatch(cell)
+    if not found or not any(map(str.isdigit, found["core"])) or (found["before"] and found["after"]):
+        return None
+    if found["sign"] and (found["late"] or found["open"]):
+        return None
+    negative = "-" in (found["sign"], found["late"]) or found["open"] is not None
+    return found["before"] or found["after"] or "", found["core"], negative
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What cells may have in common: the unit, and how they can be read."""
+
+    unit: str
+    readings: frozenset[tuple[str, str]]
+    marks: frozenset[str]
+
+
+class Survey:
+    """What the cells of a column are, all of them looked at.
+
+    Parameters
+    ----------
+    cells : iterable of str
+
+    Attributes
+    ----------
+    texts : Counter of str
+        The different cells that say something, as a text.
+    numbers : Counter of str
+        Those that say something where a number is expected.
+    """
+
+    def __init__(self, cells: Iterable[str]) -> None:
+        counts = Counter(cells)
+        self.texts = Counter({cell: n for cell, n in counts.items() if not is_missing(cell)})
+        self.numbers = Counter({cell: n for cell, n in self.texts.items() if not is_missing(cell, number=True)})
+        self.of_numbers, self.of_texts = self.numbers.total(), self.texts.total()
+        self._kinds: Counter[_Kind] = Counter()
+        for cell, n in self.numbers.items():
+            if kind := _kind(cell):
+                self._kinds[kind] += n
+
+    @cached_property
+    def is_numeric(self) -> bool:
+        """Whether more than half of the cells are numbers; those with a word behind them, if all have that word."""
+        return 2 * self._own.total() > self.of_numbers and not self._too_long
+
+    @cached_property
+    def are_dates(self) -> bool:
+        """Whether more than half of the cells are dates."""
+        return 2 * sum(n for cell, n in self.texts.items() if is_date(cell)) > self.of_texts
+
+    @cached_property
+    def are_names(self) -> bool:
+        """Whether nearly all cells are different, so that they name the rows and are no categories."""
+        return self.of_texts >= 10 and len(self.texts) > 0.8 * self.of_texts
+
+    @cached_property
+    def are_numbered(self) -> bool:
+        """Whether the cells are whole numbers, and all of them different."""
+        return len(self.numbers) == self.of_numbers >= 10 and all(
+            (number := PLAIN.number(cell)) is not None and number.is_integer() for cell in self.numbers
+        )
+
+    @cached_property
+    def has_leading_zeros(self) -> bool:
+        """Whether cells begin with a zero that numbers do not need, as codes have."""
+        return any(len(cell) > 1 and cell[0] == "0" and cell.isdigit() for cell in self.numbers)
+
+    @cached_property
+    def decimal(self) -> str | None:
+        """The decimal mark that the cells leave no doubt about; None where they do, or say nothing of it."""
+        if not self.is_numeric or len(readings := self._readings) != 1:
+            return None
+        marked = any({".", ","} & kind.marks for kind in self._own)
+        return readings[0].decimal if marked else None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether there are two ways to read the numbers."""
+        return len(self._readings) > 1
+
+    def style(self, decimal: str | None = None) -> Style:
+        """How the numbers are to be read; where there are two ways, the one with this decimal mark."""
+        return next((style for style in self._readings if style.decimal == decimal), self._readings[0])
+
+    @cached_property
+    def _unit(self) -> str:
+        """The unit that most numbers have."""
+        units: Counter[str] = Counter()
+        for kind, n in self._own.items():
+            units[kind.unit] += n
+        money = max(filter(is_money, units), key=units.__getitem__, default=None)
+        if money and "" in units:
+            units[money] += units.pop("")
+        return max(units, key=units.__getitem__, default="")
+
+    @cached_property
+    def _own(self) -> Counter[_Kind]:
+        """The kinds that are numbers: a word behind them is a unit only where every cell has it."""
+        common = len({kind.unit for kind in self._kinds}) == 1 and self._kinds.total() == self.of_numbers
+        return Counter({kind: n for kind, n in self._kinds.items() if common or _is_usual(kind.unit)})
+
+    @cached_property
+    def _readings(self) -> list[Style]:
+        """The ways to read most cells, each of which says other numbers, the plainest first."""
+        fits: Counter[tuple[str, str]] = Counter()
+        marks: set[str] = set()
+        for kind, n in self._own.items():
+            marks |= kind.marks
+            for reading in kind.readings:
+                fits[reading] += n
+        most = max(fits.values(), default=0)
+        different: dict[tuple[bool, ...], Style] = {}
+        for reading in _CORES:
+            if fits[reading] == most:
+                decimal, thousands = reading
+                roles = tuple(mark in marks and mark == role for mark in ".,' " for role in (decimal, thousands))
+                different.setdefault(roles, Style(decimal, thousands if thousands in marks else "", self._unit))
+        return list(different.values())
+
+    @cached_property
+    def _too_long(self) -> bool:
+        """Whether there are whole numbers that a float64 cannot tell from their neighbours."""
+        long = (cell for cell in self.numbers if len(cell) > 15 and cell.lstrip("+-").isdecimal())
+        return any(int(float(cell)) != int(cell) for cell in long if len(cell) < 300)
+
+
+def _is_usual(unit: str) -> bool:
+    """Whether some cells may have another one, or none, and be numbers still."""
+    return unit in ("", "%") or is_money(unit)
+
+
+def _kind(cell: str) -> _Kind | None:
+    if cell.isdecimal() and cell.isascii():
+        return _WHOLE
+    written = _written(cell)
+    if written is None:
+        return _WHOLE if _plain(cell) is not None else None
+    unit, core, _ = written
+    readings = frozenset(reading for reading, pattern in _CORES.items() if pattern.fullmatch(core))
+    return _Kind(unit, readings, frozenset(core) & {".", ",", " ", "'"}) if readings else None
+
+
+_WHOLE = _Kind("", frozenset(_CORES), frozenset())
