@@ -17,7 +17,9 @@ import pytest
 from test_datasets import MNIST, needs_mnist
 
 import backprop as bp
-from backprop.__main__ import main
+from backprop import datasets
+from backprop import tables as bp_tables
+from backprop.__main__ import _below, main
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -39,11 +41,11 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-def start(*arguments: str, stdout: Any = subprocess.PIPE) -> subprocess.Popen[str]:
+def start(*arguments: str, stdin: Any = None, stdout: Any = subprocess.PIPE) -> subprocess.Popen[str]:
     """Start a command in a process of its own."""
     command = [sys.executable, "-m", "backprop", *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def flowers(rows: int = 90) -> list[list[str]]:
@@ -169,6 +171,190 @@ def test_a_class_may_be_named_as_it_likes(run: Run) -> None:
     assert [row[0] for row in csv.reader(io.StringIO(out, newline=""))] == [row[2] for row in table]
 
 
+def test_how_columns_are_read_is_said(run: Run) -> None:
+    table = [["id", *flowers()[0]], *[[str(i), *row] for i, row in enumerate(flowers()[1:])]]
+    table[5][3] = table[6][3] = ""
+    table[7][1] = "NA"
+    command = "--target species --epochs 2 --no-plot"
+    status, out, _ = run("train", write("t.csv", table), *command.split())
+    assert status == 0 and out.splitlines()[:7] == [
+        "id: dropped, identifier, all values differ (--numeric id keeps it)",
+        "size: number, 1 of 88 cells missing",
+        "colour: category, 2 values",
+        "species: target, 3 classes (species 0, species 1, species 2)",
+        "weight: number",
+        "2 of 90 rows left out: their species is missing",
+        "t.csv: 70 rows to learn from, 18 others to test on",
+    ]
+    status, out, _ = run("predict", "t.safetensors", "t.csv")
+    assert status == 0 and len(out.splitlines()) == 91  # an answer for every row
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--numeric id", "id: number"),
+        ("--category size,id", "id: category, 90 values"),
+        ("--category size --category id", "size: category, "),
+        ("--drop size,id", "size: dropped, as asked"),
+        ("--drop a,b", "a,b: dropped, as asked"),
+        ("--drop a,b --drop id,size", "id: dropped, as asked"),
+        ("--task classification --target a,b", "a,b: target, 5 classes (0, 1, 2, 3, 4)"),
+        ("--task regression --target a,b", "a,b: target, number"),
+    ],
+)
+def test_options_say_how_columns_are_read(run: Run, options: str, said: str) -> None:
+    table = [["id", "a,b", *row] if i == 0 else [str(i), str(i % 5), *row] for i, row in enumerate(flowers())]
+    command = "--target weight --epochs 1 --no-plot"
+    status, out, _ = run("train", write("t.csv", table), *command.split(), *options.split())
+    assert status == 0 and any(line.startswith(said) for line in out.splitlines())
+    assert run("predict", "t.safetensors", "t.csv")[::2] == (0, "")
+
+
+def test_a_target_of_a_few_whole_numbers_is_classes_and_that_is_said(run: Run) -> None:
+    table = [["x", "grade"], *[[f"{i % 9}.5", str(1 + i % 9)] for i in range(90)]]
+    out = run("train", write("t.csv", table), "--target", "grade", "--epochs", 1, "--no-plot")[1]
+    said = "grade: target, 9 classes (1, 2, 3, 4, 5, 6, 7, 8, 9), --task regression would predict a number"
+    assert out.splitlines()[1] == said
+    assert run("predict", "t.safetensors", "t.csv")[1].splitlines()[0] == "grade,probability"
+    out = run("train", "t.csv", "--target", "grade", "--task", "regression", "--epochs", 1, "--no-plot")[1]
+    assert out.splitlines()[1] == "grade: target, number"
+    assert run("predict", "t.safetensors", "t.csv")[1].splitlines()[0] == "grade"
+
+
+def test_a_table_without_a_header(run: Run) -> None:
+    table = flowers()[1:]
+    status, out, _ = run("train", write("t.csv", table), "--no-header", "--target", 3, "--no-plot")
+    assert status == 0 and "t.csv: 72 rows to learn from" in out and "3: target, 3 classes" in out
+    expected = run("predict", "t.safetensors", "t.csv")
+    assert expected[0] == 0 and len(expected[1].splitlines()) == 91
+    write("u.csv", [[row[0], row[1], row[3]] for row in table])
+    assert run("predict", "t.safetensors", "u.csv") == expected
+
+
+def test_a_header_of_numbers(run: Run) -> None:
+    table = [["2019", "2020", "2021"], *[[f"{i}.5", f"{i}", f"{2 * i}.5"] for i in range(60)]]
+    assert run("train", write("t.csv", table), "--target", 2021, "--epochs", 1, "--no-plot")[0] == 0
+    assert run("predict", "t.safetensors", "t.csv")[1].splitlines()[0] == "2021"
+    table[0] = ["1", "2", "3"]
+    assert run("train", write("t.csv", table), "--target", 3, "--epochs", 1, "--no-plot")[0] == 2
+    status, out, _ = run("train", "t.csv", "--header", "--target", 3, "--epochs", 1, "--no-plot")
+    assert status == 0 and "t.csv: 48 rows to learn from, 12 others" in out
+
+
+def test_a_model_of_the_first_version(run: Run) -> None:
+    net = bp.Sequential([bp.Dense(3, 1)], rng=0)
+    net.metadata["recipe"] = {
+        "inputs": [
+            {"name": "size", "mean": 0.5, "deviation": 0.25},
+            {"name": "colour", "categories": ["blue", "red"]},
+        ],
+        "target": {"name": "weight", "mean": 20.0, "deviation": 10.0},
+    }
+    net.save("old.safetensors")
+    table = flowers()
+    x = np.float32([[(float(row[0]) - 0.5) / 0.25, row[1] == "blue", row[1] == "red"] for row in table[1:]])
+    status, out, err = run("predict", "old.safetensors", write("t.csv", table))
+    assert (status, err) == (0, "")
+    np.testing.assert_allclose(np.array(out.splitlines()[1:], float), 20 + 10 * net.predict(x)[:, 0], rtol=1e-6)
+
+
+# Digits
+
+
+def test_large_numbers_that_differ_a_little_are_printed_so(run: Run) -> None:
+    table = [["x", "y"], *[[f"{i % 10}", f"{250_000_000 + i % 10 - 5}"] for i in range(200)]]
+    write("t.csv", table)
+    assert run("train", "t.csv", "--target", "y", "--task", "regression", "--no-plot")[0] == 0
+    values = run("predict", "t.safetensors", "t.csv")[1].splitlines()[1:11]
+    assert len(set(values)) == 10
+    assert np.allclose(np.array(values, float), 250_000_000 + np.arange(10) - 5, rtol=0, atol=1)
+    net = bp.load("t.safetensors")
+    recipe = net.metadata["recipe"]
+    target = recipe["target"]
+    x = (np.arange(10) - recipe["inputs"][0]["mean"]) / recipe["inputs"][0]["deviation"]
+    z = net.predict(x.astype(np.float32).reshape(-1, 1))[:, 0]
+    back = (np.array(values, float) - target["mean"]) / target["deviation"]
+    np.testing.assert_allclose(back, z, rtol=0, atol=6e-8)
+
+
+def test_probabilities_are_printed_as_they_are(run: Run) -> None:
+    assert run("train", write("t.csv", flowers()), "--target", "species", "--no-plot")[0] == 0
+    one = list(csv.reader(io.StringIO(run("predict", "t.safetensors", "t.csv")[1])))
+    all_of_them = list(csv.reader(io.StringIO(run("predict", "t.safetensors", "t.csv", "--proba")[1])))
+    assert all_of_them[0] == ["species", "species 0", "species 1", "species 2"]
+    p = np.array([row[1:] for row in all_of_them[1:]], np.float32)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+    assert [row[0] for row in one] == [row[0] for row in all_of_them]
+    np.testing.assert_array_equal(np.array([row[1] for row in one[1:]], np.float32), p.max(axis=1))
+    assert len({row[1] for row in one[1:]}) == len(np.unique(p.max(axis=1))) > 30
+    net = bp.load("t.safetensors")
+    x = bp_tables.Recipe.from_dict(net.metadata["recipe"]).x(bp_tables.read("t.csv"))
+    np.testing.assert_array_equal(net.predict(x), p)  # to the last bit
+
+
+# What training says of itself
+
+
+def test_scores_are_those_of_the_rows_held_out(run: Run) -> None:
+    table = [["x", "y"], *[[f"{i / 10}", f"{1000 + 100 * np.sin(i / 10):.3f}"] for i in range(100)]]
+    out = run("train", write("t.csv", table), "--target", "y", "--no-plot", "--epochs", 20)[1].splitlines()
+    test = datasets.hold_out(np.zeros(100), np.random.default_rng(0))[1]
+    said = np.array(run("predict", "t.safetensors", "t.csv")[1].splitlines()[1:], float)[test]
+    true = np.array([row[1] for row in table[1:]], float)[test]
+    scores = dict(line.split(": ") for line in out[-3:])
+    assert list(scores) == ["test rmse", "test mae", "test r2"]
+    assert float(scores["test rmse"]) == pytest.approx(np.sqrt(np.mean((said - true) ** 2)), rel=1e-3)
+    assert float(scores["test mae"]) == pytest.approx(np.mean(abs(said - true)), rel=1e-3)
+    r2 = 1 - np.sum((said - true) ** 2) / np.sum((true - true.mean()) ** 2)
+    assert float(scores["test r2"]) == pytest.approx(r2, abs=1.1e-4)
+
+
+def test_accuracy_stands_beside_the_share_of_the_largest_class(run: Run) -> None:
+    table = [["x", "y"], *[[f"{i % 7}.5", "rare" if i % 10 == 0 else "common"] for i in range(200)]]
+    out = run("train", write("t.csv", table), "--target", "y", "--no-plot", "--epochs", 5)[1].splitlines()
+    assert out[-2:] == ["share of the largest class, common: 90.0 %", "test accuracy: 90.0 %"]
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(1, "100.0"), (0.99999, "99.9"), (0.57, "57.0"), (0, "0.0"), (1 / 3, "33.3")]
+)
+def test_only_what_is_perfect_looks_so(share: float, said: str) -> None:
+    assert _below(100 * share, 1) == said
+
+
+def test_training_stops_early_with_the_best_weights(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    table = [["a", "b", "c", "y"], *[[f"{v:.3f}" for v in row] for row in rng.normal(size=(200, 4))]]
+    for row in table[1:]:
+        row[3] = f"{float(row[0]) + float(row[3]):.3f}"  # half of it noise
+    options = "--target y --no-plot --epochs 200 --hidden 128,128 --learning-rate 0.01"
+    command = ["train", write("t.csv", table), *options.split()]
+    out = run(*command)[1]
+    found = re.search(r"^best epoch: (\d+) of (\d+), by the loss of (\d+) of the rows to learn from$", out, re.M)
+    assert found and int(found[3]) == 32
+    best, epochs = int(found[1]), int(found[2])
+    assert best + 40 == epochs < 200
+    without = run(*command, "--no-early-stopping")[1]
+    assert "best epoch" not in without
+
+    def rmse(out: str) -> float:
+        return float(out.splitlines()[-3].split(": ")[1])
+
+    assert rmse(out) < 0.9 * rmse(without)
+
+
+def test_few_rows_are_all_learned_from(run: Run) -> None:
+    out = run("train", write("t.csv", flowers(30)), "--target", "species", "--no-plot", "--epochs", 20)[1]
+    assert "best epoch" not in out and bp.load("t.safetensors").epochs == 20
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0 and capsys.readouterr().out == f"backprop {bp.__version__}\n"
+
+
 def test_info(run: Run) -> None:
     status, out, err = run("info")
     assert (status, err) == (0, "")
@@ -186,6 +372,7 @@ def bad(folder: Path) -> None:
     write("cell.csv", [*table[:5], ["big", *table[5][1:]], *table[6:]])
     write("other.csv", [["size", "colour", "weight"], ["1", "green", "1"]])
     write("lines.csv", [["size\nof it", "b"], ["1", "2"]])
+    write("headless.csv", [row[:3] for row in table[1:]])
     for name, content in ("empty.csv", b""), ("header.csv", b"a,b\n"), ("latin.csv", b"a,b\n\xe9,1\n"):
         Path(name).write_bytes(content)
     net = bp.Sequential([bp.Dense(3, 3, "softmax")], rng=0)
@@ -198,6 +385,9 @@ def bad(folder: Path) -> None:
     for name, given in ("misfit", recipe), ("edited", {**recipe, "inputs": "all"}):
         net.metadata["recipe"] = given
         net.save(f"{name}.safetensors")
+    net = bp.Sequential([bp.Dense(1, 1)], rng=0)
+    net.metadata["recipe"] = {**recipe, "target": {"name": "y", "mean": 0, "deviation": 1}}
+    net.save("number.safetensors")
     Path("idx").mkdir()
     Path("idx/train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0")
     Path("idx/train-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01\0\0\0\1\0")
@@ -238,6 +428,28 @@ def bad(folder: Path) -> None:
             "good.csv: column: expected one of size, colour, species, weight, got 'specie'",
         ),
         ("train cell.csv --target species", "cell.csv, row 6, column 'size': expected a finite number, got 'big'"),
+        (
+            "train good.csv --target weight --drop colr",
+            "--drop: expected one of size, colour, species, weight, got 'colr'",
+        ),
+        (
+            "train good.csv --target weight --numeric colour",
+            "good.csv, row 2, column 'colour': expected a finite number",
+        ),
+        ("train good.csv --target weight --category size --drop size", "--drop: expected a column in one option"),
+        ("train good.csv --target species --task regression", "column 'species': expected a finite number"),
+        ("train good.csv --target weight --task clustering", "argument --task: invalid choice: 'clustering'"),
+        ("train good.csv --target weight --decimal ;", "argument --decimal: invalid choice: ';'"),
+        ("train xor --task regression", "--task: expected only with a CSV file, got 'regression' with xor"),
+        ("train xor --drop a", "--drop: expected only with a CSV file, got ['a'] with xor"),
+        ("train xor --no-header", "--header: expected only with a CSV file, got False with xor"),
+        (
+            "train headless.csv --target 3",
+            "headless.csv, row 1: expected a header of column names, got what looks like",
+        ),
+        ("train . --target y --output m.safetensors", ".: Is a directory"),
+        ("predict number.safetensors good.csv --proba", "--proba: expected a model of classes, got one that predicts"),
+        ("predict plain.safetensors good.csv --target y", "unrecognized arguments: --target y"),
         ("train empty.csv --target a", "empty.csv: expected a header and rows, got an empty file"),
         ("train header.csv --target a", "header.csv: expected rows beneath the header, got none"),
         ("train latin.csv --target a", "latin.csv, row 2: expected UTF-8, got the byte 0xe9"),
@@ -266,8 +478,12 @@ def test_bad_input_gets_one_line(run: Run, command: str, message: str) -> None:
 @pytest.mark.usefixtures("bad")
 def test_a_table_that_does_not_fit_its_model(run: Run) -> None:
     assert run("train", "good.csv", "--target", "species", "--epochs", 1, "--no-plot")[0] == 0
-    assert run("predict", "good.safetensors", "other.csv") == (
-        2, "", "backprop: error: other.csv, row 2, column 'colour': expected one of ['blue', 'red'], got 'green'\n"
+    status, out, err = run("predict", "good.safetensors", "other.csv")  # a word that nobody knows is no reason to stop
+    assert (status, len(out.splitlines())) == (0, 2)
+    assert err == "backprop: colour: 1 of 1 cells unknown in training, such as 'green'\n"
+    write("fewer.csv", [["size", "colour"], ["1", "red"]])
+    assert run("predict", "good.safetensors", "fewer.csv")[::2] == (
+        2, "backprop: error: fewer.csv: expected the columns of the training, got no ['weight'] in ['size', 'colour']\n"
     )  # fmt: skip
     assert run("predict", "good.safetensors", "header.csv")[::2] == (
         2, "backprop: error: header.csv: expected rows beneath the header, got none\n"
@@ -311,6 +527,134 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 0 and word in capsys.readouterr().out
+
+
+# Where tables come from, and what is written over
+
+
+@pytest.fixture
+def trained(run: Run) -> list[str]:
+    """A table and its model; what it predicts."""
+    assert run("train", write("t.csv", flowers()), "--target", "species", "--epochs", 1, "--no-plot")[0] == 0
+    return run("predict", "t.safetensors", "t.csv")[1].splitlines()
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_standard_input(run: Run, trained: list[str], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def given() -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("t.csv").read_bytes())))
+
+    given()
+    assert run("predict", "t.safetensors", name)[1].splitlines() == trained
+    given()
+    status, out, _ = run("train", name, "--target", "species", "--epochs", 1, "--no-plot")
+    assert status == 0 and "stdin: 72 rows to learn from" in out and "model: stdin.safetensors" in out
+    assert Path("stdin.safetensors").read_bytes() == Path("t.safetensors").read_bytes()
+    given()
+    assert run("train", name, "--target", "species", "--epochs", 1, "--no-plot", "--output", "a.safetensors")[0] == 0
+    assert written() == {"t.csv", "t.safetensors", "stdin.safetensors", "a.safetensors"}
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert run("predict", "t.safetensors", name)[2] == (
+        "backprop: error: stdin: expected a header and rows, got an empty file\n"
+    )
+    monkeypatch.setattr(sys, "stdin", None)
+    assert run("predict", "t.safetensors", name)[2] == "backprop: error: stdin: expected a file or a pipe, got none\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("pause", [0.0, 0.5])
+def test_a_pipe(run: Run, trained: list[str], pause: float) -> None:
+    os.mkfifo("pipe")
+    code = "import sys, time; time.sleep({0}); f = open('pipe', 'wb'); time.sleep({0}); f.write(open('t.csv', 'rb').read())"
+    with subprocess.Popen([sys.executable, "-c", code.format(pause)]):
+        assert run("predict", "t.safetensors", "pipe")[1].splitlines() == trained
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_that_nobody_writes_to(run: Run, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backprop.csvfile.PATIENCE", 0.2)
+    os.mkfifo("pipe.csv")
+    refused = 2, "", "backprop: error: pipe.csv: expected a file, got a pipe that nobody writes to\n"
+    assert run("predict", "t.safetensors", "pipe.csv") == refused
+    assert run("train", "pipe.csv", "--target", "y") == refused
+    with subprocess.Popen([sys.executable, "-c", "open('pipe.csv', 'wb')"]):
+        assert run("predict", "t.safetensors", "pipe.csv")[2].endswith("got an empty file\n")
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs devices")
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/urandom"])
+def test_devices(run: Run, trained: list[str], device: str) -> None:
+    assert run("predict", "t.safetensors", device) == (
+        2, "", f"backprop: error: {device}: expected a file, got a device\n"
+    )  # fmt: skip
+    with Path(device).open() as stdin, start("predict", "t.safetensors", "-", stdin=stdin) as process:
+        assert process.communicate(timeout=120) == (
+            "", "backprop: error: stdin: expected a file or a pipe, got a device\n"
+        )  # fmt: skip
+
+
+def test_more_than_can_be_read(run: Run, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backprop.csvfile.MOST_BYTES", 1000)
+    message = "expected at most 1,000 bytes, got more: train on a part of the rows\n"
+    assert run("predict", "t.safetensors", "t.csv") == (2, "", f"backprop: error: t.csv: {message}")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("t.csv").read_bytes())))
+    assert run("predict", "t.safetensors", "-") == (2, "", f"backprop: error: stdin: {message}")
+
+
+def link(name: str, target: str) -> None:
+    try:
+        Path(name).symlink_to(target)
+    except OSError:
+        pytest.skip("needs symbolic links")
+
+
+OUTPUTS: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "the data itself": (lambda: Path("t.csv").rename("t.safetensors"), "t.safetensors", "expected another file than"),
+    "the data by its name": (lambda: None, "u.csv --output u.safetensors", "expected another file than the data, u.csv"),
+    "the data as its picture": (lambda: Path("t.csv").rename("t.png"), "t.png", "expected another file than the data"),
+    "a hard link": (lambda: os.link("t.csv", "h.safetensors"), "t.csv --output h.safetensors", "another file than the d"),
+    "a symbolic link": (lambda: link("s.safetensors", "t.csv"), "t.csv --output s.safetensors", "another file than the d"),
+    "a link to the data as picture": (lambda: link("m.png", "t.csv"), "t.csv --output m.safetensors", "another file than"),
+    "a link from the data": (lambda: link("l.csv", "v.safetensors"), "l.csv --output v.safetensors", "another file than"),
+    "the model as its picture": (lambda: link("v.png", "v.safetensors"), "t.csv --output v.safetensors", "than the model"),
+    "a folder": (lambda: Path("d.safetensors").mkdir(), "t.csv --output d.safetensors", "d.safetensors: "),
+    "a folder for a picture": (lambda: Path("d.png").mkdir(), "t.csv --output d.safetensors", "d.png: "),
+    "a pipe": (lambda: os.mkfifo("p.safetensors"), "t.csv --output p.safetensors", "p.safetensors: expected a regular"),
+    "a pipe for a picture": (lambda: os.mkfifo("p.png"), "t.csv --output p.safetensors", "p.png: expected a regular"),
+    "no folder": (lambda: None, "t.csv --output n/m.safetensors", "n: no such folder"),
+    "a file for a folder": (lambda: None, "t.csv --output t.csv/m.safetensors", "t.csv: no such folder"),
+    "too long a name": (lambda: None, f"t.csv --output {'m' * 250}.safetensors", "too long"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OUTPUTS)
+def test_outputs_are_looked_at_before_training(run: Run, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    if os.name == "nt" and ("pipe" in case or "long" in case):
+        pytest.skip("needs POSIX files")
+    write("t.csv", flowers())
+    write("u.safetensors", flowers())
+    link("u.csv", "u.safetensors")
+    write("v.safetensors", flowers())
+    prepare, command, message = OUTPUTS[case]
+    prepare()
+    monkeypatch.setattr("backprop.Sequential.fit", lambda *_, **__: pytest.fail("it trains"))
+    before = {path: path.is_file() and path.read_bytes() for path in Path.cwd().iterdir()}
+    status, out, err = run("train", *command.split(), "--target", "species")
+    assert (status, out) == (2, "") and message in err and err.count("\n") == 1
+    assert {path: path.is_file() and path.read_bytes() for path in Path.cwd().iterdir()} == before
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs permissions that bind")
+def test_a_folder_that_cannot_be_written_to(run: Run) -> None:
+    write("t.csv", flowers())
+    Path("locked").mkdir(mode=0o500)
+    status, out, err = run("train", "t.csv", "--target", "species", "--output", "locked/m.safetensors")
+    assert (status, out) == (2, "") and "ermission denied" in err
+
+
+def test_a_name_that_has_been_used_is_used_again(run: Run, trained: list[str]) -> None:
+    assert run("train", "t.csv", "--target", "species", "--epochs", 1)[0] == 0
+    assert run("train", "t.csv", "--target", "species", "--epochs", 1)[0] == 0
 
 
 # Processes

@@ -345,7 +345,7 @@ def _checked(args: argparse.Namespace) -> tuple[Path, Path | None]:
     for written in [output, picture] if picture else [output]:
         for given in inputs:
             _apart(written, given, "the data")
-        files.expect_writable(written)
+        files.expect_writable([str(written)])
     if picture:
         _apart(picture, output, "the model")
     return output, picture

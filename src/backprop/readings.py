@@ -46,9 +46,8 @@ class Reading:
     def __str__(self) -> str:
         kind = f"{len(self.classes)} classes" if self.classes else self.kind
         style = str(self.style) if self.kind == "number" else ""
-        return f"{self.name}: {_joined('target' if self.is_target else '', kind, style, self.note)}".replace(
-            ", (", " ("
-        )
+        said = _joined("target" if self.is_target else "", kind, style, self.note).replace(", (", " (")
+        return " ".join(f"{self.name}: {said}".split())
 
 
 def readings(
