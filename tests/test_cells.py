@@ -49,7 +49,7 @@ def test_one_number(cell: str, plain: str) -> None:
 @pytest.mark.parametrize(
     "cell",
     ["", "a", "1_000", "1,23,4", "1.2.3", "12 34", "--1", "+-1", "-(1)", "0x10", "1/2", "1-2", "$", "%", "A1", "Q3",
-     "1;2", "1,2,3", "..", "2020-01-31", "12:30", "$5%", "1 2 3", "\u00bd", "TRUE", "9007199254740993", "1st floor"],
+     "1;2", "1,2,3", "..", "2020-01-31", "12:30", "$5%", "1 2 3", "\u00bd", "TRUE", "9007199254740993", "1st floor", "5\u00b2", "10\u00b2", "\u2167"],
 )  # fmt: skip
 def test_no_number(cell: str) -> None:
     assert not Survey([cell, cell]).is_numeric

@@ -434,7 +434,7 @@ def bad(folder: Path) -> None:
         ),
         (
             "train good.csv --target weight --numeric colour",
-            "good.csv, row 2, column 'colour': expected a finite number",
+            "row 2, column 'colour': expected a finite number, got 'blue': mend it, or read the column as words (--category",
         ),
         ("train good.csv --target weight --category size --drop size", "--drop: expected a column in one option"),
         ("train good.csv --target species --task regression", "column 'species': expected a finite number"),

@@ -514,6 +514,13 @@ def test_predictions_have_the_digits_that_tell_them_apart(mean: float, deviation
 
 
 def test_predictions_have_no_more_digits_than_that() -> None:
+    encoded = np.random.default_rng(0).normal(size=300).astype(np.float32)
+    for mean, deviation in (0.0, 1.0), (3.0, 1e-3), (1e-5, 1e5), (250e6, 5e3):
+        column = Number("y", mean, deviation)
+        for text, output in zip(column.written(encoded), encoded, strict=True):
+            value, places = float(column.decode(output)), len(text.partition("e")[0].replace(".", "").strip("-0"))
+            shorter = float(f"{value:.{max(places - 1, 1)}g}")
+            assert places == 1 or np.float32((shorter - mean) / deviation) != output
     assert Number("y", 0.0, 1.0).written(np.float32([0.1, 3, 0.25, -1e-8, 1e20])) == [
         "0.1",
         "3",

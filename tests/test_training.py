@@ -763,7 +763,7 @@ def test_what_a_history_is():
     assert list(history) == ["loss", "mse", "mae"] and len(history) == 3
     assert all(len(values) == 3 and all(type(value) is float for value in values) for values in history.values())
     assert "val_loss" not in history and history.get("val_loss") is None
-    assert "3 epochs" in repr(history)
+    assert "3 epochs" in repr(history) and f"loss={history['loss'][-1]!r}, " in repr(history)
     assert dict(pickle.loads(pickle.dumps(history))) == dict(history)
     np.testing.assert_allclose(history["loss"], history["mse"], rtol=1e-6)
 

@@ -6,7 +6,6 @@ they are then read, in training and ever after.
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,15 @@ __all__ = ["PLAIN", "Style", "Survey", "digits", "is_missing"]
 #: What stands for nothing, in whatever case; where numbers are expected, more does.
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null"})
 NO_NUMBER = MISSING | {"none", "nil", "-", "--", "–", "—", "."}
+
+#: Characters that are typed for others: spaces that do not break, a minus, an apostrophe, all of ASCII in full width.
+_TYPED = {
+    **dict.fromkeys([0xA0, 0x2007, 0x2009, 0x202F], " "),
+    0x2212: "-",
+    0x2019: "'",
+    0x02BC: "'",
+    **{0xFEE0 + code: chr(code) for code in range(0x21, 0x7F)},
+}
 
 _CURRENCY = (
     r"[A-Z]{0,3}[$€£¥¢₹₽₩₪₫₴₺₦₱฿₡₲₵₸₼₾₿]|kr\.?|zł|Kč|Ft|lei|Rs\.?|Fr\.|"
@@ -34,7 +42,7 @@ _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[ap]m)?(?:\s*(?:z|utc|[-+]\d{2}:?\d{2}))?"
 _DATE = re.compile(
     rf"(?:(?:\d{{4}}([-/.])\d{{1,2}}(?:\1\d{{1,2}})?|\d{{1,2}}([-/.])\d{{1,2}}\2\d{{4}}|\d{{1,2}}([-/])\d{{1,2}}\3\d{{2}}|"
-    rf"\d{{1,2}}(?:st|nd|rd|th)?[ -]{_MONTH},?[ -]\d{{2,4}}|{_MONTH}[ -]\d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}|"
+    rf"\d{{1,2}}[a-z]{{0,2}}[ -]{_MONTH},?[ -]\d{{2,4}}|{_MONTH}[ -]\d{{1,2}}[a-z]{{0,2}},? \d{{4}}|"
     rf"{_MONTH},?[ -]\d{{4}})(?:[t ,]+{_TIME})?|{_TIME})",
     re.IGNORECASE | re.ASCII,
 )
@@ -87,7 +95,8 @@ class Style:
 
     def number(self, cell: str) -> float | None:
         """The number that a cell holds; None where it is written in another way."""
-        if self == PLAIN and (number := _plain(cell)) is not None:
+        is_plain = self.decimal == "." and not self.thousands and not self.unit
+        if is_plain and (number := _plain(cell)) is not None:
             return number
         written = _written(cell)
         if written is None or not self._takes(written[0]) or not self._core.fullmatch(written[1]):
@@ -142,11 +151,11 @@ def _plain(cell: str) -> float | None:
 
 def _written(cell: str) -> tuple[str, str, bool] | None:
     """The unit, the number and whether it is negative; None where a cell is no number, however written."""
-    if not cell.isascii():
-        cell = unicodedata.normalize("NFKC", cell).replace("\u2212", "-").replace("\u2019", "'")
-    found = _WRITTEN.fullmatch(cell)
+    found = _WRITTEN.fullmatch(cell if cell.isascii() else cell.translate(_TYPED))
     if not found or not any(map(str.isdigit, found["core"])) or (found["before"] and found["after"]):
         return None
+    if found["after"] and not (found["after"][0].isalpha() or found["after"][0] in "%‰°" or is_money(found["after"])):
+        return None  # as 5²
     if found["sign"] and (found["late"] or found["open"]):
         return None
     negative = "-" in (found["sign"], found["late"]) or found["open"] is not None
@@ -219,7 +228,7 @@ class Survey:
         """The decimal mark that the cells leave no doubt about; None where they do, or say nothing of it."""
         if not self.is_numeric or len(readings := self._readings) != 1:
             return None
-        marked = any({".", ","} & kind.marks for kind in self._own)
+        marked = any({".", ","} & kind.marks for kind in self._taken)
         return readings[0].decimal if marked else None
 
     @property
@@ -249,19 +258,20 @@ class Survey:
         return Counter({kind: n for kind, n in self._kinds.items() if common or _is_usual(kind.unit)})
 
     @cached_property
+    def _taken(self) -> Counter[_Kind]:
+        """Those of them that have the unit of most."""
+        units = (self._unit, "") if is_money(self._unit) else (self._unit,)
+        return Counter({kind: n for kind, n in self._own.items() if kind.unit in units})
+
+    @cached_property
     def _readings(self) -> list[Style]:
-        """The ways to read most cells, each of which says other numbers, the plainest first."""
-        fits: Counter[tuple[str, str]] = Counter()
-        marks: set[str] = set()
-        for kind, n in self._own.items():
-            marks |= kind.marks
-            for reading in kind.readings:
-                fits[reading] += n
-        most = max(fits.values(), default=0)
+        """The ways to read most cells, each of which makes other numbers of the same cells, the plainest first."""
+        read = {reading: [kind for kind in self._taken if reading in kind.readings] for reading in _CORES}
+        most = max(read, key=lambda reading: sum(self._taken[kind] for kind in read[reading]))
+        marks = {mark for kind in read[most] for mark in kind.marks}
         different: dict[tuple[bool, ...], Style] = {}
-        for reading in _CORES:
-            if fits[reading] == most:
-                decimal, thousands = reading
+        for decimal, thousands in _CORES:
+            if read[decimal, thousands] == read[most]:
                 roles = tuple(mark in marks and mark == role for mark in ".,' " for role in (decimal, thousands))
                 different.setdefault(roles, Style(decimal, thousands if thousands in marks else "", self._unit))
         return list(different.values())
@@ -281,6 +291,12 @@ def _is_usual(unit: str) -> bool:
 def _kind(cell: str) -> _Kind | None:
     if cell.isdecimal() and cell.isascii():
         return _WHOLE
+    if _POINT.fullmatch(cell):
+        return _THOUSANDTHS if _POINT_OR_THOUSANDS.fullmatch(cell) else _DECIMALS
+    return _kind_of_any(cell)
+
+
+def _kind_of_any(cell: str) -> _Kind | None:
     written = _written(cell)
     if written is None:
         return _WHOLE if _plain(cell) is not None else None
@@ -289,4 +305,7 @@ def _kind(cell: str) -> _Kind | None:
     return _Kind(unit, readings, frozenset(core) & {".", ",", " ", "'"}) if readings else None
 
 
+# What most cells are, for speed.
 _WHOLE = _Kind("", frozenset(_CORES), frozenset())
+_POINT, _DECIMALS = re.compile(r"-?[0-9]+\.[0-9]+"), _kind_of_any("0.5")
+_POINT_OR_THOUSANDS, _THOUSANDTHS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}"), _kind_of_any("1.234")

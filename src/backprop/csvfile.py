@@ -109,7 +109,7 @@ class Table:
             decimal = "," if survey.style().decimal == "," and self.delimiter == ";" else "."
         return survey.style(decimal)
 
-    def numbers(self, name: str, style: Style | None = None, missing: bool = False) -> Array:
+    def numbers(self, name: str, style: Style | None = None, missing: bool = False, cure: str = "") -> Array:
         """The cells of a column as float64 (rows,), all of them finite; NaN where they are missing, if they may be.
 
         Parameters
@@ -119,6 +119,8 @@ class Table:
             How they are written. Default: as most of them are.
         missing : bool, default False
             Whether cells may be empty, or say "NA" or the like.
+        cure : str, default ""
+            What to do about a cell that is no number.
         """
         style = self.style(Survey(self.cells(name))) if style is None else style
         numbers = np.empty(len(self))
@@ -128,8 +130,7 @@ class Table:
                 number = math.nan
             elif number is None or not math.isfinite(number):
                 like = f" ({style})" if style != PLAIN else ""
-                cure = f"mend it, or read the column as words (--category {name}), or leave it out (--drop {name})"
-                raise self.error(row, name, f"expected a finite number{like}, got {shortened(cell)}: {cure}")
+                raise self.error(row, name, f"expected a finite number{like}, got {shortened(cell)}{cure}")
             numbers[row] = number
         return numbers
 
@@ -154,7 +155,7 @@ class Table:
             How numbers are written. Default: as most of them are.
         """
         if task == "regression" or (task is None and self.is_numeric(name)):
-            values = self.numbers(name, style)
+            values = self.numbers(name, style, cure=": mend it, or predict classes (--task classification)")
             found = np.unique(values)
             amounts = len(found) > min(MOST_WHOLE_NUMBERS, len(self) / 2) or (found != np.floor(found)).any()
             if (amounts or task) and len(found) > 1:
@@ -175,8 +176,8 @@ class Table:
         for cell in sorted(values, key=lambda cell: (len(cell), cell)):
             names.setdefault(values[cell], cell)
         if len(names) > MOST_CATEGORIES:
-            limit = f"expected at most {MOST_CATEGORIES} classes, got {len(names)}"
-            raise ValueError(f"{self.path}, column {name!r}: {limit}: predict a number (--task regression)")
+            limit = f"expected at most {MOST_CATEGORIES} classes, got {len(names):,}"
+            raise ValueError(f"{self.path}, column {name!r}: {limit}")
         order = {value: i for i, value in enumerate(sorted(names))}
         return [names[value] for value in order], np.array([order[values[cell]] for cell in spelled])
 

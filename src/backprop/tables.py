@@ -54,7 +54,8 @@ class Number:
     def learn(cls, table: Table, name: str, rows: Array, style: Style | None = None) -> "Number":
         """The mean and the deviation of some rows; of a column that is constant there, the deviation is taken as 1."""
         style = table.style(Survey(table.cells(name))) if style is None else style
-        column = table.numbers(name, style, missing=True)
+        cure = f": mend it, or read the column as words (--category {name}), or leave it out (--drop {name})"
+        column = table.numbers(name, style, missing=True, cure=cure)
         missing = np.isnan(column)
         numbers = column[rows][~missing[rows]] if not missing[rows].all() else column[~missing]
         if len(numbers) == 0:
@@ -89,11 +90,15 @@ class Number:
     def written(self, encoded: Array) -> list[str]:
         """As `decode`, each with the fewest digits of which `encode` makes the same float32 again."""
         numbers = self.decode(encoded)
-        best, left = numbers.copy(), np.arange(len(numbers))
+        best, left = numbers.copy(), np.ones(len(numbers), bool)
+        with np.errstate(divide="ignore"):
+            room = np.log10(self.deviation * np.spacing(abs(encoded.astype(np.float32))).astype(np.float64))
+            needed = np.floor(np.log10(abs(numbers))) + 1 - np.ceil(room)  # fewer places would skip numbers
         for places in range(1, 17):
-            best[left] = [float(f"{number:.{places}g}") for number in numbers[left].tolist()]
-            left = left[self._standardised(best[left]) != encoded[left].astype(np.float32)]
-        best[left] = numbers[left]
+            rows = np.flatnonzero(left & (needed <= places))
+            shorter = np.array([float(f"{number:.{places}g}") for number in numbers[rows].tolist()])
+            same = self._standardised(shorter) == encoded[rows].astype(np.float32)
+            best[rows[same]], left[rows[same]] = shorter[same], False
         return [digits(number) for number in best.tolist()]
 
     def remarks(self, table: Table) -> str:

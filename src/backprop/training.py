@@ -83,7 +83,7 @@ class History(Mapping[str, list[float]]):
 
     def __repr__(self) -> str:
         epochs = max(map(len, self.values()), default=0)
-        last = ", ".join(f"{name}={values[-1]:.6g}" for name, values in self.items())
+        last = ", ".join(f"{name}={float(values[-1])!r}" for name, values in self.items())
         return f"<History of {epochs} epochs{': ' + last if last else ''}>"
 
 
