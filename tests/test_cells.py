@@ -1,5 +1,6 @@
 """Cells: numbers are read as they were meant, whoever wrote them; what is none is not taken for one."""
 
+import time
 from itertools import product
 
 import numpy as np
@@ -98,6 +99,18 @@ def test_a_cell_of_another_kind_is_not_read(cells: str, unread: str) -> None:
 @pytest.mark.parametrize("cells", ["1st 2nd 3rd", "4wd 2wd awd", "12kg 13lb", "3d 2d x", "1a 2b"])
 def test_a_word_behind_a_number_is_a_unit_only_if_all_have_it(cells: str) -> None:
     assert not Survey(cells.split()).is_numeric
+
+
+@pytest.mark.parametrize(
+    "piece", ["(", " ", "1", "1 ", "1,", ",123", "- ", "$", "1$", "a", "1a", "1e", "2020-", "jan ", "0", "%"]
+)
+@pytest.mark.parametrize("end", ["", "x", "!", ")", "1"])
+def test_a_long_cell_is_looked_at_in_no_time(piece: str, end: str) -> None:
+    for start in "", "(", "1", "$":
+        begin = time.process_time()
+        survey = Survey([start + piece * (100_000 // len(piece)) + end] * 2)
+        assert survey.is_numeric in (True, False) and survey.are_dates in (True, False) and survey.style()
+        assert time.process_time() - begin < 2  # some hundredths
 
 
 def test_whole_numbers_that_a_float_cannot_tell_apart_are_texts() -> None:

@@ -478,8 +478,21 @@ def test_a_recipe_without_a_header_reads_files_without_one(write: Write) -> None
             recipe.read(write(wrong))
 
 
-def test_decimal_commas_divide_no_cells_where_there_is_no_header(write: Write) -> None:
-    assert tables.read(write("1,5;2,5\n3,5;4,5\n"), header=False).columns == {"1": ("1,5", "3,5"), "2": ("2,5", "4,5")}
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("1,5;2,5\n3,5;4,5\n", {"1": ("1,5", "3,5"), "2": ("2,5", "4,5")}),
+        ("1,5\t2\n3,5\t4\n", {"1": ("1,5", "3,5"), "2": ("2", "4")}),
+        ("u;v,1\nw,2\nx,3\n", {"1": ("u;v", "w", "x"), "2": ("1", "2", "3")}),
+    ],
+)
+def test_decimal_commas_divide_no_cells(write: Write, content: str, columns: dict[str, tuple[str, ...]]) -> None:
+    assert tables.read(write(content), header=False).columns == columns
+
+
+def test_commas_in_names_divide_no_cells(write: Write) -> None:
+    table = tables.read(write("size, in m;price, in EUR\n1,5;2\n2,5;3\n"))
+    assert table.columns == {"size, in m": ("1,5", "2,5"), "price, in EUR": ("2", "3")}
 
 
 def test_rows_without_a_target_are_left_out(write: Write) -> None:

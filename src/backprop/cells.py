@@ -34,9 +34,9 @@ _CURRENCY = (
 )
 _MONEY = re.compile(_CURRENCY)
 _WRITTEN = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<before>{_CURRENCY})?\s*(?P<late>[-+])?\s*"
-    r"(?P<core>[0-9.,](?:[0-9.,' ]*[0-9.,])?(?:[eE][-+]?[0-9]+)?)\s*"
-    rf"(?P<after>{_CURRENCY}|(?:[^\W0-9_]|[%‰°])[^\s0-9]{{0,9}}[23]?)?\s*(?(open)\))"
+    rf"(?:(?P<open>\()\s*)?(?:(?P<sign>[-+])\s*)?(?:(?P<before>{_CURRENCY})\s*)?(?:(?P<late>[-+])\s*)?"
+    r"(?P<core>[0-9.,](?:[0-9.,' ]*[0-9.,])?(?:[eE][-+]?[0-9]+)?)"
+    rf"(?:\s*(?P<after>{_CURRENCY}|(?:[^\W0-9_]|[%‰°])[^\s0-9]{{0,9}}[23]?))?(?(open)\s*\))"
 )
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[ap]m)?(?:\s*(?:z|utc|[-+]\d{2}:?\d{2}))?"

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from reprlib import repr as shortened
 from typing import Any
 
@@ -197,7 +198,7 @@ def read(path: str | os.PathLike[str], header: bool | None = None) -> Table:
     Parameters
     ----------
     path : str or path-like
-        UTF-8; cells are divided by commas, semicolons or tabs, whichever divide the first row most. ``"-"`` is the
+        UTF-8; cells are divided by commas, semicolons or tabs, whichever divide the first lines evenly. ``"-"`` is the
         standard input.
     header : bool, optional
         Whether the first row names the columns; where it does not, they are called "1", "2" and so on. Default: it
@@ -217,7 +218,7 @@ def read(path: str | os.PathLike[str], header: bool | None = None) -> Table:
     given = os.fsdecode(path)
     source = "stdin" if given in STDIN else given
     text = _text(_bytes(given), source)
-    delimiter = _delimiter(text, header is False)
+    delimiter = _delimiter(text)
     records = list(_records(text, delimiter, source))
     if not records:
         raise ValueError(f"{source}: expected a header and rows, got an empty file")
@@ -364,14 +365,13 @@ def _text(data: bytes, source: str) -> str:
     return text
 
 
-def _delimiter(text: str, is_data: bool) -> str:
-    """Whichever divides the first line most; of data, in which there may be decimal commas, commas come last."""
-    lines = io.StringIO(text, newline="")
-    first = next((line for line in lines if line.strip("\r\n")), "")
-    widths = {delimiter: _width(first, delimiter) for delimiter in ",;\t"}
-    if is_data:
-        return next((delimiter for delimiter in "\t;" if widths[delimiter] > 1), ",")
-    return max(widths, key=widths.__getitem__)
+def _delimiter(text: str) -> str:
+    """What divides the first lines evenly, commas last since there are decimal commas; else, the first line most."""
+    given = (line for line in io.StringIO(text, newline="") if line.strip("\r\n"))
+    lines = list(islice(given, 20)) or [""]
+    widths = {delimiter: [_width(line, delimiter) for line in lines] for delimiter in "\t;,"}
+    even = (delimiter for delimiter, counts in widths.items() if len(set(counts)) == 1 and counts[0] > 1)
+    return next(even, max(",;\t", key=lambda delimiter: widths[delimiter][0]))
 
 
 def _width(line: str, delimiter: str) -> int:
