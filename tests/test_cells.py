@@ -104,13 +104,15 @@ def test_a_word_behind_a_number_is_a_unit_only_if_all_have_it(cells: str) -> Non
 @pytest.mark.parametrize(
     "piece", ["(", " ", "1", "1 ", "1,", ",123", "- ", "$", "1$", "a", "1a", "1e", "2020-", "jan ", "0", "%"]
 )
-@pytest.mark.parametrize("end", ["", "x", "!", ")", "1"])
+@pytest.mark.parametrize(
+    "end", ["", pytest.param("x", marks=pytest.mark.slow), "!", pytest.param(")", marks=pytest.mark.slow)]
+)
 def test_a_long_cell_is_looked_at_in_no_time(piece: str, end: str) -> None:
     for start in "", "(", "1", "$":
         begin = time.process_time()
-        survey = Survey([start + piece * (100_000 // len(piece)) + end] * 2)
+        survey = Survey([start + piece * (20_000 // len(piece)) + end] * 2)
         assert survey.is_numeric in (True, False) and survey.are_dates in (True, False) and survey.style()
-        assert time.process_time() - begin < 2  # some hundredths
+        assert time.process_time() - begin < 1  # some hundredths
 
 
 def test_whole_numbers_that_a_float_cannot_tell_apart_are_texts() -> None:
