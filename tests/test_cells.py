@@ -123,7 +123,7 @@ def test_whole_numbers_that_a_float_cannot_tell_apart_are_texts() -> None:
     assert Survey([str(10**22)] * 2).is_numeric  # a float64 is that very number
 
 
-MISSES = ["", "?", "NA", "na", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "null", "NULL"]
+MISSES = ["", "?", "NA", "na", "N/A", "n/a", "n.a.", "#N/A", "<NA>", "NaN", "nan", "null", "NULL"]
 
 
 @pytest.mark.parametrize("cell", MISSES)
@@ -132,7 +132,7 @@ def test_missing(cell: str) -> None:
     assert Survey([cell, "1"]).is_numeric and PLAIN.number(cell) is None
 
 
-@pytest.mark.parametrize("cell", ["None", "none", "-", "--", "–", "."])
+@pytest.mark.parametrize("cell", ["None", "none", "unknown", "Missing", "-", "--", "–", "."])
 def test_missing_where_numbers_are_expected(cell: str) -> None:
     assert not is_missing(cell) and is_missing(cell, number=True)
 

@@ -155,6 +155,22 @@ def test_damaged_files_are_refused(folder: Path, name: str, content: bytes, mess
     assert str(caught.value).startswith(str(folder / "train-"))
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    (folder / IMAGES).unlink()
+    os.mkfifo(folder / IMAGES)
+    with pytest.raises(FileNotFoundError, match=f"expected {IMAGES} in it"):
+        datasets.mnist(folder)
+
+
+def test_a_file_that_never_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "MOST_BYTES", 2**20)
+    header = struct.pack(">4I", 0x803, 2**32 - 1, 28, 28)
+    (folder / IMAGES).write_bytes(gzip.compress(header + bytes(2**22)))
+    with pytest.raises(ValueError, match="expected at most 1,048,576 bytes after the header, got more"):
+        datasets.mnist(folder)
+
+
 def test_what_a_file_inflates_to_is_not_kept_beyond_what_it_promised(folder: Path) -> None:
     (folder / IMAGES).write_bytes(gzip.compress(WHOLE + bytes(100_000_000)))
     tracemalloc.start()

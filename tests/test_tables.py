@@ -490,6 +490,10 @@ def test_decimal_commas_divide_no_cells(write: Write, content: str, columns: dic
     assert tables.read(write(content), header=False).columns == columns
 
 
+def test_one_column_is_not_divided_by_decimal_commas(write: Write) -> None:
+    assert tables.read(write("size\n1,5\n2,5\n3\n")).columns == {"size": ("1,5", "2,5", "3")}
+
+
 def test_commas_in_names_divide_no_cells(write: Write) -> None:
     table = tables.read(write("size, in m;price, in EUR\n1,5;2\n2,5;3\n"))
     assert table.columns == {"size, in m": ("1,5", "2,5"), "price, in EUR": ("2", "3")}

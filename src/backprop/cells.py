@@ -15,8 +15,8 @@ from itertools import product
 __all__ = ["PLAIN", "Style", "Survey", "digits", "is_missing"]
 
 #: What stands for nothing, in whatever case; where numbers are expected, more does.
-MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null"})
-NO_NUMBER = MISSING | {"none", "nil", "-", "--", "–", "—", "."}
+MISSING = frozenset({"", "?", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "null"})
+NO_NUMBER = MISSING | {"none", "nil", "missing", "unknown", "-", "--", "–", "—", "."}
 
 #: Characters that are typed for others: spaces that do not break, a minus, an apostrophe, all of ASCII in full width.
 _TYPED = {

@@ -366,12 +366,15 @@ def _text(data: bytes, source: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """What divides the first lines evenly, commas last since there are decimal commas; else, the first line most."""
+    """What divides the first lines evenly, commas last since there are decimal commas; else the first line most."""
     given = (line for line in io.StringIO(text, newline="") if line.strip("\r\n"))
     lines = list(islice(given, 20)) or [""]
     widths = {delimiter: [_width(line, delimiter) for line in lines] for delimiter in "\t;,"}
-    even = (delimiter for delimiter, counts in widths.items() if len(set(counts)) == 1 and counts[0] > 1)
-    return next(even, max(",;\t", key=lambda delimiter: widths[delimiter][0]))
+    even = [delimiter for delimiter, counts in widths.items() if len(set(counts)) == 1]
+    most = max(",;\t", key=lambda delimiter: widths[delimiter][0])
+    if widths[most][0] == 1:  # one column, which nothing is to divide
+        return even[-1] if even else most
+    return next((delimiter for delimiter in even if widths[delimiter][0] > 1), most)
 
 
 def _width(line: str, delimiter: str) -> int:
