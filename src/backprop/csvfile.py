@@ -366,10 +366,8 @@ def _text(data: bytes, source: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """What divides the first lines evenly, commas last since there are decimal commas; else the first line most."""
-    given = (line for line in io.StringIO(text, newline="") if line.strip("\r\n"))
-    lines = list(islice(given, 20)) or [""]
-    widths = {delimiter: [_width(line, delimiter) for line in lines] for delimiter in "\t;,"}
+    """What divides the first records evenly, commas last since there are decimal commas; else the first record most."""
+    widths = {delimiter: _widths(text[: 2**20], delimiter) for delimiter in "\t;,"}
     even = [delimiter for delimiter, counts in widths.items() if len(set(counts)) == 1]
     most = max(",;\t", key=lambda delimiter: widths[delimiter][0])
     if widths[most][0] == 1:  # one column, which nothing is to divide
@@ -377,11 +375,13 @@ def _delimiter(text: str) -> str:
     return next((delimiter for delimiter in even if widths[delimiter][0] > 1), most)
 
 
-def _width(line: str, delimiter: str) -> int:
-    try:
-        return len(next(csv.reader([line], delimiter=delimiter), ()))
-    except csv.Error:
-        return 0
+def _widths(text: str, delimiter: str) -> list[int]:
+    """How many cells the first records have."""
+    widths = []
+    with suppress(csv.Error):
+        for cells in islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), 20):
+            widths += [len(cells)] if cells else []
+    return widths or [0]
 
 
 def _records(text: str, delimiter: str, source: str) -> Iterator[tuple[int, list[str]]]:
