@@ -1,8 +1,11 @@
 """Pictures: they show what they are given, and leave no trace in the process."""
 
+import importlib.util
 import io
+import pickle
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +125,126 @@ def test_regions_have_the_colour_of_the_likeliest_class(classes: int) -> None:
     bottom = [plane[0, 0], plane[0, -1]]  # at the bottom left, x1 < 0 and x2 < 0: class 1 lies there
     np.testing.assert_allclose(bottom, palette[[1, 0]], atol=1e-6)
     np.testing.assert_allclose(plane[-1, 0], palette[classes - 1], atol=1e-6)
+
+
+# What the arrays say, in every form of them.
+
+
+def palette(n: int) -> np.ndarray:
+    return np.array(matplotlib.color_sequences["tab10"])[:n]
+
+
+ONE_OUTPUT = [
+    ("binary_cross_entropy", "sigmoid", True), (bp.BinaryCrossEntropy(from_logits=True), "identity", False),
+    ("mse", "tanh", True), ("mse", "identity", False), ("hinge", "identity", False), ("focal", "sigmoid", True),
+]  # fmt: skip
+SEVERAL_OUTPUTS = [
+    ("cross_entropy", "softmax", True), (bp.CrossEntropy(from_logits=True), "identity", True),
+    ("hinge", "identity", True), ("mse", "sigmoid", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["labels", "column", "one-hot", "signs", "list"])
+@pytest.mark.parametrize(
+    ("loss", "end", "alone", "n_out"),
+    [(*case, 1) for case in ONE_OUTPUT] + [(*case, n) for case in SEVERAL_OUTPUTS for n in (2, 3)],
+)
+def test_regions_under_every_loss_and_with_labels_in_every_form(
+    loss: Any, end: str, alone: bool, n_out: int, form: str
+) -> None:
+    rng, classes = np.random.default_rng(0), max(n_out, 2)
+    labels = np.arange(60) % classes
+    x = np.array([[-2.0, 0.0], [2.0, 0.0], [0.0, 3.0]])[labels] + 0.2 * rng.normal(size=(60, 2))
+    hot = np.eye(classes)[labels]
+    given: Any = {"labels": labels, "column": labels[:, None], "one-hot": hot, "list": labels.tolist()}.get(form)
+    if form == "signs":
+        given = 2 * labels - 1 if n_out == 1 else 2 * hot - 1
+    signed = end == "tanh" or (loss == "mse" and form == "signs")
+    targets = hot if loss == "mse" and n_out > 1 else 2 * labels - 1 if signed else labels
+    net = bp.Sequential([bp.Dense(2, 8, "tanh"), bp.Dense(8, n_out, end)], rng=0)
+    net.fit(x, targets, loss=loss, optimizer=bp.Adam(0.05), epochs=60)
+    for said in (loss, None) if alone else (loss,):
+        figure = plots.regions(HISTORY, net, x, given, loss=said)
+        (axes,) = [axes for axes in figure.axes if axes.images]
+        plane = np.asarray(axes.images[0].get_array())
+        assert plane.min() >= 0 and plane.max() <= 1
+        left, right, bottom, top = axes.images[0].get_extent()
+        middles = np.array([x[labels == c].mean(axis=0) for c in range(classes)])
+        places = ((middles - [left, bottom]) / [right - left, top - bottom] * 299).round().astype(int)
+        shades = plane[places[:, 1], places[:, 0]]
+        distance = np.linalg.norm(shades[:, None] - (1 + palette(classes)) / 2, axis=2)
+        assert distance.argmin(axis=1).tolist() == list(range(classes))
+        points = axes.collections[0].get_facecolors()[:, :3]
+        np.testing.assert_allclose(points, palette(classes)[labels])
+
+
+def test_regions_refuse_what_they_cannot_tell() -> None:
+    x, labels = np.eye(2), [0, 1]
+
+    def net(n_out: int, end: str) -> bp.Sequential:
+        return bp.Sequential([bp.Dense(2, n_out, end)], rng=0)
+
+    for made, y, says in (
+        (net(1, "identity"), labels, "loss: expected the loss of a network whose one output is no probability"),
+        (net(1, "sigmoid"), [0, 2], "y: expected labels 0 to 1, whole numbers, got 2"),
+        (net(1, "sigmoid"), [0.1, 0.9], "whole numbers, got 0.1"), (net(3, "softmax"), [0, 3], "labels 0 to 2"),
+        (net(3, "softmax"), np.ones((2, 3)), "y: expected one class a row"),
+        (net(3, "softmax"), np.eye(2), "y: expected one class a row"),
+        (net(1, "sigmoid"), [0, 1, 1], "y: expected 2 rows, as many as x has, got 3"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            plots.regions(HISTORY, made, x, y)
+    with pytest.raises(ValueError, match=r"x: expected an array of shape \(batch, 2\)"):
+        plots.regions(HISTORY, net(1, "sigmoid"), np.ones((2, 3)), labels)
+    twelve = plots.regions(HISTORY, net(12, "softmax"), x, [0, 11])
+    assert len({tuple(color) for color in twelve.axes[-1].collections[0].get_facecolors()}) == 2
+
+
+def test_digits_take_labels_in_every_form() -> None:
+    images, labels = np.random.default_rng(0).random((30, 8, 8)), np.arange(30) % 10
+    scores = np.eye(10)[(labels + (np.arange(30) > 20)) % 10]
+    expected = plots.png(plots.digits(HISTORY, images.reshape(30, 64), labels, scores))
+    for y in labels[:, None], np.eye(10)[labels], labels.tolist(), labels.astype(float):
+        assert plots.png(plots.digits(HISTORY, images, y, scores.tolist())) == expected
+    for args, says in (
+        ((images[:, :7], labels, scores), "images: expected square pictures, got rows of 56"),
+        ((images, labels, scores[:, :1]), r"scores: expected a column for each class, \(n, classes\), got \(30, 1\)"),
+        ((images, labels + 1, scores), "labels: expected labels 0 to 9"), ((images, labels[:9], scores), "labels: expected 30 rows"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            plots.digits(HISTORY, *args)
+
+
+def drawn() -> dict[str, Any]:
+    net = bp.Sequential([bp.Dense(2, 2, "softmax")], rng=0)
+    x, y = xor()
+    history = net.fit(x, y, loss="cross_entropy", optimizer=bp.SGD(0.1), epochs=3)
+    finder = bp.LearningRateFinder()
+    finder.rates, finder.losses, finder.smoothed = [0.1, 1.0], [2.0, 1.0], [2.0, 1.4]
+    return {
+        "history.plot": history.plot, "finder.plot": finder.plot, "curves": lambda: plots.curves(HISTORY),
+        "regions": lambda: plots.regions(HISTORY, net, x, y),
+        "digits": lambda: plots.digits(HISTORY, np.zeros((2, 4)), [0, 1], np.eye(2)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", drawn())
+def test_a_notebook_shows_every_picture(name: str) -> None:
+    figure = drawn()[name]()
+    assert figure._repr_png_() == plots.png(drawn()[name]())
+    assert pickle.loads(pickle.dumps(figure))._repr_png_()[:4] == b"\x89PNG"
+    code = (
+        "import sys; from backprop import plots; from IPython.core.formatters import DisplayFormatter;"
+        "data, _ = DisplayFormatter().format(plots.curves({'loss': [1.0]}));"
+        "assert data['image/png'][:4] == b'\\x89PNG', data; assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    if importlib.util.find_spec("IPython") and name == "curves":
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_history_without_a_loss_has_none_to_draw_in_given_axes() -> None:
+    with pytest.raises(ValueError, match="history: expected a loss to draw, got accuracy"):
+        plots.curves({"accuracy": [0.5]}, matplotlib.figure.Figure().subplots())
 
 
 def test_the_same_figure_is_the_same_file_and_a_sharp_one() -> None:

@@ -126,8 +126,9 @@ class Plan:
     def forward(self, x: _Array, out: _Array, seed: int = 0, step: int = 0) -> None:
         """As predict, in training mode, keeping what backward needs."""
 
-    def backward(self, dy: _Array, dx: _Array | None = None) -> None:
-        """From dy (B, n_out) of the last forward: the gradients, penalties included, and dx (B, n_in) where given."""
+    def backward(self, dy: _Array, dx: _Array | None = None, penalties: float = 1.0) -> None:
+        """From dy (B, n_out) of the last forward: the gradients, those of the penalties so many times included, and dx
+        (B, n_in) where given."""
 
 @disjoint_base
 class Predictor:

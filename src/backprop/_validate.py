@@ -169,19 +169,23 @@ def names(values: Array, count: int, name: str, first_row: int = 0) -> None:
 def between(values: Array, low: float, high: float, name: str, cure: str) -> None:
     """All of these lie in [low, high]."""
     if len(values) and not (low <= values.min() and values.max() <= high):
-        where = tuple(int(i) for i in np.argwhere((values < low) | (values > high))[0])
+        where = tuple(int(i) for i in np.argwhere(~((values >= low) & (values <= high)))[0])
         got = f"{values[where]!s} at row {where[0]}"
         raise ValueError(f"{name}: expected numbers from {low} to {high}, got {got}: {cure}")
 
 
-def weights(value: Any, rows: int, name: str = "sample_weight", each: str = "row") -> npt.NDArray[np.float64]:
-    """Weights (rows,): none negative, not all zero, and as finite as their sum and its inverse."""
+def weights(
+    value: Any, rows: int, name: str = "sample_weight", each: str = "row", *, part: bool = False
+) -> npt.NDArray[np.float64]:
+    """Weights (rows,): none negative, finite as their sum and its inverse; all zero only where they are a part."""
     given = array(value, name)
     if given.shape != (rows,):
         raise ValueError(f"{name}: expected shape ({rows},), one weight for each {each}, got {given.shape}")
     result = real(given, name, np.float64)
     if rows and result.min() < 0:
         raise ValueError(f"{name}: expected no negative weight, got {result.min()} at {each} {int(result.argmin())}")
+    if part and not result.any():
+        return result
     if rows and not result.any():
         raise ValueError(f"{name}: expected a positive weight, got only zeros")
     with np.errstate(over="ignore"):

@@ -130,5 +130,8 @@ __all__ = ["ActivationFunction", *_TABLE]  # pyright: ignore[reportUnsupportedDu
 def get(activation: str | ActivationFunction) -> ActivationFunction:
     """The activation that a name, or an activation, stands for."""
     if isinstance(activation, ActivationFunction):
+        if type(activation) is not ActivationFunction:
+            kind = type(activation).__name__
+            raise TypeError(f"activation: expected one of backprop.activations, got a {kind}: bring it as a Layer")
         return activation
     return _TABLE[_validate.choice(activation, "activation", _TABLE)]

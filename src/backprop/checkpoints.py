@@ -82,7 +82,7 @@ def of(run: Any) -> Checkpoint:
     """A run as it stands."""
     optimizer, settings, callbacks = run.optimizer, run.settings, _remembering(run)
     asked = {
-        "loss": repr(settings.loss) if run.compiled else "a function",
+        "loss": repr(settings.loss) if settings.loss.compiled else "a function",
         "rows": len(run.data) if hasattr(run.data, "__len__") else "in batches",
         "batch_size": settings.batch_size, "shuffle": settings.shuffle, "history": run.names,
         "callbacks": [type(callback).__name__ for callback in callbacks],
@@ -126,6 +126,9 @@ def _check(checkpoint: Checkpoint) -> None:
 
 def _config(optimizer: Any) -> dict[str, Any]:
     """What builds it again; where its learning rate is a function, which no file holds, that without it."""
+    elsewhere = [name for name, value in vars(optimizer).items() if isinstance(value, np.ndarray)]
+    if elsewhere:
+        raise TypeError(f"optimizer: expected vectors in its state, where a checkpoint finds them, got {elsewhere}")
     rate = optimizer.learning_rate
     if callable(rate) and not hasattr(rate, "config"):
         return {"name": type(optimizer).__name__, "learning_rate": None}

@@ -62,35 +62,36 @@ def _vector(n: int, dtype: np.dtype[Any]) -> Array:
     return storage[-(storage.ctypes.data // dtype.itemsize) % line :][: n + _core.ROOM]
 
 
-def build(layers: Sequence[Layer], storage: Storage) -> _core.Plan | Chain:
-    """Lower layers to a plan; where some are Python's, to a chain of plans and those."""
+def build(layers: Sequence[Layer], storage: Storage, *, beneath: bool = False) -> _core.Plan | Chain:
+    """Lower layers to a plan; where some are Python's, to a chain of plans and those.
+
+    Beneath the end: without the activation of the last layer, for a loss that takes logits.
+    """
     program, parts = Program(), []
-    compiled, run = False, tuple(layers)
-    for compiled, some in groupby(layers, lambda layer: layer.compiled):
-        for run in [tuple(some)] if compiled else [(layer,) for layer in some]:
-            part: _core.Plan | Layer = run[0]
+    runs = [(compiled, tuple(some)) for compiled, some in groupby(layers, lambda layer: layer.compiled)]
+    for compiled, run in runs:
+        for some in [run] if compiled else [(layer,) for layer in run]:
+            part: _core.Plan | Layer = some[0]
             if compiled:
                 program.steps = []
-                lower_chain(run, program, INPUT)
-                part = _plan(program.steps, run, storage)
+                lower_chain(some, program, INPUT)
+                if beneath and some is runs[-1][1]:
+                    operation, _, *rest = program.steps[-1]
+                    program.steps[-1] = operation, activations.identity.code, *rest
+                penalties = tuple(penalty for layer in some for penalty in _penalties(layer))
+                part = _core.Plan(
+                    *storage.with_room, len(storage.parameters), program.steps, storage.buffers, penalties
+                )
             else:
                 program.key += 1
-            assert run[-1].n_out is not None
-            parts.append((part, run[-1].n_out))
-    if len(parts) == 1 and isinstance(parts[0][0], _core.Plan):
-        return parts[0][0]
-    chain = Chain(parts, storage.parameters.dtype)
-    if compiled:  # the last run, whose steps are still there
-        operation, _, *rest = program.steps[-1]
-        program.steps[-1] = operation, activations.identity.code, *rest
-        chain.beneath = Chain([*parts[:-1], (_plan(program.steps, run, storage), parts[-1][1])], chain.dtype)
-    return chain
+            assert some[-1].n_out is not None
+            parts.append((part, some[-1].n_out))
+    whole = parts[0][0]
+    return whole if len(parts) == 1 and isinstance(whole, _core.Plan) else Chain(parts, storage)
 
 
-def _plan(steps: list[tuple[Any, ...]], layers: tuple[Layer, ...], storage: Storage) -> _core.Plan:
-    """The plan of these steps, with the penalties of the layers that they come from."""
-    penalties = [penalty for layer in layers for _, leaf in layer.leaves() for penalty in leaf.penalties()]
-    return _core.Plan(*storage.with_room, len(storage.parameters), steps, storage.buffers, tuple(penalties))
+def _penalties(layer: Layer) -> list[tuple[int, int, float, float]]:
+    return [penalty for _, leaf in layer.leaves() for penalty in leaf.penalties()]
 
 
 class Chain:
@@ -102,24 +103,23 @@ class Chain:
     ----------
     parts : list of (Plan or Layer, int)
         And how many numbers a row has after each.
-    dtype : numpy.dtype
-
-    Attributes
-    ----------
-    beneath : Chain
-        Where the last part is a plan: the same without the activation at its end, for a loss that takes logits.
+    storage : Storage
+        What the parts have their views into.
     """
 
-    beneath: Chain
-
-    def __init__(self, parts: list[tuple[_core.Plan | Layer, int]], dtype: np.dtype[Any]) -> None:
-        self.parts, self.dtype = parts, dtype
+    def __init__(self, parts: list[tuple[_core.Plan | Layer, int]], storage: Storage) -> None:
+        self.parts, self.dtype, self._storage = parts, storage.parameters.dtype, storage
+        self._penalties = [it for part, _ in parts if isinstance(part, Layer) for it in _penalties(part)]
         self.work = sum(part.work for part, _ in parts if isinstance(part, _core.Plan))
         self._widths: list[int] = []
 
     def penalty(self) -> float:
         """What the penalties of all parts add to the loss."""
-        return sum(part.penalty() for part, _ in self.parts if isinstance(part, _core.Plan))
+        total = sum(part.penalty() for part, _ in self.parts if isinstance(part, _core.Plan))
+        for begin, end, l1, l2 in self._penalties:
+            weight = self._storage.parameters[begin:end].astype(np.float64)
+            total += float(l1 * abs(weight).sum() + l2 * np.square(weight).sum())
+        return total
 
     def predict(self, x: Array, out: Array, logits: bool = False, threads: int = 1) -> bool:
         """Write the outputs for x into out; whether all of x is finite."""
@@ -151,17 +151,20 @@ class Chain:
             x = y
         out[...] = x
 
-    def backward(self, dy: Array, dx: Array | None = None) -> None:
-        """From dy of the last forward to the gradients of all parts and, where it is given, dx."""
+    def backward(self, dy: Array, dx: Array | None = None, penalties: float = 1.0) -> None:
+        """From dy of the last forward to the gradients, those of the penalties so many times, and, where given, dx."""
         if not self._widths:
             raise ValueError("expected a forward before a backward, got none")
         for (part, _), width in zip(reversed(self.parts), reversed(self._widths), strict=True):
             if isinstance(part, _core.Plan):
                 found = np.empty((len(dy), width), self.dtype)
-                part.backward(dy, found)
+                part.backward(dy, found, penalties)
             else:
                 found = self._checked(part.backward(dy), f"what the backward of {part!r} returned", len(dy), width)
             dy = found
+        for begin, end, l1, l2 in self._penalties:
+            weight = self._storage.parameters[begin:end]
+            self._storage.gradients[begin:end] += penalties * (l1 * np.sign(weight) + 2 * l2 * weight)
         if dx is not None:
             dx[...] = dy
 

@@ -141,8 +141,10 @@ class Layer(_words.Helped, family="Layer"):
 
     @property
     def compiled(self) -> bool:
-        """Whether it is lowered to steps of the compiled core."""
-        return type(self).lower is not Layer.lower
+        """Whether it is lowered to steps of the compiled core; one with a way of its own goes that way."""
+        kind = type(self)
+        own = kind.forward is not Layer.forward or kind.backward is not Layer.backward
+        return kind.lower is not Layer.lower and not own
 
     def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
         """The layers that have parameters of their own: this one, or those it is made of, and where they are in it."""

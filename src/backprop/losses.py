@@ -14,12 +14,13 @@ A loss, or a gradient, beyond the largest number of its type is infinite; any ot
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from . import _core, _validate, _words
+from .metrics import Meaning
 
 __all__ = [
     "BinaryCrossEntropy", "CosineSimilarity", "CrossEntropy", "Focal", "GaussianNLL", "Hinge", "Huber", "KLDivergence",
@@ -44,9 +45,15 @@ class Loss(_words.Helped, family="Loss"):
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
         What becomes of the losses of the rows.
+
+    Notes
+    -----
+    A loss of one's own subclasses this, or one of the others, and brings a ``__call__`` of its own. It is called batch
+    by batch, and its `reduction` says how the values of batches become that of an epoch.
     """
 
-    kernel: ClassVar[str]
+    #: Its name in the compiled core; a formula of one's own has none.
+    kernel: ClassVar[str] = ""
     #: The activation that turns logits into the probabilities this loss takes; computed together, on the logits.
     link: ClassVar[str | None] = None
     from_logits: bool = False
@@ -105,6 +112,11 @@ class Loss(_words.Helped, family="Loss"):
 
     # What a loss says of itself; a subclass says what is different.
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled core has its formula; else it is called, on what the network answers."""
+        return bool(self.kernel) and type(self).__call__ is Loss.__call__ and type(self).on is Loss.on
+
     def numbers(self) -> tuple[float, ...]:
         """The numbers in its formula, as the compiled core wants them."""
         return ()
@@ -162,6 +174,14 @@ class Loss(_words.Helped, family="Loss"):
     def metric_targets(self, y: Array) -> Array:
         """The targets as the metrics expect them."""
         return y
+
+    def meaning(self, y: Array, n_out: int) -> Meaning:
+        """What targets are to the metrics; where this loss takes several kinds, these tell."""
+        link = self.link_of(n_out)
+        if link is not None:
+            return Meaning(n_out, multi_label=link == "sigmoid", threshold=0.5)
+        n_targets = self.target_width(n_out) if self.kernel else 1 if n_out == 1 else None
+        return Meaning(n_targets).seen(y)
 
     def __repr__(self) -> str:
         words = []
@@ -440,13 +460,9 @@ class Hinge(Loss):
             raise ValueError(f"y: expected -1 and 1, or 0 and 1, got {target[row, column]!s} at row {row}")
         return target, None
 
-    def metric_outputs(self, outputs: Array) -> Array:
-        """From -1 and 1 to 0 and 1."""
-        return (outputs + 1) / 2
-
-    def metric_targets(self, y: Array) -> Array:
-        """From -1 and 1 to 0 and 1."""
-        return np.maximum(y, 0)
+    def meaning(self, y: Array, n_out: int) -> Meaning:
+        """Labels are classes, and so are rows with a single 1; scores are cut at 0."""
+        return Meaning(n_out, multi_label=False if _is_labels(y, n_out) else None, threshold=0.0).seen(y)
 
 
 class SquaredHinge(Hinge):
@@ -612,17 +628,32 @@ _TABLE: dict[str, type[Loss]] = {
 }
 
 
-def get(loss: Any) -> Any:
-    """The loss that a name stands for; a `Loss` or any other callable stands for itself."""
+class _Function(Loss):
+    """Any callable ``(y_hat, y, sample_weight) -> (value, dy)``; its reduction is the mean, if it does not say."""
+
+    def __init__(self, function: Callable[..., tuple[Any, Any]]) -> None:
+        super().__init__(reduction=getattr(function, "reduction", "mean"))
+        self.function = function
+
+    def __call__(self, *data: Any) -> tuple[Any, Any]:
+        """What it returns."""
+        return self.function(*data)
+
+    def __repr__(self) -> str:
+        return repr(self.function)
+
+
+def get(loss: Any) -> Loss:
+    """The loss that a name, a `Loss` or any other callable stands for."""
     if isinstance(loss, type):
         name = loss.__name__
         raise TypeError(f"loss: expected a name or an object, got the class {name}: call it, {name}()")
-    if isinstance(loss, Loss) and type(loss).__call__ is not Loss.__call__:
-        return loss.__call__  # a user's own formula, which the compiled core does not know
-    if isinstance(loss, Loss) and not hasattr(loss, "kernel"):
-        raise TypeError(f"loss: expected one that says what it computes, got {loss!r}: use a subclass of Loss")
-    if callable(loss):
+    if isinstance(loss, Loss):
+        if not loss.kernel and type(loss).__call__ is Loss.__call__ and type(loss).on is Loss.on:
+            raise TypeError(f"loss: expected one that says what it computes, got {loss!r}: use a subclass of Loss")
         return loss
+    if callable(loss):
+        return _Function(loss)
     return _TABLE[_validate.choice(loss, "loss", _TABLE)]()
 
 
@@ -641,7 +672,10 @@ def _distributions(y: Any, n_out: int, dtype: Any) -> Array:
     sums = target.sum(axis=1)
     if len(target) and abs(sums - 1).max() > 1e-3:
         row = int(abs(sums - 1).argmax())
-        raise ValueError(f"y: expected rows that sum to 1, got {sums[row]!s} in row {row}")
+        raise ValueError(
+            f"y: expected rows that sum to 1, got {sums[row]!s} in row {row}: each row is one of several classes; for "
+            "several labels a row, a sigmoid and BinaryCrossEntropy, or Focal(multi_label=True)"
+        )
     return target
 
 
@@ -701,7 +735,7 @@ def class_weights(y: Any, class_weight: Any, n_out: int) -> Array:
         by_class = np.array([_validate.number(weight, "class_weight", least=0) for weight in named])
     else:
         by_class = _validate.weights(class_weight, classes, "class_weight", "class")
-    return _validate.weights(by_class[labels], len(labels), "class_weight")
+    return _validate.weights(by_class[labels], len(labels), "class_weight", part=bool(by_class.any()))
 
 
 def _classes(y: Array, n_out: int) -> Array:

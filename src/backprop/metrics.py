@@ -1,13 +1,24 @@
 """Metrics: how good a prediction is, in numbers for people. A metric is any callable ``(y_hat, y) -> float``.
 
-Those of classes take scores (batch, n_out), of which the highest says the class; with one column it is class 1 above
-0.5 and else class 0. The labels are (batch,) or (batch, 1), 0 to n_out - 1, or rows like those of the scores.
+Those of classes take scores (batch, n_out). What the targets beside them mean:
+
+================================  ==================================================================================
+one column                        yes or no: 1 above the threshold and else 0; the targets (batch,) or (batch, 1)
+several, each a class             the highest says the class; labels (batch,) or (batch, 1), 0 to n_out - 1, or rows
+                                  that sum to 1, of which the highest is the class
+several labels at once            each column yes or no, above the threshold; targets (batch, n_out) of 0 and 1
+================================  ==================================================================================
+
+In `Sequential.fit` and `evaluate` the loss says which. By hand rows of 0 and 1 are classes where each sums to 1, else
+labels; ``multi_label`` says so beforehand, for rows of which each happens to hold a single 1.
+
 Precision, recall and f1 are those of class 1 where there are two classes, in one column or in two; of more, the mean is
-taken over those that occur in y or are predicted ("macro"). All agree with scikit-learn.
+taken over those that occur in y or are predicted, of several labels over all ("macro"). All agree with scikit-learn.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,21 +34,77 @@ Array = _validate.Array
 Metric = Callable[[Any, Any], float]
 
 
+# What targets mean.
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the targets of a network are: a loss says it once, and no metric guesses."""
+
+    #: How many numbers a row of targets has; None: the loss is a function, of which nothing is known.
+    targets: int | None = None
+    #: Whether each column is a yes or no of its own; None: y tells.
+    multi_label: bool | None = None
+    #: Above which score the answer is yes; None: 0.5, for targets of 0 and 1.
+    threshold: float | None = None
+
+    def seen(self, y: Array) -> "Meaning":
+        """With what y tells: whether its rows are classes, and whether it is -1 and 1."""
+        found = self
+        if self.threshold is None and is_signs(y):
+            found = replace(found, threshold=0.0)
+        if self.multi_label is None and y.ndim == 2 and y.shape[1] > 1:
+            found = replace(found, multi_label=_several_a_row(y))
+        return found
+
+    def shaped(self, y: Array) -> Array:
+        """The targets beside outputs (batch, n_out): values as (batch, n_targets), labels as (batch,)."""
+        if y.ndim == 1 and self.targets == 1:
+            return y.reshape(-1, 1)
+        return y.reshape(-1) if self.multi_label is False and y.shape[1:] == (1,) != (self.targets,) else y
+
+
+def is_signs(y: Array) -> bool:
+    """Whether these are -1 and 1."""
+    return bool(len(y) and y.min() == -1 and (abs(y) == 1).all())
+
+
+def _several_a_row(y: Array) -> bool | None:
+    """Whether some of these rows hold another number of ones than one; None: they are neither labels nor classes."""
+    if y.min() < 0 and not is_signs(y):
+        return None
+    ones = np.maximum(y, 0).sum(axis=1, dtype=np.float64)
+    if (abs(ones - 1) < 1e-3).all():
+        return False
+    return True if np.isin(y, (-1, 0, 1)).all() else None
+
+
 # Of classes.
 
 
-def accuracy(y_hat: Any, y: Any) -> float:
-    """The share of rows whose class is right.
+def accuracy(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: float | None = None) -> float:
+    """The share of rows whose class is right; of several labels, of rows in which all are.
 
     Parameters
     ----------
     y_hat : array_like, shape (batch, n_out)
-        Scores: the class is the column of the highest; with one column, 1 above 0.5 and else 0.
+        Scores: the class is the column of the highest; with one column, or several labels, yes above the threshold.
     y : array_like
         Labels (batch,), or as y_hat.
+    multi_label : bool or None, default None
+        Whether each column is a yes or no of its own, for which targets from 0 to 1 stand: yes above one half. False:
+        the columns are classes. None: several labels where rows of 0 and 1 do not all sum to 1.
+    threshold : float or None, default None
+        Above which score a column of its own says yes. None: 0.5, and the targets are 0 and 1; given, they may be -1
+        and 1 too, as ``threshold=0`` takes them.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, the scores are not finite, or the targets are not classes.
     """
-    y_hat, y = _scores(y_hat, y)
-    return float(np.mean(_classes(y_hat) == (_classes(y) if y.shape == y_hat.shape else y.reshape(-1))))
+    scores, truth = _read(y_hat, y, multi_label, threshold, signs=threshold is not None)
+    return float(np.mean((_said(scores, truth, threshold) == truth).reshape(len(truth), -1).all(axis=1)))
 
 
 def top_k(k: int) -> Metric:
@@ -58,10 +125,13 @@ class _TopK:
         self.k = k
         self.__name__ = f"top_{k}"
 
-    def __call__(self, y_hat: Any, y: Any) -> float:
-        y_hat, labels = _labelled(y_hat, y)
-        if y_hat.shape[1] == 1:
+    def __call__(self, y_hat: Any, y: Any, *, multi_label: bool | None = None) -> float:
+        given, _ = _scores(y_hat, y)
+        if given.shape[1] == 1:
             raise ValueError(f"{self.__name__}: expected a column of scores for each class, got one: use accuracy")
+        y_hat, labels = _read(y_hat, y, multi_label)
+        if labels.ndim > 1:
+            raise ValueError(f"{self.__name__}: expected one class a row, got several labels: use accuracy")
         highest = y_hat.argsort(axis=1, kind="stable")[:, -self.k :]
         return float(np.mean((highest == labels[:, None]).any(axis=1)))
 
@@ -69,65 +139,89 @@ class _TopK:
         return f"metrics.top_k({self.k})"
 
 
-def precision(y_hat: Any, y: Any) -> float:
-    """How many of the rows that are said to be of a class are; 0 where none is said to be."""
-    right, said, _ = _counts(y_hat, y)
+def precision(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: float | None = None) -> float:
+    """How many of the rows that are said to be of a class are; 0 where none is said to be.
+
+    Parameters
+    ----------
+    y_hat, y, multi_label, threshold
+        As `accuracy` takes them.
+    """
+    right, said, _ = _counts(y_hat, y, multi_label, threshold)
     return _mean_ratio(right, said)
 
 
-def recall(y_hat: Any, y: Any) -> float:
-    """How many of the rows that are of a class are said to be; 0 where none is."""
-    right, _, true = _counts(y_hat, y)
+def recall(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: float | None = None) -> float:
+    """How many of the rows that are of a class are said to be; 0 where none is.
+
+    Parameters
+    ----------
+    y_hat, y, multi_label, threshold
+        As `accuracy` takes them.
+    """
+    right, _, true = _counts(y_hat, y, multi_label, threshold)
     return _mean_ratio(right, true)
 
 
-def f1(y_hat: Any, y: Any) -> float:
-    """The harmonic mean of precision and recall, 2 right / (said + true); 0 where there are neither."""
-    right, said, true = _counts(y_hat, y)
+def f1(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: float | None = None) -> float:
+    """The harmonic mean of precision and recall, 2 right / (said + true); 0 where there are neither.
+
+    Parameters
+    ----------
+    y_hat, y, multi_label, threshold
+        As `accuracy` takes them.
+    """
+    right, said, true = _counts(y_hat, y, multi_label, threshold)
     return _mean_ratio(2 * right, said + true)
 
 
-def roc_auc(y_hat: Any, y: Any) -> float:
+def roc_auc(y_hat: Any, y: Any, *, multi_label: bool | None = None) -> float:
     """The area under the ROC curve: how often a row of a class has a higher score for it than a row of another.
 
-    Equal scores count half. With one or two columns, of class 1; with more, the mean over the classes, each against the
-    rest. NaN where a class, or the rest, has no rows.
+    Equal scores count half. With one column, or two classes, of class 1; with more, the mean over the classes, each
+    against the rest; of several labels, the mean over them. NaN where a class, or the rest, has no rows.
+
+    Parameters
+    ----------
+    y_hat, y, multi_label
+        As `accuracy` takes them; -1 and 1 are as good as 0 and 1.
 
     References
     ----------
     Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve",
     Radiology 143, 1982.
     """
-    y_hat, labels = _labelled(y_hat, y)
-    n = y_hat.shape[1]
-    if n <= 2:
-        return _area(y_hat[:, -1], labels == 1)
-    return float(np.mean([_area(y_hat[:, c], labels == c) for c in range(n)]))
+    scores, truth = _read(y_hat, y, multi_label, signs=True)
+    n = scores.shape[1]
+    if truth.ndim == 1:
+        scores, truth = (scores[:, 1:], truth[:, None] == 1) if n == 2 else (scores, truth[:, None] == np.arange(n))
+    return float(np.mean([_area(scores[:, c], truth[:, c]) for c in range(scores.shape[1])]))
 
 
-def log_loss(y_hat: Any, y: Any) -> float:
+def log_loss(y_hat: Any, y: Any, *, multi_label: bool | None = None) -> float:
     """The mean of -log p of what y says, with p kept from 0 and 1 by the precision of its type.
 
     Parameters
     ----------
     y_hat : array_like, shape (batch, n_out)
-        Probabilities of the classes; with one column, of class 1.
+        Probabilities of the classes, in rows that sum to 1; with one column, of class 1; of several labels, of each.
     y : array_like
         Labels (batch,), or probabilities as y_hat.
+    multi_label : bool or None, default None
+        As `accuracy` takes it. Of several labels, the mean over them.
     """
     y_hat, y = _scores(y_hat, y)
+    y = np.maximum(y, 0) if is_signs(y) else y
     _validate.between(y_hat, 0, 1, "y_hat", "log_loss takes probabilities")
     epsilon = np.finfo(y_hat.dtype if y_hat.dtype.kind == "f" else np.float64).eps
-    p = np.clip(y_hat.astype(np.float64), epsilon, 1 - epsilon)
-    if y_hat.shape[1] == 1:
-        q = _validate.real(y.reshape(-1, 1), "y", np.float64)
+    p, n = np.clip(y_hat.astype(np.float64), epsilon, 1 - epsilon), y_hat.shape[1]
+    if n == 1 or (y.shape == y_hat.shape and _labels_a_row(y, multi_label)):
+        q = _validate.real(y.reshape(-1, n), "y", np.float64)
         _validate.between(q, 0, 1, "y", "log_loss takes labels or probabilities as targets")
-        p, q = np.hstack([1 - p, p]), np.hstack([1 - q, q])
-    elif y.shape == y_hat.shape:
-        q = _validate.real(y, "y", np.float64)
-    else:
-        q = np.eye(y_hat.shape[1])[_validate.labels(y, y_hat.shape[1])]
-    return float(np.mean(-(q * np.log(p)).sum(axis=1)))
+        return float(np.mean(-q * np.log(p) - (1 - q) * np.log(1 - p)))
+    _sums_to_one(y_hat, "y_hat", "log_loss takes probabilities of the classes")
+    q = y if y.shape == y_hat.shape else np.eye(n)[_labels(y, n, multi_label)]
+    return float(np.mean(-(_validate.real(q, "y", np.float64) * np.log(p)).sum(axis=1)))
 
 
 def _scores(y_hat: Any, y: Any) -> tuple[Array, Array]:
@@ -140,23 +234,74 @@ def _scores(y_hat: Any, y: Any) -> tuple[Array, Array]:
     return y_hat, y
 
 
-def _classes(scores: Array) -> Array:
-    return scores.argmax(axis=1) if scores.shape[1] > 1 else (scores[:, 0] > 0.5).astype(np.int64)
-
-
-def _labelled(y_hat: Any, y: Any) -> tuple[Array, Array]:
-    """The scores, finite, and the labels, whole numbers."""
+def _read(
+    y_hat: Any, y: Any, multi_label: bool | None, threshold: float | None = None, *, signs: bool = False
+) -> tuple[Array, Array]:
+    """The scores, finite, beside what is true: the label of each row (batch,), or yes and no (batch, n_out)."""
+    if threshold is not None:
+        _validate.number(threshold, "threshold")
     y_hat, y = _scores(y_hat, y)
-    y_hat = _validate.real(y_hat, "y_hat", np.float64)
-    n = y_hat.shape[1]
-    return y_hat, _classes(y) if n > 1 and y.shape == y_hat.shape else _validate.labels(y, max(n, 2))
+    return _validate.real(y_hat, "y_hat", np.float64), _truth(y, y_hat.shape, multi_label, signs=signs)
 
 
-def _counts(y_hat: Any, y: Any) -> tuple[Array, Array, Array]:
+def _truth(y: Array, shape: tuple[int, ...], multi_label: bool | None, *, signs: bool) -> Array:
+    """What is true, beside scores of this shape."""
+    if multi_label is not None:
+        _validate.flag(multi_label, "multi_label")
+    n = shape[1]
+    if n > 1 and y.shape != shape:
+        return _labels(y, n, multi_label)
+    y = _validate.real(y, "y", np.float64) if y.dtype.kind == "f" else y
+    negative = is_signs(y)
+    y = np.maximum(y, 0).reshape(-1, n) if negative else y.reshape(-1, n)
+    if n > 1 and not _labels_a_row(y, multi_label):
+        return np.asarray(y.argmax(axis=1))
+    if negative and not signs:
+        raise ValueError("y: expected 0 and 1, got -1: for scores around 0 and targets of -1 and 1, threshold=0")
+    if multi_label:
+        _validate.between(y, 0, 1, "y", "each target is a yes or no, or the probability of yes")
+    else:
+        _validate.names(y.reshape(-1), 2, "y")
+    return y > 0.5
+
+
+def _labels(y: Array, n: int, multi_label: bool | None) -> Array:
+    if multi_label:
+        raise ValueError(f"y: expected several labels a row, (batch, {n}), got {y.shape}")
+    return _validate.labels(y, n)
+
+
+def _labels_a_row(y: Array, multi_label: bool | None) -> bool:
+    """Whether rows (batch, n), n > 1, say yes or no of each column, and not which of them is the class."""
+    if multi_label is None:
+        multi_label = _several_a_row(y)
+    if multi_label:
+        return True
+    _validate.between(y, 0, 1, "y", "each row is one of several classes, or has several labels, 0 and 1")
+    _sums_to_one(y, "y", "each row is one of several classes, or has several labels, 0 and 1")
+    return False
+
+
+def _sums_to_one(rows: Array, name: str, cure: str) -> None:
+    sums = rows.sum(axis=1, dtype=np.float64)
+    if (abs(sums - 1) > 1e-3).any():
+        row = int(abs(sums - 1).argmax())
+        raise ValueError(f"{name}: expected rows that sum to 1, got {sums[row]:.6g} in row {row}: {cure}")
+
+
+def _said(scores: Array, truth: Array, threshold: float | None) -> Array:
+    """What the scores say, as `_read` gives what is true."""
+    return scores.argmax(axis=1) if truth.ndim == 1 else scores > (0.5 if threshold is None else threshold)
+
+
+def _counts(y_hat: Any, y: Any, multi_label: bool | None, threshold: float | None) -> tuple[Array, Array, Array]:
     """For each class that counts: how many rows are rightly said to be of it, are said to be, and are."""
-    y_hat, labels = _labelled(y_hat, y)
-    said, n = _classes(y_hat), max(y_hat.shape[1], 2)
-    counts = [np.bincount(rows, minlength=n) for rows in (labels[said == labels], said, labels)]
+    scores, true = _read(y_hat, y, multi_label, threshold, signs=threshold is not None)
+    said, n = _said(scores, true, threshold), scores.shape[1]
+    if true.ndim == 2:
+        right, said, true = (rows.sum(axis=0) for rows in (said & true, said, true))
+        return right, said, true
+    counts = [np.bincount(rows, minlength=n) for rows in (true[said == true], said, true)]
     which = counts[1] + counts[2] > 0 if n > 2 else [1]
     right, said, true = (count[which] for count in counts)
     return right, said, true
@@ -210,7 +355,7 @@ def explained_variance(y_hat: Any, y: Any) -> float:
 def _errors(y_hat: Any, y: Any) -> Array:
     y_hat, y = (_validate.array(v, name).astype(np.float64, order="C") for v, name in ((y_hat, "y_hat"), (y, "y")))
     _validate.some_rows(y_hat, "y_hat")
-    if y.shape[:1] != y_hat.shape[:1] or y.size != y_hat.size:
+    if y.shape != y_hat.shape and {y.shape, y_hat.shape} != {(len(y_hat),), (len(y_hat), 1)}:
         raise ValueError(f"y: expected targets of shape {y_hat.shape}, as y_hat has, got {y.shape}")
     errors: Array = y_hat - y.reshape(y_hat.shape)
     return errors
@@ -222,7 +367,7 @@ def explained(errors: Array, y: Any, weights: Array | None = None) -> float:
     left = np.average(np.square(errors, dtype=np.float64), axis=0, weights=weights)
     spread = np.average(np.square(y - np.average(y, axis=0, weights=weights)), axis=0, weights=weights)
     constant = spread == 0
-    return float(np.mean(np.where(constant, left == 0, 1 - left / np.where(constant, 1, spread))))
+    return float(np.mean(1 - np.where(constant, np.sign(left), left / np.where(constant, 1, spread))))
 
 
 # By name.
@@ -233,6 +378,9 @@ _HIGHER = {
     "explained_variance": explained_variance,
 }  # fmt: skip
 _TABLE: dict[str, Metric] = {**_HIGHER, **_LOWER}
+#: Those of numbers; and those that cut scores.
+_OF_NUMBERS = mse, rmse, mae, r2, explained_variance
+_CUT = accuracy, precision, recall, f1
 _TOP = re.compile(r"top_([1-9]\d{0,8})")
 
 
@@ -255,11 +403,51 @@ def _named(name: Any) -> Metric:
     return top_k(int(top[1])) if top else _TABLE[_validate.choice(name, "metrics", [*_TABLE, "top_3", "top_5"])]
 
 
-def check(metrics: Mapping[str, Metric], y: Array, n_out: int) -> None:
+def measure(metrics: Mapping[str, Metric], y_hat: Array, y: Array, meaning: Meaning) -> dict[str, Any]:
+    """All of these metrics; ours are told what the targets mean, others are given them in the shape of the outputs."""
+    return {name: _measured(name, metric, y_hat, y, meaning) for name, metric in metrics.items()}
+
+
+def _measured(name: str, metric: Any, y_hat: Array, y: Array, meaning: Meaning) -> Any:
+    if not _is_ours(name, metric):
+        return metric(y_hat, meaning.shaped(y))
+    if meaning.targets not in (None, y_hat.shape[1]):
+        raise ValueError(
+            f"y: expected targets of shape {y_hat.shape}, as y_hat has, got {meaning.shaped(y).shape}: {name} wants an "
+            "output for each target; give a function (y_hat, y) of your own"
+        )
+    if metric in _OF_NUMBERS:
+        return metric(y_hat, y)
+    if metric is log_loss and meaning.threshold == 0:
+        raise ValueError("log_loss: expected probabilities, got scores around 0, of -1 and 1: use roc_auc")
+    if not np.isfinite(y_hat).all():
+        return np.nan
+    return metric(y_hat, y, **_told(metric, meaning))
+
+
+def _told(metric: Any, meaning: Meaning) -> dict[str, Any]:
+    """What one of our metrics of classes is told."""
+    cut = {"threshold": meaning.threshold} if metric in _CUT else {}
+    return {"multi_label": meaning.multi_label, **cut}
+
+
+def _is_ours(name: str, metric: Any) -> bool:
+    return metric is _TABLE.get(name) or isinstance(metric, _TopK)
+
+
+def check(metrics: Mapping[str, Metric], y: Array, n_out: int, meaning: Meaning) -> None:
     """Refuse targets that one of these metrics, if it is ours, does not take: now, and not after an epoch."""
     for name, metric in metrics.items():
-        if metric is _TABLE.get(name) or isinstance(metric, _TopK):
-            metric(np.zeros((1, n_out)), y[:1])
+        if _is_ours(name, metric):
+            _measured(name, metric, np.full((1, n_out), 1 / n_out), y[:1], meaning)
+            if metric not in (*_OF_NUMBERS, log_loss):
+                told = _told(metric, meaning)
+                _truth(
+                    y,
+                    (len(y), n_out),
+                    told["multi_label"],
+                    signs=metric is roc_auc or told.get("threshold") is not None,
+                )
 
 
 def best(name: str) -> str:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,11 @@ class Sequential(_core.Predictor):
         self.seed = int(generator.integers(2**63))
         self.epochs = self.steps = 0
         self._training = threading.Lock()
+
+    @cached_property
+    def beneath(self) -> _core.Plan | engine.Chain:
+        """Its engine without the activation at the end: what goes there and back under a loss that takes logits."""
+        return engine.build(self.layers, self._storage, beneath=True)
 
     @property
     def parameters(self) -> Array:
@@ -222,8 +228,8 @@ class Sequential(_core.Predictor):
         """
         measured, loss = _metrics.get(metrics), self._loss(loss)
         _single(loss)
-        data = self._data(x, y, loss, sample_weight, lazily=True)
-        return self.score(_weighted_by_class(data, class_weight, self.n_out), loss, measured, threads)
+        data = _weighted_by_class(self._data(x, y, loss, sample_weight, lazily=True), class_weight, loss, self.n_out)
+        return self.score(data, loss, measured, loss.meaning(data.y, self.n_out) if measured else None, threads)
 
     # Training.
 
@@ -317,6 +323,7 @@ class Sequential(_core.Predictor):
             share = _validate.number(validation_split, "validation_split", 0, below=1)
             measured = _metrics.get(metrics)
             epochs = _validate.integer(epochs, "epochs", 0)
+            meaning = None
             data: Data | Batches
             names = self._names_of(x)
             if y is None and not _is_rows(x):
@@ -326,27 +333,26 @@ class Sequential(_core.Predictor):
                 held_out = None
             else:
                 data, held_out = _held_out(self._data(x, y, loss, sample_weight, lazily=True, names=names), share)
-                data = _weighted_by_class(data, class_weight, self.n_out)
-                _metrics.check(measured, data.y, self.n_out)
+                data = _weighted_by_class(data, class_weight, loss, self.n_out)
+                if measured:
+                    meaning = loss.meaning(data.y, self.n_out)
+                    _metrics.check(measured, data.y, self.n_out, meaning)
             if validation_data is not None:
                 if held_out is not None:
                     raise ValueError("validation_split: expected 0 beside validation_data, got both")
                 held_out = self._validation(validation_data, loss, names)
-            if held_out is not None:
-                _metrics.check(measured, held_out.y, self.n_out)
+            if held_out is not None and measured:
+                _metrics.check(measured, held_out.y, self.n_out, meaning or loss.meaning(held_out.y, self.n_out))
             rows = 1 if isinstance(data, Batches) else len(data)
             settings = training.Settings(
                 loss, optimizer, rows if batch_size is None else _validate.integer(batch_size, "batch_size"),
-                _validate.flag(shuffle, "shuffle"), measured, held_out, _callbacks(callbacks, progress),
+                _validate.flag(shuffle, "shuffle"), measured, meaning, held_out, _callbacks(callbacks, progress),
                 _threads.checked(threads),
             )  # fmt: skip
             seed = self.seed if rng is None else int(_validate.generator(rng).integers(2**63))
             run = training.Run(self, data, settings, epochs, seed)
             begun = None if resume is None else self._begun(run, resume, names)
-            if not hasattr(optimizer, "minimize"):
-                optimizer.lower()
-            optimizer.rates(1)
-            optimizer.bind(self)
+            optimizer.ready(self)
             if begun is not None:
                 self._take_over(run, *begun)
             if isinstance(data, Data):  # batches are looked at as they come
@@ -521,7 +527,7 @@ class Sequential(_core.Predictor):
 
     def compiles(self, loss: Any) -> bool:
         """Whether the compiled core does all of a training step under this loss."""
-        return self.plan is not None and hasattr(loss, "lower")
+        return self.plan is not None and bool(loss.compiled)
 
     def objective(self, loss: Any) -> dict[str, Any]:
         """How the compiled core computes this loss here: on the logits, where the last activation is its link."""
@@ -531,12 +537,26 @@ class Sequential(_core.Predictor):
             "share_penalties": loss.shares_penalties,
         }  # fmt: skip
 
-    def answers(self, outputs: Array, loss: Any) -> Array:
-        """Outputs as the metrics expect them: probabilities, also where the network gives logits."""
-        return loss.metric_outputs(outputs) if hasattr(loss, "lower") else outputs
+    def scores(self, outputs: Array, y: Array, loss: Any) -> tuple[Array, float]:
+        """Outputs under a loss, as probabilities where it knows them; and above what one column says yes."""
+        loss = self._loss(loss)
+        threshold = loss.meaning(y, self.n_out).threshold
+        return loss.metric_outputs(outputs), 0.5 if threshold is None else threshold
+
+    def measure(
+        self, outputs: Array, y: Array, loss: Any, measured: Mapping[str, Callable[..., float]], meaning: Any
+    ) -> dict[str, float]:
+        """The metrics of outputs beside targets, of which the loss knows the meaning."""
+        meaning = loss.meaning(y, self.n_out) if meaning is None else meaning
+        return _metrics.measure(measured, loss.metric_outputs(outputs), y, meaning)
 
     def score(
-        self, data: Data, loss: Any, measured: Mapping[str, Callable[..., float]], threads: int | None
+        self,
+        data: Data,
+        loss: Any,
+        measured: Mapping[str, Callable[..., float]],
+        meaning: Any = None,
+        threads: int | None = None,
     ) -> dict[str, float]:
         """`evaluate`, on data that have passed the gate."""
         fused = self._fuses(loss)
@@ -546,17 +566,15 @@ class Sequential(_core.Predictor):
         value, _ = self.call(loss, y_hat, data, fused)
         if fused and measured:
             self.layers[-1].activation.apply(y_hat)
-        answers = self.answers(y_hat, loss)
-        return {"loss": value} | {name: metric(answers, data.y) for name, metric in measured.items()}
+        return {"loss": value} | (self.measure(y_hat, data.y, loss, measured, meaning) if measured else {})
 
     def backpropagate(self, data: Data, loss: Any, seed: int, outputs: Array | None = None) -> float:
         """Rows there and back where the core does not do all of it: the loss, with `penalty`; fills the gradients.
 
         Where the loss is not finite, it leaves them alone. What the network answers is written into outputs.
         """
-        parts, fused = self.engine, self._fuses(loss)
-        if fused and isinstance(parts, engine.Chain):
-            parts = parts.beneath
+        fused = self._fuses(loss)
+        parts = self.beneath if fused else self.engine
         y_hat = np.empty((len(data), self.n_out), self.dtype)
         parts.forward(data.x, y_hat, seed, self.steps)
         if outputs is not None:
@@ -565,25 +583,37 @@ class Sequential(_core.Predictor):
                 self.layers[-1].activation.apply(outputs)
         if not np.isfinite(y_hat).all():
             return math.nan
-        if hasattr(loss, "lower") and not fused:
+        if loss.compiled and not fused:
             loss.check_outputs(y_hat)
         value, dy = self.call(loss, y_hat, data, fused)
-        value += self.penalty()
+        times = 1 / (data.weight or math.inf) if loss.shares_penalties and loss.reduction == "mean" else 1.0
+        value += times * self.penalty()
         if math.isfinite(value):
-            parts.backward(_validate.matrix(dy, "dy", self.n_out, self.dtype))
+            parts.backward(_validate.matrix(dy, "dy", self.n_out, self.dtype), None, times)
         return value
 
     def call(self, loss: Any, y_hat: Array, data: Data, logits: bool = False) -> tuple[float, Any]:
-        """The loss and its gradient; where the loss is any callable, that is not looked at yet."""
-        if hasattr(loss, "lower"):
+        """The loss and its gradient; of one that is called, the numbers in that are not looked at yet."""
+        if loss.compiled:
             target = None if data.target is None else np.asarray(data.target)
             value, dy = loss.on(y_hat, target, data.labels, data.weights, logits=logits)
             return float(np.sum(value)), dy
+        if not data.weight:  # a batch may count for nothing
+            return 0.0, np.zeros_like(y_hat)
         found = loss(y_hat, data.y) if data.weights is None else loss(y_hat, data.y, data.weights)
         value = np.asarray(found[0] if isinstance(found, (tuple, list)) and len(found) == 2 else None)
-        if value.shape != () or value.dtype.kind not in "fiu":
+        shape = (len(y_hat),) if loss.reduction == "none" else ()
+        if value.shape != shape or value.dtype.kind not in "fiu":
             raise TypeError(f"loss: expected {loss!r} to return (value, dy), got {_validate.shown(found)}")
-        return float(value), found[1]
+        dy = _validate.array(found[1], "dy")
+        if dy.shape[1:] != (self.n_out,):
+            cure = f": y is {data.y.shape} beside y_hat {y_hat.shape}" if data.y.shape != y_hat.shape else ""
+            raise ValueError(
+                f"dy: expected an array of shape (batch, {self.n_out}), as y_hat has, got {dy.shape}{cure}"
+            )
+        if len(dy) != len(y_hat):
+            raise ValueError(f"dy: expected the {len(y_hat)} rows of y_hat, got {len(dy)}")
+        return float(value.sum()), dy
 
     # The gate.
 
@@ -638,13 +668,16 @@ class Sequential(_core.Predictor):
     def _fuses(self, loss: Any) -> bool:
         """Whether the loss takes what lies beneath the last activation; in a layer of one's own nothing is beneath."""
         last = self.layers[-1]
-        return hasattr(loss, "lower") and loss.fuses(last.activation.name, self.n_out) and last.compiled
+        return loss.compiled and loss.fuses(last.activation.name, self.n_out) and last.compiled
 
     def _data(
         self, x: Any, y: Any, loss: Any, sample_weight: Any, *, lazily: bool = False,
-        names: tuple[str, ...] | None = None,
+        names: tuple[str, ...] | None = None, part: bool = False,
     ) -> Data:  # fmt: skip
-        """Rows that pass the gate; lazily, those of which many have to be converted stay what they are for now."""
+        """Rows that pass the gate; lazily, those of which many have to be converted stay what they are for now.
+
+        A part of the rows may count for nothing.
+        """
         if y is None:
             raise TypeError("y: expected the targets of x, got None: give both, x and y, or, to fit, batches (x, y)")
         try:
@@ -656,9 +689,9 @@ class Sequential(_core.Predictor):
         x, y = rows, _validate.array(y, "y")
         _validate.some_rows(x)
         target, labels = self._targets(y, loss, lazily)
-        y = loss.metric_targets(y) if hasattr(loss, "lower") else y
+        y = loss.metric_targets(y)
         _validate.same_rows(len(x), y=y)
-        weights = None if sample_weight is None else _validate.weights(sample_weight, len(x))
+        weights = None if sample_weight is None else _validate.weights(sample_weight, len(x), part=part)
         return Data(x, target, labels, weights, y)
 
     def _lazy_inputs(self, x: Any, names: tuple[str, ...] | None) -> Array | Lazy:
@@ -667,7 +700,7 @@ class Sequential(_core.Predictor):
         return self._inputs(x) if rows is None else rows
 
     def _targets(self, y: Array, loss: Any, lazily: bool) -> tuple[Array | Lazy | None, Array | None]:
-        if not hasattr(loss, "lower"):
+        if not loss.compiled:
             return None, None
 
         def convert(rows: Array, first: int) -> Array:
@@ -701,10 +734,12 @@ class Sequential(_core.Predictor):
                 raise TypeError(f"expected (x, y) or (x, y, sample_weight), got {got}: was y forgotten?")
             nonlocal names
             names = names or self._names_of(batch[0])
-            data = self._data(batch[0], batch[1], loss, batch[2] if len(batch) == 3 else None, names=names)
+            weights = batch[2] if len(batch) == 3 else None
+            data = self._data(batch[0], batch[1], loss, weights, names=names, part=True)
             self.feature_names = names or self.feature_names
-            _metrics.check(measured, data.y, self.n_out)
-            return _weighted_by_class(data, class_weight, self.n_out)
+            if measured:
+                _metrics.check(measured, data.y, self.n_out, loss.meaning(data.y, self.n_out))
+            return _weighted_by_class(data, class_weight, loss, self.n_out, part=True)
 
         return Batches(given, gate)
 
@@ -777,7 +812,7 @@ def _is_rows(x: Any) -> bool:
 
 
 def _single(loss: Any) -> None:
-    if getattr(loss, "reduction", "mean") == "none":
+    if loss.reduction == "none":
         raise ValueError('loss: expected a single number, got reduction="none": take "mean" or "sum"')
 
 
@@ -803,13 +838,14 @@ def _held_out(data: Data, share: float) -> tuple[Data, Data | None]:
     return parts
 
 
-def _weighted_by_class(data: Data, given: Any, n_out: int) -> Data:
+def _weighted_by_class(data: Data, given: Any, loss: Any, n_out: int, *, part: bool = False) -> Data:
     """The same rows, each counting for as much more as its class does."""
     if given is None:
         return data
+    n_targets = loss.meaning(data.y, n_out).targets or n_out
     with np.errstate(over="ignore"):
-        weights = losses.class_weights(data.y, given, n_out) * (1.0 if data.weights is None else data.weights)
-    return replace(data, weights=_validate.weights(weights, len(data), "class_weight"))
+        weights = losses.class_weights(data.y, given, n_targets) * (1.0 if data.weights is None else data.weights)
+    return replace(data, weights=_validate.weights(weights, len(data), "class_weight", part=part))
 
 
 # Files.

@@ -8,6 +8,7 @@ number by number.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import weakref
@@ -50,6 +51,10 @@ class Common(TypedDict, total=False):
 class Optimizer(_words.Helped, family="Optimizer"):
     """What all optimizers have.
 
+    One of one's own subclasses this, or one of the others, and brings ``step(net)``, which changes ``net.parameters``
+    by ``net.gradients``. In a `Sequential.fit` it is called after each batch; its vectors belong into ``state``, where
+    checkpoints find them.
+
     Parameters
     ----------
     learning_rate : float or callable
@@ -79,6 +84,13 @@ class Optimizer(_words.Helped, family="Optimizer"):
     weight_decay: float = 0.0
     #: Whether each step is the longer, the larger the learning rate is: what is worth turning while it trains.
     adjustable: ClassVar[bool] = True
+    # Of a subclass whose constructor does not call this one.
+    learning_rate: Rate = 1.0
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    average: float | None = None
+    steps: int = 0
+    _owner: weakref.ref[Array] | None = None
 
     def __init__(
         self,
@@ -96,7 +108,21 @@ class Optimizer(_words.Helped, family="Optimizer"):
         self.average = None if average is None else _validate.number(average, "average", above=0, below=1)
         self.state: dict[str, Array] = {}
         self.steps = 0
-        self._owner: weakref.ref[Array] | None = None
+        self._owner = None
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """A step of a subclass's own is counted, if it does not do so itself."""
+        super().__init_subclass__(**arguments)
+        own: Any = vars(cls).get("step")
+        if own is not None:
+
+            @functools.wraps(own)
+            def step(self: Optimizer, net: _Network) -> None:
+                made = self.steps
+                own(self, net)
+                self.steps += self.steps == made
+
+            cls.step = step  # type: ignore[method-assign]
 
     def step(self, net: _Network) -> None:
         """Change the trainable parameters of a network by its gradients.
@@ -160,7 +186,13 @@ class Optimizer(_words.Helped, family="Optimizer"):
         TypeError
             If the learning rate is a function, which cannot be written down.
         """
-        arguments = {name: getattr(self, name) for name in _arguments(type(self))}
+        names = _arguments(type(self))
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise TypeError(
+                f"config: expected arguments kept as attributes of their names, got {self!r} without {missing}"
+            )
+        arguments = {name: getattr(self, name) for name in names}
         if callable(self.learning_rate):
             written = getattr(self.learning_rate, "config", None)
             if written is None:
@@ -171,6 +203,24 @@ class Optimizer(_words.Helped, family="Optimizer"):
 
     # What training asks of an optimizer.
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the compiled core makes its steps; one with a `step` of its own is called for each."""
+        return type(self).step is Optimizer.step
+
+    def ready(self, net: _Network) -> None:
+        """Refuse what cannot train this network; else have the state vectors that it needs."""
+        if self.compiled:
+            self.lower()
+        elif not self.kernel:
+            for name in "clip_value", "clip_norm", "average":
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name}: expected None, which is all that {self!r} knows, got {getattr(self, name)}"
+                    )
+        self.rates(1)
+        self.bind(net)
+
     def slots(self) -> tuple[str, ...]:
         """The names of the state vectors, in the kernel's order."""
         return ()
@@ -180,6 +230,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
         if not hasattr(net, "parameters"):
             raise TypeError(f"net: expected a network, got {_validate.shown(net)}")
         owner = self._owner() if self._owner is not None else None
+        self.state = vars(self).get("state", {})
         fits = all(s.shape == net.parameters.shape and s.dtype == net.parameters.dtype for s in self.state.values())
         if (self._owner is not None and owner is not net.parameters) or not fits:
             got = f"{self!r}, which is bound to the parameters of another"
@@ -225,8 +276,8 @@ class Optimizer(_words.Helped, family="Optimizer"):
     def __repr__(self) -> str:
         words = [f"{self.learning_rate}"]
         for name, default in _arguments(type(self)).items():
-            value = getattr(self, name)
-            if name != "learning_rate" and value != default:
+            value = getattr(self, name, default)  # a subclass may keep it under another name
+            if name != "learning_rate" and value is not default and value != default:
                 words.append(f"{name}={value}")
         return f"{type(self).__name__}({', '.join(words)})"
 
@@ -234,8 +285,14 @@ class Optimizer(_words.Helped, family="Optimizer"):
 def _arguments(kind: type[Optimizer]) -> dict[str, Any]:
     """The arguments of a constructor and their defaults: its own, then those that all have."""
     own = dict(inspect.signature(kind).parameters)
-    common = dict(inspect.signature(Optimizer).parameters) if own.pop("common", None) else {}
-    return {name: parameter.default for name, parameter in (own | common).items()}
+    starred = [name for name, parameter in own.items() if parameter.kind is parameter.VAR_KEYWORD]
+    common = dict(inspect.signature(Optimizer).parameters) if starred else {}
+    named = {
+        name: own[name]
+        for name in own
+        if name not in starred and own[name].kind is not inspect.Parameter.VAR_POSITIONAL
+    }
+    return {name: parameter.default for name, parameter in (named | common).items()}
 
 
 def from_config(config: dict[str, Any], schedule: Callable[[dict[str, Any]], Any] | None = None) -> Optimizer:
@@ -836,7 +893,7 @@ class LBFGS(Optimizer):
             If the loss or its gradient is not finite where it begins.
         """
         iterations = _validate.integer(iterations, "iterations", 0)
-        self.bind(net)
+        self.ready(net)
         frozen = np.ones(net.parameters.shape, bool)
         for begin, end in net.trainable_ranges:
             frozen[begin:end] = False

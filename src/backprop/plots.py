@@ -1,9 +1,10 @@
 """Pictures of a training: its curves, digits with what the network says of them, its regions, a range test.
 
-Each function returns a `matplotlib.figure.Figure`, which belongs to no window and no global state; `png` makes a file
-of it. Matplotlib is imported when a picture is asked for.
+Each function returns a `matplotlib.figure.Figure`, which belongs to no window and no global state; a notebook shows it,
+and `png` makes a file of it. Matplotlib is imported when a picture is asked for.
 """
 
+import functools
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from . import _validate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
@@ -20,6 +23,9 @@ __all__ = ["curves", "digits", "png", "range_test", "regions"]
 Array = npt.NDArray[Any]
 History = Mapping[str, Sequence[float]]
 
+#: The activations whose numbers lie between 0 and 1; and around 0, between -1 and 1.
+PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax")
+SIGNED = ("tanh", "hard_tanh", "softsign")
 #: Of the grid of digits.
 ROWS, COLUMNS = 4, 6
 
@@ -40,6 +46,8 @@ def curves(history: History, ax: Any = None) -> Any:
         figure = _figure(width=6)
         _draw_curves(figure, history)
         return figure
+    if not history.get("loss"):
+        raise ValueError(f"history: expected a loss to draw, got {', '.join(history)}")
     _draw_panel(ax, history, "loss")
     ax.set_xlabel("epoch")
     return ax.figure
@@ -78,14 +86,25 @@ def digits(history: History, images: Array, labels: Array, scores: Array) -> "Fi
     ----------
     history : History
         From `Sequential.fit`.
-    images : numpy.ndarray, shape (n, pixels)
+    images : array_like, shape (n, pixels) or (n, side, side)
         Square pictures, row after row.
-    labels : numpy.ndarray, shape (n,)
-    scores : numpy.ndarray, shape (n, classes)
+    labels : array_like, shape (n,) or (n, classes)
+        The digits, or a 1 in the column of each.
+    scores : array_like, shape (n, classes)
         From `Sequential.predict`.
     """
+    images, scores = _validate.array(images, "images"), _validate.array(scores, "scores")
+    _validate.some_rows(images, "images")
+    images = images.reshape(len(images), -1)
+    side = math.isqrt(images.shape[1])
+    if side * side != images.shape[1]:
+        raise ValueError(f"images: expected square pictures, got rows of {images.shape[1]} pixels")
+    if scores.ndim != 2 or scores.shape[1] < 2:
+        raise ValueError(f"scores: expected a column for each class, (n, classes), got {scores.shape}")
+    labels = _labels(labels, scores.shape[1], "labels")
+    _validate.same_rows(len(images), labels=labels, scores=scores)
     figure, right = _with_curves(history)
-    said, side = scores.argmax(axis=1), math.isqrt(images.shape[1])
+    said = scores.argmax(axis=1)
     wrong = np.flatnonzero(said != labels)
     shown = np.concatenate([wrong[: ROWS * COLUMNS // 3], np.flatnonzero(said == labels)])
     right.suptitle(f"{len(labels):,} test digits, {len(wrong):,} of them wrong")
@@ -100,7 +119,7 @@ def digits(history: History, images: Array, labels: Array, scores: Array) -> "Fi
     return figure
 
 
-def regions(history: History, net: Any, x: Array, y: Array) -> "Figure":
+def regions(history: History, net: Any, x: Any, y: Any, *, loss: Any = None) -> "Figure":
     """Draw the curves, and what a network of two inputs says of the plane around some points.
 
     Parameters
@@ -108,28 +127,76 @@ def regions(history: History, net: Any, x: Array, y: Array) -> "Figure":
     history : History
         From `Sequential.fit`.
     net : Sequential
-        Its outputs are the probabilities of the classes.
-    x : numpy.ndarray, shape (n, 2)
-    y : numpy.ndarray, shape (n,)
-        Labels.
+        Its outputs are scores of the classes; or one, of class 1.
+    x : array_like, shape (n, 2)
+    y : array_like, shape (n,), (n, 1) or (n, classes)
+        Labels; -1 and 1, where there are two; or rows with a 1 in the column of the class.
+    loss : str or Loss, optional
+        What the network was trained on: it says where the single output of a last layer like "identity" is cut.
     """
-    figure, right = _with_curves(history)
-    import matplotlib
-
+    x = _validate.matrix(x, "x", 2, np.float64)
+    _validate.some_rows(x)
+    labels = _labels(y, max(net.n_out, 2), "y")
+    _validate.same_rows(len(x), y=labels)
     low, high = x.min(axis=0), x.max(axis=0)
-    low, high = low - 0.2 * (high - low), high + 0.2 * (high - low)
-    across, up = np.linspace(low, high, 300).T
+    margin = np.where(high > low, 0.2 * (high - low), 1.0)
+    across, up = np.linspace(low - margin, high + margin, 300).T
     plane = np.stack(np.meshgrid(across, up), axis=-1)
-    scores = net.predict(plane.reshape(-1, 2)).reshape(*plane.shape[:2], -1)
-    colors = np.array(matplotlib.color_sequences["tab10"])
+    shares = _shares(net, plane.reshape(-1, 2), np.asarray(y), loss).reshape(*plane.shape[:2], -1)
+    figure, right = _with_curves(history)
+    colors = _colors(shares.shape[-1])
     axes = right.subplots()
     axes.imshow(
-        (1 + scores @ colors[: scores.shape[-1]]) / 2, origin="lower", aspect="auto", interpolation="bilinear",
+        (1 + shares @ colors) / 2, origin="lower", aspect="auto", interpolation="bilinear",
         extent=(across[0], across[-1], up[0], up[-1]),
     )  # fmt: skip
-    axes.scatter(x[:, 0], x[:, 1], c=colors[y], s=24, edgecolors="white", linewidths=0.7)
+    axes.scatter(x[:, 0], x[:, 1], c=colors[labels], s=24, edgecolors="white", linewidths=0.7)
     axes.set(title="what the network says, and the test points", xlabel="$x_1$", ylabel="$x_2$")
     return figure
+
+
+def _labels(y: Any, classes: int, name: str) -> Array:
+    """The label of each row."""
+    given = _validate.array(y, name)
+    signs = given.size > 0 and given.min() == -1 and bool((abs(given) == 1).all())
+    given = np.maximum(given, 0) if signs else given
+    if given.ndim == 2 and given.shape[1] > 1:
+        if given.shape[1] != classes or given.min() < 0 or (abs(given.sum(axis=1, dtype=np.float64) - 1) > 1e-3).any():
+            raise ValueError(f"{name}: expected one class a row, (n,) or rows of {classes} that sum to 1, got others")
+        return np.asarray(given.argmax(axis=1))
+    given = given.reshape(-1)
+    _validate.names(given, classes, name)
+    return given.astype(np.int64)
+
+
+def _shares(net: Any, x: Array, y: Array, loss: Any) -> Array:
+    """What the network says of each class, (rows, classes): rows that sum to 1, of which the highest is its answer."""
+    outputs, end, middle = net.predict(x), net.layers[-1].activation.name, 0.5
+    if loss is not None:
+        outputs, middle = net.scores(outputs, y, loss)
+    elif end in SIGNED or (end not in PROBABILITIES and y.min() < 0):
+        middle = 0.0
+    elif end not in PROBABILITIES and net.n_out == 1:
+        raise ValueError(
+            f"loss: expected the loss of a network whose one output is no probability, a last layer {end!r}, got None"
+        )
+    outputs = outputs.astype(np.float64)
+    if net.n_out == 1:
+        p = np.clip(outputs if middle else (outputs + 1) / 2, 0, 1)
+        return np.hstack([1 - p, p])
+    if outputs.min() < 0 or outputs.max() > 1 or not outputs.sum(axis=1).all():
+        outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    shares: Array = outputs / outputs.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _colors(n: int) -> Array:
+    """One for each class, red, green and blue from 0 to 1."""
+    import matplotlib
+
+    if n <= 10:
+        return np.array(matplotlib.color_sequences["tab10"])[:n]
+    return np.array(matplotlib.colormaps["hsv"](np.arange(n) / n))[:, :3]
 
 
 def png(figure: "Figure") -> bytes:
@@ -156,6 +223,7 @@ def _figure(width: float) -> "Figure":
         raise ImportError('pictures are drawn by matplotlib: pip install "backprop-nn[plot]"') from error
     figure = Figure(figsize=(width, 5))
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1, wspace=0.0, hspace=0.0)
+    figure._repr_png_ = functools.partial(png, figure)  # type: ignore[attr-defined]  # by which a notebook shows it
     return figure
 
 

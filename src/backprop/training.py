@@ -5,6 +5,7 @@ callback, a metric, validation. Rows that are not converted yet, and batches tha
 some at a time. A loss, or a layer, that is not one of ours is called batch by batch.
 """
 
+import copy
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -158,6 +159,11 @@ class Data:
         return Data(self.x[which], target, labels, weights, self.y[which])
 
     @property
+    def weight(self) -> float:
+        """What they count for together."""
+        return len(self) if self.weights is None else float(self.weights.sum())
+
+    @property
     def ready(self) -> bool:
         """Whether the core can take them as they are."""
         return not isinstance(self.x, Lazy) and not isinstance(self.target, Lazy)
@@ -193,6 +199,8 @@ class Settings:
     batch_size: int
     shuffle: bool
     metrics: Mapping[str, Callable[[Any, Any], float]]
+    #: What the targets are to these; None: batches will tell.
+    meaning: Any
     validation: Data | None
     callbacks: Sequence[Any]
     threads: int | None
@@ -200,7 +208,7 @@ class Settings:
     @property
     def averages(self) -> bool:
         """Whether the loss of some rows is their mean, not their sum."""
-        return getattr(self.loss, "reduction", "mean") == "mean"
+        return bool(self.loss.reduction == "mean")
 
 
 @dataclass(eq=False, repr=False)
@@ -226,7 +234,7 @@ class Run:
     @property
     def compiled(self) -> bool:
         """Whether the core does all of a step."""
-        return bool(self.network.compiles(self.settings.loss))
+        return bool(self.optimizer.compiled and self.network.compiles(self.settings.loss))
 
     @property
     def names(self) -> list[str]:
@@ -249,6 +257,7 @@ class Run:
         counters = net.steps, net.epochs, optimizer.steps, optimizer.learning_rate
         arrays = [*net.arrays().values(), net.gradients, *optimizer.state.values()]
         kept = [array.copy() for array in arrays]
+        own, owner = None if optimizer.compiled else copy.deepcopy(optimizer), optimizer._owner
         try:
             for rate, batch in zip(rates, self._batches(), strict=False):
                 optimizer.learning_rate, losses = rate, np.zeros((1, 2))
@@ -256,6 +265,9 @@ class Run:
                     return
                 yield float(_means(self, losses)[0])
         finally:
+            if own is not None:
+                vars(optimizer).clear()
+                vars(optimizer).update(vars(own), _owner=owner)
             net.steps, net.epochs, optimizer.steps, optimizer.learning_rate = counters
             for array, values in zip(arrays, kept, strict=True):
                 array[...] = values
@@ -333,10 +345,10 @@ def _look(run: Run, answers: tuple[Array, Any] | None) -> dict[str, list[float]]
     """The metrics of an epoch, and the loss and the metrics of the validation data."""
     net, settings, numbers = run.network, run.settings, {}
     if answers is not None:
-        y_hat, y = net.answers(answers[0], settings.loss), answers[1]
-        numbers = {name: [float(metric(y_hat, y))] for name, metric in settings.metrics.items()}
+        measured = net.measure(*answers, settings.loss, settings.metrics, settings.meaning)
+        numbers = {name: [float(value)] for name, value in measured.items()}
     if settings.validation is not None:
-        score = net.score(settings.validation, settings.loss, settings.metrics, settings.threads)
+        score = net.score(settings.validation, settings.loss, settings.metrics, settings.meaning, settings.threads)
         numbers |= {f"val_{name}": [float(value)] for name, value in score.items()}
     return numbers
 
@@ -400,6 +412,8 @@ def _in_parts(run: Run) -> tuple[Array, tuple[Array, Any] | None]:
             raise _diverged(run.epoch, net.steps - begun, settings.optimizer)
         if outputs is not None:
             seen.append((rows, outputs, part.y))
+    if not losses[0, 1] > 0:
+        raise ValueError("sample_weight: expected a positive weight in some batch, got only zeros")
     net.epochs += 1
     return losses, _gathered(run.data, seen) if seen else None
 
@@ -462,18 +476,32 @@ def _compiled(run: Run, data: Data, losses: Array, outputs: Array | None, batch_
 
 
 def _by_hand(run: Run, batch: Data, losses: Array, outputs: Array | None) -> bool:
-    """As one batch, with a layer of one's own or under a loss that is any callable: the four lines."""
+    """As one batch, with a layer, a loss or an optimizer of one's own: the four lines."""
     net = run.network
     value = net.backpropagate(batch, run.settings.loss, run.seed, outputs)
-    if not np.isfinite(value):
-        return False
-    try:
-        run.optimizer.step(net)
-    except DivergedError:
+    if not np.isfinite(value) or not _step(run.optimizer, net):
         return False
     net.steps += 1
-    weight = len(batch) if batch.weights is None else batch.weights.sum()
-    losses[0] += value * weight if run.settings.averages else value, weight
+    losses[0] += value * batch.weight if run.settings.averages else value, batch.weight
+    return True
+
+
+def _step(optimizer: Any, net: Any) -> bool:
+    """A step, after which what is frozen is as it was, and all is finite; one of one's own is held to that."""
+    before = None if optimizer.compiled else net.parameters.copy()
+    try:
+        optimizer.step(net)
+    except DivergedError:
+        return False
+    if before is None:
+        return True
+    frozen = np.ones(len(before), bool)
+    for begin, end in net.trainable_ranges:
+        frozen[begin:end] = False
+    net.parameters[frozen] = before[frozen]
+    if not np.isfinite(net.parameters).all():
+        net.parameters[...] = before
+        return False
     return True
 
 

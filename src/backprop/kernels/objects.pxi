@@ -307,12 +307,13 @@ cdef class Plan:
         else:
             forward[double](self, x, out, seed, step)
 
-    def backward(self, dy not None, dx=None):
-        """From dy (rows, n_out) of the last forward to the flat gradient and, where it is given, dx (rows, n_in)."""
+    def backward(self, dy not None, dx=None, double penalties=1):
+        """From dy (rows, n_out) of the last forward to the flat gradient, with that of the penalties so many times, and,
+        where it is given, dx (rows, n_in)."""
         if self.single:
-            backward[float](self, dy, dx)
+            backward[float](self, dy, dx, penalties)
         else:
-            backward[double](self, dy, dx)
+            backward[double](self, dy, dx, penalties)
 
 
 cdef class Predictor:
@@ -501,7 +502,7 @@ cdef void backward_part(Plan plan, Tape tape, const real *x, int begin, int end,
         done += n
 
 
-cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
+cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double penalties):
     cdef const Graph *graph = &plan.graph
     cdef const Step *last = &graph.steps[graph.n_steps - 1]
     cdef Py_ssize_t rows = dy.shape[0]
@@ -532,7 +533,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx):
                     graph, &tape.how, s, 0, graph.steps[s].units, rows, x, work, rows, <real *> tape.scratch,
                     tape.sums, True, True, <real *> plan.gradients)
         penalty_backward(
-            graph.n_penalties, graph.penalties, 1, 0, graph.n_parameters, <const real *> plan.parameters,
+            graph.n_penalties, graph.penalties, penalties, 0, graph.n_parameters, <const real *> plan.parameters,
             <real *> plan.gradients)
         restore_mode(mode)
     plan.tape = tape

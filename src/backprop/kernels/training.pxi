@@ -309,7 +309,10 @@ cdef bint train_batch(
         penalties = norm
     if run.graph.n_penalties > 0:
         batch_loss = penalty_forward(run.graph.n_penalties, run.graph.penalties, <const real *> parameters)
-        batch_loss *= batch_weight if run.mean and not run.share_penalties else 1
+        if run.share_penalties:
+            batch_loss *= 1.0 if batch_weight > 0 else 0.0
+        elif run.mean:
+            batch_loss *= batch_weight
     while done < rows:
         n = min(rows - done, run.chunk)
         how.first_row = done
