@@ -387,6 +387,14 @@ def test_a_batch_may_count_for_nothing_in_arrays_and_in_a_list(how, own):
     np.testing.assert_allclose(*ends, rtol=1e-12)
 
 
+def test_batches_may_have_targets_in_rows_and_in_columns():
+    net = bp.Sequential([bp.Dense(4, 1)], rng=0, dtype="float64")
+    x, y = RNG.normal(size=(6, 4)), np.arange(6.0)
+    batches = [(x[:3], y[:3]), (x[3:], y[3:, None])]
+    history = net.fit(batches, loss="mse", optimizer=bp.SGD(0.0), metrics=["mae"])
+    assert history["mae"][0] == pytest.approx(net.evaluate(x, y, loss="mse", metrics=["mae"])["mae"], rel=1e-12)
+
+
 @pytest.mark.parametrize("loss", ["mse", lambda y_hat, y, w: (1.0, 0 * y_hat)])
 def test_no_batch_that_counts_is_an_error(loss):
     net = bp.Sequential([bp.Dense(4, 1)], rng=0)

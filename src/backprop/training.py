@@ -423,6 +423,8 @@ def _gathered(data: Data | Batches, seen: list[tuple[Any, Array, Any]]) -> tuple
     places, parts, y = zip(*seen, strict=True)
     answers = np.concatenate(parts)
     if isinstance(data, Batches):
+        if any(part.ndim != y[0].ndim for part in y):  # columns beside rows of one
+            y = tuple(part.reshape(len(part), -1) for part in y)
         return answers, np.concatenate(y)
     in_place = np.empty_like(answers)
     in_place[np.concatenate(places)] = answers
