@@ -59,6 +59,8 @@ class Loss(_words.Helped, family="Loss"):
     from_logits: bool = False
     #: The layers' penalties are divided by the weight of the rows, as the losses are in the mean, and not added to it.
     shares_penalties: bool = False
+    #: Whether answers between 0 and 1 are, to it, chances of what is 1 in the targets.
+    classifies: ClassVar[bool] = True
     #: What it wants of a network, in words.
     outputs: ClassVar[str] = "an output for each target"
 
@@ -272,6 +274,7 @@ class Quantile(Loss):
     """
 
     kernel = "quantile"
+    classifies = False
     outputs = "an output for each level of each target"
 
     def __init__(self, q: float | Iterable[float] = 0.5, *, reduction: str = "mean") -> None:
@@ -449,6 +452,7 @@ class Hinge(Loss):
     """
 
     kernel = "hinge"
+    classifies = False
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """Targets of -1 or 0, and 1; labels where y has one column or one dimension, and the network several."""
@@ -557,6 +561,7 @@ class GaussianNLL(Loss):
     """
 
     kernel = "gaussian_nll"
+    classifies = False
     outputs = "a mean and a log-variance for each target"
 
 

@@ -84,6 +84,8 @@ class Optimizer(_words.Helped, family="Optimizer"):
     weight_decay: float = 0.0
     #: Whether each step is the longer, the larger the learning rate is: what is worth turning while it trains.
     adjustable: ClassVar[bool] = True
+    #: Whether it can go by some rows at a time; else it is for whole sets of data.
+    stochastic: ClassVar[bool] = True
     # Of a subclass whose constructor does not call this one.
     learning_rate: Rate = 1.0
     clip_value: float | None = None
@@ -792,7 +794,7 @@ class Rprop(Optimizer):
 
     kernel = "rprop"
     numbers = ("eta_minus", "eta_plus", "step_min", "step_max")
-    adjustable = False
+    adjustable = stochastic = False
 
     def __init__(
         self,
@@ -848,7 +850,7 @@ class LBFGS(Optimizer):
     PyTorch's makes 20 such iterations in a step, and has a strong Wolfe line search only if asked.
     """
 
-    adjustable = False
+    adjustable = stochastic = False
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import copy
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from itertools import pairwise
 from numbers import Integral, Real
@@ -28,8 +29,9 @@ from scipy.special import xlogy
 from sklearn import neural_network
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -40,10 +42,10 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
-from . import _validate, layers, losses, metrics, optimizers
+from . import _validate, activations, layers, losses, metrics, optimizers
 from .activations import ActivationFunction
 from .errors import DivergedError
 from .layers import Activation, BatchNorm, Columns, Dense, Dropout, Embedding, Layer, LayerNorm
@@ -68,6 +70,18 @@ EPOCHS_ONLY: dict[str, Any] = {
     "dropout": 0.0, "batch_norm": False, "clip_norm": None, "clip_value": None, "callbacks": (), "progress": False,
 }  # fmt: skip
 
+#: The parameters that an optimizer is made from.
+STEPPING = (
+    "optimizer", "solver", "learning_rate", "learning_rate_init", "momentum", "nesterovs_momentum", "beta_1", "beta_2",
+    "epsilon", "clip_norm", "clip_value",
+)  # fmt: skip
+
+#: What a fit by epochs leaves behind, and one by L-BFGS does not.
+BOOKS = (
+    "loss_curve_", "validation_loss_curve_", "validation_scores_", "best_loss_", "best_validation_score_", "stopped_",
+    "_optimizer", "_apart", "_series",
+)  # fmt: skip
+
 
 class Rows(NamedTuple):
     """Rows that have been checked: X and y are two-dimensional."""
@@ -86,9 +100,11 @@ class Labels:
         Labels, or an indicator matrix of several.
     classes : ndarray, default=None
         All there will ever be; None: those in y.
+    apart : bool, default=False
+        Whether two classes have a column each, too.
     """
 
-    def __init__(self, y: Any, classes: Array | None = None) -> None:
+    def __init__(self, y: Any, classes: Array | None = None, apart: bool = False) -> None:
         check_classification_targets(y)
         kind = type_of_target(y)
         if kind == "multiclass-multioutput":
@@ -97,7 +113,7 @@ class Labels:
         if classes is None:
             classes = np.arange(y.shape[1]) if self.several else np.unique(y)
         self.classes = classes
-        self.multiclass = not self.several and len(classes) > 2
+        self.multiclass = not self.several and len(classes) > 2 - apart
 
     def encode(self, y: Any) -> Array:
         """The columns (n_samples, n_outputs), of bool."""
@@ -109,15 +125,15 @@ class Labels:
             raise ValueError(f"`y` has classes not in `self.classes_`, {self.classes}: {np.unique(y[unknown])}.")
         return codes[:, None] == (np.arange(len(self.classes)) if self.multiclass else 1)
 
-    def decide(self, outputs: Array) -> Array:
-        """The places of the classes in their list, or which of the labels."""
+    def decide(self, chances: Array) -> Array:
+        """The places of the classes in their list, or which of the labels, by the probability of each column."""
         if self.multiclass:
-            return outputs.argmax(axis=1)
-        return (outputs if self.several else outputs[:, 0]) > 0.5
+            return chances.argmax(axis=1)
+        return (chances if self.several else chances[:, 0]) > 0.5
 
-    def decode(self, outputs: Array) -> Any:
+    def decode(self, chances: Array) -> Any:
         """The classes, or an indicator matrix as y was."""
-        decided = self.decide(outputs)
+        decided = self.decide(chances)
         if not self.several:
             return self.classes.take(decided.astype(int), mode="clip")
         return csr_matrix(decided.astype(int)) if self.sparse else decided.astype(int)
@@ -142,7 +158,7 @@ class _Iterations:
 
     def __init__(self, mlp: Any, objective: Objective, train: Rows, held_out: Rows | None) -> None:
         self.mlp, self.objective, self.held_out = mlp, objective, held_out
-        self.rows, self.seen, self.stopped = len(train.X), 0, False
+        self.rows, self.seen, self.stopped = train.X, 0, False
         self.constant, self.constant_val = (mlp._constant(rows) for rows in (train, held_out))
 
     def epochs_unseen(self, run: Any) -> int:
@@ -161,23 +177,36 @@ class _Iterations:
             run.stop |= self.stopped
         self.seen = run.epoch
 
+    def on_fit_end(self, run: Any) -> None:
+        """Record what was done before an interruption."""
+        for epoch in range(self.seen, run.epoch):
+            self._record(run, epoch)
+
     def _record(self, run: Any, epoch: int) -> None:
         mlp, names = self.mlp, run.history
         mlp.n_iter_ += 1
-        mlp.t_ += self.rows
+        mlp.t_ += len(self.rows)
         mlp.loss_ = self.objective.reported * names["loss"][epoch] + self.constant
         mlp.loss_curve_.append(mlp.loss_)
         if mlp.verbose:
             print(f"Iteration {mlp.n_iter_}, loss = {mlp.loss_:.8f}")
         if self.held_out is not None:
-            loss = self.objective.reported * names["val_loss"][epoch] + self.constant_val
-            mlp.validation_loss_curve_.append(loss)
-        if mlp.early_stopping:
-            assert self.held_out is not None
-            self._judge(mlp._score_of(run.network, self.held_out, -names["val_loss"][epoch]))
-        else:
+            with mlp._averaged(self.rows):
+                self._look(run, self.held_out, names["val_loss"][epoch])
+        if not mlp.early_stopping:
             mlp._no_improvement_count = mlp._no_improvement_count + 1 if mlp.loss_ > mlp.best_loss_ - mlp.tol else 0
             mlp.best_loss_ = min(mlp.best_loss_, mlp.loss_)
+
+    def _look(self, run: Any, held_out: Rows, loss: float) -> None:
+        """At the validation data, with the weights that the fit would end with."""
+        mlp = self.mlp
+        if mlp._averages:
+            loss = run.network.evaluate(
+                held_out.X, held_out.y, loss=self.objective.loss, sample_weight=held_out.weights, threads=mlp.threads
+            )["loss"]
+        mlp.validation_loss_curve_.append(self.objective.reported * loss + self.constant_val)
+        if mlp.early_stopping:
+            self._judge(mlp._score_of(run.network, held_out, -loss))
 
     def _judge(self, score: float) -> None:
         """Count on the validation score, and keep the weights of the best."""
@@ -216,6 +245,8 @@ class _MLP(BaseEstimator):
     """What both have."""
 
     network_: Sequential
+    _optimizer: optimizers.Optimizer
+    _loss: Any
 
     # Fitting.
 
@@ -254,43 +285,90 @@ class _MLP(BaseEstimator):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any], incremental: bool = False
     ) -> Any:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(sizes) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
-        train = self._rows(X, y, sample_weight, incremental, first)
-        held_out = self._validation(*validation)
-        objective = self._objective(train.y.shape[1])
-        if isinstance(objective.loss, losses.Loss):
-            objective = objective._replace(loss=copy.copy(objective.loss))
-            objective.loss.shares_penalties = True  # alpha / 2 |w|^2 is divided by the rows of each batch
-        # Drawn in scikit-learn's order: the weights, the split, then what the rest needs.
-        random = check_random_state(self.random_state)
-        made = self._layers(sizes, objective, train.X.shape[1]) if first or not incremental else []
-        drawn = list(self._draw(random, made)) if first else []
-        if self.early_stopping and held_out is None and not self._lbfgs:
-            train, held_out = self._split(random, train)
-        if made:
-            self._set_network(made, drawn, random, train.X.dtype)
-        if first:
-            self.t_ = 0
-        if not self._lbfgs and (first or not hasattr(self, "loss_curve_")):
-            self._open_books()
+        with self._unless_refused():
+            train, held_out, objective = self._prepare(X, y, sample_weight, validation, incremental, first)
         if self._lbfgs:
             self._minimize(train, objective, held_out)
         else:
             self._train(train, objective, held_out, incremental)
         return self
 
+    @contextmanager
+    def _unless_refused(self) -> Iterator[None]:
+        """Stay what it was, where something is refused before anything is trained."""
+        before = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any], incremental: bool, first: bool
+    ) -> tuple[Rows, Rows | None, Objective]:
+        """Check the parameters and the data, and have a network for them: a new one, or that of the last fit."""
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        categorical = self.categorical_features
+        shape = {
+            "hidden_layer_sizes": tuple(sizes), "batch_norm": self.batch_norm, "layer_norm": self.layer_norm,
+            "categorical_features": None if categorical is None else np.ravel(categorical).tolist(),
+        }  # fmt: skip
+        self._goes_on(shape, first, incremental)
+        self._check_optimizer()
+        train = self._rows(X, y, sample_weight, incremental, first)
+        objective = self._objective(train.y.shape[1])
+        self._loss = objective.loss
+        if isinstance(objective.loss, losses.Loss):
+            objective = objective._replace(loss=copy.copy(objective.loss))
+            objective.loss.shares_penalties = True  # alpha / 2 |w|^2 is divided by the rows of each batch
+        shape["the number of outputs"] = objective.n_out
+        self._goes_on(shape, first, incremental)
+        self._shape = shape
+        held_out = self._validation(*validation, train.y.shape[1])
+        # Drawn in scikit-learn's order: the weights, the split, then what the rest needs. Those that go on draw weights
+        # too, so that the split is that of the first fit.
+        random = check_random_state(self.random_state)
+        made = self._layers(sizes, objective, train.X.shape[1])
+        drawn = [] if incremental and not first else list(self._draw(random, made))
+        if self.early_stopping and held_out is None and not self._lbfgs:
+            train, held_out = self._split(random, train)
+        self._set_network(made, drawn if first else [], random, train.X.dtype)
+        if first:
+            self.t_ = 0
+            for name in BOOKS:
+                self.__dict__.pop(name, None)
+        return train, held_out, objective
+
+    def _goes_on(self, shape: dict[str, Any], first: bool, incremental: bool) -> None:
+        """Refuse to go on from the weights of another shape."""
+        last = {} if first else getattr(self, "_shape", {})
+        for name in shape.keys() & last.keys():
+            if shape[name] != last[name]:
+                how, cure = ("partial_fit", "call fit") if incremental else ("warm_start", "set warm_start=False")
+                raise ValueError(
+                    f"{name} changed under {how} from {last[name]} to {shape[name]}: it goes on with the weights of "
+                    f"the last fit, which no longer fit; to begin anew, {cure}"
+                )
+
     def _train(self, train: Rows, objective: Objective, held_out: Rows | None, incremental: bool) -> None:
         """Epoch by epoch."""
-        if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = self._make_optimizer(objective.scale)
+        self._set_optimizer(objective, incremental)
+        net = self.network_
+        if "_apart" in self.__dict__:  # the averaged weights were the model's, but training goes on from its own
+            own, shown = self.__dict__.pop("_apart")
+            if np.array_equal(net.parameters, shown):
+                net.parameters, net.buffers = own
+        if not (incremental and getattr(self, "_series", False)) or self._judged != self.early_stopping:
+            self._open_books()
         books = _Iterations(self, objective, train, held_out)
         self.n_iter_, self.stopped_ = 0, False
         try:
-            self.network_.fit(
+            net.fit(
                 train.X, train.y, sample_weight=train.weights, loss=objective.loss, optimizer=self._optimizer,
                 epochs=1 if incremental else self.max_iter, batch_size=self._batch_size(len(train.X)),
                 validation_data=held_out, shuffle=self.shuffle, callbacks=[books, *self.callbacks],
@@ -310,17 +388,41 @@ class _MLP(BaseEstimator):
                     "converged yet.", ConvergenceWarning, stacklevel=4,
                 )  # fmt: skip
         self.stopped_ = books.stopped
-        if self.early_stopping and (books.stopped or not incremental):
-            if incremental:
-                self._no_improvement_count = 0
-            self.network_.parameters, self.network_.buffers = self._best
+        over = self.early_stopping and (books.stopped or not incremental)
+        self._series = incremental and not over
+        if over:
+            net.parameters, net.buffers = self._best
+            if self._averages:
+                self._optimizer.state["average"][...] = net.parameters
+        elif self._averages:
+            own = self._state()
+            with self._averaged(train.X):
+                shown = self._state()
+            net.parameters, net.buffers = shown
+            self._apart = own, shown[0]
+
+    @property
+    def _averages(self) -> bool:
+        """Whether the weights of the optimizer's average are those to answer by."""
+        return "average" in getattr(self._optimizer, "state", {})
+
+    @contextmanager
+    def _averaged(self, X: Array) -> Iterator[None]:
+        """The network, for a while, with the averaged weights, if there are such."""
+        if not self._averages:
+            yield
+            return
+        with self._optimizer.averaged(self.network_):
+            yield
 
     def _minimize(self, train: Rows, objective: Objective, held_out: Rows | None) -> None:
         """By the L-BFGS of SciPy, as scikit-learn does."""
         unfit = [name for name, unused in EPOCHS_ONLY.items() if getattr(self, name) not in (unused, None)]
-        unfit += ["X_val"] * (held_out is not None)
+        unfit += ["learning_rate"] * callable(self.learning_rate) + ["X_val"] * (held_out is not None)
         if unfit:
             raise ValueError(f"{', '.join(unfit)}: expected a solver that goes epoch by epoch, got solver='lbfgs'")
+        for name in BOOKS:
+            self.__dict__.pop(name, None)
         net, scale = self.network_, objective.scale
 
         def look(parameters: Array) -> tuple[float, Array]:
@@ -373,8 +475,7 @@ class _MLP(BaseEstimator):
             if dropout:
                 made.append(Dropout(dropout))
             n_in = size
-        end = objective.end if self.output_activation is None else self.output_activation
-        return [*made, _linear(n_in, objective.n_out, ALIASES.get(end, end), l2)]
+        return [*made, _linear(n_in, objective.n_out, objective.end, l2)]
 
     def _draw(self, random: Any, made: list[Layer]) -> Iterator[tuple[Array, Array]]:
         """Weights and biases: Glorot and Bengio, as scikit-learn draws them."""
@@ -386,35 +487,71 @@ class _MLP(BaseEstimator):
             yield random.uniform(-bound, bound, (layer.n_in, layer.n_out)), random.uniform(-bound, bound, layer.n_out)
 
     def _set_network(self, made: list[Layer], drawn: list[tuple[Array, Array]], random: Any, dtype: Any) -> None:
-        """A new network, with new weights or those of the last."""
+        """A new network, with new weights or, where it is not as it was, with those of the last."""
+        last = None if drawn else self.network_
         if self.dtype is not None:
             dtype = self.dtype
         elif self._lbfgs:
             dtype = np.float64  # its line search wants the digits
-        last = None if drawn else self.network_
+        elif last is not None:
+            dtype = last.dtype
+        described = [[layer.described() for layer in made], np.dtype(dtype).name]
+        if last is not None and getattr(self, "_described", None) == described:
+            return
         net = Sequential(made, rng=int(random.randint(2**63 - 1, dtype=np.int64)), dtype=dtype)
         if last is not None:
             net.parameters, net.buffers = last.parameters, last.buffers
+            net.seed, net.epochs, net.steps = last.seed, last.epochs, last.steps
+            for layer, old in zip(_with_arrays(net), _with_arrays(last), strict=True):
+                layer.trainable = old.trainable
+            if hasattr(self, "_optimizer"):
+                self._optimizer = copy.copy(self._optimizer)  # whose network is another now
         dense = (layer for layer in net.layers if isinstance(layer, Dense))
         for layer, (weight, bias) in zip(dense, drawn, strict=False):
             layer.weight, layer.bias = weight, bias
         for table in net.leaves.values() if drawn else ():
             if isinstance(table, Embedding):
                 table.weight[0] = 0  # what no fit has seen
-        self.network_ = net
+        self.network_, self._described = net, described
         self.n_outputs_, self.n_layers_ = net.n_out, 1 + len(self.coefs_)
         end = net.layers[-1].activation.name
         self.out_activation_ = {ours: theirs for theirs, ours in ALIASES.items()}.get(end, end)
 
     def _open_books(self) -> None:
-        """What a first fit has not recorded yet."""
-        self.loss_curve_: list[float] = []
-        self.validation_loss_curve_: list[float] = []
+        """What is counted from the beginning of each fit, beside the curves, which belong to the weights."""
+        if not hasattr(self, "loss_curve_"):
+            self.loss_curve_: list[float] = []
+            self.validation_loss_curve_: list[float] = []
+        self._judged = self.early_stopping
         self._no_improvement_count = 0
         self._best = self._state()
         self.best_loss_ = None if self.early_stopping else math.inf
         self.best_validation_score_ = -math.inf if self.early_stopping else None
-        self.validation_scores_: Any = [] if self.early_stopping else None
+        scores = getattr(self, "validation_scores_", None) or []
+        self.validation_scores_: Any = scores if self.early_stopping else None
+
+    def _check_optimizer(self) -> None:
+        """Refuse what an optimizer of the user's own would not heed."""
+        if self.optimizer is None:
+            return
+        beside = [name for name in ("clip_norm", "clip_value") if getattr(self, name) is not None]
+        beside += ["learning_rate"] * (self.learning_rate != "constant")
+        if beside:
+            got = ", ".join(f"{name}={_validate.shown(getattr(self, name))}" for name in beside)
+            raise ValueError(
+                f"{beside[0]}: expected it in the optimizer, such as optimizer=Adam(schedule, clip_norm=1.0), or by a "
+                f"callback, such as ReduceOnPlateau, got {got} beside {_validate.shown(self.optimizer)}"
+            )
+
+    def _set_optimizer(self, objective: Objective, incremental: bool) -> None:
+        """A new one for each fit; `partial_fit` goes on with the last, unless it was asked for another since."""
+        asked = [objective.scale, *(getattr(self, name) for name in STEPPING)]
+        last = getattr(self, "_optimizer", None) if incremental else None
+        if last is None or getattr(self, "_asked", asked) != asked:
+            self._optimizer = self._make_optimizer(objective.scale)
+            if last is not None and self.optimizer is None and type(last) is type(self._optimizer):
+                self._optimizer.state, self._optimizer.steps = last.state, last.steps
+        self._asked = asked
 
     def _make_optimizer(self, scale: float) -> optimizers.Optimizer:
         """The one that is given, or scikit-learn's; its gradient is ours times scale, which Adam does not notice."""
@@ -431,7 +568,7 @@ class _MLP(BaseEstimator):
 
     def _batch_size(self, rows: int) -> int:
         if self.batch_size == "auto":
-            return min(200, rows)
+            return min(200, rows) if self._optimizer.stochastic else rows
         if self.batch_size > rows:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
@@ -452,7 +589,8 @@ class _MLP(BaseEstimator):
 
     def _check(self, X: Any, first: bool = False, **given: Any) -> tuple[Array, Any]:
         """X as a dense array of floats, the categories first; and y, where it is given."""
-        if self.categorical_features is None:
+        if self.categorical_features is None if first else self._encoder is None:
+            self._encoder: Any = None
             multi = {"multi_output": True, "y_numeric": self._numeric} if given else {}
             found = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATS, reset=first, **given, **multi)
             X, y = found if given else (found, None)
@@ -462,7 +600,7 @@ class _MLP(BaseEstimator):
         X = X if hasattr(X, "columns") else check_array(X, dtype=None, ensure_all_finite="allow-nan")
         if first:
             self._categorical = _places(self.categorical_features, X)
-            self._encoder = self._make_encoder(self._categorical).fit(X)
+            self._encoder = self._make_encoder(X.shape[1]).fit(X)
             self._categories = [len(names) + 1 for names in self._encoder.transformers_[0][1].categories_]
         encoded = check_array(self._encoder.transform(X), dtype=FLOATS, copy=True)
         encoded[:, : len(self._categories)] += 1  # those not seen in the first fit, and the missing, are 0
@@ -473,22 +611,32 @@ class _MLP(BaseEstimator):
         kind = "numeric" if self._numeric else None
         return check_array(y, accept_sparse="csr", ensure_2d=False, dtype=kind, input_name="y")
 
-    def _make_encoder(self, columns: list[int]) -> ColumnTransformer:
-        """Categories to whole numbers from -1, in the first columns."""
+    def _make_encoder(self, n: int) -> ColumnTransformer:
+        """Categories to whole numbers from -1, in the first columns; the others to mean 0 and variance 1."""
         numbers = OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1, dtype=np.float64
         )
-        return ColumnTransformer([("categories", numbers, columns)], remainder="passthrough", sparse_threshold=0)
+        others = np.setdiff1d(np.arange(n), self._categorical).tolist()
+        return ColumnTransformer(
+            [("categories", numbers, self._categorical), ("numbers", StandardScaler(), others)], sparse_threshold=0
+        )
 
-    def _validation(self, X: Any, y: Any, sample_weight: Any) -> Rows | None:
+    def _validation(self, X: Any, y: Any, sample_weight: Any, targets: int) -> Rows | None:
         if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val: expected it together with X_val and y_val, got it alone")
             return None
         if X is None or y is None:
             raise ValueError("X_val: expected it together with y_val, got one of them")
         X, _ = self._check(X)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
-        y = self._encode(_flat(self._check_y(y)))
-        return Rows(X, y.reshape(len(y), -1), weights)
+        with _validate.within("y_val"):
+            y = self._encode(_flat(self._check_y(y)))
+        y = y.reshape(len(y), -1)
+        check_consistent_length(X, y)
+        if y.shape[1] != targets:
+            raise ValueError(f"y_val: expected as many columns as y has, {targets}, got {y.shape[1]}")
+        return Rows(X, y, weights)
 
     def _split(self, random: Any, rows: Rows) -> tuple[Rows, Rows]:
         """Hold out a share, as scikit-learn does."""
@@ -515,7 +663,7 @@ class _MLP(BaseEstimator):
         with np.errstate(all="ignore"):
             return (
                 type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS and len(X) > 0
-                and hasattr(self, "network_") and self.categorical_features is None
+                and hasattr(self, "network_") and self._encoder is None
                 and X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_")
                 and bool(np.isfinite(X.sum()))
             )  # fmt: skip
@@ -531,7 +679,8 @@ class _MLP(BaseEstimator):
         -------
         ndarray of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
             The derivative of what the network answers, such as the probability of the second class of two, or that of
-            each class of many, with respect to each feature; 0 for those that name categories.
+            each class of many, with respect to each feature; 0 for those that name categories. Where the network
+            answers logits (``from_logits=True``), it is that of the logits.
         """
         check_is_fitted(self)
         x, frozen = self._check(X)[0], _frozen(self.network_)
@@ -539,8 +688,11 @@ class _MLP(BaseEstimator):
         for j, dy in enumerate(np.eye(frozen.n_out, dtype=frozen.dtype)):
             frozen.forward(x)
             found[:, j] = frozen.backward(np.tile(dy, (len(x), 1)))
-        if self.categorical_features is not None:
+        if self._encoder is not None:
             others = np.setdiff1d(np.arange(frozen.n_in), self._categorical)
+            kind, scaler, _ = self._encoder.transformers_[1]
+            if kind == "numbers" and len(others):
+                found[:, :, len(self._categorical) :] /= scaler.scale_
             found = found[:, :, np.argsort([*self._categorical, *others])]
         return found[:, 0] if frozen.n_out == 1 else found
 
@@ -572,8 +724,9 @@ class _MLP(BaseEstimator):
         return bool(self.solver == "lbfgs" and self.optimizer is None)
 
     def _check_solver(self) -> bool:
-        if self._lbfgs:
-            raise AttributeError(f"partial_fit is only available for stochastic optimizers, not for {self.solver}.")
+        if self._lbfgs or hasattr(self.optimizer, "minimize"):
+            got = self.solver if self._lbfgs else self.optimizer
+            raise AttributeError(f"partial_fit is only available for stochastic optimizers, not for {got}.")
         return True
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -603,6 +756,26 @@ class _MLP(BaseEstimator):
     def _encode(self, y: Any) -> Array:
         """The same for a y whose classes are known."""
         raise NotImplementedError
+
+    def _chosen(self) -> Any:
+        """The loss that is asked for, where it is not scikit-learn's."""
+        loss = self.loss if isinstance(self.loss, losses.Loss) else losses.get(self.loss)
+        if getattr(loss, "reduction", "mean") == "none":
+            raise ValueError('loss: expected a single number, got reduction="none": take "mean" or "sum"')
+        return loss
+
+    def _end(self, loss: Any, default: str, among: Sequence[str] | None, why: str = "") -> Any:
+        """The last activation: the one given, if it is among those that mean something, or the default."""
+        given = self.output_activation
+        if given is None:
+            return default
+        end = _activation(given)
+        if among is not None and end.name not in among:
+            raise ValueError(
+                f"output_activation: expected None or {' or '.join(map(repr, among))} with the loss "
+                f"{_validate.shown(self.loss)}{why}, got {end.name!r}"
+            )
+        return end
 
     def _objective(self, targets: int) -> Objective:
         raise NotImplementedError
@@ -725,8 +898,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
         -------
         self
         """
-        if _check_partial_fit_first_call(self, classes):
-            self._labels = Labels(y, self.classes_)
+        with self._unless_refused():
+            if _check_partial_fit_first_call(self, classes):
+                self._labels = Labels(y, self.classes_, self._softmax())
         return self._partial_fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     def predict(self, X: Any) -> Array:
@@ -741,7 +915,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
         outputs = self._outputs(X)
-        return self._labels.decode(outputs)
+        return self._labels.decode(self._chances(outputs))
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, in the order of `classes_`.
@@ -754,8 +928,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        outputs = self._outputs(X)
-        return np.hstack([1 - outputs, outputs]) if self.n_outputs_ == 1 else outputs
+        chances = self._chances(self._outputs(X))
+        return np.hstack([1 - chances, chances]) if self.n_outputs_ == 1 else chances
 
     def predict_log_proba(self, X: Any) -> Array:
         """The logarithms of `predict_proba`.
@@ -769,7 +943,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         ndarray of shape (n_samples, n_classes)
         """
         probabilities = self.predict_proba(X)
-        return np.log(probabilities, out=probabilities)
+        with np.errstate(divide="ignore"):
+            return np.log(probabilities, out=probabilities)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -788,10 +963,13 @@ class MLPClassifier(ClassifierMixin, _MLP):
 
     def _targets(self, y: Any, incremental: bool) -> Array:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._labels = Labels(y)
+            self._labels = Labels(y, None, self._softmax())
             self.classes_ = self._labels.classes
             return self._encode(y)
-        classes = unique_labels(y)
+        classes, several = unique_labels(y), self._labels.several
+        if (type_of_target(y) == "multilabel-indicator") != several:
+            before, now = ("several labels", "one class")[:: 1 if several else -1]
+            raise ValueError(f"y: expected {before} for each row, as in the last fit, got {now}")
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
@@ -801,26 +979,64 @@ class MLPClassifier(ClassifierMixin, _MLP):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
+        self._labels = Labels(y, self.classes_, self._softmax())
         return self._encode(y)
 
     def _encode(self, y: Any) -> Array:
         return self._labels.encode(y)
 
+    def _softmax(self) -> bool:
+        """Whether two classes share a softmax, and not one sigmoid."""
+        given = self.output_activation
+        if self.loss == "log_loss" and given is None:
+            return False
+        named = given is not None and _activation(given).name == "softmax"
+        loss = None if self.loss == "log_loss" else self._chosen()
+        return bool(named or (isinstance(loss, losses.Loss) and loss.link_of(1) == "softmax"))
+
     def _objective(self, targets: int) -> Objective:
-        multiclass = self._labels.multiclass
-        end = "softmax" if multiclass else "sigmoid"
+        labels = self._labels
+        usual = "softmax" if labels.multiclass else "sigmoid"
         if self.loss == "log_loss":
-            if multiclass:
+            end = self._end(None, usual, [usual])
+            if labels.multiclass:
                 return Objective(losses.CrossEntropy(), targets, end)
             return Objective(losses.BinaryCrossEntropy(), targets, end, targets, targets)
-        apart = self.loss == "focal" and not multiclass
-        loss = losses.Focal(multi_label=True) if apart else losses.get(self.loss)
-        if isinstance(loss, losses.Hinge):
-            raise ValueError(f"loss: expected a loss of probabilities, got {loss!r}")
-        return Objective(loss, targets, end)
+        apart = self.loss == "focal" and not labels.multiclass
+        loss = losses.Focal(multi_label=True) if apart else self._chosen()
+        link = loss.link_of(targets) if isinstance(loss, losses.Loss) else None
+        odd = isinstance(loss, losses.CosineSimilarity) and not labels.multiclass  # one number has no direction
+        if odd or getattr(loss, "log_input", False) or not getattr(loss, "classifies", True):
+            raise ValueError(
+                f"loss: expected a loss of probabilities, got {loss!r}: take 'log_loss' or 'focal', or build a "
+                "Sequential and fit it with this loss"
+            )
+        if labels.several and link == "softmax":
+            raise ValueError(
+                f"loss: expected one for which each label is a question of its own, such as 'binary_cross_entropy' or "
+                f"'focal', got {loss!r}, for which a row is of one class"
+            )
+        if link is not None and loss.from_logits:
+            return Objective(loss, targets, self._end(loss, "identity", ["identity"], ", which takes logits"))
+        each = ["sigmoid", "hard_sigmoid"] if link is None else [link]
+        among = ["softmax", *each] if labels.multiclass and link is None else each
+        cure = ", whose answers are probabilities; for logits, take a loss with from_logits=True"
+        return Objective(loss, targets, self._end(loss, link or usual, among, cure))
+
+    def _chances(self, outputs: Array) -> Array:
+        """What the network answers as probabilities: of each class, or each label, or the second of two classes."""
+        loss, end = self._loss, self.network_.layers[-1].activation.name
+        if getattr(loss, "from_logits", False):
+            assert isinstance(loss, losses.Loss)
+            outputs, end = loss.metric_outputs(outputs), loss.link_of(outputs.shape[1]) or end
+        if not self._labels.multiclass or end == "softmax":
+            return outputs
+        sums = outputs.sum(axis=1, keepdims=True)  # one class against the rest, each by itself
+        return np.divide(outputs, sums, out=np.full_like(outputs, 1 / outputs.shape[1]), where=sums > 0)
 
     def _score_of(self, net: Sequential, rows: Rows, instead: float) -> float:
-        found, wanted = (self._labels.decide(y) for y in (net.predict(rows.X, threads=self.threads), rows.y))
+        chances = self._chances(net.predict(rows.X, threads=self.threads))
+        found, wanted = (self._labels.decide(y) for y in (chances, rows.y))
         right = (found == wanted).reshape(len(wanted), -1).all(axis=1)
         return float(np.average(right, weights=rows.weights))
 
@@ -887,19 +1103,52 @@ class MLPRegressor(RegressorMixin, _MLP):
         """
         return self._partial_fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, *, return_std: bool = False) -> Any:
         """The answer to each row.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            With the loss "gaussian_nll": the standard deviations too, in the unit of the targets.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        answers : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        std : ndarray of the same shape
+            Only with ``return_std=True``.
         """
-        answers = self._means(self._outputs(X))
-        return answers[:, 0] if answers.shape[1] == 1 else answers
+        outputs = self._outputs(X)
+        answers = _column(self._means(outputs))
+        if not return_std:
+            return answers
+        if not isinstance(self._loss, losses.GaussianNLL):
+            got = _validate.shown(self._loss)
+            raise ValueError(f"return_std: expected a fit with loss='gaussian_nll', which finds variances, got {got}")
+        with np.errstate(over="ignore"):
+            return answers, _column(np.exp(outputs[:, 1::2] / 2))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The coefficient of determination of the answers, R2, as of every regressor; at best 1.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+            Under ``Quantile([...])`` that of the median, or of the level that is nearest to it (of the mean of two that
+            are equally near); under `GaussianNLL` that of the mean.
+        """
+        answers, loss = self.predict(X), self._loss
+        if isinstance(loss, losses.Quantile) and isinstance(loss.q, tuple):
+            levels = np.array(loss.q)
+            away = abs(levels - 0.5)
+            answers = answers.reshape(len(answers), -1, len(levels))[:, :, away <= away.min() + 1e-12].mean(axis=2)
+        return float(r2_score(y, answers, sample_weight=sample_weight))
 
     def _targets(self, y: Any, incremental: bool) -> Array:
         return self._encode(y)
@@ -909,21 +1158,33 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     def _objective(self, targets: int) -> Objective:
         if self.loss == "squared_error":
-            return Objective(losses.MeanSquaredError(), targets, "identity", targets / 2, 0.5)
+            return Objective(losses.MeanSquaredError(), targets, self._end(None, "identity", None), targets / 2, 0.5)
         if self.loss == "poisson":
-            return Objective(losses.Poisson(), targets, "exp", targets, targets)
-        loss, n_out = losses.get(self.loss), targets
+            end = self._end(None, "exp", losses.RATES)
+            return Objective(losses.Poisson(), targets, end, targets, targets)
+        loss = self._chosen()
+        link = loss.link_of(targets) if isinstance(loss, losses.Loss) else None
+        if isinstance(loss, losses.CosineSimilarity) and targets == 1:
+            raise ValueError(f"loss: expected one that looks at more than the sign of a single target, got {loss!r}")
         if isinstance(loss, losses.Quantile):
-            n_out *= len(loss.numbers())
-        elif isinstance(loss, losses.GaussianNLL):
-            n_out *= 2
-        rates = isinstance(loss, losses.Poisson) and not loss.log_input
-        return Objective(loss, n_out, "exp" if rates else "identity")
+            return Objective(loss, targets * len(loss.numbers()), self._end(loss, "identity", None))
+        if isinstance(loss, losses.GaussianNLL):
+            why = ", whose log-variances stand beside the means"
+            return Objective(loss, 2 * targets, self._end(loss, "identity", ["identity"], why))
+        if isinstance(loss, losses.Poisson) and not loss.log_input:
+            return Objective(loss, targets, self._end(loss, "exp", losses.RATES, ", which takes rates"))
+        if link is not None:
+            end = "identity" if loss.from_logits else link
+            return Objective(loss, targets, self._end(loss, end, [end]))
+        return Objective(loss, targets, self._end(loss, "identity", None))
 
     def _means(self, outputs: Array) -> Array:
-        """The answers, without the variances beside them."""
-        several = self.loss == "gaussian_nll" or isinstance(self.loss, losses.GaussianNLL)
-        return outputs[:, ::2] if several else outputs
+        """The answers in the unit of the targets, without the variances beside them."""
+        loss = self._loss
+        if getattr(loss, "from_logits", False) or getattr(loss, "log_input", False):
+            assert isinstance(loss, losses.Loss)
+            return loss.metric_outputs(outputs)
+        return outputs[:, ::2] if isinstance(loss, losses.GaussianNLL) else outputs
 
     def _constant(self, rows: Rows | None) -> float:
         if rows is None or self.loss != "poisson":
@@ -932,6 +1193,8 @@ class MLPRegressor(RegressorMixin, _MLP):
         return float(np.average(xlogy(rates, rates) - rates, weights=rows.weights, axis=0).sum())
 
     def _score_of(self, net: Sequential, rows: Rows, instead: float) -> float:
+        if isinstance(self._loss, losses.Quantile | losses.GaussianNLL):
+            return instead  # not only the mean is learned
         answers = self._means(net.predict(rows.X, threads=self.threads))
         if answers.shape != rows.y.shape:
             return instead
@@ -971,6 +1234,21 @@ def _each(value: Any, sizes: list[int], name: str) -> list[Any]:
 def _linear(n_in: int, n_out: int, activation: Any, l2: float) -> Dense:
     """A layer whose weights are drawn later."""
     return Dense(n_in, n_out, activation, weight_init="zeros", l2=l2)
+
+
+def _activation(given: Any) -> ActivationFunction:
+    """The activation of a name of ours or scikit-learn's."""
+    return activations.get(ALIASES.get(given, given))
+
+
+def _column(answers: Array) -> Array:
+    """One column as (n_samples,)."""
+    return answers[:, 0] if answers.shape[1] == 1 else answers
+
+
+def _with_arrays(net: Sequential) -> list[Layer]:
+    """The layers that have parameters."""
+    return [leaf for leaf in net.leaves.values() if leaf.shapes()]
 
 
 def _times(factor: float, schedule: Callable[[int], float], step: int) -> float:
