@@ -773,7 +773,7 @@ class _MLP(BaseEstimator):
         if among is not None and end.name not in among:
             raise ValueError(
                 f"output_activation: expected None or {' or '.join(map(repr, among))} with the loss "
-                f"{_validate.shown(self.loss)}{why}, got {end.name!r}"
+                f"{_validate.shown(self.loss)}, got {end.name!r}{why}"
             )
         return end
 
@@ -1017,10 +1017,10 @@ class MLPClassifier(ClassifierMixin, _MLP):
                 f"'focal', got {loss!r}, for which a row is of one class"
             )
         if link is not None and loss.from_logits:
-            return Objective(loss, targets, self._end(loss, "identity", ["identity"], ", which takes logits"))
+            return Objective(loss, targets, self._end(loss, "identity", ["identity"], ": it takes logits"))
         each = ["sigmoid", "hard_sigmoid"] if link is None else [link]
-        among = ["softmax", *each] if labels.multiclass and link is None else each
-        cure = ", whose answers are probabilities; for logits, take a loss with from_logits=True"
+        among = each if labels.several or link is not None else ["softmax", *each]
+        cure = ": answers that are probabilities; for logits, take a loss with from_logits=True"
         return Objective(loss, targets, self._end(loss, link or usual, among, cure))
 
     def _chances(self, outputs: Array) -> Array:
@@ -1169,10 +1169,10 @@ class MLPRegressor(RegressorMixin, _MLP):
         if isinstance(loss, losses.Quantile):
             return Objective(loss, targets * len(loss.numbers()), self._end(loss, "identity", None))
         if isinstance(loss, losses.GaussianNLL):
-            why = ", whose log-variances stand beside the means"
+            why = ": log-variances stand beside the means"
             return Objective(loss, 2 * targets, self._end(loss, "identity", ["identity"], why))
         if isinstance(loss, losses.Poisson) and not loss.log_input:
-            return Objective(loss, targets, self._end(loss, "exp", losses.RATES, ", which takes rates"))
+            return Objective(loss, targets, self._end(loss, "exp", losses.RATES, ": it takes rates"))
         if link is not None:
             end = "identity" if loss.from_logits else link
             return Objective(loss, targets, self._end(loss, end, [end]))
