@@ -289,7 +289,7 @@ class _MLP(BaseEstimator):
         with self._unless_refused():
             train, held_out, objective = self._prepare(X, y, sample_weight, validation, incremental, first)
         if self._lbfgs:
-            self._minimize(train, objective, held_out)
+            self._minimize(train, objective)
         else:
             self._train(train, objective, held_out, incremental)
         return self
@@ -319,7 +319,7 @@ class _MLP(BaseEstimator):
             "categorical_features": None if categorical is None else np.ravel(categorical).tolist(),
         }  # fmt: skip
         self._goes_on(shape, first, incremental)
-        self._check_optimizer()
+        self._check_steps(validation[0] is not None)
         train = self._rows(X, y, sample_weight, incremental, first)
         objective = self._objective(train.y.shape[1])
         self._loss = objective.loss
@@ -415,12 +415,8 @@ class _MLP(BaseEstimator):
         with self._optimizer.averaged(self.network_):
             yield
 
-    def _minimize(self, train: Rows, objective: Objective, held_out: Rows | None) -> None:
+    def _minimize(self, train: Rows, objective: Objective) -> None:
         """By the L-BFGS of SciPy, as scikit-learn does."""
-        unfit = [name for name, unused in EPOCHS_ONLY.items() if getattr(self, name) not in (unused, None)]
-        unfit += ["learning_rate"] * callable(self.learning_rate) + ["X_val"] * (held_out is not None)
-        if unfit:
-            raise ValueError(f"{', '.join(unfit)}: expected a solver that goes epoch by epoch, got solver='lbfgs'")
         for name in BOOKS:
             self.__dict__.pop(name, None)
         net, scale = self.network_, objective.scale
@@ -530,8 +526,13 @@ class _MLP(BaseEstimator):
         scores = getattr(self, "validation_scores_", None) or []
         self.validation_scores_: Any = scores if self.early_stopping else None
 
-    def _check_optimizer(self) -> None:
-        """Refuse what an optimizer of the user's own would not heed."""
+    def _check_steps(self, validated: bool) -> None:
+        """Refuse what the solver, or an optimizer of the user's own, would not heed."""
+        if self._lbfgs:
+            unfit = [name for name, unused in EPOCHS_ONLY.items() if getattr(self, name) not in (unused, None)]
+            unfit += ["learning_rate"] * callable(self.learning_rate) + ["X_val"] * validated
+            if unfit:
+                raise ValueError(f"{', '.join(unfit)}: expected a solver that goes epoch by epoch, got solver='lbfgs'")
         if self.optimizer is None:
             return
         beside = [name for name in ("clip_norm", "clip_value") if getattr(self, name) is not None]
@@ -556,7 +557,9 @@ class _MLP(BaseEstimator):
     def _make_optimizer(self, scale: float) -> optimizers.Optimizer:
         """The one that is given, or scikit-learn's; its gradient is ours times scale, which Adam does not notice."""
         if self.optimizer is not None:
-            return copy.deepcopy(self.optimizer)
+            made = copy.deepcopy(optimizers.get(self.optimizer))
+            made.state, made.steps = {}, 0  # wherever that one has been
+            return made
         clips = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
         clipped = {name: most / scale for name, most in clips.items() if most is not None}
         rate: Any = self.learning_rate if callable(self.learning_rate) else self.learning_rate_init
@@ -724,7 +727,7 @@ class _MLP(BaseEstimator):
         return bool(self.solver == "lbfgs" and self.optimizer is None)
 
     def _check_solver(self) -> bool:
-        if self._lbfgs or hasattr(self.optimizer, "minimize"):
+        if self._lbfgs or (self.optimizer is not None and hasattr(optimizers.get(self.optimizer), "minimize")):
             got = self.solver if self._lbfgs else self.optimizer
             raise AttributeError(f"partial_fit is only available for stochastic optimizers, not for {got}.")
         return True
@@ -793,7 +796,7 @@ NEW: dict[str, list[Any]] = {
     "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
     "batch_norm": ["boolean"],
     "layer_norm": ["boolean"],
-    "optimizer": [optimizers.Optimizer, None],
+    "optimizer": [optimizers.Optimizer, str, None],
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
     "clip_value": [Interval(Real, 0, None, closed="neither"), None],
     "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
@@ -818,23 +821,28 @@ class MLPClassifier(ClassifierMixin, _MLP):
     random_state : int, RandomState instance or None, default=None
         The same int gives the same model to the last bit, for any number of threads or jobs.
     loss : str, Loss or callable, default="log_loss"
-        One of `backprop.losses` that takes probabilities, such as "focal", or any ``(y_hat, y) -> (value, dy)``.
+        One of `backprop.losses` that takes probabilities or their logits, such as "focal" or
+        ``CrossEntropy(label_smoothing=0.1)``, or any ``(y_hat, y) -> (value, dy)``.
     output_activation : str or ActivationFunction, default=None
-        None: the softmax, or the sigmoid for two classes and for several labels.
+        None: the softmax, or the sigmoid for two classes and for several labels; the identity under a loss with
+        ``from_logits=True``. Sigmoids for several classes are one class against the rest.
     dropout : float or list of float, default=0.0
         The share of the numbers dropped after each hidden layer; a list has one for each.
     batch_norm, layer_norm : bool, default=False
         Put one between the weights and the activation of each hidden layer.
     class_weight : dict, list of dict, "balanced" or None, default=None
         How much the rows of each class count, beside sample_weight.
-    optimizer : Optimizer or None, default=None
-        A copy of it is used in place of `solver`, with its own learning rate, momentum and clipping.
+    optimizer : Optimizer, str or None, default=None
+        A new copy of it is used in place of `solver`, with its own learning rate, momentum and clipping. With an
+        ``average=``, the averaged weights are those of the fitted model. `LBFGS` and `Rprop` go by all rows at once
+        under batch_size="auto".
     clip_norm, clip_value : float or None, default=None
         No gradient is longer, or has a larger number.
     categorical_features : array-like or "from_dtype", default=None
         Columns that name categories, by index, name or mask: they are embedded, with a vector for each category of the
         first fit, and one, zero at first, for the missing and the unknown. "from_dtype": those that are categories in
-        a pandas DataFrame.
+        a pandas DataFrame. The other columns are scaled to mean 0 and variance 1 in the first fit; without
+        categorical_features, nothing is scaled.
     callbacks : list of Callback, default=()
         What to call between epochs; they are not copied.
     progress : bool, default=False
@@ -1065,7 +1073,8 @@ class MLPRegressor(RegressorMixin, _MLP):
     Notes
     -----
     Under ``Quantile([...])`` a row has an answer for each level of each target; under `GaussianNLL` `predict` gives the
-    means, and ``network_.predict`` the logarithms of the variances beside them.
+    means, with ``return_std=True`` the standard deviations too. Under losses of logits or of logarithms (``log_input``),
+    `predict` gives what they stand for. Where the loss is one of these two, early stopping judges by it, and not by R2.
     """
 
     _parameter_constraints: ClassVar = {**neural_network.MLPRegressor._parameter_constraints, **NEW}
