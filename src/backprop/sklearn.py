@@ -1073,8 +1073,8 @@ class MLPRegressor(RegressorMixin, _MLP):
     Notes
     -----
     Under ``Quantile([...])`` a row has an answer for each level of each target; under `GaussianNLL` `predict` gives the
-    means, with ``return_std=True`` the standard deviations too. Under losses of logits or of logarithms (``log_input``),
-    `predict` gives what they stand for. Where the loss is one of these two, early stopping judges by it, and not by R2.
+    means, with ``return_std=True`` the standard deviations too. Early stopping judges these two by the loss, not by R2.
+    Under losses of logits, or of logarithms (``log_input=True``), `predict` gives what they stand for.
     """
 
     _parameter_constraints: ClassVar = {**neural_network.MLPRegressor._parameter_constraints, **NEW}
