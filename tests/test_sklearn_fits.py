@@ -664,17 +664,6 @@ def test_training_goes_on_from_the_plain_weights():
     assert warm[0].loss_curve_ == warm[1].loss_curve_
 
 
-def test_averages_with_a_batch_norm():
-    y = np.where(ONE > 0, "yes", "no")
-    for settings in {}, {"early_stopping": True}:
-        mlp = MLPClassifier((20,), batch_norm=True, optimizer=bp.Adam(0.01, average=0.95), random_state=0, **settings)
-        assert mlp.fit(X, y).score(X, y) > 0.95
-        if not settings:
-            kept = mlp.network_.buffers.copy()
-            mlp.network_.update_statistics(X)
-            np.testing.assert_allclose(mlp.network_.buffers, kept, rtol=1e-6)
-
-
 # Intervals, deviations, scores.
 
 
