@@ -688,6 +688,16 @@ def test_what_no_file_can_hold_is_refused_before_training(tmp_path):
 # A knob that the optimizer does not have.
 
 
+class Plain(bp.Optimizer):
+    """One whose steps know no learning rate."""
+
+    def __init__(self):
+        self.state = {}
+
+    def step(self, net):
+        net.parameters -= 0.01 * np.sign(net.gradients)
+
+
 class Own(bp.Optimizer):
     adjustable = False
 
@@ -721,7 +731,7 @@ TURNERS = [lambda: bp.ReduceOnPlateau("loss"), bp.LearningRateFinder]
 
 
 @pytest.mark.parametrize("turner", TURNERS)
-@pytest.mark.parametrize("optimizer", [bp.Rprop, bp.LBFGS, Own, lambda: bp.Rprop(bp.schedules.Constant(0.1))])
+@pytest.mark.parametrize("optimizer", [bp.Rprop, bp.LBFGS, Own, Plain, lambda: bp.Rprop(bp.schedules.Constant(0.1))])
 def test_a_rate_that_does_nothing_is_not_turned(turner, optimizer):
     net, callback, its = network(), turner(), optimizer()
     name = type(callback).__name__

@@ -553,6 +553,21 @@ def test_validation_data_that_does_not_fit(more, said):
         MLPClassifier((4,)).fit(SMALL, TARGETS["two classes"], X_val=SMALL[:2], y_val=["yes", "maybe"])
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_alpha_is_the_same_under_a_function(solver, weighted):
+    def squares(y_hat, y, sample_weight=None):
+        weights = np.ones(len(y)) if sample_weight is None else sample_weight
+        share = (weights / weights.sum())[:, None] / y.shape[1]
+        return float((share * np.square(y_hat - y)).sum()), 2 * share * (y_hat - y)
+
+    settings = {"hidden_layer_sizes": (4,), "alpha": 5.0, "random_state": 0, "max_iter": 20, "solver": solver}
+    weights = {"sample_weight": 0.5 + (SMALL[:, 3] > 0)} if weighted else {}
+    a, b = (MLPRegressor(loss, **settings).fit(SMALL, VALUES["two"], **weights) for loss in ("mse", squares))
+    np.testing.assert_allclose(a.predict(SMALL), b.predict(SMALL), rtol=1e-6)
+    assert a.loss_ == pytest.approx(b.loss_)
+
+
 # Every optimizer.
 
 
@@ -562,8 +577,8 @@ class Own(bp.Optimizer):
     def __init__(self):
         super().__init__(0.05)
 
-    def lower(self):
-        return bp.SGD(0.05).lower()
+    def step(self, net):
+        net.parameters -= self.learning_rate * net.gradients
 
 
 @pytest.mark.parametrize("name", [*sorted(set(bp.optimizers.__all__) - {"Optimizer"}), "own", "clipped", "scheduled"])

@@ -80,7 +80,7 @@ HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 def _rate_to_turn(callback: Callback, optimizer: Any) -> Any:
     """The learning rate of an optimizer; one whose steps do not follow it is refused."""
-    if not (hasattr(optimizer, "learning_rate") and getattr(optimizer, "adjustable", True)):
+    if "learning_rate" not in vars(optimizer) or not getattr(optimizer, "adjustable", True):
         raise TypeError(
             f"{type(callback).__name__}: expected an optimizer whose steps grow with its learning rate, "
             f"such as Adam(1e-3), got {_validate.shown(optimizer)}, which finds its steps itself"
