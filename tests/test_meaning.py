@@ -399,5 +399,10 @@ def test_batches_may_have_targets_in_rows_and_in_columns():
 def test_no_batch_that_counts_is_an_error(loss):
     net = bp.Sequential([bp.Dense(4, 1)], rng=0)
     batches = [(np.ones((2, 4)), [1.0, 2.0], [0.0, 0.0])] * 2
-    with pytest.raises(ValueError, match="sample_weight: expected a positive weight in some batch, got only zeros"):
-        net.fit(batches, loss=loss, optimizer=bp.SGD(0.1))
+    for callbacks in [], [bp.LearningRateFinder()]:
+        with pytest.raises(ValueError, match="sample_weight: expected a positive weight in some batch, got only zeros"):
+            net.fit(batches, loss=loss, optimizer=bp.SGD(0.1), callbacks=callbacks)
+    finder = bp.LearningRateFinder(steps=5)
+    batches = [(np.ones((2, 4)), [1.0, 2.0], [0.0, w]) for w in (0.0, 1.0)]
+    net.fit(batches, loss=loss, optimizer=bp.SGD(0.1), callbacks=[finder])
+    assert np.isfinite(finder.losses).all() and len(finder.losses) == 5

@@ -144,6 +144,8 @@ def test_a_loss_without_a_kernel_keeps_its_reduction_and_its_classes():
         net.fit(X, y, loss=Squares(reduction="none"), optimizer=bp.SGD(0.1))
     each = [net.value_and_gradient(X, y, loss(reduction="none")) for loss in (Squares, bp.MeanSquaredError)]
     assert each[0][0] == pytest.approx(each[1][0], rel=1e-9)
+    total = bp.MeanSquaredError(reduction="sum")
+    assert net.evaluate(X, y, loss=total.__call__) == net.evaluate(X, y, loss=total)
     with pytest.raises(TypeError, match="one that says what it computes, got Loss"):
         net.evaluate(X, y, loss=bp.Loss())
 
@@ -360,6 +362,13 @@ def test_a_batch_norm_keeps_its_statistics_under_an_optimizer_of_ones_own():
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
+def test_a_step_put_into_an_optimizer_is_its_step():
+    patched, asked = bp.SGD(0.05), []
+    patched.step = lambda net: (asked.append(0), bp.SGD.step(patched, net))
+    np.testing.assert_allclose(trained(patched).parameters, trained(bp.SGD(0.05)).parameters, rtol=1e-9)
+    assert len(asked) == 15
+
+
 def test_what_is_frozen_stays_under_an_optimizer_of_ones_own():
     net = network("compiled", "identity", 2)
     net.layers[0].trainable = False
@@ -429,3 +438,27 @@ def test_what_an_optimizer_of_ones_own_does_not_know_is_refused():
     optimizer = Noisy(0.01, average=0.9)
     net = trained(optimizer)
     assert not np.array_equal(optimizer.state["average"], net.parameters)
+
+
+# In the estimators.
+
+
+def test_an_estimator_takes_what_is_ones_own_as_the_built_in():
+    sklearn = pytest.importorskip("backprop.sklearn", reason="scikit-learn is not installed")
+    y, how = np.tanh(X[:, 0]), {"hidden_layer_sizes": (5,), "alpha": 2.0, "max_iter": 5, "random_state": 0, "tol": 0}
+
+    def squares(y_hat, y, weights=None):
+        return bp.MeanSquaredError()(y_hat, y, weights)
+
+    found = []
+    for words in {"loss": "mse"}, {"loss": squares}, {"loss": own(bp.MeanSquaredError(), "its __call__")}:
+        with pytest.warns(sklearn.ConvergenceWarning):
+            mlp = sklearn.MLPRegressor(**how, **words).fit(X, y, sample_weight=WEIGHTS)
+        found.append([*mlp.loss_curve_, *mlp.predict(X)])
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], rel=1e-9)
+    with pytest.warns(sklearn.ConvergenceWarning):
+        ours, theirs = (
+            sklearn.MLPRegressor(optimizer=optimizer, **how).fit(X, y) for optimizer in (Plain(0.1), bp.SGD(0.1))
+        )
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)

@@ -117,7 +117,12 @@ class Loss(_words.Helped, family="Loss"):
     @property
     def compiled(self) -> bool:
         """Whether the compiled core has its formula; else it is called, on what the network answers."""
-        return bool(self.kernel) and type(self).__call__ is Loss.__call__ and type(self).on is Loss.on
+        return bool(self.kernel) and not self._own
+
+    @property
+    def _own(self) -> bool:
+        """Whether a subclass brings its formula."""
+        return type(self).__call__ is not Loss.__call__ or getattr(self.on, "__func__", None) is not Loss.on
 
     def numbers(self) -> tuple[float, ...]:
         """The numbers in its formula, as the compiled core wants them."""
@@ -653,8 +658,11 @@ def get(loss: Any) -> Loss:
     if isinstance(loss, type):
         name = loss.__name__
         raise TypeError(f"loss: expected a name or an object, got the class {name}: call it, {name}()")
+    bound = getattr(loss, "__self__", None)
+    if isinstance(bound, Loss) and loss == bound.__call__:
+        loss = bound
     if isinstance(loss, Loss):
-        if not loss.kernel and type(loss).__call__ is Loss.__call__ and type(loss).on is Loss.on:
+        if not loss.kernel and not loss._own:
             raise TypeError(f"loss: expected one that says what it computes, got {loss!r}: use a subclass of Loss")
         return loss
     if callable(loss):

@@ -119,10 +119,11 @@ class Optimizer(_words.Helped, family="Optimizer"):
         if own is not None:
 
             @functools.wraps(own)
-            def step(self: Optimizer, net: _Network) -> None:
+            def step(self: Optimizer, *given: Any, **more: Any) -> Any:
                 made = self.steps
-                own(self, net)
+                returned = own(self, *given, **more)
                 self.steps += self.steps == made
+                return returned
 
             cls.step = step  # type: ignore[method-assign]
 
@@ -208,7 +209,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
     @property
     def compiled(self) -> bool:
         """Whether the compiled core makes its steps; one with a `step` of its own is called for each."""
-        return type(self).step is Optimizer.step
+        return getattr(self.step, "__func__", None) is Optimizer.step
 
     def ready(self, net: _Network) -> None:
         """Refuse what cannot train this network; else have the state vectors that it needs."""

@@ -273,10 +273,14 @@ class Run:
                 array[...] = values
 
     def _batches(self) -> Iterator[Data]:
-        """Those of the coming epochs, one after the other."""
+        """Those of the coming epochs, one after the other, that count for anything."""
         while True:
+            weight = 0.0
             for _, batch in _parts(self, self.settings.batch_size):
-                yield batch
+                weight += batch.weight
+                if batch.weight:
+                    yield batch
+            _some_weight(weight)
             self.network.epochs += 1
 
 
@@ -412,10 +416,15 @@ def _in_parts(run: Run) -> tuple[Array, tuple[Array, Any] | None]:
             raise _diverged(run.epoch, net.steps - begun, settings.optimizer)
         if outputs is not None:
             seen.append((rows, outputs, part.y))
-    if not losses[0, 1] > 0:
-        raise ValueError("sample_weight: expected a positive weight in some batch, got only zeros")
+    _some_weight(losses[0, 1])
     net.epochs += 1
     return losses, _gathered(run.data, seen) if seen else None
+
+
+def _some_weight(weight: float) -> None:
+    """Refuse batches of which none counts for anything, as rows are refused of which none does."""
+    if not weight > 0:
+        raise ValueError("sample_weight: expected a positive weight in some batch, got only zeros")
 
 
 def _gathered(data: Data | Batches, seen: list[tuple[Any, Array, Any]]) -> tuple[Array, Any]:

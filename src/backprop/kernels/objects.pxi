@@ -308,8 +308,8 @@ cdef class Plan:
             forward[double](self, x, out, seed, step)
 
     def backward(self, dy not None, dx=None, double penalties=1):
-        """From dy (rows, n_out) of the last forward to the flat gradient, with that of the penalties so many times, and,
-        where it is given, dx (rows, n_in)."""
+        """From dy (rows, n_out) of the last forward to the flat gradient, that of the penalties so many times included,
+        and, where it is given, dx (rows, n_in)."""
         if self.single:
             backward[float](self, dy, dx, penalties)
         else:
