@@ -389,6 +389,8 @@ def test_an_optimizer_of_ones_own_that_diverges(bad):
     with pytest.raises(bp.DivergedError) as error:
         net.fit(X, np.tanh(X[:, :2]), loss="mse", optimizer=optimizer, epochs=3, batch_size=5)
     assert (error.value.epoch, error.value.batch) == (1, 1) and np.isfinite(net.parameters).all()
+    with pytest.raises(bp.DivergedError):
+        trained(Plain(1e200))
 
 
 def test_callbacks_under_an_optimizer_of_ones_own(tmp_path):

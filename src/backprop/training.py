@@ -501,7 +501,8 @@ def _step(optimizer: Any, net: Any) -> bool:
     """A step, after which what is frozen is as it was, and all is finite; one of one's own is held to that."""
     before = None if optimizer.compiled else net.parameters.copy()
     try:
-        optimizer.step(net)
+        with np.errstate(over="ignore", invalid="ignore"):  # it is looked for
+            optimizer.step(net)
     except DivergedError:
         return False
     if before is None:
