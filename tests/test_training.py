@@ -952,7 +952,7 @@ INTERRUPTED = """
     assert np.isfinite(net.parameters).all()
     assert net.steps == twin.steps == optimizer.steps
     assert np.array_equal(net.parameters, twin.parameters)
-    assert all(np.array_equal(optimizer.state[name], other.state[name]) for name in other.state)
+    assert all(np.array_equal(optimizer.state[name], other.state[name]) for name in optimizer.state)  # none before a step
     # It goes on.
     net.fit(x[:batch], y[:batch], optimizer=optimizer, **how)
     twin.fit(x[:batch], y[:batch], optimizer=other, **how)
