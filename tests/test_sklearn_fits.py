@@ -343,6 +343,10 @@ TARGETS = {
 }
 
 
+def called(loss):
+    return getattr(loss, "__name__", str(loss))  # without an address, which differs from process to process
+
+
 def _squares(y_hat, y, sample_weight=None):
     return float(np.square(y_hat - y).mean()), 2 * (y_hat - y) / y.size
 
@@ -376,7 +380,7 @@ def _fits(mlp, x, y):
 
 
 @pytest.mark.parametrize("kind", TARGETS)
-@pytest.mark.parametrize("loss", [*NAMES, *OBJECTS], ids=str)
+@pytest.mark.parametrize("loss", [*NAMES, *OBJECTS], ids=called)
 def test_a_classifier_answers_with_probabilities_or_refuses(loss, kind):
     y, works = TARGETS[kind], []
     for end in ENDS:
@@ -480,7 +484,7 @@ MORE = [
 
 
 @pytest.mark.parametrize(("loss", "targets", "columns"), [(a, *b) for a, b in REGRESSORS.items()] + MORE,
-                         ids=[*REGRESSORS, *(str(loss) for loss, _, _ in MORE)])  # fmt: skip
+                         ids=[*REGRESSORS, *(called(loss) for loss, _, _ in MORE)])  # fmt: skip
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_regressor_answers_in_the_unit_of_its_targets(loss, targets, columns, solver, weighted):
