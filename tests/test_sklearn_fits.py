@@ -324,6 +324,28 @@ def test_an_interrupted_fit_knows_what_it_has_done():
     assert mlp.n_iter_ > 10 and len(mlp.loss_curve_) == 3 + mlp.n_iter_
 
 
+@pytest.mark.parametrize("calls", [1, 2, 30])
+def test_an_interrupted_fit_by_lbfgs_keeps_its_last_step(calls):
+    looks = []
+
+    def squares(y_hat, y):
+        looks.append(1)
+        if len(looks) == calls:
+            raise KeyboardInterrupt
+        return _squares(y_hat, y)
+
+    settings = {"hidden_layer_sizes": (5,), "solver": "lbfgs", "random_state": 0, "max_iter": 200}
+    mlp = MLPRegressor(squares, **settings)
+    with pytest.warns(UserWarning, match="interrupted"):
+        mlp.fit(X, ONE)
+    assert mlp.n_iter_ < calls
+    twin = MLPRegressor(_squares, **(settings | {"max_iter": max(mlp.n_iter_, 1)})).fit(X, ONE)
+    if mlp.n_iter_:
+        np.testing.assert_array_equal(mlp.predict(X), twin.predict(X))
+        assert mlp.loss_ == twin.loss_
+    assert np.isfinite(mlp.predict(X)).all()
+
+
 def test_an_optimizer_that_has_been_elsewhere_begins_anew():
     used = bp.Adam(0.01)
     bp.Sequential([bp.Dense(7, 5), bp.Dense(5, 1)]).fit(X, ONE, loss="mse", optimizer=used, epochs=2)

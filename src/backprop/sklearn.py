@@ -23,7 +23,7 @@ try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 except ImportError as error:
     raise ImportError('backprop.sklearn needs scikit-learn 1.6 or later: pip install "backprop-nn[sklearn]"') from error
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from scipy.sparse import csr_matrix
 from scipy.special import xlogy
 from sklearn import neural_network
@@ -39,6 +39,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
+    is_multilabel,
     type_of_target,
     unique_labels,
 )
@@ -113,7 +114,19 @@ class Labels:
         if classes is None:
             classes = np.arange(y.shape[1]) if self.several else np.unique(y)
         self.classes = classes
-        self.multiclass = not self.several and len(classes) > 2 - apart
+        self.multiclass = self._multiclass(apart)
+
+    def _multiclass(self, apart: bool) -> bool:
+        return not self.several and len(self.classes) > 2 - apart
+
+    def again(self, y: Any, apart: bool) -> Labels:
+        """Those of another fit with the same classes."""
+        if is_multilabel(y) != self.several:
+            before, now = ("several labels", "one class")[:: 1 if self.several else -1]
+            raise ValueError(f"y: expected {before} for each row, as in the last fit, got {now}")
+        other = copy.copy(self)
+        other.sparse, other.multiclass = hasattr(y, "toarray"), self._multiclass(apart)
+        return other
 
     def encode(self, y: Any) -> Array:
         """The columns (n_samples, n_outputs), of bool."""
@@ -428,15 +441,22 @@ class _MLP(BaseEstimator):
             )
             return scale * value, scale * gradient.astype(np.float64)
 
-        def say(intermediate_result: Any) -> None:
-            print(f"loss = {intermediate_result.fun:.8f}")
+        begun = net.parameters.astype(np.float64)
+        found = OptimizeResult(x=begun, fun=math.nan, nit=0, status=0)  # as far as it came
 
-        with _blas().limit(limits=1, user_api="blas"):  # its vectors are short, and its sums the same everywhere
-            found = minimize(
-                look, net.parameters.astype(np.float64), jac=True, method="L-BFGS-B",
-                callback=say if self.verbose else None,
-                options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
-            )  # fmt: skip
+        def note(intermediate_result: Any) -> None:
+            found.update(x=intermediate_result.x.copy(), fun=intermediate_result.fun, nit=found.nit + 1)
+            if self.verbose:
+                print(f"loss = {found.fun:.8f}")
+
+        try:
+            with _blas().limit(limits=1, user_api="blas"):  # its vectors are short, and its sums the same everywhere
+                found = minimize(
+                    look, begun, jac=True, method="L-BFGS-B", callback=note,
+                    options={"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol},
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
         if not np.isfinite(found.x).all():
             raise ValueError(NOT_FINITE)
         net.parameters = found.x
@@ -974,10 +994,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             self._labels = Labels(y, None, self._softmax())
             self.classes_ = self._labels.classes
             return self._encode(y)
-        classes, several = unique_labels(y), self._labels.several
-        if (type_of_target(y) == "multilabel-indicator") != several:
-            before, now = ("several labels", "one class")[:: 1 if several else -1]
-            raise ValueError(f"y: expected {before} for each row, as in the last fit, got {now}")
+        labels, classes = self._labels.again(y, self._softmax()), unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
@@ -987,7 +1004,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
-        self._labels = Labels(y, self.classes_, self._softmax())
+        self._labels = labels
         return self._encode(y)
 
     def _encode(self, y: Any) -> Array:
