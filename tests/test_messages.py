@@ -198,6 +198,48 @@ def test_shapes_and_labels_that_do_not_fit(call, says):
     assert len(str(caught.value)) < 400
 
 
+METHODS = {
+    "compile": "fit takes the loss", "add": "Sequential([...])", "eval": "without dropout", "state_dict": "arrays()",
+    "weights": "parameters", "zero_grad": "overwrites", "load_weights": "bp.load", "predict_proba": "predict",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_network_has_in_other_libraries(name):
+    with pytest.raises(AttributeError, match=f"'Sequential' object has no attribute '{name}': ") as caught:
+        getattr(network(), name)
+    assert METHODS[name] in str(caught.value)
+    assert not any(hasattr(network(), other) for other in ("__array__", "iloc", "zzz", "__wrapped__"))
+
+
+BESIDE_A_LIST = [
+    (lambda: fit(metrics="mse"), "metrics: expected a list, got 'mse'", "metrics=[...]"),
+    (lambda: fit(callbacks=bp.EarlyStopping()), "callbacks: expected a list", "callbacks=[...]"),
+    (lambda: bp.Sequential(bp.Dense(3, 2)), "layers: expected a list, got Dense(3, 2)", "layers=[...]"),
+    (lambda: bp.Sequential([bp.Dense(3, 2), "relu"]), "got 'relu' in place 2", "Activation('relu')"),
+    (lambda: bp.Sequential([bp.Dense]), "in place 1", "call it, Dense(...)"),
+]
+
+
+@pytest.mark.parametrize(("call", "says"), [(row[0], row[1:]) for row in BESIDE_A_LIST])
+def test_what_belongs_into_a_list(call, says):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert [part for part in says if part not in str(caught.value)] == [], str(caught.value)
+
+
+def test_other_names_to_monitor():
+    for name, here in {"val_acc": "accuracy", "acc": "accuracy", "val_auc": "roc_auc", "val_lossy": "loss"}.items():
+        with pytest.raises(ValueError, match=f"mode: expected .*; did you mean '{here}'"):
+            bp.EarlyStopping(monitor=name)
+    for words, says in (
+        ({}, "give the fit validation data"),
+        ({"monitor": "loss_", "mode": "min"}, "did you mean 'loss'"),
+    ):
+        with pytest.raises(ValueError, match=f"monitor: expected one of loss, got .*{says}"):
+            fit(callbacks=[bp.EarlyStopping(**words)])
+
+
 @pytest.mark.parametrize("make", [lambda: bp.Dense(3, 3), bp.LayerNorm, lambda: bp.Residual([bp.Dense(3, 3)])])
 def test_a_layer_by_itself_says_what_to_do(make):
     layer = make()

@@ -236,7 +236,8 @@ def items(value: Any, name: str) -> list[Any]:
             raise TypeError
         found = iter(value)
     except TypeError:
-        raise TypeError(f"{name}: expected a list, got {shown(value)}") from None
+        cure = "" if value is None or isinstance(value, (Mapping, Set)) else f": put it into one, {name}=[...]"
+        raise TypeError(f"{name}: expected a list, got {shown(value)}{cure}") from None
     return list(found)
 
 

@@ -162,6 +162,23 @@ _NAMES = {
     "load_model": "load", "Adamax": "Adam", "Nadam": "NAdam", "MLP": "Sequential, MLPClassifier or MLPRegressor",
 }  # fmt: skip
 
+#: What a network has in other libraries, and what does its work here.
+_METHODS = {
+    "compile": "fit takes the loss, the optimizer and the metrics",
+    "add": "layers are given at once, Sequential([...])",
+    "append": "layers are given at once, Sequential([...])", "train": "fit trains, and forward answers as in training",
+    "eval": "predict answers without dropout", "train_on_batch": "fit takes one step on one batch",
+    "test_on_batch": "evaluate", "predict_proba": "predict gives the probabilities of a softmax or sigmoid at the end",
+    "predict_classes": "predict(x).argmax(axis=1)", "weights": "parameters, or layers[0].weight",
+    "get_weights": "arrays()", "set_weights": "parameters can be assigned to", "trainable_weights": "parameters",
+    "named_parameters": "arrays()", "state_dict": "arrays()", "load_state_dict": "bp.load reads what save wrote",
+    "load_weights": "bp.load reads what save wrote", "load": "bp.load reads what save wrote",
+    "zero_grad": "backward overwrites the gradients", "grad": "gradients", "clone": "copy()",
+    "to": "Sequential takes the dtype", "float": "Sequential takes the dtype", "double": "Sequential takes the dtype",
+    "half": "Sequential takes the dtype", "cuda": "it computes on the CPU", "cpu": "it is there",
+    "input_shape": "n_in", "output_shape": "n_out", "history": "fit returns it", "partial_fit": "fit goes on",
+}  # fmt: skip
+
 
 def shown(value: Any) -> str:
     """A value as a message shows it: on one line, and short."""
@@ -188,6 +205,11 @@ def of_attribute(name: str, names: Iterable[str]) -> str:
     """What to write for a name that the package does not have: the end of a message, or nothing."""
     here = _NAMES.get(name) or (None if name.startswith("_") else meant(name, names))
     return f"; did you mean {here}?" if here else ""
+
+
+def of_method(name: str) -> str:
+    """The same for a name that a network does not have."""
+    return f": {_METHODS[name]}" if name in _METHODS else ""
 
 
 def helpful(family: str) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -109,7 +109,10 @@ class _Watching(Callback):
     def on_fit_begin(self, run: Run) -> None:
         """Begin anew, unless the run goes on."""
         if self.monitor not in run.names:
-            cure = ": give the fit validation data" if self.monitor.removeprefix("val_") in run.names else ""
+            near = _words.meant(self.monitor, run.names)
+            cure = f"; did you mean {near!r}?" if near else ""
+            if self.monitor.removeprefix("val_") in run.names:
+                cure = ": give the fit validation data"
             raise ValueError(f"monitor: expected one of {', '.join(run.names)}, got {self.monitor!r}{cure}")
         if run.epoch == 0:
             self.state = {"best": None, "best_epoch": 0, "waited": 0}

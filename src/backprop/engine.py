@@ -154,7 +154,7 @@ class Chain:
     def backward(self, dy: Array, dx: Array | None = None, penalties: float = 1.0) -> None:
         """From dy of the last forward to the gradients, those of the penalties so many times, and, where given, dx."""
         if not self._widths:
-            raise ValueError("expected a forward before a backward, got none")
+            raise ValueError("dy: expected a forward before each backward, got none")
         for (part, _), width in zip(reversed(self.parts), reversed(self._widths), strict=True):
             if isinstance(part, _core.Plan):
                 found = np.empty((len(dy), width), self.dtype)

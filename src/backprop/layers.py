@@ -687,6 +687,7 @@ def chain(layers: Any, name: str = "layers") -> tuple[Layer, ...]:
     for i, layer in enumerate(checked):
         if not isinstance(layer, Layer):
             cure = f": call it, {layer.__name__}(...)" if isinstance(layer, type) else ""
+            cure = f": Activation({layer!r}) is one" if isinstance(layer, str) else cure
             raise TypeError(f"{name}: expected layers, got {_validate.shown(layer)} in place {i + 1}{cure}")
         if any(layer is other for other in checked[:i]):
             raise ValueError(f"{name}: expected each once, got {layer!r} again in place {i + 1}: create a new one")

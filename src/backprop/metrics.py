@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from . import _validate, _words
 
 __all__ = [
     "accuracy", "explained_variance", "f1", "log_loss", "mae", "mse", "precision", "r2", "recall", "rmse", "roc_auc",
@@ -457,4 +457,8 @@ def best(name: str) -> str:
         return "max"
     if name in _LOWER or name == "loss":
         return "min"
-    raise ValueError(f'mode: expected "min" or "max" for {name!r}, of which only you know what is good, got "auto"')
+    near = _words.meant(name, [*_TABLE, "loss"])
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise ValueError(
+        f'mode: expected "min" or "max" for {name!r}, of which only you know what is good, got "auto"{hint}'
+    )

@@ -513,7 +513,8 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double p
     cdef float_mode mode
     cdef Tape tape = plan.tape
     if tape is None or tape.rows != rows:
-        raise ValueError(f"expected the {tape.rows if tape is not None else 0} rows of the last forward, got {rows}")
+        raise ValueError(f"dy: expected the {tape.rows} rows of the last forward, got {rows}" if tape is not None else
+                         "dy: expected a forward before each backward, got none: the last forward failed, or never was")
     check_rows(plan, rows, dx.shape[1] if dx is not None else graph.n_in, dx.shape[0] if dx is not None else rows,
                dy.shape[1])
     plan.tape = None
