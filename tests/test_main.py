@@ -425,7 +425,7 @@ def bad(folder: Path) -> None:
         ("train good.csv", "good.csv: expected --target COLUMN, one of size, colour, species, weight"),
         (
             "train good.csv --target specie",
-            "good.csv: column: expected one of size, colour, species, weight, got 'specie'",
+            "no column 'specie' in good.csv: it has size, colour, species, weight; did you mean 'species'?",
         ),
         ("train cell.csv --target species", "cell.csv, row 6, column 'size': expected a finite number, got 'big'"),
         (
@@ -453,7 +453,7 @@ def bad(folder: Path) -> None:
         ("train empty.csv --target a", "empty.csv: expected a header and rows, got an empty file"),
         ("train header.csv --target a", "header.csv: expected rows beneath the header, got none"),
         ("train latin.csv --target a", "latin.csv, row 2: expected UTF-8, got the byte 0xe9"),
-        ("train lines.csv --target a", "lines.csv: column: expected one of size of it, b, got 'a'"),
+        ("train lines.csv --target a", "no column 'a' in lines.csv: it has size of it, b"),
         ("predict plain.safetensors", "the following arguments are required: FILE.csv"),
         ("predict nowhere.safetensors good.csv", "nowhere.safetensors: No such file or directory"),
         ("predict good.csv good.csv", "good.csv: expected"),

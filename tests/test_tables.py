@@ -147,7 +147,7 @@ def test_which_targets_are_classes(write: Write, cells: str, classes: list[str] 
 @pytest.mark.parametrize(
     ("content", "target", "message"),
     [
-        (PEOPLE, "incme", "t.csv: column: expected one of age, city, income, got 'incme'; did you mean 'income'?"),
+        (PEOPLE, "incme", "t.csv: it has age, city, income; did you mean 'income'?"),
         ("y\n1\n2\n", "y", "t.csv: expected at least one column beside the target 'y'"),
         ("a,y\n1,1\nx,2\n3,3\n", "y", "t.csv, row 3, column 'a': expected a finite number, got 'x'"),
         ("a,y\n1,1\n2,\n3,3\n", "y", "t.csv, row 3, column 'y': expected a value, got an empty cell"),

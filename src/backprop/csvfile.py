@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from . import _validate, _words
 from .cells import PLAIN, Style, Survey, is_missing
 
 __all__ = ["MOST_CATEGORIES", "STDIN", "Table", "read"]
@@ -74,7 +74,17 @@ class Table:
 
     def cells(self, name: str) -> tuple[str, ...]:
         """The cells of a column, as they stand."""
-        return self.columns[_validate.choice(name, f"{self.path}: column", self.columns)]
+        return self.columns[self.named(name)]
+
+    def named(self, name: str) -> str:
+        """The name of a column; a word that is none is refused."""
+        if name not in self.columns:
+            near = _words.meant(name, self.columns)
+            names = [*self.columns]
+            has = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ValueError(f"no column {name!r} in {self.path}: it has {has}{hint}")
+        return name
 
     def rows(self, rows: Sequence[int]) -> "Table":
         """Some of the rows."""

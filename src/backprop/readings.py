@@ -80,7 +80,7 @@ def readings(
         Where a name is not a column, or the target cannot be predicted.
     """
     asked = _asked(table, {"numeric": numeric, "category": category, "drop": drop})
-    task = _task(task, asked.pop(_validate.choice(target, f"{table.path}: column", table.columns), None), target)
+    task = _task(task, asked.pop(table.named(target), None), target)
     surveys = {name: Survey(cells) for name, cells in table.columns.items()}
     marks = {mark for survey in surveys.values() if (mark := survey.decimal)}
     known = decimal or (marks.pop() if len(marks) == 1 else None)
