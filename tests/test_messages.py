@@ -4,7 +4,9 @@ A row of a table is a call, the class of the error, and what its message must sa
 """
 
 import copy
+import gzip
 import inspect
+import io
 import pickle
 
 import numpy as np
@@ -275,3 +277,34 @@ def test_signatures_stay():
 
     with pytest.raises(TypeError, match=r"^mine too$"):
         fit(metrics=[metric])
+
+
+def others():
+    """What files of other kinds hold, and what they are called."""
+    text, saved, zipped = io.StringIO(), io.BytesIO(), io.BytesIO()
+    np.save(saved, X)
+    np.savez(zipped, X)
+    text.write("layers: 3")
+    return {
+        "a text file": [text.getvalue().encode(), b"{}", b'{"a": 1}', b"\xef\xbb\xbfa,b\r\n1,2\r\n", b"# Model\nx"],
+        "a pickle": [pickle.dumps(X, protocol) for protocol in range(2, 6)],
+        "a zip archive, as PyTorch": [zipped.getvalue()],
+        "an array of NumPy": [saved.getvalue()],
+        "a gzip file": [gzip.compress(b"a,b\n" * 9, mtime=when) for when in (0, 2**31)],
+        "an HDF5 file, as Keras": [b"\x89HDF\r\n\x1a\n" + bytes(99)],
+        "an ONNX model": [b"\x08\x07\x12\x07pytorch\x1a\x052.1.0" + bytes(99)],
+        "a Parquet table": [b"PAR1\x15\x04\x15\x90" + bytes(99)],
+    }
+
+
+@pytest.mark.parametrize("kind", others())
+def test_files_of_other_kinds_are_named(kind, tmp_path):
+    for i, content in enumerate(others()[kind]):
+        path = tmp_path / f"{i}.bin"
+        path.write_bytes(content)
+        with pytest.raises(bp.FormatError, match=f"{i}.bin: expected a safetensors file, .* got {kind}"):
+            bp.load(path)
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    torch.save({"weight": torch.ones(3)}, tmp_path / "model.pt")
+    with pytest.raises(bp.FormatError, match="got a zip archive, as PyTorch"):
+        bp.load(tmp_path / "model.pt")

@@ -48,6 +48,16 @@ DTYPES = {name: np.dtype(code) for name, code in CODES.items()}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 MAX_HEADER = 1 << 20
 MAX_DIMENSIONS = 64  # NumPy's own limit
+#: How files of other kinds begin.
+OTHER_FORMATS = {
+    **{bytes([0x80, protocol]): "a pickle, which is never loaded" for protocol in range(2, 6)},
+    b"PK\x03\x04": "a zip archive, as PyTorch, Keras and np.savez write",
+    b"\x89HDF": "an HDF5 file, as Keras writes",
+    b"\x93NUMPY": "an array of NumPy, which np.load reads",
+    **{bytes([0x08, version, 0x12]): "an ONNX model" for version in range(1, 32)},
+    b"\x1f\x8b": "a gzip file: unpack it first",
+    b"GGUF": "a GGUF model", b"PAR1": "a Parquet table",
+}  # fmt: skip
 
 
 def pack(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
@@ -234,7 +244,10 @@ class _Tensor(NamedTuple):
 
 def _read(file: io.BufferedIOBase, size: int) -> tuple[dict[str, Array], dict[str, str]]:
     """Read a file of `size` bytes from its start."""
-    length = int.from_bytes(file.read(8), "little")
+    head = file.read(8)
+    length = int.from_bytes(head, "little")
+    if length > min(size - 8, MAX_HEADER) and (other := _other_format(head)):
+        raise FormatError(f"expected a safetensors file, as Sequential.save writes it, got {other}")
     if length > size - 8:
         raise FormatError(f"expected 8 bytes and a header of {length}, got {size} in all: cut off, or another format")
     if length > MAX_HEADER:
@@ -255,6 +268,13 @@ def _read(file: io.BufferedIOBase, size: int) -> tuple[dict[str, Array], dict[st
     if actual != digest:
         raise FormatError(f"expected SHA-256 {shortened(digest)}, got {shortened(actual)}: damaged, take another copy")
     return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}, metadata
+
+
+def _other_format(head: bytes) -> str | None:
+    """What a file is that begins with these bytes, where that is well known."""
+    if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head.removeprefix(b"\xef\xbb\xbf")):
+        return "a text file"
+    return next((name for begins, name in OTHER_FORMATS.items() if head.startswith(begins)), None)
 
 
 def _parse(text: bytes) -> dict[str, Any]:
