@@ -343,3 +343,12 @@ def test_a_resumed_fit_goes_by_the_names_of_its_checkpoint(tmp_path):
     same(resumed.parameters, whole.parameters)
     with pytest.raises(ValueError, match="resume: expected the columns of the checkpoint in their order"):
         fit(network(), OTHER_ORDER, y, epochs=5, rng=None, resume=path, callbacks=[keep])
+
+
+@pytest.mark.parametrize("library", ["pandas", "Polars", "PyArrow"])
+def test_targets_that_were_forgotten(library):
+    """A frame can be gone through too, by the names of its columns: it is no list of batches."""
+    with pytest.raises(TypeError, match="y: expected the targets of x, got None"):
+        network().fit(LIBRARIES[library](FRAME), loss="mse", optimizer="adam")
+    with pytest.raises(TypeError, match="y: expected the targets of x, got None"):
+        network().fit(FRAME["a"], loss="mse", optimizer="adam")
