@@ -557,6 +557,8 @@ def test_logarithms_and_logits_are_the_same_regression(plain, other, targets, n)
     ({"optimizer": "adam", "learning_rate": bp.schedules.Constant(0.1)}, "learning_rate: expected it in the optimizer"),
     ({"solver": "lbfgs", "learning_rate": bp.schedules.Constant(0.1)}, "learning_rate: expected a solver that goes"),
     ({"optimizer": "adma"}, "optimizer: expected one of.*'adma'"),
+    ({"loss": "squared_eror"}, "loss: expected one of squared_error, .*did you mean 'squared_error'"),
+    ({"output_activation": "tnah"}, "output_activation: expected one of .*did you mean 'tanh'"),
     ({"optimizer": bp.Rprop(), "callbacks": [bp.ReduceOnPlateau("loss")]}, "ReduceOnPlateau: expected an optimizer"),
     ({"callbacks": [bp.Checkpoint("none/none")]}, "path: expected a folder"),
 ])  # fmt: skip

@@ -762,6 +762,9 @@ class _MLP(BaseEstimator):
 
     # What the two do each in their way.
 
+    #: The loss that only scikit-learn calls so.
+    _usual: ClassVar[str]
+
     _numeric: bool
     _stratified: bool
 
@@ -782,6 +785,8 @@ class _MLP(BaseEstimator):
 
     def _chosen(self) -> Any:
         """The loss that is asked for, where it is not scikit-learn's."""
+        if isinstance(self.loss, str):
+            _validate.choice(self.loss, "loss", [self._usual, *losses._TABLE])
         loss = self.loss if isinstance(self.loss, losses.Loss) else losses.get(self.loss)
         if getattr(loss, "reduction", "mean") == "none":
             raise ValueError('loss: expected a single number, got reduction="none": take "mean" or "sum"')
@@ -892,7 +897,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     }  # fmt: skip
 
     classes_: Array
-    _numeric, _stratified = False, True
+    _usual, _numeric, _stratified = "log_loss", False, True
 
     def __init__(  # type: ignore[no-untyped-def]  # its parameters are scikit-learn's, which has no types
         self, hidden_layer_sizes=(100,), activation="relu", *,
@@ -1096,7 +1101,7 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     _parameter_constraints: ClassVar = {**neural_network.MLPRegressor._parameter_constraints, **NEW}
 
-    _numeric, _stratified = True, False
+    _usual, _numeric, _stratified = "squared_error", True, False
 
     def __init__(  # type: ignore[no-untyped-def]  # its parameters are scikit-learn's, which has no types
         self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
@@ -1263,8 +1268,11 @@ def _linear(n_in: int, n_out: int, activation: Any, l2: float) -> Dense:
 
 
 def _activation(given: Any) -> ActivationFunction:
-    """The activation of a name of ours or scikit-learn's."""
-    return activations.get(ALIASES.get(given, given))
+    """The last activation, by a name of ours or scikit-learn's."""
+    name = ALIASES.get(given, given)
+    if isinstance(name, str):
+        _validate.choice(name, "output_activation", activations._TABLE)
+    return activations.get(name)
 
 
 def _column(answers: Array) -> Array:
