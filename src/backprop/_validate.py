@@ -270,5 +270,5 @@ def fits_in_memory(numbers: int, dtype: np.dtype[Any], what: str) -> None:
         most = 2**40
     size = numbers * dtype.itemsize
     if size > most:
-        room = f"the {most:,} bytes of this machine's memory"
-        raise ValueError(f"{what}: expected at most {room}, got {size:,} bytes")
+        room = f"the {most:.3g} bytes of this machine's memory"
+        raise ValueError(f"{what}: expected at most {room}, got {size:.3g} bytes")
