@@ -823,3 +823,64 @@ def test_activations_by_hand_leave_their_argument(name):
         assert np.array_equal(ACTIVATIONS[name](given), expected), how
         assert np.array_equal(before, given)
     assert ACTIVATIONS[name](z.astype("float32")).dtype == "float32"
+
+
+# Gradients that are the difference of almost equal numbers.
+
+
+@pytest.fixture
+def mpmath():
+    found = pytest.importorskip("mpmath", reason="mpmath is not installed: nothing to compare with")
+    with found.workdps(60):
+        yield found
+
+
+def gradient_of_logits(mpmath, z, q, gamma):
+    """Of -sum q (1 - p)^gamma log p with p = softmax(z), in 60 digits, where 1 - p is the sum of the others."""
+    z, q = [mpmath.mpf(float(v)) for v in z], [mpmath.mpf(float(v)) for v in q]
+    e = [mpmath.exp(v) for v in z]
+    total = mpmath.fsum(e)
+    p = [v / total for v in e]
+    rest = [mpmath.fsum(e[:i] + e[i + 1 :]) / total for i in range(len(e))]
+    slope = [
+        q * rest**gamma * ((gamma * p * mpmath.log(p) / rest if gamma else 0) - 1)
+        for q, p, rest in zip(q, p, rest, strict=True)
+    ]
+    others = [mpmath.fsum(slope[:i] + slope[i + 1 :]) for i in range(len(e))]
+    return [float(s * r - o * p) for s, r, o, p in zip(slope, rest, others, p, strict=True)]
+
+
+LOGITS = [0.0, 0.3, 3.0, 9.0, 16.0, 17.0, 20.0, 36.0, 40.0, 60.0, 80.0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["cross_entropy", "kl_divergence", "focal", "focal of gamma 0"])
+def test_the_slope_of_a_likely_class_does_not_cancel(core, mpmath, name, dtype):
+    gamma = {"focal": 2.0}.get(name, 0.0)
+    numbers = {"cross_entropy": (0.0,), "kl_divergence": ()}.get(name, (gamma, 1.0, 1.0, 0.0))
+    kind = core.LOSSES[name.split()[0]], True, numbers
+    for size, label in itertools.product(LOGITS, range(3)):
+        z, q = np.array([[size, 0.5, -0.7]], dtype), np.eye(3, dtype=dtype)[[label]]
+        dy = np.empty_like(z)
+        core.loss(kind, z, q, None, None, 1.0, np.empty(1), dy)
+        exact = gradient_of_logits(mpmath, z[0], q[0], gamma)
+        np.testing.assert_allclose(dy[0], exact, rtol=8 * eps(dtype), atol=np.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("y", [0.0, 1.0])
+def test_the_slope_of_a_likely_answer_does_not_cancel(core, mpmath, y, dtype):
+    """That of binary cross-entropy is sigmoid(z), or -sigmoid(-z)."""
+    z = np.array([*LOGITS, *(-size for size in LOGITS), 87.0, -87.0], dtype)[:, None]
+    dy, kind = np.empty_like(z), (core.LOSSES["binary_cross_entropy"], True, ())
+    core.loss(kind, z, np.full_like(z, y), None, None, 1.0, np.empty(len(z)), dy)
+    side = 1 - 2 * y
+    exact = [float(side / (1 + mpmath.exp(-side * mpmath.mpf(float(v))))) for v in z[:, 0]]
+    np.testing.assert_allclose(dy[:, 0], exact, rtol=2 * eps(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_loss_of_an_unlikely_answer_does_not_vanish(core, dtype):
+    p, values = np.array([[1e-30], [1e-12], [1e-3]], dtype), np.empty(3)
+    core.loss((core.LOSSES["binary_cross_entropy"], False, ()), p, np.zeros_like(p), None, None, 1.0, values, p.copy())
+    np.testing.assert_allclose(values, -np.log1p(-p[:, 0].astype(np.float64)), rtol=1e-15)

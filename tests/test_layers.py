@@ -1,6 +1,7 @@
 """Layers beside the dense one: against their twins, against PyTorch, and as parts of the engine."""
 
 import copy
+import itertools
 import pickle
 
 import numpy as np
@@ -560,3 +561,49 @@ def test_sizes_are_inferred_backwards(name, tmp_path):
 def test_sizes_that_cannot_be_inferred(make, says):
     with pytest.raises(ValueError, match=says):
         bp.Sequential(make())
+
+
+# Norms are rounded once.
+
+
+def norm_data(dtype):
+    """x, weight, bias and dy, of rows that lie around zero, far from it, and close together."""
+    rng = np.random.default_rng(12)
+    places = (0.0, 1.0), (0.0, 1e-3), (100.0, 1.0), (100.0, 1e-2), (-1e4, 1.0)
+    for n, (offset, spread) in itertools.product((1, 2, 7, 8, 9, 33, 300), places):
+        x, dy = offset + spread * rng.normal(size=(40, n)), rng.normal(size=(40, n))
+        yield tuple(part.astype(dtype) for part in (x, rng.normal(size=n), rng.normal(size=n), dy))
+
+
+def exact_norm(x, weight, bias, dy, axis):
+    """y, dx, dweight and dbias in extended precision."""
+    x, weight, bias, dy = (np.asarray(part, np.longdouble) for part in (x, weight, bias, dy))
+    d = x - x.mean(axis=axis, keepdims=True)
+    rstd = 1 / np.sqrt((d * d).mean(axis=axis, keepdims=True) + np.longdouble(1e-5))
+    unit, g = d * rstd, weight * dy
+    dx = rstd * (g - g.mean(axis=axis, keepdims=True) - unit * (g * unit).mean(axis=axis, keepdims=True))
+    return unit * weight + bias, dx, (dy * unit).sum(axis=0), dy.sum(axis=0)
+
+
+NORMS = {bp.LayerNorm: 1}
+
+
+@pytest.mark.parametrize("layer", NORMS)
+def test_a_norm_in_float32_is_rounded_once(layer):
+    """Its answers are within the last place, wherever the rows lie; its gradients are close to that."""
+    for x, weight, bias, dy in norm_data("float32"):
+        net = bp.Sequential([layer(), bp.Dense(x.shape[1], x.shape[1], use_bias=False)], rng=0)
+        net.parameters = np.concatenate([weight, bias, np.eye(len(weight)).ravel()])
+        exact_y, dx, dweight, dbias = exact_norm(x, weight, bias, dy, NORMS[layer])
+        answers = [net.forward(x)]
+        found_dx = net.backward(dy)
+        if layer is bp.LayerNorm:
+            answers.append(net.predict(x))
+        unit = np.spacing(abs(exact_y).astype("float32"))
+        for y in answers:
+            assert (abs(y - exact_y) <= 0.51 * unit).all()
+        for found, exact in (
+            (found_dx, dx), (net.layers[0].weight_grad, dweight), (net.layers[0].bias_grad, dbias),
+        ):  # fmt: skip
+            size = abs(exact).max() if x.shape[1] > 1 else 1.0  # a single number has no gradient but for rounding
+            assert (abs(found - exact) <= 2 * np.finfo("float32").eps * size).all()

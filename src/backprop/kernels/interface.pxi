@@ -76,10 +76,12 @@ def apply_update(
 ):
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
     cdef Py_ssize_t n = p.shape[0]
-    cdef Rule rule = Rule(kind, state, ranges, step - 1, n, real is float)
+    cdef Rule rule
     cdef bint finite
     cdef float_mode mode
     expect(g.shape[0] == n, "a gradient for each parameter")
+    expect(step > 0, "a number of the step, 1 for the first")
+    rule = Rule(kind, state, ranges, step - 1, n, real is float)
     with nogil:
         mode = flush_subnormals()
         begin_step(&rule.update, learning_rate)
@@ -88,7 +90,7 @@ def apply_update(
     return finite
 
 
-def permutation(uint64_t seed, int64_t epoch, int64_t[::1] order not None):
+def permutation(uint64_t seed, uint64_t epoch, int64_t[::1] order not None):
     """Write the order of the rows in this epoch."""
     with nogil:
         shuffle(seed, epoch, order.shape[0], &order[0])

@@ -5,6 +5,9 @@ cdef struct Column:
     Py_ssize_t weight                           # where its table begins in the flat vector; -1: the number goes on
     Py_ssize_t values, n                        # rows of the table, and their length
 
+cdef enum:
+    KEPT = 4                                    # numbers that a layer norm keeps of each row
+
 
 cdef inline void store(real *to, real value, bint adds) noexcept nogil:
     to[0] = to[0] + value if adds else value
@@ -82,34 +85,67 @@ cdef void prelu_gradient(
 # Normalisation: x' = (x - mean) rstd, with rstd = 1 / sqrt(variance + epsilon); y = weight x' + bias. A layer norm
 # takes mean and variance over a row, a batch norm over a column. With g = weight dy,
 # dx = rstd (g - mean g - x' mean (g x')).
+#
+# All of that is in double and rounded once, at its end: where x is close to the mean, or the bias to what it is added
+# to, little is left of digits that were rounded before.
 
-cdef inline void moments(Py_ssize_t n, const real *x, double epsilon, real *mean, real *rstd) noexcept nogil:
+cdef struct Moments:
+    double mean, rstd
+
+
+cdef inline double total_of(const double *parts) noexcept nogil:
+    """Of eight sums side by side."""
+    return ((parts[0] + parts[1]) + (parts[2] + parts[3])) + ((parts[4] + parts[5]) + (parts[6] + parts[7]))
+
+
+cdef inline Moments moments(Py_ssize_t n, const real *x, double epsilon) noexcept nogil:
     """Of a row, in two passes."""
-    cdef double total = 0, squares = 0, middle, d
-    cdef Py_ssize_t i
-    for i in range(n):
-        total += x[i]
-    middle = total / n
-    for i in range(n):
-        d = x[i] - middle
-        squares += d * d
-    mean[0] = <real> middle
-    rstd[0] = <real> (1 / sqrt(squares / n + epsilon))
+    cdef double parts[8]
+    cdef double d
+    cdef Moments row
+    cdef Py_ssize_t i, k, whole = n - n % 8
+    for k in range(8):
+        parts[k] = x[whole + k] if whole + k < n else 0
+    for i in range(0, whole, 8):
+        for k in range(8):
+            parts[k] += x[i + k]
+    row.mean = total_of(parts) / n
+    for k in range(8):
+        d = x[whole + k] - row.mean if whole + k < n else 0
+        parts[k] = d * d
+    for i in range(0, whole, 8):
+        for k in range(8):
+            d = x[i + k] - row.mean
+            parts[k] += d * d
+    row.rstd = 1 / sqrt(total_of(parts) / n + epsilon)
+    return row
+
+
+cdef inline void keep_moments(Moments row, real *kept) noexcept nogil:
+    """Each as two numbers, the second what the first has lost."""
+    kept[0], kept[1] = <real> row.mean, <real> (row.mean - <real> row.mean)
+    kept[2], kept[3] = <real> row.rstd, <real> (row.rstd - <real> row.rstd)
+
+
+cdef inline Moments kept_moments(const real *kept) noexcept nogil:
+    cdef Moments row
+    row.mean, row.rstd = <double> kept[0] + kept[1], <double> kept[2] + kept[3]
+    return row
 
 
 cdef void layer_norm_forward(
     Py_ssize_t rows, Py_ssize_t n, double epsilon, const real *x, Py_ssize_t ldx, const real *weight, const real *bias,
     real *y, Py_ssize_t ldy, real *statistics,
 ) noexcept nogil:
-    """Mean and rstd of each row are kept as statistics (rows, 2), unless that is NULL."""
+    """The moments of each row are kept as statistics (rows, KEPT), unless that is NULL."""
     cdef Py_ssize_t r, i
-    cdef real mean, rstd
+    cdef Moments row
     for r in range(rows):
-        moments(n, x, epsilon, &mean, &rstd)
+        row = moments(n, x, epsilon)
         for i in range(n):
-            y[i] = (x[i] - mean) * rstd * weight[i] + bias[i]
+            y[i] = <real> ((x[i] - row.mean) * row.rstd * weight[i] + bias[i])
         if statistics != NULL:
-            statistics[2 * r], statistics[2 * r + 1] = mean, rstd
+            keep_moments(row, statistics + r * KEPT)
         x += ldx
         y += ldy
 
@@ -118,19 +154,26 @@ cdef void layer_norm_backward(
     Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *weight, const real *statistics,
     const real *dy, Py_ssize_t lddy, real *dx, Py_ssize_t lddx, bint adds,
 ) noexcept nogil:
-    cdef Py_ssize_t r, i
-    cdef double g, total, product
-    cdef real mean, rstd, shift, slope
+    cdef Py_ssize_t r, i, k, whole = n - n % 8
+    cdef double sums[8]
+    cdef double products[8]
+    cdef double g, shift, slope
+    cdef Moments row
     for r in range(rows):
-        mean, rstd = statistics[2 * r], statistics[2 * r + 1]
-        total = product = 0
+        row = kept_moments(statistics + r * KEPT)
+        for k in range(8):
+            i = min(whole + k, n - 1)
+            g = <double> weight[i] * dy[i] if whole + k < n else 0
+            sums[k], products[k] = g, g * ((x[i] - row.mean) * row.rstd)
+        for i in range(0, whole, 8):
+            for k in range(8):
+                g = <double> weight[i + k] * dy[i + k]
+                sums[k] += g
+                products[k] += g * ((x[i + k] - row.mean) * row.rstd)
+        shift, slope = total_of(sums) / n, total_of(products) / n
         for i in range(n):
-            g = weight[i] * dy[i]
-            total += g
-            product += g * ((x[i] - mean) * rstd)
-        shift, slope = <real> (total / n), <real> (product / n)
-        for i in range(n):
-            store(dx + i, rstd * (weight[i] * dy[i] - shift - (x[i] - mean) * rstd * slope), adds)
+            store(dx + i, <real> (
+                row.rstd * (<double> weight[i] * dy[i] - shift - (x[i] - row.mean) * row.rstd * slope)), adds)
         x += ldx
         dy += lddy
         dx += lddx
@@ -140,16 +183,22 @@ cdef void layer_norm_gradient(
     Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *statistics, const real *dy,
     Py_ssize_t lddy, real *dweight, real *dbias,
 ) noexcept nogil:
-    """dweight += the sum of dy x', dbias += the sum of dy."""
-    cdef Py_ssize_t r, i
-    cdef real mean, rstd
-    for r in range(rows):
-        mean, rstd = statistics[2 * r], statistics[2 * r + 1]
-        for i in range(n):
-            dweight[i] = dweight[i] + dy[i] * ((x[i] - mean) * rstd)
-            dbias[i] = dbias[i] + dy[i]
-        x += ldx
-        dy += lddy
+    """dweight = the sum of dy x', dbias = the sum of dy; a few columns at a time, whose sums stay in registers."""
+    cdef double totals[8]
+    cdef double products[8]
+    cdef Py_ssize_t r, i, at, wide
+    cdef Moments row
+    for at in range(0, n, 8):
+        wide = min(8, n - at)
+        for i in range(wide):
+            totals[i] = products[i] = 0
+        for r in range(rows):
+            row = kept_moments(statistics + r * KEPT)
+            for i in range(wide):
+                totals[i] += dy[r * lddy + at + i]
+                products[i] += dy[r * lddy + at + i] * ((x[r * ldx + at + i] - row.mean) * row.rstd)
+        for i in range(wide):
+            dweight[at + i], dbias[at + i] = <real> products[i], <real> totals[i]
 
 
 cdef void column_moments(

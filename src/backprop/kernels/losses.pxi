@@ -238,29 +238,54 @@ cdef double gaussian_nll(Py_ssize_t n, const real *y_hat, const real *y, double 
 cdef double binary_cross_entropy(
     Py_ssize_t n, const real *y_hat, bint from_logits, const real *y, double scale, real *dy,
 ) noexcept nogil:
-    """-1/n sum y log p + (1 - y) log(1 - p); on logits, max(z, 0) - z y + log(1 + e^-|z|)."""
+    """-1/n sum y log p + (1 - y) log(1 - p); on logits, max(z, 0) - z y + log(1 + e^-|z|).
+
+    The slope there is (1 - y) p - y (1 - p), where p - y would cancel.
+    """
     cdef Py_ssize_t i
-    cdef double total = 0, p, t, tiny = smallest(y_hat)
+    cdef double total = 0, p, t, rest, e, likely, tiny = smallest(y_hat)
     cdef double factor = scale / n
     for i in range(n):
         p, t = y_hat[i], y[i]
         if from_logits:
-            total += (p if p > 0 else 0) - p * t + log1p(exp(-fabs(p)))
-            dy[i] = <real> factor * (sigmoid(y_hat[i]) - y[i])
+            e = exp(-fabs(p))
+            likely = 1 / (1 + e)                # what |z| says
+            total += (p if p > 0 else 0) - p * t + log1p(e)
+            p, rest = (likely, e * likely) if p > 0 else (e * likely, likely)
+            dy[i] = <real> (factor * ((1 - t) * p - t * rest))
         else:
-            total -= t * safe_log(p, tiny) + (1 - t) * safe_log(1 - p, tiny)
-            dy[i] = <real> (factor * ((1 - t) * safe_log_derivative(1 - p, tiny) - t * safe_log_derivative(p, tiny)))
+            rest = 1 - p
+            total -= t * safe_log(p, tiny) + (1 - t) * (log1p(-p) if rest > tiny else safe_log(rest, tiny))
+            dy[i] = <real> (factor * ((1 - t) * safe_log_derivative(rest, tiny) - t * safe_log_derivative(p, tiny)))
     return total / n
 
 
-cdef inline double log_sum_exp(Py_ssize_t n, const real *z, real top, real *e, double *total) noexcept nogil:
-    """log sum e^(z - top), with its terms e and their sum; top is the largest z."""
+cdef inline Py_ssize_t place_of(Py_ssize_t n, const real *x, real wanted) noexcept nogil:
+    """Where it is first; 0 if it is a NaN."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if x[i] == wanted:
+            return i
+    return 0
+
+
+cdef inline double log_sum_exp(
+    Py_ssize_t n, const real *z, real top, real *e, Py_ssize_t *likeliest, double *others,
+) noexcept nogil:
+    """log sum e^(z - top), with its terms e; top is the largest z.
+
+    The term that is 1, and the sum of the others, are told apart: beside it they may be next to nothing.
+    """
     cdef Py_ssize_t i
     cdef double lost
+    cdef real one = 1
     for i in range(n):
         e[i] = exponential_below(z[i], top)
-    total[0] = sum_row(n, e, &lost)
-    return log(total[0]) + lost / total[0]
+    likeliest[0] = place_of(n, z, top)
+    e[likeliest[0]] = 0 if top == top else top
+    others[0] = sum_row(n, e, &lost)
+    e[likeliest[0]] = one
+    return log1p(others[0]) + lost / (1 + others[0])
 
 
 cdef inline double log_below(double z, double top) noexcept nogil:
@@ -277,13 +302,16 @@ cdef double cross_entropy(
     Py_ssize_t n, const real *y_hat, bint from_logits, const real *y, int64_t label, double smoothing, double scale,
     real *dy,
 ) noexcept nogil:
-    """-sum q log p, where q is the row y, or one at the label, smoothed; on logits, log p = z - log sum e^z."""
-    cdef Py_ssize_t i
-    cdef double total, value = 0, mass = 0, q, log_total = 0, tiny = smallest(y_hat)
+    """-sum q log p, where q is the row y, or one at the label, smoothed; on logits, log p = z - log sum e^z.
+
+    The slope there is (sum q) p - q, written as what the others have of q times p, less q times what they have of p.
+    """
+    cdef Py_ssize_t i, likeliest = 0
+    cdef double others = 0, value = 0, mass = 0, q, rest, log_total = 0, tiny = smallest(y_hat)
     cdef real top = 0
     if from_logits:
         top = largest(n, y_hat)
-        log_total = log_sum_exp(n, y_hat, top, dy, &total)
+        log_total = log_sum_exp(n, y_hat, top, dy, &likeliest, &others)
     for i in range(n):
         q = smoothed(target_at(y, label, i), smoothing, n)
         mass += q
@@ -293,10 +321,11 @@ cdef double cross_entropy(
             value -= q * safe_log(y_hat[i], tiny)
             dy[i] = <real> (-scale * q * safe_log_derivative(y_hat[i], tiny))
     if from_logits:
-        total = mass / total
+        scale /= 1 + others
         for i in range(n):
             q = smoothed(target_at(y, label, i), smoothing, n)
-            dy[i] = <real> (scale * (dy[i] * total - q))
+            rest = others if i == likeliest else 1 + others - dy[i]
+            dy[i] = <real> (scale * ((mass - q) * dy[i] - q * rest))
     return value
 
 
@@ -317,12 +346,12 @@ cdef double focal(
     real *dy,
 ) noexcept nogil:
     """-sum q (1 - p)^gamma log p, where q is the row y, or one at the label."""
-    cdef Py_ssize_t i
-    cdef double q, p, rest, log_p, total = 1, log_total = 0, value = 0, slope = 0, slopes = 0, tiny = smallest(y_hat)
+    cdef Py_ssize_t i, likeliest = 0
+    cdef double q, p, rest, log_p, others = 0, log_total = 0, value = 0, slope = 0, slopes = 0, tiny = smallest(y_hat)
     cdef real top = 0
     if from_logits:
         top = largest(n, y_hat)
-        log_total = log_sum_exp(n, y_hat, top, dy, &total)
+        log_total = log_sum_exp(n, y_hat, top, dy, &likeliest, &others)
     for i in range(n):
         q = target_at(y, label, i)
         if from_logits:
@@ -332,12 +361,14 @@ cdef double focal(
             p, rest, log_p = y_hat[i], 1 - <double> y_hat[i], safe_log(y_hat[i], tiny)
         value += q * faded(p, rest, log_p, gamma, &slope)
         slope *= q
-        slopes += slope
         dy[i] = <real> (slope if from_logits else scale * slope * safe_log_derivative(p, tiny))
+        slopes += dy[i]
     if from_logits:
+        scale /= 1 + others
         for i in range(n):
-            p = exponential_below(y_hat[i], top) / total
-            dy[i] = <real> (scale * (dy[i] - slopes * p))
+            p = exponential_below(y_hat[i], top)
+            rest = others if i == likeliest else 1 + others - p
+            dy[i] = <real> (scale * (dy[i] * rest - (slopes - dy[i]) * p))
     return value
 
 

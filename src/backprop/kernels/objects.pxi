@@ -218,7 +218,7 @@ cdef class Plan:
             graph.width += step.ld
             if step.operation == LAYER_NORM:
                 step.statistics = graph.width
-                graph.width += 2
+                graph.width += KEPT
             elif step.operation == BATCH_NORM:
                 step.statistics = graph.at_end
                 graph.at_end += COLUMNWISE * step.ld
@@ -300,7 +300,7 @@ cdef class Plan:
             and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
             and <size_t> view.buf % <size_t> view.itemsize == 0)
 
-    def forward(self, x not None, out not None, uint64_t seed=0, int64_t step=0):
+    def forward(self, x not None, out not None, uint64_t seed=0, uint64_t step=0):
         """As predict, in training mode, keeping what backward needs."""
         if self.single:
             forward[float](self, x, out, seed, step)
@@ -436,7 +436,7 @@ cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logi
     return finite
 
 
-cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, int64_t step):
+cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, uint64_t step):
     cdef const Graph *graph = &plan.graph
     cdef Py_ssize_t rows = x.shape[0], done, ld = 0
     cdef const real *y
@@ -562,6 +562,8 @@ cdef class Rule(Memory):
             raise ValueError("an unknown optimizer")
         for i in range(len(numbers)):
             it.parameters[i] = numbers[i]
+        if not 0 <= step < MOST_STEPS:
+            raise ValueError(f"expected a number of steps from 0 to 2^62, got {step}")
         it.step = step
         self.keep = tuple([memoryview(vector) for vector in state])
         if single:
@@ -618,7 +620,7 @@ cdef class Training(Memory):
     def __cinit__(
         self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
         tuple update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
-        losses not None, outputs, bint shuffle, uint64_t seed, int64_t first_epoch, int64_t first_step, int threads,
+        losses not None, outputs, bint shuffle, uint64_t seed, uint64_t first_epoch, uint64_t first_step, int threads,
         bint share_penalties=False,
     ):
         cdef Run *run = &self.shared

@@ -20,6 +20,8 @@ OPTIMIZERS = {
     "nadam": NADAM, "radam": RADAM, "lion": LION, "rprop": RPROP,
 }
 
+cdef int64_t MOST_STEPS = 1 << 62               # that an optimizer has made, so that it can be counted on from there
+
 cdef struct Range:
     Py_ssize_t begin, end
 

@@ -69,7 +69,7 @@ cdef struct Step:
     bint adds, adds_other                       # their gradient has been written by a later step
     int key                                     # what a dropout mask depends on
     Py_ssize_t y, dy                            # numbers before theirs in a workspace, for each row of its capacity
-    Py_ssize_t statistics                       # the same for two numbers a row; of a batch norm, its place at the end
+    Py_ssize_t statistics                       # the same for KEPT numbers a row; of a batch norm, its place at the end
     Py_ssize_t n_columns
     Column *columns
 
@@ -88,7 +88,7 @@ cdef struct Graph:
 
 cdef struct Pass:
     uint64_t seed
-    int64_t step                                # which training step: what the dropout masks depend on
+    uint64_t step                               # which training step: what the dropout masks depend on
     Py_ssize_t first_row                        # which row of its batch is row 0 of the workspace
     bint training                               # dropout drops
     bint logits                                 # leave out the last activation: the loss works on what is beneath it
@@ -108,7 +108,7 @@ cdef inline int activation_of(const Graph *graph, int s, bint logits) noexcept n
 
 
 cdef inline uint64_t dropout_key(const Pass *how, int key) noexcept nogil:
-    return mix(mix(how.seed, <uint64_t> how.step), <uint64_t> key + 1000)
+    return mix(mix(how.seed, how.step), <uint64_t> key + 1000)
 
 
 # Memory that the kernels may read and write beyond: a workspace of rows, and what each thread needs beside it.
@@ -253,7 +253,7 @@ cdef const real *forward_rows(
         elif step.operation == LAYER_NORM:
             layer_norm_forward(
                 rows, step.n_out, step.alpha, a, lda, parameters + step.weight, parameters + step.bias, y, step.ld,
-                work + step.statistics * capacity + 2 * from_row if how.training else NULL)
+                work + step.statistics * capacity + KEPT * from_row if how.training else NULL)
         elif step.operation == BATCH_NORM:
             normalise(graph, how, step, parameters, rows, a, lda, work, capacity, y)
         elif step.operation == COLUMNS:
@@ -294,7 +294,7 @@ cdef void backward_step(
         prelu_backward(rows, step.n_out, a, lda, parameters + step.weight, dy, step.ld, to, ldt, step.adds)
     elif step.operation == LAYER_NORM:
         layer_norm_backward(
-            rows, step.n_out, a, lda, parameters + step.weight, work + step.statistics * capacity + 2 * from_row, dy,
+            rows, step.n_out, a, lda, parameters + step.weight, work + step.statistics * capacity + KEPT * from_row, dy,
             step.ld, to, ldt, step.adds)
     elif step.operation == BATCH_NORM:
         batch_norm_backward(
@@ -447,15 +447,15 @@ cdef void column_gradients(
         memcpy(dw, columns_of(graph, step, work, capacity, SUM_PRODUCT) + at, n * sizeof(real))
         memcpy(db, columns_of(graph, step, work, capacity, SUM_DY) + at, n * sizeof(real))
         return
-    if sums == NULL:
-        memset(dw, 0, n * sizeof(real))
     if step.operation == PRELU:
+        memset(dw, 0, n * sizeof(real))
         prelu_gradient(rows, n, a + at, lda, dz + at, step.ld, dw)
     elif step.operation == LAYER_NORM:
-        memset(db, 0, n * sizeof(real))
         layer_norm_gradient(
-            rows, n, a + at, lda, work + step.statistics * capacity + 2 * from_row, dz + at, step.ld, dw, db)
+            rows, n, a + at, lda, work + step.statistics * capacity + KEPT * from_row, dz + at, step.ld, dw, db)
     else:
+        if sums == NULL:
+            memset(dw, 0, n * sizeof(real))
         columns_gradient(
             rows, step.n_columns, step.columns, a, lda, dz, step.ld, step.weight + at, step.weight + at + n, gradients,
             sums)

@@ -16,9 +16,9 @@ cdef inline uint32_t hash32(uint32_t x) noexcept nogil:
     return x ^ (x >> 15)
 
 
-cdef void shuffle(uint64_t seed, int64_t epoch, Py_ssize_t n, int64_t *order) noexcept nogil:
+cdef void shuffle(uint64_t seed, uint64_t epoch, Py_ssize_t n, int64_t *order) noexcept nogil:
     """The permutation of this epoch (Fisher and Yates, from the inside out)."""
-    cdef uint64_t key = mix(seed, <uint64_t> epoch)
+    cdef uint64_t key = mix(seed, epoch)
     cdef int64_t i, j
     for i in range(n):
         j = <int64_t> (<double> (mix(key, <uint64_t> i) >> 11) * 1.1102230246251565e-16 * <double> (i + 1))

@@ -9,8 +9,8 @@ cdef struct Run:
     bint share_penalties                        # the penalties are divided with that sum, not added to the mean
     Py_ssize_t rows, batch, chunk
     Py_ssize_t most                             # rows that go through all the steps without a look at the signals
-    int64_t epochs, first_epoch, first_step
-    uint64_t seed
+    int64_t epochs
+    uint64_t seed, first_epoch, first_step
     int threads
     void *gradients
     double *sums                                # of the gradients, where a batch has more than one slice; or NULL
@@ -366,13 +366,13 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
     for epoch in range(run.epochs):
         if run.order != NULL:
             if thread == 0:
-                shuffle(run.seed, run.first_epoch + epoch, run.rows, run.order)
+                shuffle(run.seed, run.first_epoch + <uint64_t> epoch, run.rows, run.order)
             if meet(run) != RUNNING:
                 return
         loss, weight = run.losses[2 * epoch], run.losses[2 * epoch + 1]
         first = 0
         while first < run.rows:
-            how.step = run.first_step + step
+            how.step = run.first_step + <uint64_t> step
             if thread == 0:
                 begin_step(&run.update, run.rates[min(step, run.n_rates - 1)])
             if not train_batch(run, &how, parameters, thread, first, min(run.batch, run.rows - first), &loss, &weight):
