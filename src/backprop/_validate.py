@@ -9,7 +9,7 @@ import math
 import operator
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,8 @@ from . import _core, _frames, _words
 from ._words import shown as shown
 
 Array = npt.NDArray[Any]
+#: What a value passes, beside its name: it returns what is to be kept, or refuses.
+Gate = Callable[[Any, str], Any]
 
 
 def array(value: Any, name: str) -> Array:
@@ -221,6 +223,28 @@ def number(value: Any, name: str, least: float = -math.inf, below: float = math.
         high = f"{' and' if low else ''} below {below}" if below < math.inf else ""
         raise ValueError(f"{name}: expected a finite number{low}{high}, got {shown(value)}")
     return result
+
+
+def share(value: Any, name: str) -> float:
+    """At least 0, below 1."""
+    return number(value, name, least=0, below=1)
+
+
+def not_negative(value: Any, name: str) -> float:
+    return number(value, name, least=0)
+
+
+def positive(value: Any, name: str) -> float:
+    return number(value, name, above=0)
+
+
+def optional(gate: Gate) -> Gate:
+    """The same gate, through which None goes too."""
+
+    def passed(value: Any, name: str) -> Any:
+        return None if value is None else gate(value, name)
+
+    return passed
 
 
 def flag(value: Any, name: str) -> bool:

@@ -9,8 +9,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -336,6 +337,49 @@ class Checkpoint(_Watching):
 
     def _wrong(self) -> ValueError:
         return ValueError(f'path: expected one such as "run-{{epoch:03}}.safetensors", got {self.path!r}')
+
+
+def check_state(kind: str, state: Mapping[str, Any], epoch: int, check_weights: Callable[[dict[str, Any]], None]) -> None:
+    """Refuse what a callback of this module cannot remember after so many epochs; of one's own nothing is known.
+
+    Parameters
+    ----------
+    kind : str
+        The name of its class.
+    state : dict
+    epoch : int
+    check_weights : callable
+        Refuses arrays, by name, that are not those of the network.
+    """
+    if kind not in ("EarlyStopping", "ReduceOnPlateau", "Checkpoint"):
+        return
+    best = {name.removeprefix("best."): value for name, value in state.items() if name.startswith("best.")}
+    rest = {name: value for name, value in state.items() if not name.startswith("best.")}
+    most = 2**40 if kind == "Checkpoint" else epoch  # it goes on remembering when another fit begins
+    upto: _validate.Gate = partial(_validate.integer, least=0, most=most)
+    gates = {"best": _validate.optional(_validate.number), "best_epoch": upto, "waited": upto}
+    if kind == "ReduceOnPlateau":
+        gates["cooling"] = partial(_validate.integer, least=0)
+    elif kind == "Checkpoint" and "best" not in rest:
+        gates = {"written": _epochs}
+    if rest.keys() != gates.keys():
+        raise ValueError(f"the state of {kind}: expected {', '.join(gates)}, got {_validate.shown(sorted(rest))}")
+    for name, gate in gates.items():
+        gate(rest[name], f"the state of {kind}: {name}")
+    if "best" in rest and (rest["best"] is None) != (rest["best_epoch"] == 0):
+        raise ValueError(f"the state of {kind}: expected a best epoch with the best value, got {rest['best_epoch']}")
+    if best:
+        if kind != "EarlyStopping" or rest["best"] is None:
+            raise ValueError(f"the state of {kind}: expected no weights, got {_validate.shown(sorted(best))}")
+        check_weights(best)
+
+
+def _epochs(value: Any, name: str) -> None:
+    """Numbers of epochs, each once: the names of files are made of them."""
+    if not isinstance(value, list):
+        raise TypeError(f"{name}: expected a list of epochs, got {_validate.shown(value)}")
+    if len({_validate.integer(epoch, name) for epoch in value}) < len(value):
+        raise ValueError(f"{name}: expected each epoch once, got {_validate.shown(value)}")
 
 
 # Callbacks that write, end, or find.

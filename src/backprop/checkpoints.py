@@ -7,11 +7,12 @@ what else there is to know. The order of the rows and the dropped numbers need a
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import _validate
+from . import _validate, files
 from .errors import FormatError
 
 __all__ = ["Checkpoint", "of"]
@@ -45,7 +46,9 @@ class Checkpoint:
         for i, state in enumerate(self.callbacks):
             tensors = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
             arrays |= {f"callback.{i}.{name}": value for name, value in tensors.items()}
-            said["callbacks"].append({name: value for name, value in state.items() if name not in tensors})
+            rest = {name: _plain(value) for name, value in state.items() if name not in tensors}
+            files.check_json(rest, f"the state of {self.asked['callbacks'][i]}")
+            said["callbacks"].append(rest)
         return arrays, json.dumps(said, allow_nan=False)
 
     def check(self, run: Any) -> None:
@@ -53,22 +56,24 @@ class Checkpoint:
         now = of(run)
         for name, value in now.asked.items():
             if self.asked.get(name) != value:
-                raise ValueError(f"resume: expected {name} {self.asked.get(name)}, as the run began with, got {value}")
+                want = self.asked.get(name)
+                raise ValueError(f"resume: expected {name} {_brief(want)}, as the run began with, got {_brief(value)}")
         mine, its = dict(now.optimizer), dict(self.optimizer)
         if isinstance(mine["learning_rate"], float) and isinstance(its["learning_rate"], float):
             mine["learning_rate"] = its["learning_rate"]  # which a callback may have changed
         if mine != its:
-            raise ValueError(f"resume: expected the optimizer {its}, as the run began with, got {mine}")
+            want, got = _brief(its), _brief(mine)
+            raise ValueError(f"resume: expected the optimizer {want}, as the run began with, got {got}")
 
     def restore(self, run: Any) -> None:
         """Make of a run that has not begun the one that this is of."""
-        optimizer, parameters = run.optimizer, run.network.parameters
+        optimizer = run.optimizer
         optimizer.state = {}
         optimizer.bind(run.network)
-        fits = all((v.shape, v.dtype) == (parameters.shape, parameters.dtype) for v in self.state.values())
-        if not fits or optimizer.state.keys() - self.state.keys():
-            got = {name: f"{vector.dtype} {vector.shape}" for name, vector in self.state.items()}
-            raise FormatError(f"resume: expected a state for {optimizer!r} and these parameters, got {got}")
+        try:
+            optimizer.check_state(self.state, self.steps, run.network.parameters)
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"resume: expected a state for {optimizer!r} and these parameters: {error}") from error
         optimizer.state, optimizer.steps = dict(self.state), self.steps
         if isinstance(self.optimizer["learning_rate"], float):
             optimizer.learning_rate = self.optimizer["learning_rate"]
@@ -85,7 +90,7 @@ def of(run: Any) -> Checkpoint:
         "loss": repr(settings.loss) if settings.loss.compiled else "a function",
         "rows": len(run.data) if hasattr(run.data, "__len__") else "in batches",
         "batch_size": settings.batch_size, "shuffle": settings.shuffle, "history": run.names,
-        "callbacks": [type(callback).__name__ for callback in callbacks],
+        "callbacks": [_kind(callback) for callback in callbacks],
     }  # fmt: skip
     history = {name: np.array(values, np.float64) for name, values in run.history.items()}
     return Checkpoint(
@@ -94,34 +99,103 @@ def of(run: Any) -> Checkpoint:
     )  # fmt: skip
 
 
-def unpack(arrays: Mapping[str, Array], text: str, source: str) -> Checkpoint:
-    """What `Checkpoint.pack` gave; `source` is what to call it in an error message."""
-    try:
-        said = json.loads(text)
-        tensors: dict[str, dict[str, Array]] = {"optimizer": {}, "history": {}}
-        tensors |= {f"callback.{i}": state for i, state in enumerate(said["callbacks"])}
-        for name, array in arrays.items():
-            owner = next(owner for owner in tensors if name.startswith(f"{owner}."))
-            tensors[owner][name.removeprefix(f"{owner}.")] = array
-        checkpoint = Checkpoint(state=tensors["optimizer"], history=tensors["history"], **said)
-        _check(checkpoint)
-    except (AttributeError, KeyError, RecursionError, StopIteration, TypeError, ValueError) as error:
-        raise FormatError(f"{source}: expected a checkpoint, got one that does not make sense: {error!r}") from error
+def unpack(arrays: Mapping[str, Array], said: Any) -> Checkpoint:
+    """What `Checkpoint.pack` gave, once its JSON is read.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        If no run could have given it.
+    """
+    unknown = said.keys() - {"asked", "epoch", "epochs", "seed", "optimizer", "steps", "callbacks"}
+    if unknown:
+        raise ValueError(f"unknown entries {_brief(sorted(unknown))}")
+    states = [dict(state) for state in said["callbacks"]]
+    tensors: dict[str, dict[str, Array]] = {"optimizer": {}, "history": {}}
+    tensors |= {f"callback.{i}": state for i, state in enumerate(states)}
+    for name, array in arrays.items():
+        owner, _, rest = name.partition(".")
+        if owner == "callback":
+            place, _, rest = rest.partition(".")
+            owner = f"callback.{place}"
+        if owner not in tensors or rest in tensors[owner]:
+            raise ValueError(f"expected the tensors of a run, got {_brief(name)}")
+        tensors[owner][rest] = array
+    counters = {name: _validate.integer(said[name], name, 0, most) for name, most in _MOST.items()}
+    checkpoint = Checkpoint(
+        _asked(said["asked"]), optimizer=_described(said["optimizer"]), state=tensors["optimizer"],
+        history=tensors["history"], callbacks=states, **counters,
+    )  # fmt: skip
+    _check(checkpoint)
     return checkpoint
 
 
+#: How far its counters go.
+_MOST = {"epoch": 2**40, "epochs": 2**40, "steps": 2**62, "seed": 2**63 - 1}
+
+
+def _asked(given: Any) -> dict[str, Any]:
+    """What the run was asked for, each word of its type."""
+    several = partial(_validate.choice, choices=["in batches"])
+    kinds: dict[str, _validate.Gate] = {
+        "loss": _text, "rows": lambda value, name: (several if isinstance(value, str) else _count)(value, name),
+        "batch_size": _count, "shuffle": _validate.flag, "history": _texts, "callbacks": _texts,
+    }  # fmt: skip
+    if given.keys() != kinds.keys():
+        raise ValueError(f"asked: expected {', '.join(kinds)}, got {_brief(sorted(given))}")
+    return {name: kinds[name](value, name) for name, value in given.items()}
+
+
+def _described(given: Any) -> dict[str, Any]:
+    """An optimizer, of which the name and the learning rate are looked at; None is that of a function."""
+    _text(given["name"], "optimizer")
+    rate = given["learning_rate"]
+    if rate is not None and not isinstance(rate, dict):
+        _validate.number(rate, "learning_rate", least=0)
+    return dict(given)
+
+
 def _check(checkpoint: Checkpoint) -> None:
-    for name, most in ("epoch", 2**40), ("epochs", 2**40), ("steps", 2**63 - 1), ("seed", 2**63 - 1):
-        _validate.integer(getattr(checkpoint, name), name, 0, most)
     asked, history = checkpoint.asked, checkpoint.history
-    if sorted(asked["history"]) != sorted(history) or len(asked["callbacks"]) != len(checkpoint.callbacks):
-        raise ValueError("expected a history and callbacks as they were asked for")
+    if sorted(asked["history"]) != sorted(history) or "loss" not in history:
+        raise ValueError(f"history: expected {_brief(asked['history'])}, as asked for, got {_brief(sorted(history))}")
+    if len(asked["callbacks"]) != len(checkpoint.callbacks):
+        raise ValueError(f"callbacks: expected {len(asked['callbacks'])} states, got {len(checkpoint.callbacks)}")
     if any(values.shape != (checkpoint.epoch,) or values.dtype != np.float64 for values in history.values()):
         raise ValueError("history: expected a number for each epoch")
-    if "learning_rate" not in checkpoint.optimizer:
-        raise ValueError("expected an optimizer with a learning rate")
+    if checkpoint.epoch > checkpoint.epochs:
+        raise ValueError(f"epoch: expected at most {checkpoint.epochs}, got {checkpoint.epoch}")
     for name, vector in checkpoint.state.items():
         _validate.real(vector, name, vector.dtype)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected text, got {_brief(value)}")
+    return value
+
+
+def _texts(value: Any, name: str) -> list[str]:
+    return [_text(entry, name) for entry in _validate.items(value, name)]
+
+
+def _count(value: Any, name: str) -> int:
+    return _validate.integer(value, name, 1, 2**62)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy's as those of Python, which a file holds."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {name: _plain(entry) for name, entry in value.items()}
+    return [_plain(entry) for entry in value] if type(value) is list else value
+
+
+def _brief(value: Any) -> str:
+    """A value in a message, which has room for an optimizer."""
+    said = str(value)
+    return said if len(said) <= 300 else f"{said[:150]}...{said[-150:]}"
 
 
 def _config(optimizer: Any) -> dict[str, Any]:
@@ -139,3 +213,10 @@ def _config(optimizer: Any) -> dict[str, Any]:
 def _remembering(run: Any) -> list[Any]:
     """The callbacks with a state of their own."""
     return [callback for callback in run.settings.callbacks if hasattr(callback, "state")]
+
+
+def _kind(callback: Any) -> str:
+    """The name of its class; one that is not of this package is not known by one of its names."""
+    kind = type(callback)
+    own = kind.__name__ in ("Checkpoint", "EarlyStopping", "ReduceOnPlateau") and kind.__module__ != f"{__package__}.callbacks"
+    return f"{kind.__module__}.{kind.__name__}" if own else kind.__name__

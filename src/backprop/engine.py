@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -22,37 +22,47 @@ class Storage:
 
     Parameters
     ----------
-    leaves : list of Layer
+    leaves : dict of str to Layer
         With sizes; they are bound here.
     dtype : numpy.dtype
+    arrays : dict of str to numpy.ndarray, optional
+        What parameters and buffers begin with, by their names in a model file; each is given up once it is copied.
 
     Attributes
     ----------
     parameters, gradients, buffers : numpy.ndarray, shape (n,), (n,) and (m,)
     """
 
-    def __init__(self, leaves: list[Layer], dtype: np.dtype[Any]) -> None:
-        n = sum(math.prod(shape) for leaf in leaves for shape in leaf.shapes().values())
-        kept = sum(math.prod(shape) for leaf in leaves for shape in leaf.buffers().values())
+    def __init__(
+        self, leaves: Mapping[str, Layer], dtype: np.dtype[Any], arrays: dict[str, Array] | None = None
+    ) -> None:
+        n = sum(math.prod(shape) for leaf in leaves.values() for shape in leaf.shapes().values())
+        kept = sum(math.prod(shape) for leaf in leaves.values() for shape in leaf.buffers().values())
         _validate.fits_in_memory(2 * n, dtype, f"the {n:.3g} parameters and their gradients")
-        self.with_room = _vector(n, dtype), _vector(n, dtype)
-        self.parameters, self.gradients = (vector[:n] for vector in self.with_room)
-        self.buffers = np.zeros(kept, dtype)
+        with_room = _vector(n, dtype)
+        self.parameters, self.buffers = with_room[:n], np.zeros(kept, dtype)
+        views: dict[str, dict[str, Array]] = {}
+        offsets: dict[str, dict[str, int]] = {}
         at = at_buffer = 0
-        for leaf in leaves:
-            views: dict[str, Array] = {}
-            offsets: dict[str, int] = {}
+        for place, leaf in leaves.items():
+            views[place], offsets[place] = {}, {}
             for name, shape in leaf.shapes().items():
-                offsets[name], end = at, at + math.prod(shape)
-                views[name], views[f"{name}_grad"] = (
-                    vector[at:end].reshape(shape) for vector in (self.parameters, self.gradients)
-                )
+                offsets[place][name], end = at, at + math.prod(shape)
+                views[place][name] = self.parameters[at:end].reshape(shape)
                 at = end
             for name, shape in leaf.buffers().items():
-                offsets[name], end = at_buffer, at_buffer + math.prod(shape)
-                views[name] = self.buffers[at_buffer:end].reshape(shape)
+                offsets[place][name], end = at_buffer, at_buffer + math.prod(shape)
+                views[place][name] = self.buffers[at_buffer:end].reshape(shape)
                 at_buffer = end
-            leaf.bind(views, offsets)
+            for name, view in views[place].items() if arrays is not None else ():
+                view[...] = arrays.pop(f"{place}.{name}")
+        self.with_room = with_room, _vector(n, dtype)  # the second only now, when the arrays of a file are gone
+        self.gradients = self.with_room[1][:n]
+        for place, leaf in leaves.items():
+            for name, shape in leaf.shapes().items():
+                begin = offsets[place][name]
+                views[place][f"{name}_grad"] = self.gradients[begin : begin + math.prod(shape)].reshape(shape)
+            leaf.bind(views[place], offsets[place])
 
 
 def _vector(n: int, dtype: np.dtype[Any]) -> Array:

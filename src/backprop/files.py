@@ -29,19 +29,27 @@ import math
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from itertools import takewhile
 from reprlib import repr as shortened
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
 from .errors import FormatError
 
-__all__ = ["pack", "read", "unpack", "write"]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["check_json", "decode", "named", "pack", "read", "unpack", "write"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Readable: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 CODES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U64": "<u8", "U8": "|u1"}
 DTYPES = {name: np.dtype(code) for name, code in CODES.items()}
@@ -58,6 +66,11 @@ OTHER_FORMATS = {
     b"\x1f\x8b": "a gzip file: unpack it first",
     b"GGUF": "a GGUF model", b"PAR1": "a Parquet table",
 }  # fmt: skip
+MAX_DEPTH = 256  # of lists and objects of JSON within one another
+MAX_MESSAGE = 400  # characters of what is said of a file
+MAX_INTEGER = 1 << 1024  # that of a float; a reader of JSON may stop at 640 digits
+CHUNK = 1 << 24
+AN_HOUR = 3600.0
 
 
 def pack(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
@@ -131,18 +144,20 @@ def unpack(data: bytes | bytearray | memoryview, *, source: str) -> tuple[dict[s
         If a single byte is not what `pack`, or a faithful copy by another safetensors writer, would have
         written.
     """
-    with _named(source):
+    with named(source):
         return _read(io.BytesIO(data), memoryview(data).nbytes)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read a file that holds what `pack` wrote.
+def read(source: Readable) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read what holds what `pack` wrote.
 
     The header is checked against the size of the file before memory is taken for the arrays.
 
     Parameters
     ----------
-    path : str or path-like
+    source : str, path-like, bytes-like or binary file
+        A path; the content of a file; or an open file, which is read from where it stands to its end. One that cannot
+        tell its size, such as a pipe, takes memory as the bytes come.
 
     Returns
     -------
@@ -152,60 +167,262 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
     Raises
     ------
     FormatError
-        As from `unpack`, and for a pipe or a device.
+        As from `unpack`, and for a path that leads to a pipe or a device.
     OSError
         If the file cannot be opened or read.
+    TypeError
+        If it is an open file of text.
     """
-    source = os.fsdecode(path)
-    with _named(source), open(source, "rb", opener=_open_without_waiting) as file:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return unpack(source, source=name_of(source))
+    if hasattr(source, "read"):
+        with named(name_of(source)):
+            return _read(source, _rest(source))
+    path = os.fsdecode(source)
+    with named(path), open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise FormatError(f"expected a regular file, got one of mode {stat.filemode(status.st_mode)}")
         return _read(file, status.st_size)
 
 
-def write(path: str | os.PathLike[str], data: bytes | bytearray | memoryview) -> None:
+def name_of(source: Readable) -> str:
+    """What to call it in an error message."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return "the bytes given"
+    if hasattr(source, "read"):
+        name = getattr(source, "name", None)
+        return os.fsdecode(name) if isinstance(name, (str, bytes)) else f"the {type(source).__name__} given"
+    return os.fsdecode(source)
+
+
+def decode(text: str, name: str) -> Any:
+    """Parse JSON in which each key stands once, all numbers are finite and all text is Unicode.
+
+    Parameters
+    ----------
+    text : str
+    name : str
+        What to call it in an error message.
+
+    Raises
+    ------
+    FormatError
+        If it is not that, or its lists and objects are more than 256 deep.
+    """
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=_finite
+        )
+        check_json(value, name)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FormatError(f"expected {name} to be JSON, got an error: {error}") from error
+    return value
+
+
+def check_json(value: object, name: str) -> None:
+    """Refuse what would not come back as it is from a file that holds it as JSON.
+
+    Parameters
+    ----------
+    value : object
+        None, True, False, a str, an int, a finite float, or a list or a dict of such, with strings for keys.
+    name : str
+        What to call it in an error message, which goes on with the place: ``name['key'][3]``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is of another type, or not a value that JSON has.
+    """
+    waiting: list[tuple[Any, _Place, int]] = [(value, (None, None), 1)]
+    count = 0
+    while waiting:
+        value, place, depth = waiting.pop()
+        count += 1
+        if type(value) is list or type(value) is dict:
+            if depth > MAX_DEPTH:
+                raise ValueError(f"{name}: expected lists and dicts at most {MAX_DEPTH} deep, got deeper ones")
+            if type(value) is dict:
+                for key in value:
+                    fault = _fault(key) if isinstance(key, str) else TypeError(_unlike("strings for keys", key))
+                    if fault is not None:
+                        raise type(fault)(f"{_where(name, place)}: {fault}")
+            entries = list(enumerate(value) if type(value) is list else value.items())
+            waiting += [(entry, (place, key), depth + 1) for key, entry in reversed(entries)]
+        elif value is not None and type(value) is not bool and (fault := _fault(value)) is not None:
+            raise type(fault)(f"{_where(name, place)}: {fault}")
+        if count + len(waiting) > MAX_HEADER:  # which some lists within one another, each twice, soon come to
+            raise ValueError(f"{name}: expected what fits a header of {MAX_HEADER} bytes as JSON, got more")
+
+
+#: Where a value lies: in what, and under which key.
+_Place: TypeAlias = tuple[Any, Any]
+
+
+def _where(name: str, place: _Place) -> str:
+    keys: list[str] = []
+    while place[0] is not None:
+        place, key = place
+        keys.append(f"[{shortened(key)}]")
+    return name + "".join(reversed(keys))
+
+
+def _fault(value: object) -> TypeError | ValueError | None:
+    """What is wrong with a value that is no list and no dict."""
+    if type(value) is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return ValueError(f"expected text, got half a surrogate pair in {shortened(value)}")
+    elif type(value) is int:
+        if not -MAX_INTEGER < value < MAX_INTEGER:
+            return ValueError(f"expected a whole number below 2**1024, got one of {value.bit_length()} bits")
+    elif type(value) is float:
+        if not math.isfinite(value):
+            return ValueError(f"expected a finite number, got {value}")
+    else:
+        return TypeError(_unlike("None, a bool, an int, a float, a str, a list or a dict", value))
+    return None
+
+
+def _unlike(expected: str, value: object) -> str:
+    cures = {"tuple": "list(...)", "set": "sorted(...)", "frozenset": "sorted(...)", "bytes": "str"}
+    kind = type(value).__name__
+    cure = "convert it, .tolist()" if hasattr(value, "tolist") else f"convert it, {cures[kind]}" if kind in cures else ""
+    return f"expected {expected}, got {shortened(value)} of type {kind}{cure and ': '}{cure}"
+
+
+def write(path: str | os.PathLike[str] | BinaryIO, data: bytes | bytearray | memoryview) -> None:
     """Write a file in one step: at any moment a reader finds the old content or the new, whole.
 
     The data goes to a temporary file in the same folder and on to the disk, which then takes the name of
     the old file. If anything fails before that, the old file stays as it was and the temporary one is
-    removed; only a killed process or a power cut can leave a ``.backprop-*.tmp`` behind. A file that is
+    removed; only a killed process or a power cut can leave a ``.backprop-*.tmp`` behind, and those of
+    killed processes of this machine are removed by the next save in the folder. A file that is
     replaced keeps its permission bits, a new one has those that the umask gives. A symbolic link is
     followed; a hard link is parted from its siblings.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, path-like or binary file
+        A file that is open gets the data where it stands.
     data : bytes-like
 
     Raises
     ------
     OSError
         If the file cannot be written, is write-protected, or is no regular file.
+    TypeError
+        If it is an open file of text.
     """
+    if hasattr(path, "write"):
+        _pour(path, data)
+        return
     target = os.path.realpath(os.fsdecode(path))
     folder = os.path.dirname(target)
     mode = _mode_to_keep(target)
-    temporary = os.path.join(folder, f".backprop-{os.urandom(8).hex()}.tmp")
+    _remove_orphans(folder)
+    while not _replaced(target, folder, mode, data, os.fspath(path)):
+        pass  # another process took the temporary file for an orphan, before it was locked
+    _sync_folder(folder)
+
+
+def _pour(file: Any, data: bytes | bytearray | memoryview) -> None:
+    """Write to an open file; one without a buffer may take less than all at once."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError('expected a binary file, as of open(path, "wb"), got a file of text')
+    rest = memoryview(data).cast("B")
+    while rest:
+        taken = file.write(rest)
+        rest = rest[len(rest) if taken is None else taken :]
+
+
+def _replaced(target: str, folder: str, mode: int | None, data: bytes | bytearray | memoryview, path: Any) -> bool:
+    """Write by way of a temporary file, and say whether that was still there when it was locked."""
+    temporary = os.path.join(folder, f"{_prefix()}{os.urandom(8).hex()}.tmp")
 
     def create(name: str, flags: int) -> int:
         return os.open(name, flags, 0o666 if mode is None else mode)
 
     try:
         with open(temporary, "xb", opener=create) as file:
+            if not _locked(file.fileno()):
+                return False
             if mode is not None and mode != stat.S_IMODE(os.fstat(file.fileno()).st_mode):
                 os.chmod(temporary, mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+            if fcntl is not None:  # under the lock; elsewhere an open file cannot be renamed
+                os.replace(temporary, target)
+        if fcntl is None:
+            os.replace(temporary, target)
     except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = os.fspath(path)
+            error.filename = path
         raise
-    _sync_folder(folder)
+    return True
+
+
+# Temporary files whose process was killed. A process holds a lock on its own as long as it lives: a lock of the system's
+# kernel, which a network file system may not know of elsewhere. So the name says which kernel that is.
+
+
+@cache
+def _prefix() -> str:
+    """How the names of the temporary files of this machine begin, until it is started again."""
+    from hashlib import sha256
+    from pathlib import Path
+
+    node = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    with suppress(OSError):
+        node += boot.read_text(encoding="ascii")
+    return f".backprop-{sha256(node.encode()).hexdigest()[:12]}-"
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock a new temporary file for as long as it is open; whether it has still a name then."""
+    if fcntl is None:  # where an open file cannot be removed
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks here: nobody will find it unlocked
+        return True
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _remove_orphans(folder: str) -> None:
+    """Remove the temporary files that killed processes of this machine have left."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(_prefix()) and entry.name.endswith(".tmp")]
+    except OSError:
+        return
+    for name in names:
+        with suppress(OSError):
+            _remove_orphan(os.path.join(folder, name))
+
+
+def _remove_orphan(path: str) -> None:
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return
+    if fcntl is None:
+        if time.time() - status.st_mtime > AN_HOUR:  # between its last byte and its new name it is closed for a moment
+            os.unlink(path)
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)
+    finally:
+        os.close(descriptor)
 
 
 def expect_folder(path: str | os.PathLike[str]) -> None:
@@ -226,7 +443,7 @@ def expect_writable(paths: Sequence[str]) -> None:
         expect_folder(path)
         target = os.path.realpath(path)
         _mode_to_keep(target)
-        temporary = os.path.join(os.path.dirname(target), f".backprop-{os.urandom(8).hex()}.tmp")
+        temporary = os.path.join(os.path.dirname(target), f"{_prefix()}{os.urandom(8).hex()}.tmp")
         try:
             with open(temporary, "xb"):
                 pass
@@ -242,28 +459,34 @@ class _Tensor(NamedTuple):
     end: int
 
 
-def _read(file: io.BufferedIOBase, size: int) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read a file of `size` bytes from its start."""
-    head = file.read(8)
-    length = int.from_bytes(head, "little")
-    if length > min(size - 8, MAX_HEADER) and (other := _other_format(head)):
+def _read(file: Any, size: int | None) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read so many bytes, or, where it is not known how many there are, to the end."""
+    first = _some(file, 8)
+    length = int.from_bytes(first, "little")
+    there = size if len(first) == 8 else len(first)
+    most = MAX_HEADER if there is None else min(there - 8, MAX_HEADER)
+    if length > most and (other := _other_format(first)):
         raise FormatError(f"expected a safetensors file, as Sequential.save writes it, got {other}")
-    if length > size - 8:
-        raise FormatError(f"expected 8 bytes and a header of {length}, got {size} in all: cut off, or another format")
+    if there is not None and length > there - 8:
+        raise FormatError(f"expected 8 bytes and a header of {length}, got {there} in all: cut off, or another format")
     if length > MAX_HEADER:
         raise FormatError(f"expected a header of at most {MAX_HEADER} bytes, got {length} at byte 0")
-    header = _parse(file.read(length))
+    text = _some(file, length)
+    if len(text) < length:
+        raise FormatError(f"expected a header of {length} bytes, got {len(text)}: cut off, or another format")
+    header = _parse(text)
     metadata = _metadata(header.pop("__metadata__", {}))
     digest = metadata.pop("sha256", None)
     if digest is None:
         raise FormatError("expected 'sha256' in '__metadata__', got none: another program has made this file")
-    layout = _layout(header, size - 8 - length)
+    layout = _layout(header, None if size is None else size - 8 - length)
 
-    arrays = {}
-    for name, tensor in layout.items():
-        arrays[name] = np.empty(tensor.shape, tensor.dtype)
-        if file.readinto(arrays[name].data) != arrays[name].nbytes:
-            raise FormatError(f"expected {size} bytes, got fewer: the file was changed while it was read")
+    arrays = {
+        name: _numbers(file, tensor.end - tensor.begin, size).view(tensor.dtype).reshape(tensor.shape)
+        for name, tensor in layout.items()
+    }
+    if size is None and _some(file, 1):
+        raise FormatError("expected the end of the file, got more: bytes follow the last tensor")
     actual = _digest(arrays, metadata)
     if actual != digest:
         raise FormatError(f"expected SHA-256 {shortened(digest)}, got {shortened(actual)}: damaged, take another copy")
@@ -275,6 +498,49 @@ def _other_format(head: bytes) -> str | None:
     if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head.removeprefix(b"\xef\xbb\xbf")):
         return "a text file"
     return next((name for begins, name in OTHER_FORMATS.items() if head.startswith(begins)), None)
+
+
+def _some(file: Any, count: int) -> bytes:
+    """The next bytes, as many as there are but no more than this."""
+    parts, missing = [], count
+    while missing:
+        part = file.read(min(missing, CHUNK))
+        if not isinstance(part, (bytes, bytearray, memoryview)):
+            got = "a file of text" if isinstance(part, str) else f"one whose read gives {shortened(part)}"
+            raise TypeError(f'expected a binary file, as of open(path, "rb"), got {got}')
+        if not part:
+            break
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _numbers(file: Any, nbytes: int, size: int | None) -> Array:
+    """The next bytes of a file; where it is not known how many there are, memory is taken as they come."""
+    buffer = np.empty(nbytes if size is not None else min(nbytes, CHUNK), np.uint8)
+    at = 0
+    while at < nbytes:
+        if at == len(buffer):
+            buffer.resize(min(2 * at, nbytes), refcheck=False)
+        part = _some(file, min(len(buffer) - at, CHUNK))
+        if not part:
+            fault = "the file is cut off" if size is None else "the file was changed while it was read"
+            raise FormatError(f"expected {nbytes} bytes of a tensor, got {at}: {fault}")
+        buffer[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+    return buffer
+
+
+def _rest(file: Any) -> int | None:
+    """How many bytes there are from where an open file stands; None where it cannot tell."""
+    try:
+        here = file.tell()
+        file.seek(0, os.SEEK_END)
+        end = file.tell()
+        file.seek(here)
+    except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is both of the latter
+        return None
+    return max(0, int(end) - int(here))
 
 
 def _parse(text: bytes) -> dict[str, Any]:
@@ -303,6 +569,17 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return unique
 
 
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text}, which JSON has not")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {shortened(text)}")
+    return value
+
+
 def _metadata(entry: object) -> dict[str, str]:
     """Check that the metadata is strings."""
     if not isinstance(entry, dict):
@@ -313,8 +590,8 @@ def _metadata(entry: object) -> dict[str, str]:
     return entry
 
 
-def _layout(header: dict[str, Any], size: int) -> dict[str, _Tensor]:
-    """Check the tensors of a header, and that together they are all of `size` bytes, in the order of the file."""
+def _layout(header: dict[str, Any], size: int | None) -> dict[str, _Tensor]:
+    """Check the tensors of a header, and that together they are all of `size` bytes if that is known, in order."""
     tensors = {name: _tensor(entry, f"tensor {shortened(name)}") for name, entry in header.items()}
     layout = dict(sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)))
     position = 0
@@ -324,7 +601,7 @@ def _layout(header: dict[str, Any], size: int) -> dict[str, _Tensor]:
             where = f"tensor {shortened(name)}"
             raise FormatError(f"expected {where} to begin at byte {position} of the data, got {tensor.begin}: {fault}")
         position = tensor.end
-    if position != size:
+    if size is not None and position != size:
         fault = "the file is cut off" if size < position else "bytes follow the last tensor"
         raise FormatError(f"expected {position} bytes of data after the header, got {size}: {fault}")
     return layout
@@ -383,12 +660,15 @@ def _compact_json(value: object) -> bytes:
 
 
 @contextmanager
-def _named(source: str) -> Iterator[None]:
-    """Let a `FormatError` from inside begin with the name of the file."""
+def named(source: str) -> Iterator[None]:
+    """Let a `FormatError` from inside begin with the name of the file, and not go on for ever."""
     try:
         yield
     except FormatError as error:
-        error.args = (f"{source}: {error}",)
+        said = str(error)
+        if len(said) > MAX_MESSAGE:
+            said = f"{said[: MAX_MESSAGE // 2]}...{said[-MAX_MESSAGE // 2 :]}"
+        error.args = (f"{source}: {said}",)
         raise
 
 

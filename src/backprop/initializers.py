@@ -25,6 +25,11 @@ _VARIANCE = {
 NAMES = ("zeros", *(f"{name}_{shape}" for name in _VARIANCE for shape in ("uniform", "normal")))
 
 
+def named(value: str, name: str) -> str:
+    """One of the names, as an argument of that name takes it."""
+    return _validate.choice(value, name, NAMES)
+
+
 def fill(array: _validate.Array, initializer: str, n_in: int, n_out: int, rng: np.random.Generator) -> None:
     """Overwrite an array with initial weights, drawn in float64 so that both types start alike."""
     if initializer == "zeros":

@@ -7,7 +7,8 @@ lowered to steps of the compiled plan; one that brings ``forward`` and ``backwar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,8 @@ Array = _validate.Array
 
 #: The input of a network, among the numbers of its steps.
 INPUT = -1
+#: Fewer numbers than this a row may have, and so many layers may lie within one another.
+WIDEST, DEEPEST = 2**40, 50
 
 
 class Program:
@@ -97,6 +100,12 @@ class Layer(_words.Helped, family="Layer"):
     n_out: int | None = None
     activation: activations.ActivationFunction = activations.identity
     trainable: bool = True
+    #: What passes a gate whenever it is assigned, and what can be assigned but once.
+    _gates: ClassVar[Mapping[str, _validate.Gate]] = {
+        "n_in": _validate.optional(_validate.integer), "n_out": _validate.optional(_validate.integer),
+        "activation": lambda value, name: activations.get(value), "trainable": _validate.flag,
+    }  # fmt: skip
+    _once: ClassVar[Sequence[str]] = ()
     #: The arguments of the constructor, in order; the first `_positional` are written without their names.
     _arguments: ClassVar[Sequence[str]] = ()
     _positional: ClassVar[int] = 0
@@ -183,9 +192,11 @@ class Layer(_words.Helped, family="Layer"):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         """Build a layer from what `config` returned."""
-        if isinstance(config.get("activation"), list):
-            name, slope = config["activation"]
-            config = {**config, "activation": activations.ActivationFunction(name, slope)}
+        given = config.get("activation")
+        if isinstance(given, list):
+            if len(given) != 2:
+                raise ValueError(f"activation: expected a name and a number, got {_validate.shown(given)}")
+            config = {**config, "activation": activations.ActivationFunction(*given)}
         layer = cls(**{name: value for name, value in config.items() if name != "trainable"})
         layer.trainable = config.get("trainable", True)
         return layer
@@ -218,12 +229,16 @@ class Layer(_words.Helped, family="Layer"):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """In a network, what is assigned to a parameter is copied into it, and how the layer was built is settled."""
-        if self._bound and name.removesuffix("_grad") in {**self.shapes(), **self.buffers()}:
+        gate = self._gates.get(name)
+        if not self._bound:
+            if name in self._once and name in vars(self):
+                raise AttributeError(f"{name}: {self!r} cannot be changed: make a new layer")
+        elif name.removesuffix("_grad") in {**self.shapes(), **self.buffers()}:
             _validate.assign(getattr(self, name), value, name)
-        elif self._bound and name in ("n_in", "n_out", *self._arguments):
+            return
+        elif name in ("n_in", "n_out", *self._arguments):
             raise AttributeError(f"{name}: {self!r} is in a network, where it cannot be changed: make a new network")
-        else:
-            super().__setattr__(name, _validate.flag(value, name) if name == "trainable" else value)
+        super().__setattr__(name, value if gate is None else gate(value, name))
 
     def __repr__(self) -> str:
         words = []
@@ -269,6 +284,12 @@ class Dense(Layer):
         "l1": 0.0, "l2": 0.0,
     }  # fmt: skip
 
+    _gates: ClassVar = {
+        **Layer._gates, "n_in": _validate.integer, "n_out": _validate.integer, "use_bias": _validate.flag,
+        "weight_init": initializers.named, "bias_init": initializers.named, "l1": _validate.not_negative,
+        "l2": _validate.not_negative,
+    }  # fmt: skip
+
     n_in: int
     n_out: int
     weight: Array
@@ -288,18 +309,18 @@ class Dense(Layer):
         l1: float = 0.0,
         l2: float = 0.0,
     ) -> None:
-        self.n_in = _validate.integer(n_in, "n_in")
+        self.n_in = n_in
         given: Any = n_out
         if given in activations.__all__:
             cure = f"sizes are given, not guessed, Dense(n_in, {n_in}, {given!r})"
             raise TypeError(f"n_out: expected a whole number, got {given!r}: {cure}")
-        self.n_out = _validate.integer(n_out, "n_out")
+        self.n_out = n_out
         self.activation = activations.get(activation)
-        self.use_bias = _validate.flag(use_bias, "use_bias")
-        self.weight_init = _validate.choice(weight_init, "weight_init", initializers.NAMES)
-        self.bias_init = _validate.choice(bias_init, "bias_init", initializers.NAMES)
-        self.l1 = _validate.number(l1, "l1", least=0)
-        self.l2 = _validate.number(l2, "l2", least=0)
+        self.use_bias = use_bias
+        self.weight_init = weight_init
+        self.bias_init = bias_init
+        self.l1 = l1
+        self.l2 = l2
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """`weight` and, where there is one, `bias`."""
@@ -387,9 +408,10 @@ class Dropout(_Same):
     operation = "dropout"
     _arguments = ("rate",)
     _positional = 1
+    _gates: ClassVar = {**Layer._gates, "rate": _validate.share}
 
     def __init__(self, rate: float) -> None:
-        self.rate = _validate.number(rate, "rate", least=0, below=1)
+        self.rate = rate
 
     def _number(self) -> float:
         return self.rate
@@ -417,12 +439,13 @@ class PReLU(_Same):
     _arguments = ("slope",)
     _positional = 1
     _defaults: ClassVar = {"slope": 0.25}
+    _gates: ClassVar = {**Layer._gates, "slope": _validate.share}
 
     weight: Array
     weight_grad: Array
 
     def __init__(self, slope: float = 0.25) -> None:
-        self.slope = _validate.number(slope, "slope", least=0, below=1)
+        self.slope = slope
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """`weight`, a number for each column."""
@@ -441,6 +464,8 @@ class _Norm(_Same):
     weight_grad: Array
     bias_grad: Array
     epsilon: float
+
+    _gates: ClassVar = {**Layer._gates, "epsilon": _validate.positive}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """`weight` and `bias`, a number for each column."""
@@ -477,7 +502,7 @@ class LayerNorm(_Norm):
     _defaults: ClassVar = {"epsilon": 1e-5}
 
     def __init__(self, *, epsilon: float = 1e-5) -> None:
-        self.epsilon = _validate.number(epsilon, "epsilon", above=0)
+        self.epsilon = epsilon
 
 
 class BatchNorm(_Norm):
@@ -513,13 +538,14 @@ class BatchNorm(_Norm):
     operation = "batch_norm"
     _arguments = ("momentum", "epsilon")
     _defaults: ClassVar = {"momentum": 0.1, "epsilon": 1e-5}
+    _gates: ClassVar = {**_Norm._gates, "momentum": partial(_validate.number, least=0, below=math.nextafter(1, 2))}
 
     running_mean: Array
     running_variance: Array
 
     def __init__(self, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
-        self.momentum = _validate.number(momentum, "momentum", least=0, below=math.nextafter(1, 2))
-        self.epsilon = _validate.number(epsilon, "epsilon", above=0)
+        self.momentum = momentum
+        self.epsilon = epsilon
 
     def buffers(self) -> dict[str, tuple[int, ...]]:
         """`running_mean` and `running_variance`, a number for each column."""
@@ -559,6 +585,11 @@ class Embedding(Layer):
     _arguments = ("values", "width", "columns", "weight_init")
     _positional = 2
     _defaults: ClassVar = {"columns": 1, "weight_init": "lecun_normal"}
+    _gates: ClassVar = {
+        **Layer._gates, "values": partial(_validate.integer, most=2**24), "width": _validate.integer,
+        "columns": _validate.integer, "weight_init": initializers.named,
+    }  # fmt: skip
+    _once = ("n_in", "n_out", "width", "columns")
 
     n_in: int
     n_out: int
@@ -566,11 +597,11 @@ class Embedding(Layer):
     weight_grad: Array
 
     def __init__(self, values: int, width: int, *, columns: int = 1, weight_init: str = "lecun_normal") -> None:
-        self.values = _validate.integer(values, "values", most=2**24)
-        self.width = _validate.integer(width, "width")
-        self.n_in = self.columns = _validate.integer(columns, "columns")
-        self.n_out = self.columns * self.width
-        self.weight_init = _validate.choice(weight_init, "weight_init", initializers.NAMES)
+        self.values = values
+        self.width = width
+        self.columns = columns
+        self.n_in, self.n_out = self.columns, self.columns * self.width
+        self.weight_init = weight_init
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """`weight`, the table."""
@@ -580,9 +611,9 @@ class Embedding(Layer):
         """Draw the table."""
         initializers.fill(self.weight, self.weight_init, 1, self.width, rng)
 
-    def tables(self) -> list[Embedding | None]:
-        """The table of each column."""
-        return [self] * self.columns
+    def tables(self) -> list[tuple[int, int, Embedding | None]]:
+        """The first of some columns, how many they are, and their table: it has one for all."""
+        return [(0, self.columns, self)]
 
     def lower(self, program: Program, source: int) -> int:
         """One step, which looks up all columns."""
@@ -591,6 +622,9 @@ class Embedding(Layer):
 
 class _Composite(Layer):
     """A layer of layers."""
+
+    #: How many such layers lie within one another here.
+    depth = 1
 
     @property
     def trainable(self) -> bool:
@@ -625,12 +659,14 @@ class Columns(_Composite):
 
     _arguments = ("n_in", "embeddings")
     _positional = 2
+    _gates: ClassVar = {**Layer._gates, "n_in": _validate.integer}
+    _once = ("n_in", "n_out", "embeddings")
 
     n_in: int
     n_out: int
 
     def __init__(self, n_in: int, embeddings: Mapping[int, Embedding]) -> None:
-        self.n_in = _validate.integer(n_in, "n_in")
+        self.n_in = n_in
         if not isinstance(embeddings, Mapping):
             raise TypeError(f"embeddings: expected a dict of columns, got {_validate.shown(embeddings)}")
         found: dict[int, Any] = {}
@@ -653,9 +689,17 @@ class Columns(_Composite):
         for column, embedding in self.embeddings.items():
             yield (column,), embedding
 
-    def tables(self) -> list[Embedding | None]:
-        """The table of each column, where it has one."""
-        return [self.embeddings.get(column) for column in range(self.n_in)]
+    def tables(self) -> list[tuple[int, int, Embedding | None]]:
+        """The first of some columns, how many they are, and their table, where they have one."""
+        found: list[tuple[int, int, Embedding | None]] = []
+        after = 0
+        for column, embedding in [*self.embeddings.items(), (self.n_in, None)]:
+            if column > after:
+                found.append((after, column - after, None))
+            if embedding is not None:
+                found.append((column, 1, embedding))
+            after = column + 1
+        return found
 
     def lower(self, program: Program, source: int) -> int:
         """One step, which looks up all columns."""
@@ -668,29 +712,36 @@ class Columns(_Composite):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Columns:
         """Build a layer from what `config` returned."""
-        return cls(**{**config, "embeddings": {c: Embedding.from_config(e) for c, e in config["embeddings"]}})
+        given = [(column, from_description("Embedding", its)) for column, its in config["embeddings"]]
+        if len(given) != len({column for column, _ in given}):
+            raise ValueError("embeddings: expected one for each column, got two for the same")
+        return cls(**{**config, "embeddings": dict(given)})
 
 
-def _look_up(layer: Embedding | Columns, tables: list[Embedding | None], program: Program, source: int) -> int:
+def _look_up(
+    layer: Embedding | Columns, tables: list[tuple[int, int, Embedding | None]], program: Program, source: int
+) -> int:
     if source != INPUT:
         raise ValueError(f"layers: expected {layer!r} first in its network, where it sees the columns, got it later")
     extra = []
-    for table in tables:
+    for _, count, table in tables:
         at = None if table is None else table._offsets
-        extra.append((-1, 1, 1) if table is None or at is None else (at["weight"], table.values, table.width))
+        extra.append((-1, 1, 1, count) if table is None or at is None else (at["weight"], table.values, table.width, count))
     return program.add("columns", source, layer.n_in, layer.n_out, extra=tuple(extra))
 
 
 def chain(layers: Any, name: str = "layers") -> tuple[Layer, ...]:
     """Layers that follow one another, each a new one."""
     checked = tuple(_validate.items(layers, name))
+    seen: set[int] = set()
     for i, layer in enumerate(checked):
         if not isinstance(layer, Layer):
             cure = f": call it, {layer.__name__}(...)" if isinstance(layer, type) else ""
             cure = f": Activation({layer!r}) is one" if isinstance(layer, str) else cure
             raise TypeError(f"{name}: expected layers, got {_validate.shown(layer)} in place {i + 1}{cure}")
-        if any(layer is other for other in checked[:i]):
+        if id(layer) in seen:
             raise ValueError(f"{name}: expected each once, got {layer!r} again in place {i + 1}: create a new one")
+        seen.add(id(layer))
         if any(leaf._bound for _, leaf in layer.leaves()):
             got = f"{layer!r} of another network in place {i + 1}"
             raise ValueError(f"{name}: expected new ones, got {got}: it belongs to that one, create a new one")
@@ -714,6 +765,8 @@ def chain_takes(layers: tuple[Layer, ...]) -> int | None:
 
 def connect_chain(layers: tuple[Layer, ...], n: int) -> int:
     """Let each layer learn its sizes from the one before; how many numbers a row has after the last."""
+    if n >= WIDEST:
+        raise ValueError(f"layers: expected rows of less than 2**40 numbers, got {n}")
     for i, layer in enumerate(layers):
         takes = layer.takes()
         if takes is not None and takes != n:
@@ -722,6 +775,8 @@ def connect_chain(layers: tuple[Layer, ...], n: int) -> int:
                 f"layers: {layer!r}, {i + 1} of {len(layers)}, expected {takes} inputs, got the {n} {before}"
             )
         n = layer.connect(n)
+        if n >= WIDEST:
+            raise ValueError(f"layers: expected rows of less than 2**40 numbers, got {n} after layer {i + 1}")
     return n
 
 
@@ -748,12 +803,14 @@ class Residual(_Composite):
 
     _arguments = ("layers",)
     _positional = 1
+    _once = ("layers",)
 
     n_in: int
     n_out: int
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = _compiled(chain(layers), self)
+        self.depth = _depth(self.layers)
 
     def __getitem__(self, i: int) -> Layer:
         return self.layers[i]
@@ -804,6 +861,7 @@ class Concatenate(_Composite):
 
     _arguments = ("branches",)
     _positional = 1
+    _once = ("branches",)
 
     n_in: int
     n_out: int
@@ -813,6 +871,7 @@ class Concatenate(_Composite):
         chain([layer for branch in self.branches for layer in branch], "branches")  # none twice
         if len(self.branches) < 2:
             raise ValueError(f"branches: expected at least two, got {len(self.branches)}")
+        self.depth = _depth(layer for branch in self.branches for layer in branch)
 
     def __getitem__(self, i: int) -> tuple[Layer, ...]:
         return self.branches[i]
@@ -864,9 +923,22 @@ def _compiled(layers: tuple[Layer, ...], owner: Layer) -> tuple[Layer, ...]:
     return layers
 
 
+def _depth(layers: Iterable[Layer]) -> int:
+    """How many layers of layers lie within one another in one of these."""
+    found = 1 + max((layer.depth for layer in layers if isinstance(layer, _Composite)), default=0)
+    if found > DEEPEST:
+        raise ValueError(f"layers: expected at most {DEEPEST} layers within one another, got {found}")
+    return found
+
+
 def from_description(name: Any, config: Any) -> Layer:
     """A layer by the name of its class: only those in the table, none that a file could bring along."""
     if name not in __all__ or name == "Layer":
-        raise ValueError(f"no layer is called {name!r}")
-    made: Layer = globals()[name].from_config(config)
-    return made
+        raise ValueError(f"no layer is called {_validate.shown(name)}")
+    kind: type[Layer] = globals()[name]
+    if not isinstance(config, dict):
+        raise TypeError(f"{name}: expected its arguments by name, got {_validate.shown(config)}")
+    unknown = sorted(config.keys() - {*kind._arguments, "trainable"})
+    if unknown:
+        raise ValueError(f"{name}: expected {', '.join(kind._arguments)}, got {_validate.shown(unknown[0])}")
+    return kind.from_config(config)

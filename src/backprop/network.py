@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,26 @@ __all__ = ["Sequential", "load", "resume"]
 Array = _validate.Array
 
 FORMAT_VERSION = "1"
+#: Layers and branches, and the lists they stand in, that a file may have.
+MOST_LISTS = 1 << 15
+
+
+def _metadata(value: Any, name: str) -> dict[str, Any]:
+    """What a file gives back as it is."""
+    if type(value) is not dict:
+        raise TypeError(f"{name}: expected a dict, got {_validate.shown(value)}")
+    files.check_json(value, name)
+    if (size := len(json.dumps(value))) > files.MAX_HEADER:
+        raise ValueError(f"{name}: expected at most {files.MAX_HEADER} bytes as JSON, got {size}: keep it in its own file")
+    return value
+
+
+#: What its counters hold, in a file and out of it; below 2^63 there is room to go on.
+_COUNTERS: dict[str, _validate.Gate] = {
+    "seed": partial(_validate.integer, least=0, most=2**64 - 1),
+    "epochs": partial(_validate.integer, least=0, most=2**62),
+    "steps": partial(_validate.integer, least=0, most=2**62),
+}
 
 
 class Sequential(_core.Predictor):
@@ -68,7 +88,9 @@ class Sequential(_core.Predictor):
     n_in, n_out : int
         How many numbers a row has before and after.
     metadata : dict
-        Anything JSON can hold: it travels with the model file.
+        It travels with the model file, a copy and a pickle, and comes back as it is: None, bools, ints, finite floats,
+        strings, and lists and dicts of such, with strings for keys. Anything else is refused when it is assigned, and
+        where it is put into the dict later, when the network is saved or copied.
     feature_names : tuple of str or None
         What the columns of the table that it was fitted on are called; None where they had no names. A table with the
         same columns in another order is put in this one, one with others is refused. It travels with the model file.
@@ -86,25 +108,39 @@ class Sequential(_core.Predictor):
     (1, 1)
     """
 
+    _gates: ClassVar[Mapping[str, _validate.Gate]] = {"metadata": _metadata, **_COUNTERS}
+
     @_words.helpful("Sequential")
     def __init__(self, layers: Sequence[Layer], *, rng: Any = None, dtype: npt.DTypeLike = "float32") -> None:
+        self._declare(layers, dtype)
+        generator = _validate.generator(rng)
+        self._allocate()
+        for leaf in self.leaves.values():
+            leaf.initialize(generator)
+        self.seed = int(generator.integers(2**63))
+
+    def _declare(self, layers: Sequence[Layer], dtype: npt.DTypeLike) -> None:
+        """Everything but memory: nothing here is larger than what describes the layers."""
         self.layers = _checked(layers)
         self.dtype = _dtype(dtype)
-        generator = _validate.generator(rng)
         self.metadata: dict[str, Any] = {}
         self._feature_names: tuple[str, ...] | None = None
         self.n_in, self.n_out = _connect(self.layers)
         self.leaves = {
             ".".join(map(str, (i, *path))): leaf for i, layer in enumerate(self.layers) for path, leaf in layer.leaves()
         }
-        self._storage = engine.Storage(list(self.leaves.values()), self.dtype)
-        for leaf in self.leaves.values():
-            leaf.initialize(generator)
-        self.engine = engine.build(self.layers, self._storage)
-        self.plan: _core.Plan | None = self.engine if isinstance(self.engine, _core.Plan) else None
-        self.seed = int(generator.integers(2**63))
         self.epochs = self.steps = 0
         self._training = threading.Lock()
+
+    def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
+        """The flat vectors, empty or with what these arrays hold, which are given up; and what runs on them."""
+        self._storage = engine.Storage(self.leaves, self.dtype, arrays)
+        self.engine = engine.build(self.layers, self._storage)
+        self.plan: _core.Plan | None = self.engine if isinstance(self.engine, _core.Plan) else None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        gate = self._gates.get(name)
+        super().__setattr__(name, value if gate is None else gate(value, name))
 
     @cached_property
     def beneath(self) -> _core.Plan | engine.Chain:
@@ -438,15 +474,23 @@ class Sequential(_core.Predictor):
 
     # Files.
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
         """Write the network to a safetensors file, wholly or not at all.
 
         Parameters
         ----------
-        path : str or path-like
-            An existing file is replaced only once the new one is safe on the disk.
+        file : str, path-like or binary file
+            A path, where an existing file is replaced only once the new one is safe on the disk; or a file that is open
+            for writing bytes, such as an `io.BytesIO`, which gets them where it stands.
         """
-        files.write(path, self.to_bytes())
+        files.write(file, self.to_bytes())
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of its `arrays`, by the same names."""
+        return {
+            f"{at}.{name}": shape for at, leaf in self.leaves.items()
+            for name, shape in (*leaf.shapes().items(), *leaf.buffers().items())
+        }  # fmt: skip
 
     def arrays(self) -> dict[str, Array]:
         """Its arrays by their names in a model file: views, into which one may write."""
@@ -456,10 +500,11 @@ class Sequential(_core.Predictor):
         }  # fmt: skip
 
     def to_bytes(self, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
-        """The bytes of a model file; of a checkpoint, with more tensors and what there is to know of the training."""
+        """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and what there is to know."""
         _validate.real(self.parameters, "parameters", self.dtype)
-        if not isinstance(self.metadata, dict):
-            raise TypeError(f"metadata: expected a dict, got {_validate.shown(self.metadata)}")
+        for name, array in self.arrays().items():
+            _check_array(name, array)
+        _metadata(self.metadata, "metadata")
         own = next((layer for layer in self.layers if not layer.compiled), None)
         if own is not None:
             raise TypeError(f"save: expected built-in layers, got {own!r}: a file holds no code; save its arrays apart")
@@ -485,7 +530,8 @@ class Sequential(_core.Predictor):
         """The network and the run of a checkpoint, which must be of this network and this run."""
         other, checkpoint = _checkpoint(path)
         if other != self:
-            raise ValueError(f"resume: expected the network of the checkpoint, {other!r}, got {self!r}")
+            want, got = _validate.shown(other), _validate.shown(self)
+            raise ValueError(f"resume: expected the network of the checkpoint, {want}, got {got}")
         if names and other.feature_names and names != other.feature_names:
             wanted, got = (_validate.shown(list(columns)) for columns in (other.feature_names, names))
             raise ValueError(f"resume: expected the columns of the checkpoint in their order, {wanted}, got {got}")
@@ -495,8 +541,8 @@ class Sequential(_core.Predictor):
     def _take_over(self, run: training.Run, other: "Sequential", checkpoint: checkpoints.Checkpoint) -> None:
         """Become that network, and the run that run."""
         checkpoint.restore(run)
-        for name, array in other.arrays().items():
-            self.arrays()[name][...] = array
+        for mine, its in zip(self.arrays().values(), other.arrays().values(), strict=True):
+            mine[...] = its
         self.seed, self.epochs, self.steps = other.seed, other.epochs, other.steps
         self.feature_names = other.feature_names or self.feature_names
 
@@ -637,8 +683,8 @@ class Sequential(_core.Predictor):
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
         rows = _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
         if isinstance(self.layers[0], (layers.Columns, layers.Embedding)):
-            for column, table in enumerate(self.layers[0].tables()):
-                if table is not None:
+            for first, count, table in self.layers[0].tables():
+                for column in range(first, first + count) if table is not None else ():
                     _validate.names(rows[:, column], table.values, f"x, column {column}", first_row)
         return rows
 
@@ -784,18 +830,20 @@ def _connect(chain: tuple[Layer, ...]) -> tuple[int, int]:
     """Let layers learn their sizes; how many numbers go in and out."""
     n = layers.chain_takes(chain)
     if n is None:
-        raise ValueError(f"layers: expected at least one layer with sizes, such as Dense, got only {list(chain)}")
+        got = _validate.shown(list(chain))
+        raise ValueError(f"layers: expected at least one layer with sizes, such as Dense, got only {got}")
     return n, layers.connect_chain(chain, n)
 
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
-    try:
-        found = np.dtype(object if dtype is None else dtype)
-    except (TypeError, ValueError, SyntaxError):
-        found = np.dtype(object)
-    if found not in (np.dtype("float32"), np.dtype("float64")):
-        raise ValueError(f'dtype: expected "float32" or "float64", got {_validate.shown(dtype)}')
-    return found
+    """The type meant; NumPy's own reading of words would take "<f4", and count what "(2,)f4" says."""
+    for kind in np.dtype("float32"), np.dtype("float64"):
+        words = isinstance(dtype, str) and dtype == kind.name
+        if words or (isinstance(dtype, np.dtype) and dtype == kind) or dtype is kind.type:
+            return kind
+    if dtype is float:
+        return np.dtype("float64")
+    raise ValueError(f'dtype: expected "float32" or "float64", got {_validate.shown(dtype)}')
 
 
 # What a fit is asked for.
@@ -856,12 +904,14 @@ def _weighted_by_class(data: Data, given: Any, loss: Any, n_out: int, *, part: b
 # Files.
 
 
-def load(path: str | os.PathLike[str]) -> Sequential:
-    """Read a network that `Sequential.save` wrote.
+def load(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO) -> Sequential:
+    """Read a network that `Sequential.save` or `Sequential.to_bytes` wrote.
 
     Parameters
     ----------
-    path : str or path-like
+    file : str, path-like, bytes-like or binary file
+        A path; the bytes themselves; or a file that is open for reading bytes, such as an `io.BytesIO` or a pipe, which
+        holds the model from where it stands to its end.
 
     Returns
     -------
@@ -872,8 +922,10 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     ------
     FormatError
         If the file is damaged, or not one of ours, or of a later version.
+    TypeError
+        If it is none of these, or an open file of text.
     """
-    return _build(*files.read(path), os.fspath(path))[0]
+    return _build(file)[0]
 
 
 def resume(
@@ -927,54 +979,118 @@ def resume(
 
 
 def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, checkpoints.Checkpoint]:
-    net, checkpoint = _build(*files.read(path), os.fspath(path))
+    net, checkpoint = _build(os.fsdecode(path))
     if checkpoint is None:
         raise ValueError(f"resume: expected a file that Checkpoint wrote, got a model alone, {os.fspath(path)!r}")
     return net, checkpoint
 
 
 def _from_bytes(data: bytes) -> Sequential:
-    return _build(*files.unpack(data, source="pickle"), "pickle")[0]
+    return _build(data, "pickle")[0]
 
 
-def _build(
-    arrays: dict[str, Array], metadata: dict[str, str], source: str
-) -> tuple[Sequential, checkpoints.Checkpoint | None]:
-    """The network that a file describes, and its training; every word of it is checked against a closed list."""
-    if metadata.get("format") != "backprop":
-        raise FormatError(f"{source}: expected a model of backprop, got a safetensors file of something else")
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise FormatError(
-            f"{source}: expected format version {FORMAT_VERSION}, got {metadata.get('format_version')!r}: "
-            "a later version of backprop may read it"
-        )
-    unknown = metadata.keys() - {"format", "format_version", "backprop_version", "architecture", "metadata", "training"}
-    if unknown:
-        raise FormatError(f"{source}: unknown metadata {sorted(unknown)}")
-    try:
-        architecture = json.loads(metadata["architecture"])
-        described = [layers.from_description(name, config) for name, config in architecture.pop("layers")]
-        state = {k: _validate.integer(architecture.pop(k), k, 0, 2**64 - 1) for k in ("seed", "epochs", "steps")}
-        net = Sequential(described, rng=0, dtype=architecture.pop("dtype"))
-        net.feature_names = architecture.pop("feature_names", None)
-        net.metadata = json.loads(metadata["metadata"])
-        if architecture or not isinstance(net.metadata, dict):
-            raise ValueError(f"unknown entries {sorted(architecture)}")
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{source}: expected an architecture, got one that does not make sense: {error}") from error
-    vars(net).update(state)
-    wanted, checkpoint = net.arrays(), None
-    if "training" in metadata:
-        more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted}
-        checkpoint = checkpoints.unpack(more, metadata["training"], source)
-    if wanted.keys() != arrays.keys():
-        raise FormatError(f"{source}: expected the tensors {sorted(wanted)}, got {sorted(arrays)}")
-    for name, view in wanted.items():
-        if arrays[name].shape != view.shape or arrays[name].dtype != view.dtype:
-            raise FormatError(
-                f"{source}: {name}: expected {view.dtype} {view.shape}, got {arrays[name].dtype} {arrays[name].shape}"
-            )
-        if not np.isfinite(arrays[name]).all():
-            raise FormatError(f"{source}: {name}: expected finite numbers")
-        view[...] = arrays[name]
+def _build(source: files.Readable, name: str | None = None) -> tuple[Sequential, checkpoints.Checkpoint | None]:
+    """The network that a file describes, and its training; every word of it is checked against a closed list.
+
+    What the architecture asks for is compared with what there is before memory is taken for it.
+    """
+    if name is not None and not isinstance(source, (bytes, bytearray)):
+        raise FormatError(f"{name}: expected bytes, got {_validate.shown(source)}")
+    arrays, metadata = files.read(source) if name is None else files.unpack(source, source=name)
+    with files.named(files.name_of(source) if name is None else name):
+        _ours(metadata)
+        with _sensible("an architecture"):
+            if metadata["architecture"].count("[") > MOST_LISTS:
+                raise ValueError(f"more than {MOST_LISTS} layers and branches")
+            net = _declared(files.decode(metadata["architecture"], "architecture"))
+            net.metadata = files.decode(metadata["metadata"], "metadata")
+        wanted = net.shapes()
+        more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted and "training" in metadata}
+        _compare(wanted, arrays, net.dtype)
+        with _sensible("an architecture"):
+            net._allocate(arrays)
+        checkpoint = None
+        if "training" in metadata:
+            with _sensible("a checkpoint"):
+                checkpoint = checkpoints.unpack(more, files.decode(metadata["training"], "training"))
+                _check_training(net, checkpoint)
     return net, checkpoint
+
+
+@contextmanager
+def _sensible(what: str) -> Iterator[None]:
+    """What was refused inside is refused as part of a file."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else error
+        raise FormatError(f"expected {what}, got one that does not make sense: {said}") from error
+
+
+def _ours(metadata: Mapping[str, str]) -> None:
+    """Refuse the files of other programs, and of later versions."""
+    if metadata.get("format") != "backprop":
+        raise FormatError("expected a model of backprop, got a safetensors file of something else")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        got = _validate.shown(metadata.get("format_version"))
+        raise FormatError(
+            f"expected format version {FORMAT_VERSION}, got {got}: a later version of backprop may read it"
+        )
+    known = {"format", "format_version", "backprop_version", "architecture", "metadata", "training"}
+    if metadata.keys() - known:
+        raise FormatError(f"unknown metadata {_validate.shown(sorted(metadata.keys() - known))}")
+
+
+def _declared(architecture: Any) -> Sequential:
+    """The network of an architecture, without memory."""
+    if not isinstance(architecture, dict):
+        raise TypeError(f"expected a dict, got {_validate.shown(architecture)}")
+    given = {name: architecture.pop(name) for name in ("layers", "dtype", *_COUNTERS)}
+    columns = architecture.pop("feature_names", None)
+    if architecture:
+        raise ValueError(f"unknown entries {_validate.shown(sorted(architecture))}")
+    if given["dtype"] not in ("float32", "float64"):
+        raise ValueError(f'dtype: expected "float32" or "float64", got {_validate.shown(given["dtype"])}')
+    net = Sequential.__new__(Sequential)
+    net._declare([layers.from_description(*layer) for layer in given["layers"]], given["dtype"])
+    for name in _COUNTERS:
+        setattr(net, name, given[name])
+    net.feature_names = columns
+    return net
+
+
+def _compare(wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, Array], dtype: np.dtype[Any]) -> None:
+    """Refuse arrays that are not, name by name, what the layers ask for."""
+    for name, shape in wanted.items():
+        if name not in arrays:
+            raise FormatError(f"expected the tensor {name}, {dtype} {shape}, got none of this name")
+        array = arrays[name]
+        if array.shape != shape or array.dtype != dtype:
+            raise FormatError(f"{name}: expected {dtype} {shape}, got {array.dtype} {_validate.shown(array.shape)}")
+        try:
+            _check_array(name, array)
+        except ValueError as error:
+            raise FormatError(str(error)) from error
+    if len(arrays) > len(wanted):
+        got = next(name for name in arrays if name not in wanted)
+        raise FormatError(f"expected the tensors of the layers, got {_validate.shown(got)}, which none of them has")
+
+
+def _check_array(name: str, array: Array) -> None:
+    """Refuse numbers that no network can have."""
+    if not _core.all_finite(array.reshape(-1)):
+        raise ValueError(f"{name}: expected finite numbers")
+    if name.endswith(".running_variance") and array.min(initial=0) < 0:
+        raise ValueError(f"{name}: expected variances, got {array.min()}")
+
+
+def _check_training(net: Sequential, checkpoint: checkpoints.Checkpoint) -> None:
+    """Refuse what no run of this network could have left behind."""
+    if checkpoint.optimizer["name"] in optimizers.KINDS and checkpoint.optimizer["learning_rate"] is not None:
+        optimizer = optimizers.from_config(checkpoint.optimizer, schedules.from_config)
+        optimizer.check_state(checkpoint.state, checkpoint.steps, net.parameters)
+    weights = partial(_compare, net.shapes(), dtype=net.dtype)
+    for kind, state in zip(checkpoint.asked["callbacks"], checkpoint.callbacks, strict=True):
+        callbacks.check_state(kind, state, checkpoint.epoch, weights)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 
 import numpy as np
@@ -38,6 +40,20 @@ class _Network(Protocol):
 
     @property
     def trainable_ranges(self) -> tuple[tuple[int, int], ...]: ...
+
+
+def _rate(value: Any, name: str) -> Any:
+    return value if callable(value) else _validate.not_negative(value, name)
+
+
+def _within(value: Any, name: str) -> float:
+    return _validate.number(value, name, above=0, below=1)
+
+
+def _vectors(value: Any, name: str) -> dict[str, Array]:
+    if not isinstance(value, dict) or not all(isinstance(vector, np.ndarray) for vector in value.values()):
+        raise TypeError(f"{name}: expected a dict of arrays, got {_validate.shown(value)}")
+    return value
 
 
 class Common(TypedDict, total=False):
@@ -93,6 +109,12 @@ class Optimizer(_words.Helped, family="Optimizer"):
     average: float | None = None
     steps: int = 0
     _owner: weakref.ref[Array] | None = None
+    #: What an attribute passes whenever it is assigned, by the constructor or later.
+    _gates: ClassVar[Mapping[str, _validate.Gate]] = {
+        "learning_rate": _rate, "clip_value": _validate.optional(_validate.positive),
+        "clip_norm": _validate.optional(_validate.positive), "average": _validate.optional(_within),
+        "state": _vectors, "steps": partial(_validate.integer, least=0, most=2**62),
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -102,12 +124,10 @@ class Optimizer(_words.Helped, family="Optimizer"):
         clip_norm: float | None = None,
         average: float | None = None,
     ) -> None:
-        if not callable(learning_rate):
-            learning_rate = _validate.number(learning_rate, "learning_rate", least=0)
         self.learning_rate = learning_rate
-        self.clip_value = None if clip_value is None else _validate.number(clip_value, "clip_value", above=0)
-        self.clip_norm = None if clip_norm is None else _validate.number(clip_norm, "clip_norm", above=0)
-        self.average = None if average is None else _validate.number(average, "average", above=0, below=1)
+        self.clip_value = clip_value
+        self.clip_norm = clip_norm
+        self.average = average
         self.state: dict[str, Array] = {}
         self.steps = 0
         self._owner = None
@@ -126,6 +146,13 @@ class Optimizer(_words.Helped, family="Optimizer"):
                 return returned
 
             cls.step = step  # type: ignore[method-assign]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is assigned must be what the constructor would take; and something that this optimizer has."""
+        gate, kind = self._gates.get(name), type(self)
+        if value is not None and name in _KNOBS and name not in _arguments(kind) and self._ours:
+            raise AttributeError(f"{name}: {kind.__name__} has none; it takes {', '.join(_arguments(kind))}")
+        super().__setattr__(name, value if gate is None else gate(value, name))
 
     def step(self, net: _Network) -> None:
         """Change the trainable parameters of a network by its gradients.
@@ -234,17 +261,49 @@ class Optimizer(_words.Helped, family="Optimizer"):
             raise TypeError(f"net: expected a network, got {_validate.shown(net)}")
         owner = self._owner() if self._owner is not None else None
         self.state = vars(self).get("state", {})
+        _vectors(self.state, "state")
         fits = all(s.shape == net.parameters.shape and s.dtype == net.parameters.dtype for s in self.state.values())
         if (self._owner is not None and owner is not net.parameters) or not fits:
             got = f"{self!r}, which is bound to the parameters of another"
             raise ValueError(f"optimizer: expected one for this network, got {got}: make one for each network")
         if owner is None:
             self._owner = weakref.ref(net.parameters)
-        names = (*self.slots(), "average") if self.average else self.slots()
+        names = self._names()
+        if self._ours and self.kernel and len(self.state) > len(names):  # an option was taken back
+            self.state = {name: vector for name, vector in self.state.items() if name in names}
         for name in names:
             if name not in self.state:
                 self.state[name] = self._initial(name, net.parameters)
         return tuple(self.state[name] for name in names)
+
+    @property
+    def _ours(self) -> bool:
+        """Whether all that it does is known here."""
+        return KINDS.get(type(self).__name__) is type(self)
+
+    def _names(self) -> tuple[str, ...]:
+        return (*self.slots(), "average") if self.average else self.slots()
+
+    def check_state(self, state: Mapping[str, Array], steps: int, parameters: Array) -> None:
+        """Refuse vectors that it cannot have after so many steps on these parameters.
+
+        Parameters
+        ----------
+        state : dict of str to numpy.ndarray
+        steps : int
+        parameters : numpy.ndarray
+
+        Raises
+        ------
+        ValueError
+            If names, shapes or types are others, or a number is not finite, or negative where it is a mean of squares.
+        """
+        if set(self._names()) - state.keys() or (self._ours and state.keys() - set(self._names())):
+            raise ValueError(f"state: expected {', '.join(self._names())}, got {_validate.shown(sorted(state))}")
+        for name, vector in state.items():
+            _check_vector(name, vector, parameters)
+            if self._ours and name in _NOT_NEGATIVE and vector.min(initial=0) < 0:
+                raise ValueError(f"state: expected no negative number in {name}, got {vector.min()}")
 
     def _initial(self, name: str, parameters: Array) -> Array:
         return parameters.copy() if name == "average" else np.zeros_like(parameters)
@@ -267,11 +326,15 @@ class Optimizer(_words.Helped, family="Optimizer"):
         """How the compiled core calls this optimizer: its code and numbers, and what all have, 0 for none of it."""
         if not self.kernel:
             raise TypeError(f"optimizer: expected one with a formula, such as Adam(1e-3), got {self!r}")
+        self._check_together()
         numbers = tuple([float(getattr(self, name)) for name in self.numbers])
         return (
             _core.OPTIMIZERS[self.kernel], numbers, self.weight_decay,
             self.clip_value or 0.0, self.clip_norm or 0.0, self.average or 0.0,
         )  # fmt: skip
+
+    def _check_together(self) -> None:
+        """Refuse attributes that do not go with one another."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_owner": None}
@@ -285,6 +348,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
         return f"{type(self).__name__}({', '.join(words)})"
 
 
+@cache
 def _arguments(kind: type[Optimizer]) -> dict[str, Any]:
     """The arguments of a constructor and their defaults: its own, then those that all have."""
     own = dict(inspect.signature(kind).parameters)
@@ -314,11 +378,10 @@ def from_config(config: dict[str, Any], schedule: Callable[[dict[str, Any]], Any
         Give it its ``state`` and ``steps``, and it goes on as the other would.
     """
     arguments = dict(config)
-    kind = globals()[_validate.choice(arguments.pop("name", None), "name", [n for n in __all__ if n != "Optimizer"])]
+    kind = KINDS[_validate.choice(arguments.pop("name", None), "name", KINDS)]
     if isinstance(arguments.get("learning_rate"), dict) and schedule is not None:
         arguments["learning_rate"] = schedule(arguments["learning_rate"])
-    made: Optimizer = kind(**arguments)
-    return made
+    return kind(**arguments)
 
 
 def get(optimizer: Any) -> Optimizer:
@@ -371,6 +434,10 @@ class SGD(Optimizer):
     kernel = "sgd"
     numbers = ("momentum", "nesterov")
 
+    _gates: ClassVar = {
+        **Optimizer._gates, "momentum": _validate.share, "nesterov": _validate.flag, "weight_decay": _validate.not_negative,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: Rate,
@@ -381,9 +448,12 @@ class SGD(Optimizer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.momentum = _validate.number(momentum, "momentum", least=0, below=1)
-        self.nesterov = _validate.flag(nesterov, "nesterov")
-        self.weight_decay = _validate.number(weight_decay, "weight_decay", least=0)
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+        self._check_together()
+
+    def _check_together(self) -> None:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov: expected a momentum above 0 with it, got 0")
 
@@ -423,6 +493,11 @@ class RMSprop(Optimizer):
     kernel = "rmsprop"
     numbers = ("alpha", "epsilon", "momentum", "centered")
 
+    _gates: ClassVar = {
+        **Optimizer._gates, "alpha": _validate.share, "epsilon": _validate.positive, "momentum": _validate.share,
+        "centered": _validate.flag, "weight_decay": _validate.not_negative,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: Rate = 1e-2,
@@ -435,11 +510,11 @@ class RMSprop(Optimizer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.alpha = _validate.number(alpha, "alpha", least=0, below=1)
-        self.epsilon = _validate.number(epsilon, "epsilon", above=0)
-        self.momentum = _validate.number(momentum, "momentum", least=0, below=1)
-        self.centered = _validate.flag(centered, "centered")
-        self.weight_decay = _validate.number(weight_decay, "weight_decay", least=0)
+        self.alpha = alpha
+        self.epsilon = epsilon
+        self.momentum = momentum
+        self.centered = centered
+        self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
         """The mean square; the momentum and the mean, where there are such."""
@@ -470,6 +545,11 @@ class Adagrad(Optimizer):
     kernel = "adagrad"
     numbers = ("epsilon",)
 
+    _gates: ClassVar = {
+        **Optimizer._gates, "epsilon": _validate.positive, "initial_sum": _validate.not_negative,
+        "weight_decay": _validate.not_negative,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: Rate = 1e-2,
@@ -480,9 +560,9 @@ class Adagrad(Optimizer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.epsilon = _validate.number(epsilon, "epsilon", above=0)
-        self.initial_sum = _validate.number(initial_sum, "initial_sum", least=0)
-        self.weight_decay = _validate.number(weight_decay, "weight_decay", least=0)
+        self.epsilon = epsilon
+        self.initial_sum = initial_sum
+        self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
         """The sum of the squares."""
@@ -518,6 +598,10 @@ class Adadelta(Optimizer):
     kernel = "adadelta"
     numbers = ("rho", "epsilon")
 
+    _gates: ClassVar = {
+        **Optimizer._gates, "rho": _validate.share, "epsilon": _validate.positive, "weight_decay": _validate.not_negative,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: Rate = 1.0,
@@ -528,9 +612,9 @@ class Adadelta(Optimizer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.rho = _validate.number(rho, "rho", least=0, below=1)
-        self.epsilon = _validate.number(epsilon, "epsilon", above=0)
-        self.weight_decay = _validate.number(weight_decay, "weight_decay", least=0)
+        self.rho = rho
+        self.epsilon = epsilon
+        self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
         """The mean squares of gradients and of steps."""
@@ -542,6 +626,11 @@ class _Moments(Optimizer):
 
     numbers: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "epsilon")
 
+    _gates: ClassVar[Mapping[str, _validate.Gate]] = {
+        **Optimizer._gates, "beta1": _validate.share, "beta2": _validate.share, "epsilon": _validate.positive,
+        "weight_decay": _validate.not_negative,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: Rate,
@@ -552,10 +641,10 @@ class _Moments(Optimizer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.beta1 = _validate.number(beta1, "beta1", least=0, below=1)
-        self.beta2 = _validate.number(beta2, "beta2", least=0, below=1)
-        self.epsilon = _validate.number(epsilon, "epsilon", above=0)
-        self.weight_decay = _validate.number(weight_decay, "weight_decay", least=0)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
         """The running means of the gradient and of its square."""
@@ -592,6 +681,8 @@ class Adam(_Moments):
     kernel = "adam"
     numbers = ("beta1", "beta2", "epsilon", "amsgrad")
 
+    _gates: ClassVar = {**_Moments._gates, "amsgrad": _validate.flag}
+
     def __init__(
         self,
         learning_rate: Rate = 1e-3,
@@ -604,7 +695,7 @@ class Adam(_Moments):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, **common)
-        self.amsgrad = _validate.flag(amsgrad, "amsgrad")
+        self.amsgrad = amsgrad
 
     def slots(self) -> tuple[str, ...]:
         """The running means; with amsgrad, the largest square."""
@@ -674,6 +765,8 @@ class NAdam(_Moments):
     kernel = "nadam"
     numbers = ("beta1", "beta2", "epsilon", "momentum_decay")
 
+    _gates: ClassVar = {**_Moments._gates, "momentum_decay": _validate.not_negative}
+
     def __init__(
         self,
         learning_rate: Rate = 2e-3,
@@ -686,7 +779,7 @@ class NAdam(_Moments):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, **common)
-        self.momentum_decay = _validate.number(momentum_decay, "momentum_decay", least=0)
+        self.momentum_decay = momentum_decay
 
 
 class RAdam(_Moments):
@@ -751,6 +844,10 @@ class Lion(Optimizer):
     kernel = "lion"
     numbers = ("beta1", "beta2")
 
+    _gates: ClassVar = {
+        **Optimizer._gates, "beta1": _validate.share, "beta2": _validate.share, "weight_decay": _validate.not_negative,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: Rate = 1e-4,
@@ -761,9 +858,9 @@ class Lion(Optimizer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.beta1 = _validate.number(beta1, "beta1", least=0, below=1)
-        self.beta2 = _validate.number(beta2, "beta2", least=0, below=1)
-        self.weight_decay = _validate.number(weight_decay, "weight_decay", least=0)
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
         """The running mean of the gradient."""
@@ -797,6 +894,11 @@ class Rprop(Optimizer):
     numbers = ("eta_minus", "eta_plus", "step_min", "step_max")
     adjustable = stochastic = False
 
+    _gates: ClassVar = {
+        **Optimizer._gates, "eta_minus": _within, "eta_plus": partial(_validate.number, above=1),
+        "step_min": _validate.positive, "step_max": _validate.positive,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: Rate = 1e-2,
@@ -808,10 +910,13 @@ class Rprop(Optimizer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
-        self.eta_minus = _validate.number(eta_minus, "eta_minus", above=0, below=1)
-        self.eta_plus = _validate.number(eta_plus, "eta_plus", above=1)
-        self.step_min = _validate.number(step_min, "step_min", above=0)
-        self.step_max = _validate.number(step_max, "step_max", above=0)
+        self.eta_minus = eta_minus
+        self.eta_plus = eta_plus
+        self.step_min = step_min
+        self.step_max = step_max
+        self._check_together()
+
+    def _check_together(self) -> None:
         if self.step_min > self.step_max:
             raise ValueError(f"step_max: expected at least step_min, {self.step_min}, got {self.step_max}")
 
@@ -852,6 +957,10 @@ class LBFGS(Optimizer):
     """
 
     adjustable = stochastic = False
+    _gates: ClassVar = {
+        **Optimizer._gates, "history_size": partial(_validate.integer, least=1, most=1000),
+        "tolerance": _validate.not_negative, "max_evaluations": partial(_validate.integer, least=1, most=1000),
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -862,9 +971,9 @@ class LBFGS(Optimizer):
         max_evaluations: int = 25,
     ) -> None:
         super().__init__(learning_rate)
-        self.history_size = _validate.integer(history_size, "history_size", 1, 1000)
-        self.tolerance = _validate.number(tolerance, "tolerance", least=0)
-        self.max_evaluations = _validate.integer(max_evaluations, "max_evaluations", 1, 1000)
+        self.history_size = history_size
+        self.tolerance = tolerance
+        self.max_evaluations = max_evaluations
 
     def step(self, net: _Network) -> None:
         """Refuse: one gradient is not enough."""
@@ -921,6 +1030,21 @@ class LBFGS(Optimizer):
             self.steps += 1
         return values
 
+    def check_state(self, state: Mapping[str, Array], steps: int, parameters: Array) -> None:
+        """As that of `Optimizer`: pairs of a step and a change of the gradient, along which the slope rose."""
+        numbers = sorted(int(name[1:]) for name in state if re.fullmatch("s(0|[1-9][0-9]{0,18})", name))
+        if state.keys() != {f"{letter}{i}" for letter in "sy" for i in numbers} or len(numbers) > self.history_size:
+            raise ValueError(f"state: expected up to {self.history_size} pairs s0 and y0..., got {_validate.shown([*state])}")
+        if numbers and numbers[-1] >= steps:
+            raise ValueError(f"state: expected pairs of {steps} iterations, got one of iteration {numbers[-1]}")
+        for name, vector in state.items():
+            _check_vector(name, vector, parameters)
+        for i in numbers:
+            with np.errstate(over="ignore", invalid="ignore"):
+                rise = _dot(state[f"s{i}"], state[f"y{i}"])
+            if not (rise > 0 and math.isfinite(rise)):
+                raise ValueError(f"state: expected a slope that rose along s{i}, got {rise}")
+
     def _search(
         self, net: _Network, look: Callable[[], tuple[float, Array]], value: float, gradient: Array
     ) -> linesearch.Point:
@@ -975,6 +1099,14 @@ class LBFGS(Optimizer):
             self.state = {name: v for name, v in self.state.items() if int(name[1:]) > oldest}
 
 
+def _check_vector(name: str, vector: Array, parameters: Array) -> None:
+    if vector.shape != parameters.shape or vector.dtype != parameters.dtype:
+        got = f"{vector.dtype} {_validate.shown(vector.shape)}"
+        raise ValueError(f"state: expected {parameters.dtype} {parameters.shape} for {name}, got {got}")
+    if not _core.all_finite(vector):
+        raise ValueError(f"state: expected finite numbers in {_validate.shown(name)}")
+
+
 def _full(like: Array, value: float) -> Array:
     """A vector of one number, or of the largest that its type has."""
     return np.full_like(like, min(value, np.finfo(like.dtype).max))
@@ -983,3 +1115,9 @@ def _full(like: Array, value: float) -> Array:
 def _dot(a: Array, b: Array) -> float:
     """The sum of products in double, in an order that depends on nothing but the length."""
     return float(np.multiply(a, b, dtype=np.float64).sum())
+
+
+#: The optimizers that a file may name; what of them can be turned; and the vectors that hold no negative number.
+KINDS: dict[str, type[Optimizer]] = {name: globals()[name] for name in __all__ if name != "Optimizer"}
+_KNOBS = {name for kind in KINDS.values() for name in _arguments(kind)} | {"weight_decay"}
+_NOT_NEGATIVE = ("square", "sum", "largest", "step")

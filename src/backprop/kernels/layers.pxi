@@ -4,6 +4,7 @@
 cdef struct Column:
     Py_ssize_t weight                           # where its table begins in the flat vector; -1: the number goes on
     Py_ssize_t values, n                        # rows of the table, and their length
+    Py_ssize_t count                            # of how many columns, side by side, all this holds
 
 cdef enum:
     KEPT = 4                                    # numbers that a layer norm keeps of each row
@@ -301,17 +302,21 @@ cdef void columns_forward(
     Py_ssize_t rows, Py_ssize_t n_columns, const Column *columns, const real *parameters, const real *x, Py_ssize_t ldx,
     real *y, Py_ssize_t ldy,
 ) noexcept nogil:
-    cdef Py_ssize_t r, c, at
+    cdef Py_ssize_t r, c, i, at, first
     cdef const Column *column
     for r in range(rows):
-        at = 0
+        at = first = 0
         for c in range(n_columns):
             column = &columns[c]
             if column.weight < 0:
-                y[at] = x[c]
+                copy_row(column.count, x + first, y + at)
             else:
-                copy_row(column.n, parameters + column.weight + row_named(x[c], column.values) * column.n, y + at)
-            at += column.n
+                for i in range(column.count):
+                    copy_row(
+                        column.n, parameters + column.weight + row_named(x[first + i], column.values) * column.n,
+                        y + at + i * column.n)
+            first += column.count
+            at += column.count * column.n
         x += ldx
         y += ldy
 
@@ -321,12 +326,16 @@ cdef void columns_backward(
     Py_ssize_t lddx, bint adds,
 ) noexcept nogil:
     """To the numbers that went on; one that names a row has no gradient."""
-    cdef Py_ssize_t r, c, at
+    cdef Py_ssize_t r, c, i, at, first
+    cdef const Column *column
     for r in range(rows):
-        at = 0
+        at = first = 0
         for c in range(n_columns):
-            store(dx + c, dy[at] if columns[c].weight < 0 else 0, adds)
-            at += columns[c].n
+            column = &columns[c]
+            for i in range(column.count):
+                store(dx + first + i, dy[at + i] if column.weight < 0 else 0, adds)
+            first += column.count
+            at += column.count * column.n
         dy += lddy
         dx += lddx
 
@@ -337,19 +346,20 @@ cdef void columns_gradient(
 ) noexcept nogil:
     """Of the places from_at...to_at of the flat vector: the dy of every row that names them is added, to the sums where
     they are given."""
-    cdef Py_ssize_t r, c, i, at, place
+    cdef Py_ssize_t r, c, k, i, at, first, place
     cdef const Column *column
     for r in range(rows):
-        at = 0
+        at = first = 0
         for c in range(n_columns):
             column = &columns[c]
-            if column.weight >= 0:
-                place = column.weight + row_named(x[c], column.values) * column.n
+            for k in range(column.count if column.weight >= 0 else 0):
+                place = column.weight + row_named(x[first + k], column.values) * column.n
                 for i in range(max(0, from_at - place), min(column.n, to_at - place)):
                     if sums != NULL:
-                        sums[place + i] += dy[at + i]
+                        sums[place + i] += dy[at + k * column.n + i]
                     else:
-                        gradients[place + i] = gradients[place + i] + dy[at + i]
-            at += column.n
+                        gradients[place + i] = gradients[place + i] + dy[at + k * column.n + i]
+            first += column.count
+            at += column.count * column.n
         x += ldx
         dy += lddy

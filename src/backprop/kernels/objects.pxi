@@ -50,8 +50,9 @@ cdef class Plan:
 
     Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
     are offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum,
-    offset in the buffers) of a batch norm, and (weight or -1, values, n) for each of the columns. The first seven will
-    do where each step takes the one before. Each penalty is (begin, end, l1, l2).
+    offset in the buffers) of a batch norm, and (weight or -1, values, n, count) for so many columns side by side, one
+    where there is no count. The first seven will do where each step takes the one before. Each penalty is (begin, end,
+    l1, l2).
     """
     cdef Graph graph
     cdef Py_ssize_t n_given                             # steps that there is memory for
@@ -171,28 +172,29 @@ cdef class Plan:
     cdef int add_columns(self, Py_ssize_t s, Step *step, tuple given) except -1:
         """The columns of the input, and the extent of their tables from `weight` on."""
         cdef Column *column
-        cdef Py_ssize_t n_out = 0, c
-        cdef double end = 0
-        step.columns = <Column *> calloc(step.n_in, sizeof(Column))
+        cdef Py_ssize_t c
+        cdef double n_in = 0, n_out = 0, end = 0
+        step.columns = <Column *> calloc(max(1, len(given)), sizeof(Column))
         if step.columns == NULL:
             raise MemoryError
-        step.weight, step.n_columns = self.graph.n_parameters, step.n_in
-        if len(given) != step.n_in:
-            raise ValueError(f"step {s}: not as many columns as numbers")
-        for c in range(step.n_in):
+        step.weight, step.n_columns = self.graph.n_parameters, len(given)
+        for c in range(len(given)):
             column = &step.columns[c]
-            column.weight, column.values, column.n = given[c]
+            column.weight, column.values, column.n, column.count = given[c] if len(given[c]) == 4 else (*given[c], 1)
             if not 0 < column.n <= step.n_out or not 0 < column.values < 2 ** 40 or (
+                not 0 < column.count <= step.n_in
+            ) or (
                 column.n != 1 if column.weight < 0 else
                 column.values * <double> column.n > self.graph.n_parameters - column.weight
             ):
                 raise ValueError(f"step {s}: column {c} does not fit")
-            n_out += column.n
+            n_in += column.count
+            n_out += column.count * <double> column.n
             if column.weight >= 0:
                 self.graph.tables = True
                 step.weight = min(step.weight, column.weight)
                 end = max(end, column.weight + column.values * <double> column.n)
-        if n_out != step.n_out:
+        if n_in != step.n_in or n_out != step.n_out:
             raise ValueError(f"step {s}: columns do not fit")
         step.units = max(0, <Py_ssize_t> end - step.weight)
         return 0
