@@ -1177,9 +1177,9 @@ def test_a_failed_fit_leaves_a_new_optimizer_new():
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
     it, path = setup(), tmp_path / "model.safetensors"
-    for bad, error in (([1], TypeError), (None, TypeError), ({"a": float("nan")}, ValueError), ({"a": {1}}, TypeError)):
-        it.net.metadata = bad
-        with pytest.raises(error):
+    for bad, error in ((float("nan"), ValueError), ({1}, TypeError)):
+        it.net.metadata["a"] = bad
+        with pytest.raises(error, match=r"^metadata\['a'\]: expected"):
             it.net.save(path)
     it.net.metadata = {}
     it.net.parameters[3] = np.inf

@@ -175,6 +175,36 @@ def test_reduce_on_plateau_is_pytorchs(how):
         np.testing.assert_allclose(keep.rates, torchs(values, **how), rtol=1e-12)
 
 
+def test_epochs_that_do_not_count(tmp_path):
+    """After each cut so many are left out, and as many as are left where a run goes on from its checkpoint."""
+    path = tmp_path / "run-{epoch}"
+
+    def how():
+        return {"loss": "mse", "metrics": [script([1.0] * 20)], "callbacks": [
+            bp.ReduceOnPlateau(**watching(factor=0.5, patience=2, cooldown=3)), Keep(), bp.Checkpoint(path, keep=20),
+        ]}  # fmt: skip
+
+    given = how()
+    network().fit(*table(), optimizer=bp.SGD(0.1), epochs=14, **given)
+    rates = [0.1] * 2 + [0.05] * 5 + [0.025] * 5 + [0.0125] * 2  # two that count, then three that do not
+    assert given["callbacks"][1].rates == rates and given["callbacks"][0].state["cooling"] == 2
+    for epoch in 3, 4, 5, 6:
+        given = how()
+        bp.resume(str(path).format(epoch=epoch), *table(), **given)
+        assert given["callbacks"][1].rates == rates[epoch:]
+
+
+def test_what_was_written_is_remembered_as_far_as_it_is_there(tmp_path):
+    class Look(bp.Callback):
+        def on_epoch_end(self, run):
+            seen.append(list(keep.state["written"]))
+
+    seen, keep = [], bp.Checkpoint(tmp_path / "run-{epoch}", keep=3, every=2)
+    fit([1] * 9, keep, Look())
+    assert seen[1:] == [[], [2], [2], [2, 4], [2, 4], [2, 4, 6], [2, 4, 6], [4, 6, 8]] and keep.state["written"] == [6, 8, 9]
+    assert names(tmp_path) == ["run-6", "run-8", "run-9"]
+
+
 def test_a_reduced_rate_is_the_one_that_is_used():
     plateau = bp.ReduceOnPlateau(**watching(factor=0.5, patience=1))
     _, net, _ = fit([1, 1, 1, 1], plateau, optimizer=bp.SGD(0.1), batch_size=5)

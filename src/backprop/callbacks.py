@@ -61,6 +61,10 @@ class Callback(_words.Helped, family="Callback"):
     back before `on_fit_begin`, and ``run.epoch`` is above 0 there.
     """
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        ours = type(self).__module__ == __name__
+        super().__setattr__(name, _validate.reassigned(self, name, value) if ours else value)
+
     def on_fit_begin(self, run: Run) -> None:
         """Called before the first epoch."""
 
@@ -371,7 +375,8 @@ def check_state(kind: str, state: Mapping[str, Any], epoch: int, check_weights: 
     if best:
         if kind != "EarlyStopping" or rest["best"] is None:
             raise ValueError(f"the state of {kind}: expected no weights, got {_validate.shown(sorted(best))}")
-        check_weights(best)
+        with _validate.within(f"the best weights of {kind}"):
+            check_weights(best)
 
 
 def _epochs(value: Any, name: str) -> None:

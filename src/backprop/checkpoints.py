@@ -65,15 +65,22 @@ class Checkpoint:
             want, got = _brief(its), _brief(mine)
             raise ValueError(f"resume: expected the optimizer {want}, as the run began with, got {got}")
 
+    def check_state(self, optimizer: Any, parameters: Array) -> None:
+        """Refuse a state that is not one of this optimizer."""
+        try:
+            optimizer.check_state(self.state, self.steps, parameters)
+        except ValueError as error:
+            raise ValueError(f"resume: expected a state for {optimizer!r} and these parameters: {error}") from error
+
     def restore(self, run: Any) -> None:
         """Make of a run that has not begun the one that this is of."""
         optimizer = run.optimizer
         optimizer.state = {}
         optimizer.bind(run.network)
         try:
-            optimizer.check_state(self.state, self.steps, run.network.parameters)
-        except (TypeError, ValueError) as error:
-            raise FormatError(f"resume: expected a state for {optimizer!r} and these parameters: {error}") from error
+            self.check_state(optimizer, run.network.parameters)
+        except ValueError as error:
+            raise FormatError(str(error)) from error
         optimizer.state, optimizer.steps = dict(self.state), self.steps
         if isinstance(self.optimizer["learning_rate"], float):
             optimizer.learning_rate = self.optimizer["learning_rate"]
@@ -166,7 +173,8 @@ def _check(checkpoint: Checkpoint) -> None:
     if checkpoint.epoch > checkpoint.epochs:
         raise ValueError(f"epoch: expected at most {checkpoint.epochs}, got {checkpoint.epoch}")
     for name, vector in checkpoint.state.items():
-        _validate.real(vector, name, vector.dtype)
+        if not np.isfinite(vector).all():
+            raise ValueError(f"state: expected finite numbers in {_brief(name)}")
 
 
 def _text(value: Any, name: str) -> str:

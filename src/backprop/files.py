@@ -69,7 +69,7 @@ OTHER_FORMATS = {
 MAX_DEPTH = 256  # of lists and objects of JSON within one another
 MAX_MESSAGE = 400  # characters of what is said of a file
 MAX_INTEGER = 1 << 1024  # that of a float; a reader of JSON may stop at 640 digits
-CHUNK = 1 << 24
+CHUNK = 1 << 20  # bytes that are read at a time
 AN_HOUR = 3600.0
 
 
@@ -144,8 +144,10 @@ def unpack(data: bytes | bytearray | memoryview, *, source: str) -> tuple[dict[s
         If a single byte is not what `pack`, or a faithful copy by another safetensors writer, would have
         written.
     """
+    view = memoryview(data)
+    whole = view.cast("B") if view.contiguous else memoryview(bytes(view))
     with named(source):
-        return _read(io.BytesIO(data), memoryview(data).nbytes)
+        return _read(_Given(whole), whole.nbytes)
 
 
 def read(source: Readable) -> tuple[dict[str, Array], dict[str, str]]:
@@ -175,15 +177,25 @@ def read(source: Readable) -> tuple[dict[str, Array], dict[str, str]]:
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return unpack(source, source=name_of(source))
+    if isinstance(source, io.TextIOBase):
+        raise TypeError('expected a binary file, as of open(path, "rb"), got a file of text')
     if hasattr(source, "read"):
         with named(name_of(source)):
             return _read(source, _rest(source))
-    path = os.fsdecode(source)
+    path = _path(source)
     with named(path), open(path, "rb", opener=_open_without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise FormatError(f"expected a regular file, got one of mode {stat.filemode(status.st_mode)}")
         return _read(file, status.st_size)
+
+
+def _path(given: Any) -> str:
+    try:
+        return os.fsdecode(given)
+    except TypeError:
+        got = f"{shortened(given)} of type {type(given).__name__}"
+        raise TypeError(f"expected a path (str, bytes or os.PathLike) or an open binary file, got {got}") from None
 
 
 def name_of(source: Readable) -> str:
@@ -252,7 +264,7 @@ def check_json(value: object, name: str) -> None:
             waiting += [(entry, (place, key), depth + 1) for key, entry in reversed(entries)]
         elif value is not None and type(value) is not bool and (fault := _fault(value)) is not None:
             raise type(fault)(f"{_where(name, place)}: {fault}")
-        if count + len(waiting) > MAX_HEADER:  # which some lists within one another, each twice, soon come to
+        if count + len(waiting) > MAX_HEADER // 2:  # which some lists within one another, each twice, soon come to
             raise ValueError(f"{name}: expected what fits a header of {MAX_HEADER} bytes as JSON, got more")
 
 
@@ -319,7 +331,7 @@ def write(path: str | os.PathLike[str] | BinaryIO, data: bytes | bytearray | mem
     if hasattr(path, "write"):
         _pour(path, data)
         return
-    target = os.path.realpath(os.fsdecode(path))
+    target = os.path.realpath(_path(path))
     folder = os.path.dirname(target)
     mode = _mode_to_keep(target)
     _remove_orphans(folder)
@@ -457,6 +469,18 @@ class _Tensor(NamedTuple):
     shape: list[int]
     begin: int
     end: int
+
+
+class _Given:
+    """Bytes, read as a file is, without a copy."""
+
+    def __init__(self, rest: memoryview) -> None:
+        self.rest = rest
+
+    def read(self, count: int) -> memoryview:
+        """The next of them."""
+        some, self.rest = self.rest[:count], self.rest[count:]
+        return some
 
 
 def _read(file: Any, size: int | None) -> tuple[dict[str, Array], dict[str, str]]:

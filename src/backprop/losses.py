@@ -67,6 +67,10 @@ class Loss(_words.Helped, family="Loss"):
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = _validate.choice(reduction, "reduction", ("mean", "sum", "none"))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        ours = type(self).__module__ == __name__
+        super().__setattr__(name, _validate.reassigned(self, name, value) if ours else value)
+
     def __call__(self, y_hat: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Array]:
         """The loss, and its gradient with respect to y_hat.
 

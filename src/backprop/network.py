@@ -1006,7 +1006,10 @@ def _build(source: files.Readable, name: str | None = None) -> tuple[Sequential,
             net.metadata = files.decode(metadata["metadata"], "metadata")
         wanted = net.shapes()
         more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted and "training" in metadata}
-        _compare(wanted, arrays, net.dtype)
+        try:
+            _compare(wanted, arrays, net.dtype)
+        except ValueError as error:
+            raise FormatError(str(error)) from error
         with _sensible("an architecture"):
             net._allocate(arrays)
         checkpoint = None
@@ -1065,17 +1068,14 @@ def _compare(wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, Array],
     """Refuse arrays that are not, name by name, what the layers ask for."""
     for name, shape in wanted.items():
         if name not in arrays:
-            raise FormatError(f"expected the tensor {name}, {dtype} {shape}, got none of this name")
+            raise ValueError(f"expected the tensor {name}, {dtype} {shape}, got none of this name")
         array = arrays[name]
         if array.shape != shape or array.dtype != dtype:
-            raise FormatError(f"{name}: expected {dtype} {shape}, got {array.dtype} {_validate.shown(array.shape)}")
-        try:
-            _check_array(name, array)
-        except ValueError as error:
-            raise FormatError(str(error)) from error
+            raise ValueError(f"{name}: expected {dtype} {shape}, got {array.dtype} {_validate.shown(array.shape)}")
+        _check_array(name, array)
     if len(arrays) > len(wanted):
         got = next(name for name in arrays if name not in wanted)
-        raise FormatError(f"expected the tensors of the layers, got {_validate.shown(got)}, which none of them has")
+        raise ValueError(f"expected the tensors of the layers, got {_validate.shown(got)}, which none of them has")
 
 
 def _check_array(name: str, array: Array) -> None:
@@ -1090,7 +1090,7 @@ def _check_training(net: Sequential, checkpoint: checkpoints.Checkpoint) -> None
     """Refuse what no run of this network could have left behind."""
     if checkpoint.optimizer["name"] in optimizers.KINDS and checkpoint.optimizer["learning_rate"] is not None:
         optimizer = optimizers.from_config(checkpoint.optimizer, schedules.from_config)
-        optimizer.check_state(checkpoint.state, checkpoint.steps, net.parameters)
+        checkpoint.check_state(optimizer, net.parameters)
     weights = partial(_compare, net.shapes(), dtype=net.dtype)
     for kind, state in zip(checkpoint.asked["callbacks"], checkpoint.callbacks, strict=True):
         callbacks.check_state(kind, state, checkpoint.epoch, weights)

@@ -21,6 +21,10 @@ class Schedule(_words.Helped, family="Schedule"):
 
     learning_rate: float
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        ours = type(self).__module__ == __name__
+        super().__setattr__(name, _validate.reassigned(self, name, value) if ours else value)
+
     def rates(self, steps: Array) -> Array:
         """The learning rates after these numbers of steps, (n,) whole numbers."""
         if type(self).__call__ is not Schedule.__call__:  # a subclass's own
