@@ -201,7 +201,11 @@ def test_what_was_written_is_remembered_as_far_as_it_is_there(tmp_path):
 
     seen, keep = [], bp.Checkpoint(tmp_path / "run-{epoch}", keep=3, every=2)
     fit([1] * 9, keep, Look())
-    assert seen[1:] == [[], [2], [2], [2, 4], [2, 4], [2, 4, 6], [2, 4, 6], [4, 6, 8]] and keep.state["written"] == [6, 8, 9]
+    assert seen[1:] == [[], [2], [2], [2, 4], [2, 4], [2, 4, 6], [2, 4, 6], [4, 6, 8]] and keep.state["written"] == [
+        6,
+        8,
+        9,
+    ]
     assert names(tmp_path) == ["run-6", "run-8", "run-9"]
 
 

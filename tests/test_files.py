@@ -974,7 +974,7 @@ def test_a_network_is_saved_to_an_open_file(tmp_path: Path) -> None:
     assert little.taken == net.to_bytes()
 
 
-@pytest.mark.parametrize("text", [io.StringIO, lambda: open(__file__, encoding="utf-8")])  # noqa: SIM115
+@pytest.mark.parametrize("text", [io.StringIO, lambda: Path(__file__).open(encoding="utf-8")])  # noqa: SIM115
 def test_files_of_text_are_refused(text: Callable[[], Any]) -> None:
     with text() as file:
         with pytest.raises(TypeError, match=r'a binary file, as of open\(path, "rb"\), got a file of text'):
@@ -1075,7 +1075,13 @@ def test_metadata_that_no_file_gives_back(what: str, tmp_path: Path) -> None:
     assert net.metadata == {"who": ["a", 1, None]}
     net.metadata["later"] = {"x": [value]}
     inside = place.replace("metadata", r"metadata(\['later'\]\['x'\]\[0\])?")
-    for call in (net.to_bytes, net.copy, lambda: pickle.dumps(net), lambda: copy.deepcopy(net), lambda: net.save(tmp_path / "m")):
+    for call in (
+        net.to_bytes,
+        net.copy,
+        lambda: pickle.dumps(net),
+        lambda: copy.deepcopy(net),
+        lambda: net.save(tmp_path / "m"),
+    ):
         if type(value) in (list, type(None), str):
             call()
         else:
@@ -1097,7 +1103,13 @@ def test_metadata_comes_back_as_it_is(metadata: dict[str, Any], tmp_path: Path) 
     net.metadata = metadata
     assert net.metadata is metadata
     net.save(tmp_path / "m")
-    for same in (bp.load(tmp_path / "m"), bp.load(net.to_bytes()), net.copy(), pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+    for same in (
+        bp.load(tmp_path / "m"),
+        bp.load(net.to_bytes()),
+        net.copy(),
+        pickle.loads(pickle.dumps(net)),
+        copy.deepcopy(net),
+    ):
         assert repr(same.metadata) == repr(metadata)  # the same types, in the same order
         assert same.metadata is not metadata
 
@@ -1128,7 +1140,9 @@ class Remembering(bp.Callback):
         self.state = {"value": self.value}
 
 
-@pytest.mark.parametrize("value", [{1: 2}, (1, 2), [{"a": {3}}], float("nan"), "\ud800", 2**1024, [np.arange(3)], object()], ids=repr)
+@pytest.mark.parametrize(
+    "value", [{1: 2}, (1, 2), [{"a": {3}}], float("nan"), "\ud800", 2**1024, [np.arange(3)], object()], ids=repr
+)
 def test_what_a_callback_remembers_comes_back_or_is_refused(value: Any, tmp_path: Path) -> None:
     how = {"loss": "mse", "epochs": 1, "callbacks": [Remembering(value), bp.Checkpoint(tmp_path / "run")]}
     with pytest.raises((TypeError, ValueError), match=r"the state of Remembering\['value'\].*: expected"):
@@ -1136,7 +1150,9 @@ def test_what_a_callback_remembers_comes_back_or_is_refused(value: Any, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("value", [np.float64(0.1), np.int32(3), np.True_, [np.float32(0.1), {"a": np.int8(1)}], np.arange(3)], ids=repr)
+@pytest.mark.parametrize(
+    "value", [np.float64(0.1), np.int32(3), np.True_, [np.float32(0.1), {"a": np.int8(1)}], np.arange(3)], ids=repr
+)
 def test_numbers_of_numpy_s_that_a_callback_remembers(value: Any, tmp_path: Path) -> None:
     how = {"loss": "mse", "epochs": 2, "x": np.ones((4, 4)), "y": np.ones((4, 2))}
     network().fit(optimizer=bp.Adam(), **how, callbacks=[Remembering(value), bp.Checkpoint(tmp_path / "run")])

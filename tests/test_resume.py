@@ -365,6 +365,6 @@ def test_a_checkpoint_names_no_class_and_no_file(tmp_path):
     network().fit(*table()[:2], optimizer=bp.SGD(0.1), callbacks=[bp.Checkpoint(pattern, keep=1)], **GOOD)
     end = str(pattern).format(epoch=5)
     damaged(end, lambda a, s: s["callbacks"][0].update(written=[str(other), "../precious"]))
-    with pytest.raises(ValueError, match="path: expected one such as"):
+    with pytest.raises(bp.FormatError, match="the state of Checkpoint: written: expected a whole number, got"):
         bp.resume(end, *table()[:2], **{**GOOD, "epochs": 6}, callbacks=[bp.Checkpoint(pattern, keep=1)])
     assert other.read_text() == "kept"

@@ -343,7 +343,9 @@ class Checkpoint(_Watching):
         return ValueError(f'path: expected one such as "run-{{epoch:03}}.safetensors", got {self.path!r}')
 
 
-def check_state(kind: str, state: Mapping[str, Any], epoch: int, check_weights: Callable[[dict[str, Any]], None]) -> None:
+def check_state(
+    kind: str, state: Mapping[str, Any], epoch: int, check_weights: Callable[[dict[str, Any]], None]
+) -> None:
     """Refuse what a callback of this module cannot remember after so many epochs; of one's own nothing is known.
 
     Parameters

@@ -226,5 +226,8 @@ def _remembering(run: Any) -> list[Any]:
 def _kind(callback: Any) -> str:
     """The name of its class; one that is not of this package is not known by one of its names."""
     kind = type(callback)
-    own = kind.__name__ in ("Checkpoint", "EarlyStopping", "ReduceOnPlateau") and kind.__module__ != f"{__package__}.callbacks"
+    own = (
+        kind.__name__ in ("Checkpoint", "EarlyStopping", "ReduceOnPlateau")
+        and kind.__module__ != f"{__package__}.callbacks"
+    )
     return f"{kind.__module__}.{kind.__name__}" if own else kind.__name__

@@ -54,8 +54,9 @@ class Storage:
                 offsets[place][name], end = at_buffer, at_buffer + math.prod(shape)
                 views[place][name] = self.buffers[at_buffer:end].reshape(shape)
                 at_buffer = end
-            for name, view in views[place].items() if arrays is not None else ():
-                view[...] = arrays.pop(f"{place}.{name}")
+            if arrays is not None:
+                for name, view in views[place].items():
+                    view[...] = arrays.pop(f"{place}.{name}")
         self.with_room = with_room, _vector(n, dtype)  # the second only now, when the arrays of a file are gone
         self.gradients = self.with_room[1][:n]
         for place, leaf in leaves.items():

@@ -41,10 +41,11 @@ import numpy as np
 
 from .errors import FormatError
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None
 
 __all__ = ["check_json", "decode", "named", "pack", "read", "unpack", "write"]
 
@@ -150,7 +151,7 @@ def unpack(data: bytes | bytearray | memoryview, *, source: str) -> tuple[dict[s
         return _read(_Given(whole), whole.nbytes)
 
 
-def read(source: Readable) -> tuple[dict[str, Array], dict[str, str]]:
+def read(source: Readable, name: str | None = None) -> tuple[dict[str, Array], dict[str, str]]:
     """Read what holds what `pack` wrote.
 
     The header is checked against the size of the file before memory is taken for the arrays.
@@ -160,6 +161,8 @@ def read(source: Readable) -> tuple[dict[str, Array], dict[str, str]]:
     source : str, path-like, bytes-like or binary file
         A path; the content of a file; or an open file, which is read from where it stands to its end. One that cannot
         tell its size, such as a pipe, takes memory as the bytes come.
+    name : str, optional
+        What to call it in an error message.
 
     Returns
     -------
@@ -175,19 +178,19 @@ def read(source: Readable) -> tuple[dict[str, Array], dict[str, str]]:
     TypeError
         If it is an open file of text.
     """
+    name = name_of(source) if name is None else name
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return unpack(source, source=name_of(source))
+        return unpack(source, source=name)
     if isinstance(source, io.TextIOBase):
         raise TypeError('expected a binary file, as of open(path, "rb"), got a file of text')
-    if hasattr(source, "read"):
-        with named(name_of(source)):
+    with named(name):
+        if hasattr(source, "read"):
             return _read(source, _rest(source))
-    path = _path(source)
-    with named(path), open(path, "rb", opener=_open_without_waiting) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise FormatError(f"expected a regular file, got one of mode {stat.filemode(status.st_mode)}")
-        return _read(file, status.st_size)
+        with open(_path(source), "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise FormatError(f"expected a regular file, got one of mode {stat.filemode(status.st_mode)}")
+            return _read(file, status.st_size)
 
 
 def _path(given: Any) -> str:
@@ -205,7 +208,7 @@ def name_of(source: Readable) -> str:
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         return os.fsdecode(name) if isinstance(name, (str, bytes)) else f"the {type(source).__name__} given"
-    return os.fsdecode(source)
+    return _path(source)
 
 
 def decode(text: str, name: str) -> Any:
@@ -255,12 +258,11 @@ def check_json(value: object, name: str) -> None:
         if type(value) is list or type(value) is dict:
             if depth > MAX_DEPTH:
                 raise ValueError(f"{name}: expected lists and dicts at most {MAX_DEPTH} deep, got deeper ones")
-            if type(value) is dict:
-                for key in value:
-                    fault = _fault(key) if isinstance(key, str) else TypeError(_unlike("strings for keys", key))
-                    if fault is not None:
-                        raise type(fault)(f"{_where(name, place)}: {fault}")
-            entries = list(enumerate(value) if type(value) is list else value.items())
+            entries: list[tuple[Any, Any]] = [*value.items()] if type(value) is dict else [*enumerate(value)]
+            for key, _ in entries if type(value) is dict else ():
+                fault = _fault(key) if isinstance(key, str) else TypeError(_unlike("strings for keys", key))
+                if fault is not None:
+                    raise type(fault)(f"{_where(name, place)}: {fault}")
             waiting += [(entry, (place, key), depth + 1) for key, entry in reversed(entries)]
         elif value is not None and type(value) is not bool and (fault := _fault(value)) is not None:
             raise type(fault)(f"{_where(name, place)}: {fault}")
@@ -301,7 +303,9 @@ def _fault(value: object) -> TypeError | ValueError | None:
 def _unlike(expected: str, value: object) -> str:
     cures = {"tuple": "list(...)", "set": "sorted(...)", "frozenset": "sorted(...)", "bytes": "str"}
     kind = type(value).__name__
-    cure = "convert it, .tolist()" if hasattr(value, "tolist") else f"convert it, {cures[kind]}" if kind in cures else ""
+    cure = (
+        "convert it, .tolist()" if hasattr(value, "tolist") else f"convert it, {cures[kind]}" if kind in cures else ""
+    )
     return f"expected {expected}, got {shortened(value)} of type {kind}{cure and ': '}{cure}"
 
 
@@ -379,8 +383,8 @@ def _replaced(target: str, folder: str, mode: int | None, data: bytes | bytearra
     return True
 
 
-# Temporary files whose process was killed. A process holds a lock on its own as long as it lives: a lock of the system's
-# kernel, which a network file system may not know of elsewhere. So the name says which kernel that is.
+# Temporary files whose process was killed. A process holds a lock on its own as long as it lives: a lock of the kernel,
+# which a network file system may not know of elsewhere. So the name says which kernel that is.
 
 
 @cache
@@ -413,7 +417,9 @@ def _remove_orphans(folder: str) -> None:
     """Remove the temporary files that killed processes of this machine have left."""
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.name.startswith(_prefix()) and entry.name.endswith(".tmp")]
+            names = [
+                entry.name for entry in entries if entry.name.startswith(_prefix()) and entry.name.endswith(".tmp")
+            ]
     except OSError:
         return
     for name in names:

@@ -24,7 +24,7 @@ Array = _validate.Array
 
 #: The input of a network, among the numbers of its steps.
 INPUT = -1
-#: Fewer numbers than this a row may have, and so many layers may lie within one another.
+#: How many numbers a row may have, and how many layers may lie within one another.
 WIDEST, DEEPEST = 2**40, 50
 
 
@@ -726,7 +726,9 @@ def _look_up(
     extra = []
     for _, count, table in tables:
         at = None if table is None else table._offsets
-        extra.append((-1, 1, 1, count) if table is None or at is None else (at["weight"], table.values, table.width, count))
+        extra.append(
+            (-1, 1, 1, count) if table is None or at is None else (at["weight"], table.values, table.width, count)
+        )
     return program.add("columns", source, layer.n_in, layer.n_out, extra=tuple(extra))
 
 
@@ -765,8 +767,6 @@ def chain_takes(layers: tuple[Layer, ...]) -> int | None:
 
 def connect_chain(layers: tuple[Layer, ...], n: int) -> int:
     """Let each layer learn its sizes from the one before; how many numbers a row has after the last."""
-    if n >= WIDEST:
-        raise ValueError(f"layers: expected rows of less than 2**40 numbers, got {n}")
     for i, layer in enumerate(layers):
         takes = layer.takes()
         if takes is not None and takes != n:
@@ -775,8 +775,8 @@ def connect_chain(layers: tuple[Layer, ...], n: int) -> int:
                 f"layers: {layer!r}, {i + 1} of {len(layers)}, expected {takes} inputs, got the {n} {before}"
             )
         n = layer.connect(n)
-        if n >= WIDEST:
-            raise ValueError(f"layers: expected rows of less than 2**40 numbers, got {n} after layer {i + 1}")
+        if n > WIDEST:
+            raise ValueError(f"layers: expected rows of at most 2**40 numbers, got {n} after layer {i + 1}")
     return n
 
 

@@ -51,7 +51,9 @@ def _metadata(value: Any, name: str) -> dict[str, Any]:
         raise TypeError(f"{name}: expected a dict, got {_validate.shown(value)}")
     files.check_json(value, name)
     if (size := len(json.dumps(value))) > files.MAX_HEADER:
-        raise ValueError(f"{name}: expected at most {files.MAX_HEADER} bytes as JSON, got {size}: keep it in its own file")
+        raise ValueError(
+            f"{name}: expected at most {files.MAX_HEADER} bytes as JSON, got {size}: keep it in its own file"
+        )
     return value
 
 
@@ -185,6 +187,7 @@ class Sequential(_core.Predictor):
         if names is not None and not (len(names) == self.n_in and all(isinstance(name, str) for name in names)):
             got = _validate.shown(value)
             raise ValueError(f"feature_names: expected {self.n_in} strings, one for each column, or None, got {got}")
+        files.check_json([*map(str, names or ())], "feature_names")
         self._feature_names = None if names is None else tuple(map(str, names))
 
     @property
@@ -500,7 +503,7 @@ class Sequential(_core.Predictor):
         }  # fmt: skip
 
     def to_bytes(self, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
-        """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and what there is to know."""
+        """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and the training."""
         _validate.real(self.parameters, "parameters", self.dtype)
         for name, array in self.arrays().items():
             _check_array(name, array)
@@ -684,8 +687,9 @@ class Sequential(_core.Predictor):
         rows = _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
         if isinstance(self.layers[0], (layers.Columns, layers.Embedding)):
             for first, count, table in self.layers[0].tables():
-                for column in range(first, first + count) if table is not None else ():
-                    _validate.names(rows[:, column], table.values, f"x, column {column}", first_row)
+                if table is not None:
+                    for column in range(first, first + count):
+                        _validate.names(rows[:, column], table.values, f"x, column {column}", first_row)
         return rows
 
     def _out(self, out: Any, rows: int, x: Array) -> Array:
@@ -986,6 +990,8 @@ def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, checkpoints.C
 
 
 def _from_bytes(data: bytes) -> Sequential:
+    if not isinstance(data, (bytes, bytearray)):
+        raise FormatError(f"pickle: expected bytes, got {_validate.shown(data)}")
     return _build(data, "pickle")[0]
 
 
@@ -994,10 +1000,9 @@ def _build(source: files.Readable, name: str | None = None) -> tuple[Sequential,
 
     What the architecture asks for is compared with what there is before memory is taken for it.
     """
-    if name is not None and not isinstance(source, (bytes, bytearray)):
-        raise FormatError(f"{name}: expected bytes, got {_validate.shown(source)}")
-    arrays, metadata = files.read(source) if name is None else files.unpack(source, source=name)
-    with files.named(files.name_of(source) if name is None else name):
+    name = files.name_of(source) if name is None else name
+    arrays, metadata = files.read(source, name)
+    with files.named(name):
         _ours(metadata)
         with _sensible("an architecture"):
             if metadata["architecture"].count("[") > MOST_LISTS:

@@ -15,7 +15,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 
 import numpy as np
@@ -279,7 +279,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
     @property
     def _ours(self) -> bool:
         """Whether all that it does is known here."""
-        return KINDS.get(type(self).__name__) is type(self)
+        return type(self) in _OURS
 
     def _names(self) -> tuple[str, ...]:
         return (*self.slots(), "average") if self.average else self.slots()
@@ -348,9 +348,12 @@ class Optimizer(_words.Helped, family="Optimizer"):
         return f"{type(self).__name__}({', '.join(words)})"
 
 
-@cache
 def _arguments(kind: type[Optimizer]) -> dict[str, Any]:
     """The arguments of a constructor and their defaults: its own, then those that all have."""
+    return _OURS[kind] if kind in _OURS else _found_arguments(kind)
+
+
+def _found_arguments(kind: type[Optimizer]) -> dict[str, Any]:
     own = dict(inspect.signature(kind).parameters)
     starred = [name for name, parameter in own.items() if parameter.kind is parameter.VAR_KEYWORD]
     common = dict(inspect.signature(Optimizer).parameters) if starred else {}
@@ -435,7 +438,8 @@ class SGD(Optimizer):
     numbers = ("momentum", "nesterov")
 
     _gates: ClassVar = {
-        **Optimizer._gates, "momentum": _validate.share, "nesterov": _validate.flag, "weight_decay": _validate.not_negative,
+        **Optimizer._gates, "momentum": _validate.share, "nesterov": _validate.flag,
+        "weight_decay": _validate.not_negative,
     }  # fmt: skip
 
     def __init__(
@@ -599,7 +603,8 @@ class Adadelta(Optimizer):
     numbers = ("rho", "epsilon")
 
     _gates: ClassVar = {
-        **Optimizer._gates, "rho": _validate.share, "epsilon": _validate.positive, "weight_decay": _validate.not_negative,
+        **Optimizer._gates, "rho": _validate.share, "epsilon": _validate.positive,
+        "weight_decay": _validate.not_negative,
     }  # fmt: skip
 
     def __init__(
@@ -1034,7 +1039,9 @@ class LBFGS(Optimizer):
         """As that of `Optimizer`: pairs of a step and a change of the gradient, along which the slope rose."""
         numbers = sorted(int(name[1:]) for name in state if re.fullmatch("s(0|[1-9][0-9]{0,18})", name))
         if state.keys() != {f"{letter}{i}" for letter in "sy" for i in numbers} or len(numbers) > self.history_size:
-            raise ValueError(f"state: expected up to {self.history_size} pairs s0 and y0..., got {_validate.shown([*state])}")
+            raise ValueError(
+                f"state: expected up to {self.history_size} pairs s0 and y0..., got {_validate.shown([*state])}"
+            )
         if numbers and numbers[-1] >= steps:
             raise ValueError(f"state: expected pairs of {steps} iterations, got one of iteration {numbers[-1]}")
         for name, vector in state.items():
@@ -1119,5 +1126,6 @@ def _dot(a: Array, b: Array) -> float:
 
 #: The optimizers that a file may name; what of them can be turned; and the vectors that hold no negative number.
 KINDS: dict[str, type[Optimizer]] = {name: globals()[name] for name in __all__ if name != "Optimizer"}
-_KNOBS = {name for kind in KINDS.values() for name in _arguments(kind)} | {"weight_decay"}
+_OURS: dict[type, dict[str, Any]] = {kind: _found_arguments(kind) for kind in KINDS.values()}
+_KNOBS = {name for arguments in _OURS.values() for name in arguments}
 _NOT_NEGATIVE = ("square", "sum", "largest", "step")
