@@ -207,7 +207,7 @@ def name_of(source: Readable) -> str:
         return "the bytes given"
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
-        return os.fsdecode(name) if isinstance(name, (str, bytes)) else f"the {type(source).__name__} given"
+        return os.fsdecode(name) if name and isinstance(name, (str, bytes)) else f"the {type(source).__name__} given"
     return _path(source)
 
 
