@@ -432,9 +432,9 @@ def test_what_an_optimizer_of_ones_own_does_not_know_is_refused():
         with pytest.raises(ValueError, match=f"{word}: expected None, which is all that Plain"):
             trained(Plain(0.1, **{word: value}))
     averaging = bp.LBFGS()
-    averaging.average = 0.9
     with pytest.raises(ValueError, match="average: expected None, which is all that LBFGS"):
-        trained(averaging)
+        averaging.average = 0.9
+    trained(averaging)
     with pytest.raises(TypeError, match="with a formula"):
         trained(bp.Optimizer(0.1))
     optimizer = Noisy(0.01, average=0.9)

@@ -151,6 +151,10 @@ class Optimizer(_words.Helped, family="Optimizer"):
         """What is assigned must be what the constructor would take; and something that this optimizer has."""
         gate, kind = self._gates.get(name), type(self)
         if value is not None and name in _KNOBS and name not in _arguments(kind) and self._ours:
+            if getattr(self, name, 0) is None:
+                raise ValueError(
+                    f"{name}: expected None, which is all that {self!r} knows, got {_validate.shown(value)}"
+                )
             raise AttributeError(f"{name}: {kind.__name__} has none; it takes {', '.join(_arguments(kind))}")
         super().__setattr__(name, value if gate is None else gate(value, name))
 
