@@ -791,7 +791,7 @@ def uses(net, x, y, weights):
     y_hat = net.forward(x)
     value, dy = loss(y_hat, y, weights)
     gradient = net.value_and_gradient(x, y, loss, sample_weight=weights)
-    scores = net.evaluate(x, y, loss=loss, metrics=["mse", "mae", "r2", "accuracy"], sample_weight=weights)
+    scores = net.evaluate(x, y, loss=loss, metrics=["mse", "mae", "r2", "rmse"], sample_weight=weights)
     return [
         net.predict(x), net.predict(x, batch_size=2), y_hat, value, dy, net.backward(dy), net.gradients.copy(),
         *gradient, list(scores.values()), fresh.parameters, history["loss"],

@@ -333,5 +333,5 @@ def test_what_does_not_go_with_batches():
     for given in 5, None, bp.Dense(1, 1):
         with pytest.raises(TypeError, match=r"x: expected rows and y, or batches .*, got .* without y"):
             network().fit(given, loss="mse", optimizer=bp.Adam())
-    with pytest.raises(TypeError, match="y: expected real numbers, got Python objects"):
+    with pytest.raises(TypeError, match="y: expected the targets of x, got None"):
         network().fit(x, loss="mse", optimizer=bp.Adam())
