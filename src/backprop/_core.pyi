@@ -97,8 +97,9 @@ class Plan:
     A step is (operation, activation, number, n_in, n_out, offset of the weight, of the bias or -1, source, other, key,
     extra): the number is the activation's slope, a dropout's rate or a norm's epsilon; source and other are the steps
     whose outputs it takes, -1 for the input; a dropout mask depends on the key; extra is (momentum, offset in the
-    buffers) of a batch norm, and (offset of the table or -1, values, width) for each of the columns. The first seven
-    will do where each step takes the one before. A penalty is (begin, end, l1, l2)."""
+    buffers) of a batch norm, the momentum a number or a function that gives the present one, which each run asks for at
+    its beginning (0: the statistics are fixed), and (offset of the table or -1, values, width) for each of the columns.
+    The first seven will do where each step takes the one before. A penalty is (begin, end, l1, l2)."""
 
     def __new__(
         cls,
@@ -135,6 +136,7 @@ class Predictor:
     """What a network inherits: predict, by a short way for a few rows that need no conversion, else by _predict."""
 
     plan: Plan | None
+    stale: bool
 
     def predict(
         self, x: Any, *, batch_size: int | None = None, threads: int | None = None, out: _Array | None = None

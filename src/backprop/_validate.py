@@ -108,7 +108,7 @@ def same_rows(rows: int, **others: Array | None) -> None:
             raise ValueError(f"{name}: expected {rows} rows, as many as x has, got {got}")
 
 
-def some_rows(x: Array, name: str = "x") -> None:
+def some_rows(x: Any, name: str = "x") -> None:
     if x.shape[:1] in ((), (0,)):
         raise ValueError(f"{name}: expected at least one row, got {'none' if x.ndim else 'a single number'}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,9 +12,12 @@ import numpy as np
 from . import _core, _validate, activations
 from .layers import INPUT, Layer, Program, lower_chain
 
-__all__ = ["Chain", "Storage", "build"]
+__all__ = ["Chain", "Storage", "build", "norms"]
 
 Array = _validate.Array
+Step = tuple[Any, ...]
+#: A compiled plan, or a layer in Python; and how many numbers a row has after it.
+Part = tuple["_core.Plan | Layer", int]
 
 
 class Storage:
@@ -78,27 +81,55 @@ def build(layers: Sequence[Layer], storage: Storage, *, beneath: bool = False) -
 
     Beneath the end: without the activation of the last layer, for a loss that takes logits.
     """
-    program, parts = Program(), []
-    runs = [(compiled, tuple(some)) for compiled, some in groupby(layers, lambda layer: layer.compiled)]
-    for compiled, run in runs:
-        for some in [run] if compiled else [(layer,) for layer in run]:
-            part: _core.Plan | Layer = some[0]
-            if compiled:
-                program.steps = []
-                lower_chain(some, program, INPUT)
-                if beneath and some is runs[-1][1]:
-                    operation, _, *rest = program.steps[-1]
-                    program.steps[-1] = operation, activations.identity.code, *rest
-                penalties = tuple(penalty for layer in some for penalty in _penalties(layer))
-                part = _core.Plan(
-                    *storage.with_room, len(storage.parameters), program.steps, storage.buffers, penalties
-                )
-            else:
-                program.key += 1
-            assert some[-1].n_out is not None
-            parts.append((part, some[-1].n_out))
+    runs = list(_runs(layers))
+    if beneath and (steps := runs[-1][1]):
+        operation, _, *rest = steps[-1]
+        steps[-1] = operation, activations.identity.code, *rest
+    parts = [_part(run, steps, storage) for run, steps in runs]
     whole = parts[0][0]
     return whole if len(parts) == 1 and isinstance(whole, _core.Plan) else Chain(parts, storage)
+
+
+def norms(layers: Sequence[Layer], storage: Storage) -> Iterator[tuple[Array, Chain]]:
+    """Mean and variance of each batch norm that is not frozen, a view (2, n), and what runs all that comes before it.
+
+    They come in the order in which they are computed, so what is written into one counts for the next.
+    """
+    parts: list[Part] = []
+    for run, steps in _runs(layers):
+        for s, (operation, _, _, n, _, _, _, source, _, key, extra) in enumerate(steps):
+            if operation == _core.OPERATIONS["batch_norm"] and extra[0]():
+                taken = (
+                    _core.OPERATIONS["activation"], activations.identity.code, 0.0, n, n, -1, -1, source, INPUT, key, ()
+                )  # fmt: skip
+                before = _plan([*steps[:s], taken], (), storage)
+                statistics = storage.buffers[extra[1] : extra[1] + 2 * n].reshape(2, n)
+                yield statistics, Chain([*parts, (before, n)], storage)
+        parts.append(_part(run, steps, storage))
+
+
+def _runs(layers: Sequence[Layer]) -> Iterator[tuple[tuple[Layer, ...], list[Step]]]:
+    """Layers that are computed as one, and the steps that they become; a layer in Python is alone, and none."""
+    program = Program()
+    for compiled, some in groupby(layers, lambda layer: layer.compiled):
+        for run in [tuple(some)] if compiled else [(layer,) for layer in some]:
+            program.steps = []
+            if compiled:
+                lower_chain(run, program, INPUT)
+            else:
+                program.key += 1
+            yield run, program.steps
+
+
+def _part(run: tuple[Layer, ...], steps: list[Step], storage: Storage) -> Part:
+    assert run[-1].n_out is not None
+    return _plan(steps, run, storage) if run[0].compiled else run[0], run[-1].n_out
+
+
+def _plan(steps: list[Step], layers: tuple[Layer, ...], storage: Storage) -> _core.Plan:
+    """The plan of these steps, with the penalties of the layers that they come from."""
+    penalties = tuple(penalty for layer in layers for penalty in _penalties(layer))
+    return _core.Plan(*storage.with_room, len(storage.parameters), steps, storage.buffers, penalties)
 
 
 def _penalties(layer: Layer) -> list[tuple[int, int, float, float]]:
@@ -118,7 +149,7 @@ class Chain:
         What the parts have their views into.
     """
 
-    def __init__(self, parts: list[tuple[_core.Plan | Layer, int]], storage: Storage) -> None:
+    def __init__(self, parts: list[Part], storage: Storage) -> None:
         self.parts, self.dtype, self._storage = parts, storage.parameters.dtype, storage
         self._penalties = [it for part, _ in parts if isinstance(part, Layer) for it in _penalties(part)]
         self.work = sum(part.work for part, _ in parts if isinstance(part, _core.Plan))

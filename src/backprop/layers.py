@@ -70,7 +70,8 @@ class Layer(_words.Helped, family="Layer"):
     activation : ActivationFunction
         ``identity`` where there is none.
     trainable : bool, default True
-        Set it to False, and training leaves the layer's parameters alone; and back, whenever that is wanted.
+        Set it to False, and training leaves the layer's parameters alone, and the statistics of a `BatchNorm` too; and
+        back, whenever that is wanted.
 
     Notes
     -----
@@ -110,6 +111,8 @@ class Layer(_words.Helped, family="Layer"):
     _arguments: ClassVar[Sequence[str]] = ()
     _positional: ClassVar[int] = 0
     _defaults: ClassVar[dict[str, Any]] = {}
+    #: Those of them that may be changed in a network.
+    _adjustable: ClassVar[Sequence[str]] = ()
     #: Where its parameters and buffers begin in the flat vectors, once it is in a network.
     _offsets: Mapping[str, int] | None = None
 
@@ -236,7 +239,7 @@ class Layer(_words.Helped, family="Layer"):
         elif name.removesuffix("_grad") in {**self.shapes(), **self.buffers()}:
             _validate.assign(getattr(self, name), value, name)
             return
-        elif name in ("n_in", "n_out", *self._arguments):
+        elif name in ("n_in", "n_out", *self._arguments) and name not in self._adjustable:
             raise AttributeError(f"{name}: {self!r} is in a network, where it cannot be changed: make a new network")
         super().__setattr__(name, value if gate is None else gate(value, name))
 
@@ -514,7 +517,8 @@ class BatchNorm(_Norm):
     Parameters
     ----------
     momentum : float, default 0.1
-        How fast the running statistics follow; at least 0, at most 1.
+        How fast the running statistics follow; at least 0, at most 1. It may be changed in a network. 0 freezes them,
+        as ``trainable = False`` does: then they stay, and training is normalised by them too.
     epsilon : float, default 1e-5
         Keeps the root from zero; above 0.
 
@@ -530,6 +534,12 @@ class BatchNorm(_Norm):
     As in PyTorch, a batch is normalised by its variance divided by n, and the running variance follows the one divided
     by n - 1. A full batch is kept in memory as a whole.
 
+    Frozen statistics make of it a map of each row by itself, in training and in `predict`, as in Keras. So does a batch
+    of a single row, which has no variance: it is normalised by the running statistics, and leaves them alone. Each row
+    of a batch counts the same in its mean and variance, whatever its sample_weight.
+
+    `Sequential.update_statistics` sets the running statistics to those of given rows.
+
     References
     ----------
     Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
@@ -538,6 +548,7 @@ class BatchNorm(_Norm):
     operation = "batch_norm"
     _arguments = ("momentum", "epsilon")
     _defaults: ClassVar = {"momentum": 0.1, "epsilon": 1e-5}
+    _adjustable = ("momentum",)
     _gates: ClassVar = {**_Norm._gates, "momentum": partial(_validate.number, least=0, below=math.nextafter(1, 2))}
 
     running_mean: Array
@@ -546,6 +557,15 @@ class BatchNorm(_Norm):
     def __init__(self, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
         self.momentum = momentum
         self.epsilon = epsilon
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its running statistics stay as they are, and normalise the batches of training too."""
+        return not (self.trainable and self.momentum)
+
+    def pace(self) -> float:
+        """How fast they follow: the core asks at the beginning of each run, since it may have changed."""
+        return 0.0 if self.frozen else self.momentum
 
     def buffers(self) -> dict[str, tuple[int, ...]]:
         """`running_mean` and `running_variance`, a number for each column."""
@@ -557,7 +577,7 @@ class BatchNorm(_Norm):
         self.running_mean[:], self.running_variance[:] = 0, 1
 
     def _extra(self, at: Mapping[str, int]) -> tuple[Any, ...]:
-        return self.momentum, at["running_mean"]
+        return self.pace, at["running_mean"]
 
 
 class Embedding(Layer):

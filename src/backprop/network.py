@@ -31,7 +31,7 @@ from . import (
 )  # fmt: skip
 from . import metrics as _metrics
 from ._version import __version__
-from .errors import BusyError, FormatError
+from .errors import BusyError, DivergedError, FormatError
 from .layers import Layer
 from .optimizers import Optimizer
 from .training import Batches, Data, History, Lazy
@@ -63,6 +63,9 @@ _COUNTERS: dict[str, _validate.Gate] = {
     "epochs": partial(_validate.integer, least=0, most=2**62),
     "steps": partial(_validate.integer, least=0, most=2**62),
 }
+
+#: Rows whose statistics are taken at a time.
+SLICE = 1024
 
 
 class Sequential(_core.Predictor):
@@ -133,6 +136,7 @@ class Sequential(_core.Predictor):
         }
         self.epochs = self.steps = 0
         self._training = threading.Lock()
+        self._looked: list[Array] | None = None
 
     def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
         """The flat vectors, empty or with what these arrays hold, which are given up; and what runs on them."""
@@ -270,6 +274,130 @@ class Sequential(_core.Predictor):
         data = _weighted_by_class(self._data(x, y, loss, sample_weight, lazily=True), class_weight, loss, self.n_out)
         return self.score(data, loss, measured, loss.meaning(data.y, self.n_out) if measured else None, threads)
 
+    def update_statistics(self, x: Any, *, batch_size: int | None = None, threads: int | None = None) -> None:
+        """Set the running statistics of every `BatchNorm` to those of some rows under the present parameters.
+
+        They follow training by themselves. Where the parameters come from elsewhere (an average, SciPy, another file),
+        they do not; then this makes `predict` normalise as a batch of all these rows would be. Each norm in its turn:
+        mean and variance, divided by the number of rows, of what it takes from the layers before it, without dropout.
+        Those that are frozen (see `BatchNorm`) stay; without a batch norm, nothing happens.
+
+        Parameters
+        ----------
+        x : array_like, shape (rows, n_in)
+            As `predict` takes it: best all rows of the training data, and at least 2.
+        batch_size : int or None, default None
+            How many rows to compute at a time, in whole thousands; the result is the same. None: a few megabytes.
+        threads : int or None, default None
+            As `predict` takes it.
+
+        References
+        ----------
+        Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithm 2, with one batch of all rows; of averaged
+        weights: Izmailov et al., "Averaging weights leads to wider optima and better generalization", UAI 2018,
+        section 3.2. PyTorch's ``update_bn`` takes the mean over batches instead.
+        """
+        step = None if batch_size is None else _validate.integer(batch_size, "batch_size")
+        _validate.some_rows(rows := self._lazy_inputs(x))
+        kept = self.buffers.copy()
+        try:
+            for statistics, before in engine.norms(self.layers, self._storage):
+                statistics[...] = self._moments(rows, before, statistics.shape[1], step, threads)
+        except BaseException:
+            self.buffers[...] = kept
+            raise
+        self.stale = False
+
+    def _moments(
+        self, x: Array | Lazy, before: engine.Chain, n: int, step: int | None, threads: int | None
+    ) -> tuple[Array, Array]:
+        """Mean and variance of the n numbers that some layers make of each row.
+
+        Of `SLICE` rows at a time, put together in double: the bits do not depend on how many are computed at once.
+        """
+        if len(x) < 2:
+            raise ValueError(f"x: expected at least 2 rows to take a variance of, got {len(x)}")
+        slices = training.PIECE // (SLICE * n * self.dtype.itemsize) if step is None else -(-step // SLICE)
+        step, count = SLICE * max(1, slices), 0
+        mean, squares = np.zeros((2, n))
+        for start in range(0, len(x), step):
+            some = np.asarray(x[start : start + step])
+            y = np.empty((len(some), n), self.dtype)
+            with _threads.take(_threads.checked(threads), before.work * len(some), _threads.WORTH_STARTING) as workers:
+                before.predict(some, y, False, workers)
+            with np.errstate(all="ignore"):  # what is not finite is seen at the end
+                for part in np.split(y, range(SLICE, len(y), SLICE)):
+                    middle = part.mean(axis=0, dtype=np.float64)
+                    apart, count = middle - mean, count + len(part)
+                    squares += ((part - middle) ** 2).sum(axis=0) + apart**2 * (len(part) * (count - len(part)) / count)
+                    mean += apart * (len(part) / count)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = mean.astype(self.dtype), (squares / count).astype(self.dtype)
+        if not np.isfinite(found).all():
+            raise ValueError("x: expected rows whose numbers before each batch norm have a finite variance: scale them")
+        return found
+
+    @contextmanager
+    def lent(self, parameters: Array, x: Any = None) -> Iterator[None]:
+        """Take other parameters, and the statistics that belong to them, for a block; then all is as it was.
+
+        Where statistics would be needed and no x is given, `predict` and what else uses them waits for
+        `update_statistics`.
+        """
+        own, statistics, stale = self.parameters.copy(), self.buffers.copy(), self.stale
+        try:
+            self.parameters[...] = parameters
+            self.stale = bool(self._norms())
+            if x is not None:
+                self.update_statistics(x)
+            yield
+        finally:
+            self.parameters[...], self.buffers[...], self.stale = own, statistics, stale
+
+    @contextmanager
+    def settled(self) -> Iterator[list[Array]]:
+        """Let the running statistics follow after a block, which changes the parameters by what `slope` finds.
+
+        Yields
+        ------
+        list of numpy.ndarray
+            The rows that `slope` sees are noted here; those that are there at the end count.
+        """
+        rows: list[Array] = []
+        self._looked = rows
+        try:
+            yield rows
+        except DivergedError:  # before anything has changed
+            rows.clear()
+            raise
+        finally:
+            self._looked = None
+            if self._norms() and sum(len(some) for some in rows) > 1:
+                self.update_statistics(rows[0] if len(rows) == 1 else np.concatenate(rows))
+
+    def _norms(self) -> list[str]:
+        """The batch norms whose statistics follow the batches, as one would write them."""
+        return [
+            f"layers[{at.replace('.', '][')}], {leaf!r}" for at, leaf in self.leaves.items()
+            if isinstance(leaf, layers.BatchNorm) and not leaf.frozen
+        ]  # fmt: skip
+
+    def check_batch(self, rows: int) -> None:
+        """Refuse batches of a single row, where a batch norm would have to learn its statistics from them."""
+        norms = self._norms() if rows == 1 else []
+        if norms:
+            raise ValueError(
+                f"batch_size: expected batches of at least 2 rows for {norms[0]}, which takes their variance, got 1: "
+                "give more rows, take a LayerNorm(), or freeze its running statistics with momentum=0"
+            )
+
+    def _check_statistics(self) -> None:
+        if self.stale:
+            raise ValueError(
+                "BatchNorm: expected running statistics of the averaged parameters, got those of the others: "
+                "take averaged(net, x) with the rows of the training, or call net.update_statistics(x) first"
+            )
+
     # Training.
 
     @_words.helpful("fit")
@@ -388,6 +516,8 @@ class Sequential(_core.Predictor):
                 _validate.flag(shuffle, "shuffle"), measured, meaning, held_out, _callbacks(callbacks, progress),
                 _threads.checked(threads),
             )  # fmt: skip
+            if isinstance(data, Data):
+                self.check_batch(min(rows, rows if hasattr(optimizer, "minimize") else settings.batch_size))
             seed = self.seed if rng is None else int(_validate.generator(rng).integers(2**63))
             run = training.Run(self, data, settings, epochs, seed)
             begun = None if resume is None else self._begun(run, resume, names)
@@ -440,6 +570,9 @@ class Sequential(_core.Predictor):
     ) -> tuple[float, Array]:
         """The loss on some data and its gradient with respect to all parameters: what SciPy's optimisers take.
 
+        As a batch of training would give them; but the running statistics of a `BatchNorm` stay as they are. Once the
+        parameters are found, `update_statistics` makes them follow.
+
         Parameters
         ----------
         x, y, loss, sample_weight, threads
@@ -457,10 +590,14 @@ class Sequential(_core.Predictor):
 
     def slope(self, data: Data, loss: Any, seed: int, threads: int | None = None) -> tuple[float, Array]:
         """`value_and_gradient`, on data that have passed the gate."""
+        if self._looked is not None:
+            self._looked.append(data.x)
         if not self.compiles(loss):
             kept = self.buffers.copy()
-            value = self.backpropagate(data, loss, seed)
-            self.buffers = kept
+            try:
+                value = self.backpropagate(data, loss, seed)
+            finally:
+                self.buffers[...] = kept
             return value, self.gradients.copy() if math.isfinite(value) else np.full_like(self.gradients, np.nan)
         assert self.plan is not None
         losses = np.zeros((1, 2))
@@ -504,6 +641,7 @@ class Sequential(_core.Predictor):
 
     def to_bytes(self, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
         """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and the training."""
+        self._check_statistics()
         _validate.real(self.parameters, "parameters", self.dtype)
         for name, array in self.arrays().items():
             _check_array(name, array)
@@ -708,6 +846,7 @@ class Sequential(_core.Predictor):
         return out
 
     def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False, first_row: int = 0) -> Array:
+        self._check_statistics()
         with _threads.take(_threads.checked(threads), self.engine.work * len(x), _threads.WORTH_STARTING) as count:
             finite = self.engine.predict(x, out, logits, count)
         if not finite:

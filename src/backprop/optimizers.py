@@ -14,7 +14,7 @@ import math
 import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 
@@ -40,6 +40,8 @@ class _Network(Protocol):
 
     @property
     def trainable_ranges(self) -> tuple[tuple[int, int], ...]: ...
+
+    def lent(self, parameters: Array, x: Any = None) -> AbstractContextManager[None]: ...
 
 
 def _rate(value: Any, name: str) -> Any:
@@ -183,29 +185,31 @@ class Optimizer(_words.Helped, family="Optimizer"):
         self.steps += 1
 
     @contextmanager
-    def averaged(self, net: _Network) -> Iterator[None]:
+    def averaged(self, net: _Network, x: Any = None) -> Iterator[None]:
         """Give a network the averaged parameters, as long as the block of ``with optimizer.averaged(net):`` lasts.
 
         Parameters
         ----------
         net : Sequential
-            Afterwards it has its own parameters again, to the last bit, whatever was written into them meanwhile. To
-            keep the averaged ones, ``net.parameters = optimizer.state["average"]``.
+            Afterwards it has its own parameters and running statistics again, to the last bit, whatever was written
+            into them meanwhile. To keep the averaged ones, ``net.parameters = optimizer.state["average"]``, and then
+            ``net.update_statistics(x)`` if there is a `BatchNorm`.
+        x : array_like, shape (rows, n_in), optional
+            Rows of the training, for `Sequential.update_statistics`: the running statistics of a `BatchNorm` are those
+            of the network's own parameters, and not of the averaged ones. Not needed where there is none, or where all
+            are frozen.
 
         Raises
         ------
         ValueError
-            If the optimizer keeps no average, or has made no step.
+            If the optimizer keeps no average, or has made no step. In the block, from `predict` and what else uses
+            running statistics, if they are wanted and neither x was given nor ``net.update_statistics(x)`` called.
         """
         if "average" not in self.state:
             raise ValueError(f"averaged: expected an optimizer with average=0.999, say, after a step, got {self!r}")
         self.bind(net)
-        own = net.parameters.copy()
-        net.parameters[...] = self.state["average"]
-        try:
+        with net.lent(self.state["average"], x):
             yield
-        finally:
-            net.parameters[...] = own
 
     def config(self) -> dict[str, Any]:
         """The class and the arguments that build this optimizer again, as JSON can hold them; not its state.
@@ -941,7 +945,8 @@ class LBFGS(Optimizer):
     """Quasi-Newton steps for whole sets of data, to many digits: p -= H g, as long as a line search finds.
 
     H approximates the inverse of the second derivatives, from how g changed over the last steps. In a `fit` an epoch is
-    one iteration on all rows, whatever the batch_size; dropout drops the same numbers in all of them.
+    one iteration on all rows, whatever the batch_size; dropout drops the same numbers in all of them. After it, the
+    running statistics of a `BatchNorm` are those of all rows under the new parameters.
 
     Parameters
     ----------
@@ -999,7 +1004,8 @@ class LBFGS(Optimizer):
         net : Sequential
             Whose trainable parameters are changed.
         evaluate : callable
-            The loss and its gradient at the present parameters: ``lambda: net.value_and_gradient(x, y, loss)``.
+            The loss and its gradient at the present parameters: ``lambda: net.value_and_gradient(x, y, loss)``. In the
+            end, the running statistics of a `BatchNorm` are those of the rows that it saw there.
         iterations : int, default 1
             How many.
 
@@ -1018,11 +1024,20 @@ class LBFGS(Optimizer):
         frozen = np.ones(net.parameters.shape, bool)
         for begin, end in net.trainable_ranges:
             frozen[begin:end] = False
+        rows: list[Array]
 
         def look() -> tuple[float, Array]:
-            value, gradient = evaluate()
+            before, rows[:] = rows[:], []
+            try:
+                value, gradient = evaluate()
+            finally:
+                rows[:] = rows or before
             return value, np.where(frozen, 0, gradient)
 
+        with net.settled() if hasattr(net, "settled") else nullcontext([]) as rows:  # flat vectors are enough
+            return self._iterate(net, look, iterations)
+
+    def _iterate(self, net: _Network, look: Callable[[], tuple[float, Array]], iterations: int) -> list[float]:
         value, gradient = look()
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             raise DivergedError(f"the loss is {value:g} before the first step", epoch=0, batch=self.steps)

@@ -425,7 +425,7 @@ class _MLP(BaseEstimator):
         if not self._averages:
             yield
             return
-        with self._optimizer.averaged(self.network_):
+        with self._optimizer.averaged(self.network_, X):
             yield
 
     def _minimize(self, train: Rows, objective: Objective) -> None:

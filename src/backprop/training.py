@@ -389,6 +389,7 @@ def _in_full(run: Run, count: int) -> tuple[Array, tuple[Array, Any] | None]:
     data = run.data if run.data.ready else run.data.rows(np.arange(len(run.data)))
     outputs = np.empty((len(data), net.n_out), net.dtype) if settings.metrics else None
     if outputs is not None:
+        net.update_statistics(data.x, threads=settings.threads)  # before the first, they may be of anything
         net.predict(data.x, threads=settings.threads, out=outputs)
 
     def evaluate() -> tuple[float, Array]:
@@ -407,7 +408,7 @@ def _in_full(run: Run, count: int) -> tuple[Array, tuple[Array, Any] | None]:
 def _in_parts(run: Run) -> tuple[Array, tuple[Array, Any] | None]:
     """One epoch, some rows at a time."""
     net, settings, losses = run.network, run.settings, np.zeros((1, 2))
-    begun, size, seen = net.steps, settings.batch_size, []
+    begun, size, seen, most = net.steps, settings.batch_size, [], 0
     if run.compiled:  # as many whole batches as fit
         size *= max(1, PIECE // (size * net.n_in * net.dtype.itemsize))
     for rows, part in _parts(run, size):
@@ -416,7 +417,9 @@ def _in_parts(run: Run) -> tuple[Array, tuple[Array, Any] | None]:
             raise _diverged(run.epoch, net.steps - begun, settings.optimizer)
         if outputs is not None:
             seen.append((rows, outputs, part.y))
+        most = max(most, len(part))
     _some_weight(losses[0, 1])
+    net.check_batch(most)
     net.epochs += 1
     return losses, _gathered(run.data, seen) if seen else None
 
@@ -488,11 +491,16 @@ def _compiled(run: Run, data: Data, losses: Array, outputs: Array | None, batch_
 
 def _by_hand(run: Run, batch: Data, losses: Array, outputs: Array | None) -> bool:
     """As one batch, with a layer, a loss or an optimizer of one's own: the four lines."""
-    net = run.network
-    value = net.backpropagate(batch, run.settings.loss, run.seed, outputs)
-    if not np.isfinite(value) or not _step(run.optimizer, net):
-        return False
-    net.steps += 1
+    net, begun = run.network, run.network.steps
+    statistics = net.buffers.copy()
+    try:
+        value = net.backpropagate(batch, run.settings.loss, run.seed, outputs)
+        if not np.isfinite(value) or not _step(run.optimizer, net):
+            return False
+        net.steps += 1
+    finally:
+        if net.steps == begun:  # they follow whole steps only
+            net.buffers[...] = statistics
     losses[0] += value * batch.weight if run.settings.averages else value, batch.weight
     return True
 

@@ -242,16 +242,29 @@ cdef void batch_norm_forward(
         y += ldy
 
 
-cdef void batch_norm_running(
+cdef inline void inverse_deviation(Py_ssize_t n, double epsilon, const real *variance, real *rstd) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        rstd[i] = <real> (1 / sqrt(variance[i] + epsilon))
+
+
+cdef bint batch_norm_running(
     Py_ssize_t rows, Py_ssize_t n, double momentum, const real *mean, const real *variance, real *running_mean,
     real *running_variance,
 ) noexcept nogil:
-    """running += momentum (batch - running), the variance as estimated from so many rows."""
+    """running += momentum (batch - running), the variance as estimated from so many rows (at least 2). What would not
+    be finite keeps its last value; whether there was nothing like that."""
     cdef Py_ssize_t i
-    cdef real part = <real> momentum, unbias = <real> (rows / <double> (rows - 1) if rows > 1 else 1)
+    cdef real part = <real> momentum, unbias = <real> (rows / <double> (rows - 1)), middle, spread
+    cdef bint finite = True
     for i in range(n):
-        running_mean[i] = running_mean[i] + part * (mean[i] - running_mean[i])
-        running_variance[i] = running_variance[i] + part * (variance[i] * unbias - running_variance[i])
+        middle = running_mean[i] + part * (mean[i] - running_mean[i])
+        spread = running_variance[i] + part * (variance[i] * unbias - running_variance[i])
+        if middle - middle == 0 and spread - spread == 0:
+            running_mean[i], running_variance[i] = middle, spread
+        else:
+            finite = False
+    return finite
 
 
 cdef void batch_norm_sums(
@@ -275,13 +288,13 @@ cdef void batch_norm_sums(
 
 
 cdef void batch_norm_backward(
-    Py_ssize_t batch, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *mean, const real *rstd,
+    double of_each, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *mean, const real *rstd,
     const real *weight, const real *sum_dy, const real *sum_product, const real *dy, Py_ssize_t lddy, real *dx,
     Py_ssize_t lddx, bint adds,
 ) noexcept nogil:
-    """For some rows of a batch."""
+    """For some rows of a batch, of which each has so much of mean and variance: 0 where those are fixed."""
     cdef Py_ssize_t r, i
-    cdef real share = <real> (1 / <double> batch)
+    cdef real share = <real> of_each
     for r in range(rows):
         for i in range(n):
             store(dx + i, weight[i] * rstd[i] * (

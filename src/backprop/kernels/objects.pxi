@@ -50,9 +50,9 @@ cdef class Plan:
 
     Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
     are offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum,
-    offset in the buffers) of a batch norm, and (weight or -1, values, n, count) for so many columns side by side, one
-    where there is no count. The first seven will do where each step takes the one before. Each penalty is (begin, end,
-    l1, l2).
+    offset in the buffers) of a batch norm, the momentum a number or a function that gives the present one, and (weight
+    or -1, values, n, count) for so many columns side by side, one where there is no count. The first seven will do
+    where each step takes the one before. Each penalty is (begin, end, l1, l2).
     """
     cdef Graph graph
     cdef Py_ssize_t n_given                             # steps that there is memory for
@@ -62,6 +62,7 @@ cdef class Plan:
     cdef void *parameters
     cdef void *gradients
     cdef object buffers, dtype
+    cdef list momenta                                   # of the batch norms
     cdef tuple row_shape
     cdef Tape tape
 
@@ -87,7 +88,7 @@ cdef class Plan:
         self.graph.steps = <Step *> calloc(len(given), sizeof(Step))
         if self.graph.steps == NULL:
             raise MemoryError
-        self.n_given = len(given)
+        self.n_given, self.momenta = len(given), []
         self.graph.n_parameters = n_parameters
         # Weights that do not stay in the cache serve more rows before they leave it.
         self.graph.block = ROWS if n_parameters * (4 if self.single else 8) > FAR else BLOCK
@@ -131,9 +132,13 @@ cdef class Plan:
         if step.operation == COLUMNS:
             self.add_columns(s, step, tuple(extra))
         elif step.operation == BATCH_NORM:
-            step.momentum, step.buffer = extra
-            if not 0 <= step.momentum <= 1 or not 0 <= step.buffer <= graph.n_buffers - 2 * step.n_out:
+            momentum, step.buffer = extra
+            step.norm = graph.n_norms
+            graph.n_norms += 1
+            self.momenta.append(momentum)
+            if not 0 <= step.buffer <= graph.n_buffers - 2 * step.n_out:
                 raise ValueError(f"step {s}: buffers do not fit")
+            self.momentum(step.norm)
         if not 0 <= step.weight <= graph.n_parameters - step.units * <double> step.unit or (
             step.bias != -1 and not 0 <= step.bias <= graph.n_parameters - step.n_out
         ):
@@ -142,6 +147,20 @@ cdef class Plan:
         graph.work += step.n_in * <double> step.n_out if step.operation == DENSE else step.n_out
         graph.n_out = step.n_out
         graph.n_steps = s + 1
+        return 0
+
+    cdef double momentum(self, int norm) except -1:
+        """How fast the statistics of a batch norm are to follow, from now on."""
+        cdef object given = self.momenta[norm]
+        cdef double momentum = given() if callable(given) else given
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"expected a momentum from 0 to 1, got {momentum}")
+        return momentum
+
+    cdef int read_momenta(self, double *momenta) except -1:
+        cdef int i
+        for i in range(self.graph.n_norms):
+            momenta[i] = self.momentum(i)
         return 0
 
     cdef int check_sizes(self, Py_ssize_t s, Step *step) except -1:
@@ -321,6 +340,7 @@ cdef class Plan:
 cdef class Predictor:
     """What a network inherits: `predict`, by a short way for a few rows that need no conversion."""
     cdef public Plan plan
+    cdef public bint stale                              # its running statistics are those of other weights
 
     def predict(self, x, *, batch_size=None, threads=None, out=None):
         """What the network answers.
@@ -343,7 +363,7 @@ cdef class Predictor:
         numpy.ndarray, shape (batch, n_out)
         """
         cdef object answer = None
-        if batch_size is None and threads is None and out is None and self.plan is not None:
+        if batch_size is None and threads is None and out is None and self.plan is not None and not self.stale:
             answer = self.plan.answer(x)
         return self._predict(x, batch_size, threads, out) if answer is None else answer
 
@@ -420,6 +440,7 @@ cdef class Tape(Memory):
     cdef void *work
     cdef void *scratch
     cdef double *sums                                   # of the gradients, where there is more than one slice
+    cdef double *momenta
 
 
 cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_rows, Py_ssize_t n_out) except -1:
@@ -452,13 +473,15 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
         tape.rows = rows
         tape.reserve(sizeof(real) * (
             <double> rows * (graph.n_in + graph.width) + graph.at_end + training_scratch_size(graph)
-        ) + (8.0 * graph.n_parameters if rows > CHUNK else 0))
+        ) + 8.0 * graph.n_norms + (8.0 * graph.n_parameters if rows > CHUNK else 0))
         tape.x = tape.take(sizeof(real) * <double> rows * graph.n_in)
         tape.work = tape.take(sizeof(real) * <double> workspace_size(graph, rows))
         tape.scratch = tape.take(sizeof(real) * <double> training_scratch_size(graph))
         if rows > CHUNK:
             tape.sums = <double *> tape.take(8.0 * graph.n_parameters)
-    tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False)
+        tape.momenta = <double *> tape.take(8.0 * graph.n_norms)
+    plan.read_momenta(tape.momenta)
+    tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False, momenta=tape.momenta)
     with nogil:
         mode = flush_subnormals()
         memcpy(tape.x, &x[0, 0], rows * graph.n_in * sizeof(real))
@@ -469,7 +492,7 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
             column_statistics(
                 graph, &tape.how, end, 0, graph.steps[end].n_out, rows, <const real *> tape.x, <real *> tape.work, rows)
             begin, end = end, part_end(graph, end)
-        keep_statistics(graph, rows, <real *> tape.work, rows)
+        keep_statistics(graph, &tape.how, rows, <real *> tape.work, rows)
         y = value_of(graph, &tape.how, end - 1, <const real *> tape.x, <const real *> tape.work, rows, 0, &ld)
         copy_rows(rows, graph.n_out, y, ld, &out[0, 0], graph.n_out)
         restore_mode(mode)
@@ -719,13 +742,15 @@ cdef object prepare(
         sizeof(real) * (
             <double> run.chunk * (graph.width + graph.n_in) + graph.at_end
             + <double> training.wanted * training_scratch_size(graph))
-        + 8.0 * (run.chunk + rows) + turned + (8.0 * graph.n_parameters if run.batch > CHUNK else 0))
+        + 8.0 * (run.chunk + rows + graph.n_norms) + turned + (8.0 * graph.n_parameters if run.batch > CHUNK else 0))
     run.work = training.take(sizeof(real) * <double> workspace_size(graph, run.chunk))
     run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
     run.scratch = training.take(sizeof(real) * <double> training.wanted * training_scratch_size(graph))
     run.values = <double *> training.take(8.0 * run.chunk)
     if run.batch > CHUNK:
         run.sums = <double *> training.take(8.0 * graph.n_parameters)
+    run.momenta = <double *> training.take(8.0 * graph.n_norms)
+    training.plan.read_momenta(run.momenta)
     if turned > 0:
         run.turned = training.take(turned)
     run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL

@@ -60,10 +60,10 @@ cdef enum:
 cdef struct Step:
     int operation, activation
     double alpha                                # slope of an activation, rate of dropout, epsilon of a norm
-    double momentum                             # of running statistics
     Py_ssize_t n_in, n_out, ld
     Py_ssize_t weight, bias                     # where they begin in the flat vectors; bias -1: none
     Py_ssize_t buffer                           # where running statistics begin: mean, then variance
+    int norm                                    # which of the batch norms it is
     Py_ssize_t units, unit                      # what threads share of the weight: so many times so many numbers
     int source, other                           # whose output it takes: the number of a step, or INPUT
     bint adds, adds_other                       # their gradient has been written by a later step
@@ -83,7 +83,7 @@ cdef struct Graph:
     double work                                 # multiply-adds for one row on the way forward
     void *buffers
     bint tables                                 # some numbers of the input are names, to be looked at first
-    int n_penalties
+    int n_penalties, n_norms
     Penalty *penalties
 
 cdef struct Pass:
@@ -92,6 +92,7 @@ cdef struct Pass:
     Py_ssize_t first_row                        # which row of its batch is row 0 of the workspace
     bint training                               # dropout drops
     bint logits                                 # leave out the last activation: the loss works on what is beneath it
+    const double *momenta                       # in training, of each batch norm: how fast its statistics follow
 
 
 cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t lanes) noexcept nogil:
@@ -186,15 +187,21 @@ cdef inline const real *value_of(
     return work + graph.steps[s].y * capacity + from_row * ld[0]
 
 
+cdef inline double pace_of(const Pass *how, const Step *step, Py_ssize_t rows) noexcept nogil:
+    """How fast the running statistics of a batch norm follow so many rows. 0: they stay, and these are normalised by
+    them. A single row has no variance."""
+    return how.momenta[step.norm] if rows > 1 else 0
+
+
 cdef void normalise(
     const Graph *graph, const Pass *how, const Step *step, const real *parameters, Py_ssize_t rows, const real *x,
     Py_ssize_t ldx, real *work, Py_ssize_t capacity, real *y,
 ) noexcept nogil:
-    """A batch norm: in training by the columns of the batch, else by the running statistics."""
+    """A batch norm: in training by what `column_statistics` has found, else by the running statistics."""
     cdef const real *mean = <const real *> graph.buffers + step.buffer
     cdef const real *rstd
     cdef real inverse[WIDEST]
-    cdef Py_ssize_t p, i, at, n
+    cdef Py_ssize_t p, at, n
     if how.training:
         mean, rstd = columns_of(graph, step, work, capacity, MEAN), columns_of(graph, step, work, capacity, RSTD)
         batch_norm_forward(
@@ -203,8 +210,7 @@ cdef void normalise(
     for p in range((step.n_out + WIDEST - 1) // WIDEST):
         at = p * WIDEST
         n = min(WIDEST, step.n_out - at)
-        for i in range(n):
-            inverse[i] = <real> (1 / sqrt(mean[step.n_out + at + i] + step.alpha))
+        inverse_deviation(n, step.alpha, mean + step.n_out + at, inverse)
         batch_norm_forward(
             rows, n, x + at, ldx, mean + at, inverse, parameters + step.weight + at, parameters + step.bias + at,
             y + at, step.ld)
@@ -298,7 +304,7 @@ cdef void backward_step(
             step.ld, to, ldt, step.adds)
     elif step.operation == BATCH_NORM:
         batch_norm_backward(
-            batch, rows, step.n_out, a, lda, columns_of(graph, step, work, capacity, MEAN),
+            1 / <double> batch if pace_of(how, step, batch) > 0 else 0, rows, step.n_out, a, lda, columns_of(graph, step, work, capacity, MEAN),
             columns_of(graph, step, work, capacity, RSTD), parameters + step.weight,
             columns_of(graph, step, work, capacity, SUM_DY), columns_of(graph, step, work, capacity, SUM_PRODUCT), dy,
             step.ld, to, ldt, step.adds)
@@ -377,14 +383,20 @@ cdef void column_statistics(
     const Graph *graph, const Pass *how, int s, Py_ssize_t from_n, Py_ssize_t to_n, Py_ssize_t rows, const real *x,
     real *work, Py_ssize_t capacity,
 ) noexcept nogil:
-    """Mean and variance of some columns of what a batch norm takes."""
+    """Mean and variance of some columns of what a batch norm takes; or the running ones, where those stay."""
     cdef const Step *step = &graph.steps[s]
-    cdef Py_ssize_t lda
+    cdef Py_ssize_t lda, n = to_n - from_n
     cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
-    column_moments(
-        rows, to_n - from_n, a + from_n, lda, step.alpha, columns_of(graph, step, work, capacity, MEAN) + from_n,
-        columns_of(graph, step, work, capacity, RSTD) + from_n,
-        columns_of(graph, step, work, capacity, VARIANCE) + from_n)
+    cdef const real *running = <const real *> graph.buffers + step.buffer + from_n
+    cdef real *mean = columns_of(graph, step, work, capacity, MEAN) + from_n
+    cdef real *rstd = columns_of(graph, step, work, capacity, RSTD) + from_n
+    if pace_of(how, step, rows) > 0:
+        column_moments(
+            rows, n, a + from_n, lda, step.alpha, mean, rstd,
+            columns_of(graph, step, work, capacity, VARIANCE) + from_n)
+    else:
+        memcpy(mean, running, n * sizeof(real))
+        inverse_deviation(n, step.alpha, running + step.n_out, rstd)
 
 
 cdef void column_sums(
@@ -402,18 +414,22 @@ cdef void column_sums(
         columns_of(graph, step, work, capacity, SUM_PRODUCT) + from_n)
 
 
-cdef void keep_statistics(const Graph *graph, Py_ssize_t rows, real *work, Py_ssize_t capacity) noexcept nogil:
-    """Let the running statistics follow those of a batch."""
+cdef bint keep_statistics(
+    const Graph *graph, const Pass *how, Py_ssize_t rows, real *work, Py_ssize_t capacity,
+) noexcept nogil:
+    """Let the running statistics follow those of a batch; whether they stay finite."""
+    cdef bint finite = True
     cdef real *running
     cdef const Step *step
     cdef int s
     for s in range(graph.n_steps):
         step = &graph.steps[s]
-        if step.operation == BATCH_NORM:
+        if step.operation == BATCH_NORM and pace_of(how, step, rows) > 0:
             running = <real *> graph.buffers + step.buffer
-            batch_norm_running(
-                rows, step.n_out, step.momentum, columns_of(graph, step, work, capacity, MEAN),
+            finite &= batch_norm_running(
+                rows, step.n_out, pace_of(how, step, rows), columns_of(graph, step, work, capacity, MEAN),
                 columns_of(graph, step, work, capacity, VARIANCE), running, running + step.n_out)
+    return finite
 
 
 cdef inlined parameter_gradients(
@@ -550,7 +566,7 @@ cdef bint predict_rows(
     Py_ssize_t capacity, real *scratch,
 ) noexcept nogil:
     """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether x is finite."""
-    cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits)
+    cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits, momenta=NULL)
     cdef Py_ssize_t done = 0, n, ahead, ld
     cdef const real *y
     memset(scratch, 0, zeros_size(graph) * sizeof(real))

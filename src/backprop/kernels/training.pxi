@@ -27,6 +27,7 @@ cdef struct Run:
     void *scratch
     void *turned                                # for tiny batches on one thread; or NULL
     Py_ssize_t units
+    double *momenta                             # of each batch norm, at the beginning of the run
     double *values
     double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
     int64_t *order                              # NULL: as they come
@@ -351,7 +352,8 @@ cdef bint train_batch(
         if meet(run) != RUNNING:
             return False
     if thread == 0 and run.update.kind != NO_UPDATE and run.graph.n_buffers > 0:
-        keep_statistics(run.graph, rows, <real *> run.work, run.chunk)
+        if not keep_statistics(run.graph, how, rows, <real *> run.work, run.chunk):
+            atomic_set(&run.status, DIVERGED)
     loss[0] += batch_loss
     weight[0] += batch_weight
     return True
@@ -359,7 +361,7 @@ cdef bint train_batch(
 
 cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
     """All epochs of a run, in step with the other threads."""
-    cdef Pass how = Pass(seed=run.seed, step=0, first_row=0, training=True, logits=run.logits)
+    cdef Pass how = Pass(seed=run.seed, step=0, first_row=0, training=True, logits=run.logits, momenta=run.momenta)
     cdef int64_t epoch, step = 0
     cdef Py_ssize_t first
     cdef double loss, weight
