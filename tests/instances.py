@@ -38,6 +38,7 @@ LAYERS = {
     "no bias": lambda f: [bp.Dense(4, 3, f, use_bias=False)],
     "activation": lambda f: [bp.Dense(4, 3, bias_init="lecun_normal"), bp.Activation(f)],
     "dropout": lambda f: [bp.Dropout(0.25), bp.Dense(4, 3, f, bias_init="lecun_normal"), bp.Dropout(0.4)],
+    "fixed norm": lambda f: [bp.Dense(4, 3, f, bias_init="lecun_normal"), bp.BatchNorm(momentum=0, epsilon=0.3)],
     "penalties": lambda f: [bp.Dense(4, 3, f, bias_init="lecun_normal", l1=0.02, l2=0.03)],
 }
 

@@ -298,7 +298,7 @@ class Sequential(_core.Predictor):
         section 3.2. PyTorch's ``update_bn`` takes the mean over batches instead.
         """
         step = None if batch_size is None else _validate.integer(batch_size, "batch_size")
-        _validate.some_rows(rows := self._lazy_inputs(x))
+        _validate.some_rows(rows := self._lazy_inputs(x, None))
         kept = self.buffers.copy()
         try:
             for statistics, before in engine.norms(self.layers, self._storage):
@@ -336,67 +336,6 @@ class Sequential(_core.Predictor):
         if not np.isfinite(found).all():
             raise ValueError("x: expected rows whose numbers before each batch norm have a finite variance: scale them")
         return found
-
-    @contextmanager
-    def lent(self, parameters: Array, x: Any = None) -> Iterator[None]:
-        """Take other parameters, and the statistics that belong to them, for a block; then all is as it was.
-
-        Where statistics would be needed and no x is given, `predict` and what else uses them waits for
-        `update_statistics`.
-        """
-        own, statistics, stale = self.parameters.copy(), self.buffers.copy(), self.stale
-        try:
-            self.parameters[...] = parameters
-            self.stale = bool(self._norms())
-            if x is not None:
-                self.update_statistics(x)
-            yield
-        finally:
-            self.parameters[...], self.buffers[...], self.stale = own, statistics, stale
-
-    @contextmanager
-    def settled(self) -> Iterator[list[Array]]:
-        """Let the running statistics follow after a block, which changes the parameters by what `slope` finds.
-
-        Yields
-        ------
-        list of numpy.ndarray
-            The rows that `slope` sees are noted here; those that are there at the end count.
-        """
-        rows: list[Array] = []
-        self._looked = rows
-        try:
-            yield rows
-        except DivergedError:  # before anything has changed
-            rows.clear()
-            raise
-        finally:
-            self._looked = None
-            if self._norms() and sum(len(some) for some in rows) > 1:
-                self.update_statistics(rows[0] if len(rows) == 1 else np.concatenate(rows))
-
-    def _norms(self) -> list[str]:
-        """The batch norms whose statistics follow the batches, as one would write them."""
-        return [
-            f"layers[{at.replace('.', '][')}], {leaf!r}" for at, leaf in self.leaves.items()
-            if isinstance(leaf, layers.BatchNorm) and not leaf.frozen
-        ]  # fmt: skip
-
-    def check_batch(self, rows: int) -> None:
-        """Refuse batches of a single row, where a batch norm would have to learn its statistics from them."""
-        norms = self._norms() if rows == 1 else []
-        if norms:
-            raise ValueError(
-                f"batch_size: expected batches of at least 2 rows for {norms[0]}, which takes their variance, got 1: "
-                "give more rows, take a LayerNorm(), or freeze its running statistics with momentum=0"
-            )
-
-    def _check_statistics(self) -> None:
-        if self.stale:
-            raise ValueError(
-                "BatchNorm: expected running statistics of the averaged parameters, got those of the others: "
-                "take averaged(net, x) with the rows of the training, or call net.update_statistics(x) first"
-            )
 
     # Training.
 
@@ -728,6 +667,67 @@ class Sequential(_core.Predictor):
             "loss": loss.lower(logits), "logits": logits, "mean": loss.reduction == "mean",
             "share_penalties": loss.shares_penalties,
         }  # fmt: skip
+
+    @contextmanager
+    def lent(self, parameters: Array, x: Any = None) -> Iterator[None]:
+        """Take other parameters, and the statistics that belong to them, for a block; then all is as it was.
+
+        Where statistics would be needed and no x is given, `predict` and what else uses them waits for
+        `update_statistics`.
+        """
+        own, statistics, stale = self.parameters.copy(), self.buffers.copy(), self.stale
+        try:
+            self.parameters[...] = parameters
+            self.stale = bool(self._norms())
+            if x is not None:
+                self.update_statistics(x)
+            yield
+        finally:
+            self.parameters[...], self.buffers[...], self.stale = own, statistics, stale
+
+    @contextmanager
+    def settled(self) -> Iterator[list[Array]]:
+        """Let the running statistics follow after a block, which changes the parameters by what `slope` finds.
+
+        Yields
+        ------
+        list of numpy.ndarray
+            The rows that `slope` sees are noted here; those that are there at the end count.
+        """
+        rows: list[Array] = []
+        self._looked = rows
+        try:
+            yield rows
+        except DivergedError:  # before anything has changed
+            rows.clear()
+            raise
+        finally:
+            self._looked = None
+            if self._norms() and sum(len(some) for some in rows) > 1:
+                self.update_statistics(rows[0] if len(rows) == 1 else np.concatenate(rows))
+
+    def _norms(self) -> list[str]:
+        """The batch norms whose statistics follow the batches, as one would write them."""
+        return [
+            f"layers[{at.replace('.', '][')}], {leaf!r}" for at, leaf in self.leaves.items()
+            if isinstance(leaf, layers.BatchNorm) and not leaf.frozen
+        ]  # fmt: skip
+
+    def check_batch(self, rows: int) -> None:
+        """Refuse batches of a single row, where a batch norm would have to learn its statistics from them."""
+        norms = self._norms() if rows == 1 else []
+        if norms:
+            raise ValueError(
+                f"batch_size: expected batches of at least 2 rows for {norms[0]}, which takes their variance, got 1: "
+                "give more rows, take a LayerNorm(), or freeze its running statistics with momentum=0"
+            )
+
+    def _check_statistics(self) -> None:
+        if self.stale:
+            raise ValueError(
+                "BatchNorm: expected running statistics of the averaged parameters, got those of the others: "
+                "take averaged(net, x) with the rows of the training, or call net.update_statistics(x) first"
+            )
 
     def scores(self, outputs: Array, y: Array, loss: Any) -> tuple[Array, float]:
         """Outputs under a loss, as probabilities where it knows them; and above what one column says yes."""
