@@ -288,11 +288,18 @@ def in_torch(torch, net):
         views = [getattr(layer, name) for name in layer.shapes()]
         own = [torch.tensor(view, requires_grad=True) for view in views]
         parameters += own
-        steps.append((own, torch_activation(torch, layer.activation)))
+        steps.append((layer, own, torch_activation(torch, layer.activation)))
+
+    def fixed_norm(norm, x, own):
+        running = (torch.tensor(view.copy()) for view in (norm.running_mean, norm.running_variance))
+        return torch.nn.functional.batch_norm(x, *running, *own, eps=norm.epsilon)
 
     def forward(x):
-        for own, f in steps:
-            x = f(x @ own[0] + (own[1] if len(own) > 1 else 0) if own else x)
+        for layer, own, f in steps:
+            if isinstance(layer, bp.BatchNorm):
+                x = fixed_norm(layer, x, own)
+            else:
+                x = f(x @ own[0] + (own[1] if len(own) > 1 else 0) if own else x)
         return x
 
     return forward, parameters
