@@ -480,6 +480,25 @@ def test_an_estimator_with_lbfgs():
     assert mlp.score(x, y) > 0.9
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_an_estimator_with_averaged_weights(early):
+    sk = pytest.importorskip("backprop.sklearn")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = np.sin(x[:, 0]) + x[:, 1]
+    mlp = sk.MLPRegressor(
+        hidden_layer_sizes=(20,), batch_norm=True, optimizer=bp.Adam(0.02, average=0.98), early_stopping=early,
+        random_state=0, max_iter=60, n_iter_no_change=1000, batch_size=40, dtype="float64",
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        mlp.fit(x, y)
+    assert mlp.score(x, y) > 0.95
+    if not early:
+        twin = mlp.network_.copy()
+        twin.update_statistics(x)
+        assert np.array_equal(mlp.network_.buffers, twin.buffers)
+
+
 # Frozen statistics.
 
 FROZEN = {
