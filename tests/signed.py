@@ -201,7 +201,8 @@ def check_checkpoint(data, how, folder):
             brief(error, 800)
             continue
         except (bp.DivergedError, TypeError, ValueError) as error:
-            if refused or not (isinstance(error, bp.DivergedError) or str(error).startswith(OF_ANOTHER_RUN)):
+            diverged = isinstance(error, bp.DivergedError) or str(error).endswith(": expected finite numbers")
+            if refused or not (diverged or str(error).startswith(OF_ANOTHER_RUN)):
                 raise
             brief(error, 1200)
             continue

@@ -194,6 +194,33 @@ def test_epochs_that_do_not_count(tmp_path):
         assert given["callbacks"][1].rates == rates[epoch:]
 
 
+def test_files_of_any_number_of_epochs(tmp_path):
+    """Those of the first are looked for before the fit begins, and not those of 2^40."""
+
+    class Stop(bp.Callback):
+        def on_epoch_end(self, run):
+            run.stop = run.epoch == 3
+
+    x, y = table()
+    network().fit(
+        x,
+        y,
+        loss="mse",
+        optimizer=bp.Adam(),
+        epochs=2**40,
+        callbacks=[Stop(), bp.Checkpoint(tmp_path / "run-{epoch}", keep=2)],
+    )
+    assert names(tmp_path) == ["run-2", "run-3"]
+
+
+def test_one_that_keeps_something_else_in_its_next_fit(tmp_path):
+    keep = bp.Checkpoint(tmp_path / "run-{epoch}", keep=2, monitor="scripted", mode="min")
+    fit([1, 2], keep)
+    keep.keep, keep.path = "best", str(tmp_path / "run-1")
+    fit([2, 1, 3], keep)
+    assert keep.state["best_epoch"] == 2 and bp.load(tmp_path / "run-1").epochs == 2
+
+
 def test_what_was_written_is_remembered_as_far_as_it_is_there(tmp_path):
     class Look(bp.Callback):
         def on_epoch_end(self, run):

@@ -267,6 +267,10 @@ DIFFERENT = {
     "fewer rows": ({"x": table()[0][:9], "y": table()[1][:9]}, "expected rows 23"),
     "batches": ({"x": [table()[:2]], "y": None}, "expected rows 23, .* got in batches"),
     "no callbacks": ({"callbacks": []}, r"expected callbacks \['EarlyStopping', 'Checkpoint'\], .* got \[\]"),
+    "the best instead of the last": (
+        {"callbacks": [bp.EarlyStopping("loss"), bp.Checkpoint("run", keep="best", monitor="loss")]},
+        "expected a Checkpoint that keeps the last, as the run began with, got keep='best'",
+    ),
     "another optimizer": ({"optimizer": bp.Adam()}, "expected the optimizer .*'SGD'.* got .*'Adam'"),
     "another momentum": ({"optimizer": bp.SGD(0.1, 0.8)}, "expected the optimizer .* 0.9.* got .* 0.8"),
     "a schedule": ({"optimizer": bp.SGD(schedules.Constant(0.05), 0.9)}, "expected the optimizer .*, got .*Constant"),
@@ -274,7 +278,7 @@ DIFFERENT = {
 
 
 @pytest.mark.parametrize("what", DIFFERENT)
-def test_another_run_is_refused(what, tmp_path):
+def test_another_run_is_refused(what, tmp_path, monkeypatch):
     path, _, _ = checkpoint(tmp_path)
     changes, says = DIFFERENT[what]
     callbacks = [bp.EarlyStopping("loss"), bp.Checkpoint(path)]
@@ -285,6 +289,7 @@ def test_another_run_is_refused(what, tmp_path):
         with pytest.raises(ValueError, match=f"^resume: {says.replace('()', '[(][)]')}"):
             call()
     assert (net.parameters.tobytes(), net.steps, its.steps, its.state, path.read_bytes()) == (before, 0, 0, {}, file)
+    monkeypatch.chdir(tmp_path)
     net.fit(**how)  # nothing is in the way of a run of its own
 
 

@@ -294,13 +294,21 @@ class Checkpoint(_Watching):
         if not words and self._file(0) == self._file(1):
             raise self._wrong()
 
+    def check_resumed(self, state: Mapping[str, Any]) -> None:
+        """Refuse what one that keeps something else remembers."""
+        if ("best" in state) != (self.keep == "best"):
+            want = "the best" if "best" in state else "the last"
+            raise ValueError(
+                f"resume: expected a Checkpoint that keeps {want}, as the run began with, got keep={self.keep!r}"
+            )
+
     def on_fit_begin(self, run: Run) -> None:
         """Begin, where all that is asked for can be written."""
         before = self.state
         if self.keep == "best":
             super().on_fit_begin(run)
         if run.epoch == 0 and self.keep == "best" and os.access(self.path, os.F_OK):
-            self.state = before or self.state
+            self.state = before if "best" in before else self.state
         elif run.epoch == 0 and self.keep != "best":
             self.state = {"written": before.get("written", [])}
         run.check_save()
@@ -327,11 +335,11 @@ class Checkpoint(_Watching):
             Path(self._file(epoch)).unlink(missing_ok=True)
 
     def _due(self, run: Run) -> list[str]:
-        """The files that it will write, if the fit is not stopped."""
+        """The files that it will write, if the fit is not stopped: the first thousand, and the last."""
         if not isinstance(self.keep, int):
             return [self.path]
         epochs = range(run.epoch + self.every - run.epoch % self.every, run.epochs, self.every)
-        return [self._file(epoch) for epoch in (*epochs, run.epochs)]
+        return [self._file(epoch) for epoch in (*epochs[:1000], run.epochs)]
 
     def _file(self, epoch: int) -> str:
         try:

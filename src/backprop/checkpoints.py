@@ -64,6 +64,9 @@ class Checkpoint:
         if mine != its:
             want, got = _brief(its), _brief(mine)
             raise ValueError(f"resume: expected the optimizer {want}, as the run began with, got {got}")
+        for callback, state in zip(_remembering(run), self.callbacks, strict=True):
+            if hasattr(callback, "check_resumed"):
+                callback.check_resumed(state)
 
     def check_state(self, optimizer: Any, parameters: Array) -> None:
         """Refuse a state that is not one of this optimizer."""
