@@ -651,6 +651,18 @@ def test_a_frozen_norm_stays_frozen_in_a_file(name, how):
     assert twin != net or how == "trainable, each"
 
 
+def test_a_warm_start_keeps_what_is_frozen():
+    sk = pytest.importorskip("backprop.sklearn")
+    x, y = table(60)
+    mlp = sk.MLPRegressor(
+        hidden_layer_sizes=(5,), batch_norm=True, warm_start=True, max_iter=3, n_iter_no_change=1, tol=9
+    )
+    norm = mlp.fit(x, y).network_.layers[1]
+    norm.momentum, kept = 0, norm.running_mean.copy()
+    norm = mlp.set_params(alpha=0.1).fit(x, y).network_.layers[1]  # another network with the same weights
+    assert norm.frozen and np.array_equal(norm.running_mean, kept)
+
+
 # What puts weights back puts their statistics back.
 
 

@@ -519,7 +519,8 @@ class _MLP(BaseEstimator):
             net.parameters, net.buffers = last.parameters, last.buffers
             net.seed, net.epochs, net.steps = last.seed, last.epochs, last.steps
             for layer, old in zip(_with_arrays(net), _with_arrays(last), strict=True):
-                layer.trainable = old.trainable
+                for name in ("trainable", *old._adjustable):
+                    setattr(layer, name, getattr(old, name))
             if hasattr(self, "_optimizer"):
                 self._optimizer = copy.copy(self._optimizer)  # whose network is another now
         dense = (layer for layer in net.layers if isinstance(layer, Dense))
