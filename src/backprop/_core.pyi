@@ -121,8 +121,8 @@ class Plan:
         """The outputs for x (B, n_in) into out (B, n_out); with logits, without the last activation. Whether all of x
         is finite: if not, what is in out is not to be used."""
 
-    def answer(self, x: object) -> _Array | None:
-        """predict, for a few rows that need no conversion, in a new array; None for anything else."""
+    def answer(self, x: object, out: object = None) -> _Array | None:
+        """predict, for a few rows, in a new array or in out; None for whatever the gate has to look at."""
 
     def forward(self, x: _Array, out: _Array, seed: int = 0, step: int = 0) -> None:
         """As predict, in training mode, keeping what backward needs."""

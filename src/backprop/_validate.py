@@ -24,9 +24,46 @@ Array = npt.NDArray[Any]
 #: What a value passes, beside its name: it returns what is to be kept, or refuses.
 Gate = Callable[[Any, str], Any]
 
+#: Bytes that NumPy converts, copies or looks at in one call: between two, Python notices Ctrl-C.
+PIECE = 1 << 24
+
+
+def slices(rows: int, size: int) -> Iterator[slice]:
+    """All of so many rows, which are so many bytes together: a piece at a time."""
+    step = max(1, PIECE * rows // max(size, 1))
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
+
+
+def put(into: Array, values: Array) -> None:
+    """Copy and convert what may be large, of the same shape."""
+    while into.ndim > 1 and len(into) == 1:
+        into, values = into[0], values[0]
+    if into.ndim == 0 or into.nbytes <= PIECE:
+        into[...] = values
+        return
+    for rows in slices(len(into), into.nbytes):
+        into[rows] = values[rows]
+
+
+def contiguous(given: Array, dtype: npt.DTypeLike) -> Array:
+    """A contiguous, aligned array of this type; not a copy where it is one already."""
+    if given.nbytes <= PIECE or (given.dtype == dtype and given.flags.c_contiguous and given.flags.aligned):
+        return np.require(given, dtype, ["C", "A"])
+    return copied(given, dtype)
+
+
+def copied(given: Array, dtype: npt.DTypeLike | None = None) -> Array:
+    """A copy, contiguous and of this type, by default its own."""
+    result = np.empty(given.shape, given.dtype if dtype is None else dtype)
+    put(result, given)
+    return result
+
 
 def array(value: Any, name: str) -> Array:
     """`value` as an array of real numbers, of whatever type and layout; only what cannot be one is refused."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiub":
+        return value
     rows = value if isinstance(value, (list, tuple)) else [value]
     if any(isinstance(row, np.ma.MaskedArray) for row in rows):
         raise TypeError(f"{name}: expected an array without a mask, got a masked array: fill it first, x.filled(...)")
@@ -47,7 +84,7 @@ def real(
     if given.dtype != dtype or not (given.flags.c_contiguous and given.flags.aligned):
         given = array(given, name)
         with np.errstate(over="ignore"):
-            result = np.require(given, dtype, ["C", "A"])
+            result = contiguous(given, dtype)
     else:
         result = given
     if not (later and result is given) and not _core.all_finite(result.reshape(-1)):
@@ -120,7 +157,7 @@ def assign(view: Array, value: Any, name: str) -> None:
     given = array(value, name)
     if given.shape != view.shape:
         raise ValueError(f"{name}: expected shape {view.shape}, got {given.shape}")
-    view[...] = real(given, name, view.dtype)
+    put(view, real(given, name, view.dtype))
 
 
 def targets(y: Any, columns: int, dtype: npt.DTypeLike) -> Array:
@@ -145,7 +182,7 @@ def labels(y: Any, classes: int) -> npt.NDArray[np.int64]:
         names(real(given, "y", np.float64) if given.dtype.kind == "f" else given, classes, "y")
     except ValueError as error:
         raise ValueError(f"{error}{_from_zero(given, classes)}") from None
-    return np.ascontiguousarray(given, dtype=np.int64)
+    return contiguous(given, np.int64)
 
 
 def _from_zero(labels: Array, classes: int) -> str:
@@ -161,12 +198,14 @@ def _from_zero(labels: Array, classes: int) -> str:
 
 def names(values: Array, count: int, name: str, first_row: int = 0) -> None:
     """Whole numbers (rows,), 0 to count - 1, which name one of so many things."""
-    wrong = ~((values >= 0) & (values < count) & (values == np.floor(values)))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise ValueError(
-            f"{name}: expected labels 0 to {count - 1}, whole numbers, got {values[row]} at row {first_row + row}"
-        )
+    for rows in slices(len(values), values.nbytes):
+        some = values[rows]
+        wrong = ~((some >= 0) & (some < count) & (some == np.floor(some)))
+        if wrong.any():
+            row = rows.start + int(np.argmax(wrong))
+            raise ValueError(
+                f"{name}: expected labels 0 to {count - 1}, whole numbers, got {values[row]} at row {first_row + row}"
+            )
 
 
 def between(values: Array, low: float, high: float, name: str, cure: str) -> None:

@@ -59,7 +59,7 @@ class Storage:
                 at_buffer = end
             if arrays is not None:
                 for name, view in views[place].items():
-                    view[...] = arrays.pop(f"{place}.{name}")
+                    _validate.put(view, arrays.pop(f"{place}.{name}"))
         self.with_room = with_room, _vector(n, dtype)  # the second only now, when the arrays of a file are gone
         self.gradients = self.with_room[1][:n]
         for place, leaf in leaves.items():
@@ -177,7 +177,7 @@ class Chain:
                 y = self._checked(part.forward(x, False), f"what the forward of {part!r} returned", len(x), width)
             x = y
         if x is not out:
-            out[...] = x
+            _validate.put(out, x)
         return True
 
     def forward(self, x: Array, out: Array, seed: int = 0, step: int = 0) -> None:
@@ -191,7 +191,7 @@ class Chain:
             else:
                 y = self._checked(part.forward(x, True), f"what the forward of {part!r} returned", len(x), width)
             x = y
-        out[...] = x
+        _validate.put(out, x)
 
     def backward(self, dy: Array, dx: Array | None = None, penalties: float = 1.0) -> None:
         """From dy of the last forward to the gradients, those of the penalties so many times, and, where given, dx."""
@@ -208,10 +208,10 @@ class Chain:
             weight = self._storage.parameters[begin:end]
             self._storage.gradients[begin:end] += penalties * (l1 * np.sign(weight) + 2 * l2 * weight)
         if dx is not None:
-            dx[...] = dy
+            _validate.put(dx, dy)
 
     def _checked(self, found: Any, what: str, rows: int, width: int) -> Array:
         given = _validate.array(found, what)
         if given.shape != (rows, width):
             raise ValueError(f"{what}: expected shape {(rows, width)}, got {given.shape}")
-        return np.ascontiguousarray(given, self.dtype)
+        return _validate.contiguous(given, self.dtype)

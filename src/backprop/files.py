@@ -56,6 +56,7 @@ CODES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U64": "<u8", "U8": "|u1"}
 DTYPES = {name: np.dtype(code) for name, code in CODES.items()}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 MAX_HEADER = 1 << 20
+
 MAX_DIMENSIONS = 64  # NumPy's own limit
 #: How files of other kinds begin.
 OTHER_FORMATS = {
@@ -119,7 +120,12 @@ def pack(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER:
         raise ValueError(f"expected names and metadata to fit a header of {MAX_HEADER} bytes, got {len(text)} bytes")
-    return b"".join([len(text).to_bytes(8, "little"), text, *(array.data for _, array in in_order)])
+    file = io.BytesIO()
+    file.write(len(text).to_bytes(8, "little") + text)
+    for _, array in in_order:
+        for piece in _pieces(array):
+            file.write(piece)
+    return file.getvalue()
 
 
 def unpack(data: bytes | bytearray | memoryview, *, source: str) -> tuple[dict[str, Array], dict[str, str]]:
@@ -367,7 +373,9 @@ def _replaced(target: str, folder: str, mode: int | None, data: bytes | bytearra
                 return False
             if mode is not None and mode != stat.S_IMODE(os.fstat(file.fileno()).st_mode):
                 os.chmod(temporary, mode)
-            file.write(data)
+            whole = memoryview(data).cast("B")
+            for start in range(0, len(whole), CHUNK):
+                file.write(whole[start : start + CHUNK])
             file.flush()
             os.fsync(file.fileno())
             if fcntl is not None:  # under the lock; elsewhere an open file cannot be renamed
@@ -671,8 +679,16 @@ def _digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
 
     sha = sha256(_compact_json([dict(sorted(metadata.items())), tensors]))
     for name in names:
-        sha.update(arrays[name].data)
+        for piece in _pieces(arrays[name]):
+            sha.update(piece)
     return sha.hexdigest()
+
+
+def _pieces(array: Array) -> Iterator[memoryview]:
+    """The bytes of a contiguous array, some at a time: between them Python notices Ctrl-C."""
+    whole = array.reshape(-1).view(np.uint8)
+    for start in range(0, whole.size, CHUNK):
+        yield whole[start : start + CHUNK].data
 
 
 def _little_endian(name: str, array: Array) -> Array:

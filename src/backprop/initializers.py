@@ -37,8 +37,7 @@ def fill(array: _validate.Array, initializer: str, n_in: int, n_out: int, rng: n
         return
     name, shape = initializer.split("_")
     deviation = math.sqrt(_VARIANCE[name](n_in, n_out))
-    if shape == "normal":
-        array[...] = rng.normal(0, deviation, array.shape)
-    else:
-        limit = math.sqrt(3) * deviation
-        array[...] = rng.uniform(-limit, limit, array.shape)
+    limit, flat = math.sqrt(3) * deviation, array.reshape(-1)
+    for some in _validate.slices(flat.size, flat.nbytes):
+        n = len(flat[some])
+        flat[some] = rng.normal(0, deviation, n) if shape == "normal" else rng.uniform(-limit, limit, n)

@@ -35,7 +35,14 @@ RATES = ("exp", "softplus", "relu", "sigmoid", "hard_sigmoid", "softmax")
 
 def running_sum(values: Array) -> float:
     """The sum from first to last, as the compiled core adds."""
-    return float(np.add.accumulate(values)[-1])
+    if len(values) == 1:
+        return float(values[0])
+    if values.nbytes <= _validate.PIECE:
+        return float(np.add.accumulate(values)[-1])
+    total = 0.0
+    for some in _validate.slices(len(values), values.nbytes):
+        total = float(np.add.accumulate(np.append(total, values[some]))[-1])
+    return total
 
 
 class Loss(_words.Helped, family="Loss"):

@@ -537,7 +537,7 @@ class Sequential(_core.Predictor):
                 value = self.backpropagate(data, loss, seed)
             finally:
                 self.buffers[...] = kept
-            return value, self.gradients.copy() if math.isfinite(value) else np.full_like(self.gradients, np.nan)
+            return value, self._slopes(math.isfinite(value))
         assert self.plan is not None
         losses = np.zeros((1, 2))
         with _threads.take(threads, self.engine.work * len(data), _threads.WORTH_MEETING) as count:
@@ -547,9 +547,13 @@ class Sequential(_core.Predictor):
                 outputs=None, shuffle=False, seed=seed, first_epoch=0, first_step=self.steps, threads=count,
             ).run()  # fmt: skip
         if not finite:
-            return np.nan, np.full_like(self.gradients, np.nan)
+            return np.nan, self._slopes(False)
         value, weight = losses[0]
-        return float(value / weight if loss.reduction == "mean" else value), self.gradients.copy()
+        return float(value / weight if loss.reduction == "mean" else value), self._slopes(True)
+
+    def _slopes(self, finite: bool) -> Array:
+        """A copy of the gradients; NaN where they are not to be used."""
+        return _validate.copied(self.gradients) if finite else np.full_like(self.gradients, np.nan)
 
     # Files.
 
@@ -773,7 +777,7 @@ class Sequential(_core.Predictor):
             outputs[...] = y_hat
             if fused:
                 self.layers[-1].activation.apply(outputs)
-        if not np.isfinite(y_hat).all():
+        if not _core.all_finite(y_hat.reshape(-1)):
             return math.nan
         if loss.compiled and not fused:
             loss.check_outputs(y_hat)

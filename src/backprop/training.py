@@ -158,6 +158,10 @@ class Data:
         )
         return Data(self.x[which], target, labels, weights, self.y[which])
 
+    def converted(self) -> "Data":
+        """All rows as arrays."""
+        return replace(self, x=np.asarray(self.x), target=None if self.target is None else np.asarray(self.target))
+
     @property
     def weight(self) -> float:
         """What they count for together."""
@@ -386,7 +390,7 @@ def _in_full(run: Run, count: int) -> tuple[Array, tuple[Array, Any] | None]:
     begun = optimizer.steps
     if not isinstance(run.data, Data):
         raise TypeError(f"x: expected all rows at once with {optimizer!r}, got batches")
-    data = run.data if run.data.ready else run.data.rows(np.arange(len(run.data)))
+    data = run.data if run.data.ready else run.data.converted()
     outputs = np.empty((len(data), net.n_out), net.dtype) if settings.metrics else None
     if outputs is not None:
         net.update_statistics(data.x, threads=settings.threads)  # before the first, they may be of anything

@@ -12,33 +12,57 @@ cdef int expect(bint condition, str what) except -1:
 
 def all_finite(const real[::1] x not None):
     """Whether there is no infinity and no NaN."""
-    cdef bint finite
+    cdef Py_ssize_t n = x.shape[0], done = 0, some
+    cdef bint finite = True
+    cdef int status = RUNNING
+    cdef Watch watch
     with nogil:
-        finite = is_finite(x.shape[0], &x[0])
+        watch = begin_watch(&status, mode_now())
+        while finite and done < n and not look_for_signals(&watch, PIECE):
+            some = min(n - done, PIECE)
+            finite = is_finite(some, &x[done])
+            done += some
+    end_watch(&watch)
     return finite
 
 
 def activate(int activation, double slope, real[:, ::1] y not None):
     """y = f(y), in place."""
+    cdef Py_ssize_t rows = y.shape[0], n = y.shape[1], done = 0, some
+    cdef int status = RUNNING
+    cdef Watch watch
     expect(0 <= activation and activation < ACTIVATION_COUNT, "a code of ACTIVATIONS")
-    if y.shape[0] > 0 and y.shape[1] > 0:
+    if rows > 0 and n > 0:
         with nogil:
-            activation_forward(activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &y[0, 0])
+            watch = begin_watch(&status, mode_now())
+            while done < rows and not look_for_signals(&watch, 20.0 * (PIECE + n)):
+                some = min(rows - done, 1 + PIECE // n)
+                activation_forward(activation, <real> slope, some, n, n, &y[done, 0])
+                done += some
+        end_watch(&watch)
 
 
 def activate_backward(
     int activation, double slope, const real[:, ::1] y not None, real[:, ::1] dy not None, const real[:, ::1] z=None,
 ):
     """dy = dy f'(z) for y = f(z), in place; z is wanted where y does not tell the derivative."""
+    cdef Py_ssize_t rows = y.shape[0], n = y.shape[1], done = 0, some
+    cdef int status = RUNNING
+    cdef Watch watch
     expect(0 <= activation and activation < ACTIVATION_COUNT, "a code of ACTIVATIONS")
     expect(y.shape[0] == dy.shape[0] and y.shape[1] == dy.shape[1], "y and dy of one shape")
     expect(z is not None or not needs_z(activation), "z, from which this derivative is taken")
     expect(z is None or (z.shape[0] == y.shape[0] and z.shape[1] == y.shape[1]), "y and z of one shape")
-    if y.shape[0] > 0 and y.shape[1] > 0:
+    if rows > 0 and n > 0:
         with nogil:
-            activation_backward(
-                activation, <real> slope, y.shape[0], y.shape[1], y.shape[1], &z[0, 0] if z is not None else NULL,
-                &y[0, 0], &dy[0, 0])
+            watch = begin_watch(&status, mode_now())
+            while done < rows and not look_for_signals(&watch, 20.0 * (PIECE + n)):
+                some = min(rows - done, 1 + PIECE // n)
+                activation_backward(
+                    activation, <real> slope, some, n, n, &z[done, 0] if z is not None else NULL, &y[done, 0],
+                    &dy[done, 0])
+                done += some
+        end_watch(&watch)
 
 
 def loss_target_width(tuple kind not None, Py_ssize_t n):
@@ -54,7 +78,9 @@ def loss(
 ):
     """The unweighted value of each row, and its gradient times weight * norm."""
     cdef Loss it
-    cdef Py_ssize_t rows = y_hat.shape[0], n = y_hat.shape[1]
+    cdef Py_ssize_t rows = y_hat.shape[0], n = y_hat.shape[1], done = 0, some
+    cdef int status = RUNNING
+    cdef Watch watch
     read_loss(kind, &it)
     expect(dy.shape[0] == rows and dy.shape[1] == n and values.shape[0] == rows, "values and dy for each row")
     expect(n == 0 or target_width(&it, n) > 0, "outputs that come out even")
@@ -64,10 +90,15 @@ def loss(
     expect(weights is None or weights.shape[0] == rows, "a weight for each row")
     if rows > 0 and n > 0:
         with nogil:
-            loss_rows(
-                &it, rows, n, &y_hat[0, 0], n, &y[0, 0] if y is not None else NULL,
-                &labels[0] if labels is not None else NULL, NULL, &weights[0] if weights is not None else NULL, norm,
-                &values[0], &dy[0, 0], n)
+            watch = begin_watch(&status, mode_now())
+            while done < rows and not look_for_signals(&watch, 20.0 * (PIECE + n)):
+                some = min(rows - done, 1 + PIECE // n)
+                loss_rows(
+                    &it, some, n, &y_hat[done, 0], n, &y[done, 0] if y is not None else NULL,
+                    &labels[done] if labels is not None else NULL, NULL,
+                    &weights[done] if weights is not None else NULL, norm, &values[done], &dy[done, 0], n)
+                done += some
+        end_watch(&watch)
 
 
 def apply_update(
@@ -75,25 +106,36 @@ def apply_update(
     tuple state not None, tuple ranges not None,
 ):
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""
-    cdef Py_ssize_t n = p.shape[0]
+    cdef Py_ssize_t n = p.shape[0], done = 0, to
     cdef Rule rule
-    cdef bint finite
-    cdef float_mode mode
+    cdef bint finite = True
+    cdef double scale
+    cdef int status = RUNNING
+    cdef Watch watch
     expect(g.shape[0] == n, "a gradient for each parameter")
     expect(step > 0, "a number of the step, 1 for the first")
     rule = Rule(kind, state, ranges, step - 1, n, real is float)
     with nogil:
-        mode = flush_subnormals()
+        watch = begin_watch(&status, flush_subnormals())
         begin_step(&rule.update, learning_rate)
-        finite = update_range(&rule.update, clip_scale(&rule.update, &g[0]), 0, n, &g[0], &p[0])
-        restore_mode(mode)
+        scale = clip_scale(&rule.update, &g[0])
+        while done < n and not look_for_signals(&watch, 10.0 * PIECE):
+            to = min(n, done + PIECE)
+            finite &= update_range(&rule.update, scale, done, to, &g[0], &p[0])
+            done = to
+        restore_mode(watch.mode)
+    end_watch(&watch)
     return finite
 
 
 def permutation(uint64_t seed, uint64_t epoch, int64_t[::1] order not None):
     """Write the order of the rows in this epoch."""
+    cdef int status = RUNNING
+    cdef Watch watch
     with nogil:
-        shuffle(seed, epoch, order.shape[0], &order[0])
+        watch = begin_watch(&status, mode_now())
+        shuffle_watched(seed, epoch, order.shape[0], &order[0], &watch)
+    end_watch(&watch)
 
 
 def cpu_supports(str isa not None):

@@ -24,20 +24,6 @@ cdef class Memory:
         return piece
 
 
-cdef list start_threads(work, int count):
-    """Start work(1), work(2)... in threads of their own; fewer where the system gives no more."""
-    from threading import Thread
-    threads = []
-    for i in range(1, count):
-        thread = Thread(target=work, args=(i,), daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            break
-        threads.append(thread)
-    return threads
-
-
 cdef object keep_buffers(Plan plan, real[::1] buffers):
     if buffers is not None and buffers.shape[0] > 0:
         plan.buffers = buffers
@@ -282,44 +268,54 @@ cdef class Plan:
 
         Whether all of x is finite: if not, what is in out is not to be used.
         """
+        cdef int status = RUNNING
         if threads > 1 and len(x) >= 2 * self.graph.block and len(x) == len(out):
-            return share_rows(self, x, out, logits, min(threads, len(x) // self.graph.block))
+            return Prediction(self, x, out, logits).run(min(threads, len(x) // self.graph.block))
+        return self.predict_rows(x, out, logits, &status)
+
+    cdef object predict_rows(self, x, out, bint logits, int *status):
         if self.single:
-            return predict[float](self, x, out, logits)
-        return predict[double](self, x, out, logits)
+            return predict[float](self, x, out, logits, status)
+        return predict[double](self, x, out, logits, status)
 
-    cpdef object answer(self, x):
-        """predict, for a few rows that need no conversion, in a new array; None for anything else.
+    def answer(self, x, out=None):
+        """predict, for a few rows, in a new array or in out; None for whatever the gate has to look at."""
+        return self.short_answer(x, out)
 
-        This is what a single row costs, so it goes through the buffer protocol once for x and once for the answer, and
-        through no other object.
+    cdef object short_answer(self, x, out):
+        """This is what a single row costs, so it goes through the buffer protocol once for x and once for the answer,
+        and through no other object. Rows of another type, and Python's numbers, are converted on the way.
         """
         cdef Py_buffer view
-        cdef object out = None
+        cdef object found = None
         if type(x) is not ndarray:
-            return None
+            if type(x) is not list and type(x) is not tuple:
+                return None
+            return few_numbers[float](self, x, out, NULL) if self.single else few_numbers[double](self, x, out, NULL)
         try:
             PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_STRIDES)
         except (BufferError, ValueError):               # dates, for one
             return None
         try:
-            if self.is_plain(&view) and view.shape[0] * self.graph.work <= LITTLE_WORK:
+            if view.ndim == 2 and view.shape[1] == self.graph.n_in and self.is_little(view.shape[0]):
                 if self.single:
-                    out = answer[float](self, <const float *> view.buf, view.shape[0])
+                    found = few_rows[float](self, &view, out, NULL)
                 else:
-                    out = answer[double](self, <const double *> view.buf, view.shape[0])
+                    found = few_rows[double](self, &view, out, NULL)
         finally:
             PyBuffer_Release(&view)
-        return out
+        return found
 
-    cdef bint is_plain(self, const Py_buffer *view) noexcept:
-        """Whether this is a contiguous matrix (rows, n_in) of the network's own type."""
+    cdef bint is_apart(self, const Py_buffer *view) noexcept:
+        """Whether a contiguous buffer lies outside the parameters and their gradients."""
+        cdef Py_ssize_t size = self.graph.n_parameters * (sizeof(float) if self.single else sizeof(double))
         return (
-            not self.graph.tables and view.ndim == 2 and view.shape[1] == self.graph.n_in
-            and 0 < view.shape[0] <= self.graph.block
-            and view.format[0] == (c"f" if self.single else c"d") and view.format[1] == 0
-            and view.strides[1] == view.itemsize and view.strides[0] == view.itemsize * view.shape[1]
-            and <size_t> view.buf % <size_t> view.itemsize == 0)
+            is_apart(view, <const char *> self.parameters, <const char *> self.parameters + size)
+            and is_apart(view, <const char *> self.gradients, <const char *> self.gradients + size))
+
+    cdef bint is_little(self, Py_ssize_t rows) noexcept:
+        """Whether so many rows are so little work that nothing pays but to do it."""
+        return not self.graph.tables and 0 < rows <= self.graph.block and rows * self.graph.work <= LITTLE_WORK
 
     def forward(self, x not None, out not None, uint64_t seed=0, uint64_t step=0):
         """As predict, in training mode, keeping what backward needs."""
@@ -356,33 +352,217 @@ cdef class Predictor:
         threads : int or None, default None
             How many threads share the rows; the result is the same. None: as many as pay.
         out : numpy.ndarray, shape (batch, n_out), optional
-            Where to write the answer: contiguous, writable, of the network's dtype, apart from x.
+            Where to write the answer: contiguous, writable, of the network's dtype, apart from x. A call that Ctrl-C
+            ends may have written a part of it.
 
         Returns
         -------
         numpy.ndarray, shape (batch, n_out)
         """
         cdef object answer = None
-        if batch_size is None and threads is None and out is None and self.plan is not None and not self.stale:
-            answer = self.plan.answer(x)
+        if self.plan is not None and not self.stale and is_count(threads, 1024) and is_count(batch_size, 2 ** 40):
+            answer = self.plan.short_answer(x, out)
         return self._predict(x, batch_size, threads, out) if answer is None else answer
 
 
-cdef object answer(Plan plan, const real *x, Py_ssize_t rows):
-    cdef const Graph *graph = &plan.graph
-    cdef bint finite
-    cdef Py_buffer view
-    out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
-    PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
+cdef inline bint is_count(object given, int64_t most) except -1:
+    """Whether this is None or a number that the gate lets pass, and that a few rows make no use of."""
+    return given is None or (type(given) is int and 1 <= given <= most)
+
+
+# The short way of a few rows. Where anything is other than expected, None: the gate looks again, and says what.
+
+cdef inline object few_rows(Plan plan, const Py_buffer *view, out, const real *_):
+    cdef Py_ssize_t size = sizeof(real)
+    cdef const char *begin = <const char *> view.buf
+    if is_own(view, _) and <size_t> begin % sizeof(real) == 0 and (
+        view.strides[1] == size and view.strides[0] == view.shape[1] * size
+    ):
+        return answer[real](plan, <const real *> begin, view.shape[0], out, begin, begin + view.len)
+    return few_others[real](plan, view, out, _)
+
+
+cdef object few_others(Plan plan, const Py_buffer *view, out, const real *_):
+    """Rows of another type or layout."""
+    cdef Py_ssize_t rows = view.shape[0], n = view.shape[1]
+    cdef real stack[1024]
+    cdef real *x = stack
+    if view.itemsize == 0 or <size_t> view.buf % <size_t> view.itemsize != 0:
+        return None
+    if rows * n > 1024:
+        x = <real *> malloc(rows * n * sizeof(real))
+        if x == NULL:
+            raise MemoryError
     try:
-        finite = predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False)
+        if not convert(view, x):
+            return None
+        return answer[real](plan, x, rows, out, NULL, NULL)
+    finally:
+        if x != stack:
+            free(x)
+
+
+cdef inline bint is_own(const Py_buffer *view, const real *_) noexcept:
+    """Whether these are numbers of this type."""
+    if real is float:
+        return view.format[0] == c"f" and view.format[1] == 0
+    else:
+        return view.format[0] == c"d" and view.format[1] == 0
+
+
+ctypedef fused number:
+    float
+    double
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+
+
+cdef bint convert_from(const Py_buffer *view, const number *_, real *x) noexcept:
+    """Rows of any layout become rows one after the other, each number rounded as NumPy rounds it."""
+    cdef Py_ssize_t r, i
+    cdef const char *row = <const char *> view.buf
+    for r in range(view.shape[0]):
+        for i in range(view.shape[1]):
+            x[i] = <real> (<const number *> (row + i * view.strides[1]))[0]
+        row += view.strides[0]
+        x += view.shape[1]
+    return True
+
+
+cdef bint convert(const Py_buffer *view, real *x) noexcept:
+    """From these types of the machine's own byte order; False for others, or where numbers lie askew."""
+    cdef char kind = view.format[0]
+    cdef Py_ssize_t size = view.itemsize
+    if view.format[1] != 0 or view.strides[0] % size != 0 or view.strides[1] % size != 0:
+        return False
+    if kind == c"d": return convert_from[double, real](view, NULL, x)
+    if kind == c"f": return convert_from[float, real](view, NULL, x)
+    if kind == c"?": return convert_from[uint8_t, real](view, NULL, x)
+    if kind in (c"b", c"h", c"i", c"l", c"q"):
+        if size == 8: return convert_from[int64_t, real](view, NULL, x)
+        if size == 4: return convert_from[int32_t, real](view, NULL, x)
+        if size == 2: return convert_from[int16_t, real](view, NULL, x)
+        return convert_from[int8_t, real](view, NULL, x)
+    if kind in (c"B", c"H", c"I", c"L", c"Q"):
+        if size == 8: return convert_from[uint64_t, real](view, NULL, x)
+        if size == 4: return convert_from[uint32_t, real](view, NULL, x)
+        if size == 2: return convert_from[uint16_t, real](view, NULL, x)
+        return convert_from[uint8_t, real](view, NULL, x)
+    return False
+
+
+@cython.boundscheck(True)
+cdef object few_numbers(Plan plan, x, out, const real *_):
+    """Rows as lists or tuples of Python's numbers, or as arrays."""
+    cdef Py_ssize_t rows = len(x), n = plan.graph.n_in, r
+    cdef real stack[1024]
+    cdef real *into = stack
+    if not plan.is_little(rows):
+        return None
+    if rows * n > 1024:
+        into = <real *> malloc(rows * n * sizeof(real))
+        if into == NULL:
+            raise MemoryError
+    try:
+        for r in range(rows):
+            if not take_row(x[r], n, into + r * n):
+                return None
+        return answer[real](plan, into, rows, out, NULL, NULL)
+    finally:
+        if into != stack:
+            free(into)
+
+
+@cython.boundscheck(True)
+cdef bint take_row(object row, Py_ssize_t n, real *x) except -1:
+    """One row of them; whether it is one."""
+    cdef Py_ssize_t i
+    cdef int64_t whole
+    cdef int beyond = 0
+    cdef object value
+    if type(row) is not list and type(row) is not tuple:
+        return type(row) is ndarray and take_array(row, n, x)
+    if len(row) != n:
+        return False
+    for i in range(n):
+        value = row[i]
+        if type(value) is float or type(value) is float64:
+            x[i] = <real> PyFloat_AS_DOUBLE(value)
+        elif type(value) is int:
+            whole = PyLong_AsLongLongAndOverflow(value, &beyond)
+            if beyond != 0 or not -(2 ** 53) <= whole <= 2 ** 53:   # what a double holds exactly
+                return False
+            x[i] = <real> <double> whole
+        else:
+            return False
+    return True
+
+
+cdef bint take_array(object row, Py_ssize_t n, real *x) except -1:
+    """A row that is an array of floating-point numbers. Whole ones may be rounded otherwise beside other rows."""
+    cdef Py_buffer view
+    cdef Py_ssize_t i
+    cdef bint taken = False
+    try:
+        PyObject_GetBuffer(row, &view, PyBUF_FORMAT | PyBUF_STRIDES)
+    except (BufferError, ValueError):
+        return False
+    if view.ndim == 1 and view.shape[0] == n and view.format[1] == 0 and (
+        <size_t> view.buf % <size_t> view.itemsize == 0 and view.strides[0] % view.itemsize == 0
+    ):
+        taken = view.format[0] == c"f" or view.format[0] == c"d"
+        for i in range(n if taken else 0):
+            if view.format[0] == c"f":
+                x[i] = <real> (<const float *> (<const char *> view.buf + i * view.strides[0]))[0]
+            else:
+                x[i] = <real> (<const double *> (<const char *> view.buf + i * view.strides[0]))[0]
+    PyBuffer_Release(&view)
+    return taken
+
+
+cdef object answer(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
+    """What the network answers to x, of which the caller sees the bytes from begin to end."""
+    cdef const Graph *graph = &plan.graph
+    cdef bint finite, fits = True
+    cdef int status = RUNNING
+    cdef Watch watch = begin_watch(&status, 0)
+    cdef Py_buffer view
+    if out is None:
+        out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
+        PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
+    else:
+        if type(out) is not ndarray:
+            return None
+        try:
+            PyObject_GetBuffer(out, &view, PyBUF_FORMAT | PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
+        except (BufferError, ValueError):
+            return None
+        fits = (
+            view.ndim == 2 and view.shape[0] == rows and view.shape[1] == graph.n_out
+            and is_own(&view, <const real *> NULL) and <size_t> view.buf % sizeof(real) == 0
+            and is_apart(&view, begin, end) and plan.is_apart(&view))
+    try:
+        finite = fits and predict_within(
+            graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False, &watch)
     finally:
         PyBuffer_Release(&view)
+    end_watch(&watch)
     return out if finite else None
 
 
+cdef inline bint is_apart(const Py_buffer *view, const char *begin, const char *end) noexcept:
+    """Whether a contiguous buffer and these bytes do not overlap."""
+    return end <= <const char *> view.buf or <const char *> view.buf + view.len <= begin
+
+
 cdef int predict_within(
-    const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits,
+    const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits, Watch *watch,
 ) except -1 nogil:
     """predict_rows, in memory of its own: of the stack where that is enough; whether all of x is finite."""
     cdef Py_ssize_t capacity = max(1, min(rows, graph.block))
@@ -391,44 +571,60 @@ cdef int predict_within(
     cdef real stack[2048]
     cdef real *work = stack
     cdef bint finite
-    cdef float_mode mode
     if size > 2048:
         work = <real *> malloc(size * sizeof(real))
         if work == NULL:
             raise MemoryError
-    mode = flush_subnormals()
-    finite = predict_rows(graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width)
-    restore_mode(mode)
+    watch.mode = flush_subnormals()
+    finite = predict_rows(
+        graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width, watch)
+    restore_mode(watch.mode)
     if work != stack:
         free(work)
     return finite
 
 
-cdef object share_rows(Plan plan, x, out, bint logits, int threads):
+@cython.final
+cdef class Prediction:
     """predict, by several threads: each takes the next run of rows until there is none, as some begin late."""
-    cdef Py_ssize_t parts = min(8 * threads, len(x) // plan.graph.block)
-    errors, broken, left = [], [], list(reversed(range(parts)))
+    cdef Plan plan
+    cdef object x, out, error
+    cdef bint logits
+    cdef int parts, taken, status
 
-    def work(_):
+    def __cinit__(self, Plan plan not None, x not None, out not None, bint logits):
+        self.plan, self.x, self.out, self.logits = plan, x, out, logits
+        self.status = RUNNING
+
+    cdef void work(self) noexcept:
+        cdef Py_ssize_t rows = len(self.x), i
         try:
-            while True:
-                try:
-                    i = left.pop()
-                except IndexError:
-                    return
-                share = slice(len(x) * i // parts, len(x) * (i + 1) // parts)
-                if not plan.predict(x[share], out[share], logits):
-                    broken.append(i)
+            while atomic_get(&self.status) == RUNNING:
+                i = atomic_add(&self.taken, 1) - 1
+                if i >= self.parts:
+                    break
+                share = slice(rows * i // self.parts, rows * (i + 1) // self.parts)
+                if not self.plan.predict_rows(self.x[share], self.out[share], self.logits, &self.status):
+                    atomic_set(&self.status, DIVERGED)
         except BaseException as error:
-            errors.append(error)
+            self.error = error
+            atomic_set(&self.status, INTERRUPTED)
 
-    started = start_threads(work, threads)
-    work(0)
-    for thread in started:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return not broken
+    def run(self, int threads):
+        """Whether all of x is finite."""
+        cdef list others = []
+        self.parts = <int> min(8 * threads, len(self.x) // self.plan.graph.block)
+        try:
+            start_threads(lambda _: self.work(), threads, others)
+            self.work()
+        except BaseException:
+            atomic_set(&self.status, INTERRUPTED)
+            raise
+        finally:
+            join_threads(others, &self.status)
+        if self.error is not None:
+            raise self.error
+        return self.status == RUNNING
 
 
 @cython.final
@@ -451,21 +647,23 @@ cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_
     return 0
 
 
-cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logits):
+cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logits, int *status):
     cdef bint finite
+    cdef Watch watch = begin_watch(status, 0)
     check_rows(plan, x.shape[0], x.shape[1], out.shape[0], out.shape[1])
     with nogil:
-        finite = predict_within(&plan.graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], x.shape[0], logits)
+        finite = predict_within(
+            &plan.graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], x.shape[0], logits, &watch)
+    end_watch(&watch)
     return finite
 
 
 cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, uint64_t step):
     cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t rows = x.shape[0], done, ld = 0
-    cdef const real *y
-    cdef int begin = 0, end = part_end(graph, -1)
+    cdef Py_ssize_t rows = x.shape[0]
     cdef Tape tape = plan.tape
-    cdef float_mode mode
+    cdef int status = RUNNING
+    cdef Watch watch
     check_rows(plan, rows, x.shape[1], out.shape[0], out.shape[1])
     plan.tape = None                                    # while it is written, no other thread shall find it
     if tape is None or tape.rows != rows:
@@ -483,39 +681,51 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
     plan.read_momenta(tape.momenta)
     tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False, momenta=tape.momenta)
     with nogil:
-        mode = flush_subnormals()
-        memcpy(tape.x, &x[0, 0], rows * graph.n_in * sizeof(real))
-        while True:
-            forward_part(plan, tape, <const real *> tape.x, begin, end)
-            if end == graph.n_steps:
-                break
-            column_statistics(
-                graph, &tape.how, end, 0, graph.steps[end].n_out, rows, <const real *> tape.x, <real *> tape.work, rows)
-            begin, end = end, part_end(graph, end)
-        keep_statistics(graph, &tape.how, rows, <real *> tape.work, rows)
-        y = value_of(graph, &tape.how, end - 1, <const real *> tape.x, <const real *> tape.work, rows, 0, &ld)
-        copy_rows(rows, graph.n_out, y, ld, &out[0, 0], graph.n_out)
-        restore_mode(mode)
+        watch = begin_watch(&status, flush_subnormals())
+        forward_all(plan, tape, &x[0, 0], &out[0, 0], &watch)
+        restore_mode(watch.mode)
+    end_watch(&watch)
     plan.tape = tape
 
 
-cdef void forward_part(Plan plan, Tape tape, const real *x, int begin, int end) noexcept nogil:
+cdef void forward_all(Plan plan, Tape tape, const real *x, real *out, Watch *watch) noexcept nogil:
+    """From x to what a whole tape holds, and to the outputs; the running statistics follow at the end."""
     cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t done = 0, n, ld
-    while done < tape.rows:
-        n = min(tape.rows - done, graph.block)
+    cdef Py_ssize_t rows = tape.rows, ld = 0
+    cdef const real *y
+    cdef int begin = 0, end = part_end(graph, -1)
+    copy_rows_watched(rows, graph.n_in, x, graph.n_in, <real *> tape.x, graph.n_in, watch)
+    x = <const real *> tape.x
+    forward_part(plan, tape, x, begin, end, watch)
+    while end < graph.n_steps and atomic_get(watch.status) == RUNNING:
+        look_along_columns(
+            graph, &tape.how, end, 0, graph.steps[end].n_out, rows, x, <real *> tape.work, rows, False, watch)
+        begin, end = end, part_end(graph, end)
+        forward_part(plan, tape, x, begin, end, watch)
+    if atomic_get(watch.status) == RUNNING:
+        y = value_of(graph, &tape.how, end - 1, x, <const real *> tape.work, rows, 0, &ld)
+        copy_rows_watched(rows, graph.n_out, y, ld, out, graph.n_out, watch)
+    if atomic_get(watch.status) == RUNNING:
+        keep_statistics(graph, &tape.how, rows, <real *> tape.work, rows)
+
+
+cdef void forward_part(Plan plan, Tape tape, const real *x, int begin, int end, Watch *watch) noexcept nogil:
+    cdef const Graph *graph = &plan.graph
+    cdef Py_ssize_t done = 0, n, ld, most = rows_at_a_time(graph)
+    while done < tape.rows and not look_for_signals(watch, graph.work * most + 4000):
+        n = min(tape.rows - done, most)
         forward_rows(
             graph, &tape.how, begin, end, <const real *> plan.parameters, done, n, x + done * graph.n_in,
             <real *> tape.work, tape.rows, <real *> tape.scratch, &ld)
         done += n
 
 
-cdef void backward_part(Plan plan, Tape tape, const real *x, int begin, int end, real *dx) noexcept nogil:
+cdef void backward_part(Plan plan, Tape tape, const real *x, int begin, int end, real *dx, Watch *watch) noexcept nogil:
     cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t done = 0, n
+    cdef Py_ssize_t done = 0, n, most = rows_at_a_time(graph)
     cdef real *into
-    while done < tape.rows:
-        n = min(tape.rows - done, graph.block)
+    while done < tape.rows and not look_for_signals(watch, graph.work * most + 4000):
+        n = min(tape.rows - done, most)
         into = dx + done * graph.n_in if dx != NULL else NULL
         if end < graph.n_steps:
             backward_norm(
@@ -529,13 +739,9 @@ cdef void backward_part(Plan plan, Tape tape, const real *x, int begin, int end,
 
 cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double penalties):
     cdef const Graph *graph = &plan.graph
-    cdef const Step *last = &graph.steps[graph.n_steps - 1]
     cdef Py_ssize_t rows = dy.shape[0]
-    cdef real *into = &dx[0, 0] if dx is not None else NULL
-    cdef real *work
-    cdef const real *x
-    cdef int begin, end = graph.n_steps, s
-    cdef float_mode mode
+    cdef int status = RUNNING
+    cdef Watch watch
     cdef Tape tape = plan.tape
     if tape is None or tape.rows != rows:
         raise ValueError(f"dy: expected the {tape.rows} rows of the last forward, got {rows}" if tape is not None else
@@ -543,26 +749,50 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double p
     check_rows(plan, rows, dx.shape[1] if dx is not None else graph.n_in, dx.shape[0] if dx is not None else rows,
                dy.shape[1])
     plan.tape = None
-    work, x = <real *> tape.work, <const real *> tape.x
     with nogil:
-        mode = flush_subnormals()
-        copy_rows(rows, graph.n_out, &dy[0, 0], graph.n_out, work + last.dy * rows, last.ld)
-        begin = part_before(graph, end)
-        backward_part(plan, tape, x, begin, end, into)
-        while end > 0 and graph.steps[begin].operation == BATCH_NORM:
-            column_sums(graph, &tape.how, begin, 0, graph.steps[begin].n_out, rows, x, work, rows)
-            begin, end = part_before(graph, begin), begin
-            backward_part(plan, tape, x, begin, end, into)
-        for s in range(graph.n_steps):
-            if graph.steps[s].units > 0:
-                chunk_gradients(
-                    graph, &tape.how, s, 0, graph.steps[s].units, rows, x, work, rows, <real *> tape.scratch,
-                    tape.sums, True, True, <real *> plan.gradients)
+        watch = begin_watch(&status, flush_subnormals())
+        backward_all(plan, tape, &dy[0, 0], &dx[0, 0] if dx is not None else NULL, penalties, &watch)
+        restore_mode(watch.mode)
+    plan.tape = tape                                    # whatever came: it holds what the forward pass left
+    end_watch(&watch)
+
+
+cdef void backward_all(
+    Plan plan, Tape tape, const real *dy, real *dx, double penalties, Watch *watch,
+) noexcept nogil:
+    """From dy to the gradients of all parameters, those of the penalties so many times included."""
+    cdef const Graph *graph = &plan.graph
+    cdef const Step *last = &graph.steps[graph.n_steps - 1]
+    cdef Py_ssize_t rows = tape.rows
+    cdef real *work = <real *> tape.work
+    cdef const real *x = <const real *> tape.x
+    cdef int end = graph.n_steps, begin = part_before(graph, end), s
+    copy_rows_watched(rows, graph.n_out, dy, graph.n_out, work + last.dy * rows, last.ld, watch)
+    backward_part(plan, tape, x, begin, end, dx, watch)
+    while end > 0 and graph.steps[begin].operation == BATCH_NORM and atomic_get(watch.status) == RUNNING:
+        look_along_columns(
+            graph, &tape.how, begin, 0, graph.steps[begin].n_out, rows, x, work, rows, True, watch)
+        begin, end = part_before(graph, begin), begin
+        backward_part(plan, tape, x, begin, end, dx, watch)
+    for s in range(graph.n_steps):
+        gradients_by_hand(plan, tape, s, x, watch)
+    if atomic_get(watch.status) == RUNNING:
         penalty_backward(
             graph.n_penalties, graph.penalties, penalties, 0, graph.n_parameters, <const real *> plan.parameters,
             <real *> plan.gradients)
-        restore_mode(mode)
-    plan.tape = tape
+
+
+cdef void gradients_by_hand(Plan plan, Tape tape, int s, const real *x, Watch *watch) noexcept nogil:
+    """Those of a step's parameters."""
+    cdef const Graph *graph = &plan.graph
+    cdef const Step *step = &graph.steps[s]
+    cdef Py_ssize_t at = 0, to, most = units_at_a_time(step, tape.rows)
+    while at < step.units and not look_for_signals(watch, tape.rows * <double> step.unit * min(most, step.units)):
+        to = min(step.units, at + most)
+        chunk_gradients(
+            graph, &tape.how, s, at, to, tape.rows, x, <real *> tape.work, tape.rows, <real *> tape.scratch,
+            tape.sums, True, True, <real *> plan.gradients, watch)
+        at = to
 
 
 @cython.final
@@ -640,7 +870,6 @@ cdef class Training(Memory):
     cdef tuple keep
     cdef int wanted
     cdef bint begun
-    cdef object error
 
     def __cinit__(
         self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
@@ -650,7 +879,6 @@ cdef class Training(Memory):
     ):
         cdef Run *run = &self.shared
         run.graph = &plan.graph
-        run.owner = <void *> self
         read_loss(loss, &run.loss)
         run.logits, run.mean, run.share_penalties = logits, mean, mean and share_penalties
         if update is not None:
@@ -677,7 +905,7 @@ cdef class Training(Memory):
             if thread < threads:
                 mode = flush_subnormals()
                 if thread == 0:
-                    run.mode = mode
+                    run.watch = begin_watch(&run.status, mode)
                 if self.plan.single:
                     train_epochs(run, <float *> self.plan.parameters, thread)
                 else:
@@ -692,17 +920,17 @@ cdef class Training(Memory):
         if self.begun:
             raise RuntimeError("a run of training runs once")
         self.begun = True
+        others = []
         try:
-            others = start_threads(lambda thread: self.work(thread), self.wanted)
+            start_threads(lambda thread: self.work(thread), self.wanted, others)
+            atomic_set(&self.shared.threads, <int> len(others) + 1)
+            self.work(0)
         except BaseException:
-            atomic_set(&self.shared.threads, -1)
+            atomic_set(&self.shared.threads, -1)        # so that none begins
             raise
-        atomic_set(&self.shared.threads, <int> len(others) + 1)
-        self.work(0)
-        for other in others:
-            other.join()
-        if self.error is not None:
-            raise self.error
+        finally:
+            join_threads(others, &self.shared.status)
+        end_watch(&self.shared.watch)
         return self.shared.status == RUNNING
 
     @property
@@ -734,7 +962,7 @@ cdef object prepare(
         raise ValueError("outputs that the loss does not take, or no targets for it")
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch
-    run.most = max(16, min(graph.block, <Py_ssize_t> (LONG_WORK * LANES_F / graph.work)))
+    run.most = rows_at_a_time(graph)
     run.units = units_of(graph)
     if training.wanted == 1 and outputs is None and can_turn(graph, run.logits, run.batch):
         turned = sizeof(real) * 8.0 * (graph.n_in + 2 * run.units + 2 * graph.n_out)

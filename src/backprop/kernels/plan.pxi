@@ -12,25 +12,14 @@
 # looks along the columns: it begins a new part of the steps, before which the threads meet.
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from cpython.exc cimport PyErr_CheckSignals
+from cpython.float cimport PyFloat_AS_DOUBLE
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 
-cdef extern from "threads.h" nogil:
-    int atomic_get(int *p)
-    void atomic_set(int *p, int value)
-    int atomic_add(int *p, int value)
-    void spin_pause()
-    void give_way()
-    double seconds_now()
-
-cdef extern from "simd.h" nogil:
-    ctypedef unsigned long long float_mode
-    float_mode flush_subnormals()
-    void restore_mode(float_mode mode)
-
-from numpy import empty, ndarray
+from numpy import empty, float64, ndarray
 
 cdef enum Operation:
     DENSE, ACTIVATION, DROPOUT, ADD, JOIN, PRELU, LAYER_NORM, BATCH_NORM, COLUMNS
@@ -40,9 +29,6 @@ OPERATIONS = {
     "layer_norm": LAYER_NORM, "batch_norm": BATCH_NORM, "columns": COLUMNS,
 }
 
-cdef enum Status:
-    RUNNING, INTERRUPTED, DIVERGED
-
 cdef enum Columnwise:                           # what a batch norm knows of each column, at the end of a workspace
     MEAN, RSTD, VARIANCE, SUM_DY, SUM_PRODUCT, COLUMNWISE
 
@@ -50,7 +36,6 @@ cdef enum:
     INPUT = -1
     BLOCK = 64                                  # rows whose outputs stay in the first cache
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
-    LONG_WORK = 60_000_000                      # multiply-adds of a lane between two looks at the signals, at most
     NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
     AHEAD = 8192                                # numbers of the next rows that are asked for, at most
     TURNED_WORK = 256                           # multiply-adds of a batch that is computed turned, at most
@@ -134,6 +119,16 @@ cdef void copy_rows(
     cdef Py_ssize_t r
     for r in range(rows):
         copy_row(n, x + r * ldx, y + r * ldy)
+
+
+cdef void copy_rows_watched(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, real *y, Py_ssize_t ldy, Watch *watch,
+) noexcept nogil:
+    cdef Py_ssize_t done = 0, some = 1 + PIECE // n
+    while done < rows and not look_for_signals(watch, PIECE + n):
+        some = min(some, rows - done)
+        copy_rows(some, n, x + done * ldx, ldx, y + done * ldy, ldy)
+        done += some
 
 
 cdef void gather_rows(Py_ssize_t rows, Py_ssize_t n, const real *x, const int64_t *order, real *y) noexcept nogil:
@@ -228,11 +223,32 @@ cdef void combine(
         copy_rows(rows, step.n_out - step.n_in, b, ldb, y + step.n_in, step.ld)
 
 
+cdef void dense_forward_watched(
+    Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *w, const real *b,
+    real *y, Py_ssize_t ldy, const real *zeros, real *panel, Watch *watch,
+) noexcept nogil:
+    """dense_forward, so many outputs at a time that between them signals can be looked for."""
+    cdef Py_ssize_t at = 0, n, most = WIDEST + <Py_ssize_t> (LONG_WORK * LANES_F / (<double> rows * n_in))
+    if most >= n_out:
+        dense_forward(rows, n_in, n_out, x, ldx, w, b, y, ldy, zeros, panel)
+        return
+    most -= most % WIDEST
+    while at < n_out and not look_for_signals(watch, rows * <double> n_in * most):
+        n = min(most, n_out - at)
+        matmul(
+            rows, n, n_in, x, ldx, 1, w + at, n_out, packing_for(rows, n_out, x), panel, y + at, ldy,
+            b + at if b != NULL else zeros, 0, ldy % lanes(y) != 0)
+        at += n
+
+
 cdef const real *forward_rows(
     const Graph *graph, const Pass *how, int begin, int end, const real *parameters, Py_ssize_t from_row,
-    Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, Py_ssize_t *ld,
+    Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, Py_ssize_t *ld, Watch *watch=NULL,
 ) noexcept nogil:
-    """Rows from_row... of a workspace: from the input x (rows, n_in) through some steps. Returns the last output."""
+    """Rows from_row... of a workspace: from the input x (rows, n_in) through some steps. Returns the last output.
+
+    With a watch it looks for signals on its way; whoever gave it sees from the status whether it came to its end.
+    """
     cdef Py_ssize_t lda, ldb
     cdef const Step *step
     cdef const real *a
@@ -243,9 +259,16 @@ cdef const real *forward_rows(
         step = &graph.steps[s]
         if step.operation == DROPOUT and not how.training:
             continue
+        if watch != NULL and look_for_signals(watch, rows * (<double> step.units * step.unit + step.n_out)):
+            break
         a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
         y = work + step.y * capacity + from_row * step.ld
-        if step.operation == DENSE:
+        if step.operation == DENSE and watch != NULL:
+            dense_forward_watched(
+                rows, step.n_in, step.n_out, a, lda, parameters + step.weight,
+                parameters + step.bias if step.bias >= 0 else NULL, y, step.ld, scratch, scratch + zeros_size(graph),
+                watch)
+        elif step.operation == DENSE:
             dense_forward(
                 rows, step.n_in, step.n_out, a, lda, parameters + step.weight,
                 parameters + step.bias if step.bias >= 0 else NULL, y, step.ld, scratch, scratch + zeros_size(graph))
@@ -414,6 +437,22 @@ cdef void column_sums(
         columns_of(graph, step, work, capacity, SUM_PRODUCT) + from_n)
 
 
+cdef void look_along_columns(
+    const Graph *graph, const Pass *how, int s, Py_ssize_t from_n, Py_ssize_t to_n, Py_ssize_t rows, const real *x,
+    real *work, Py_ssize_t capacity, bint back, Watch *watch,
+) noexcept nogil:
+    """What a batch norm's pass forward or back takes of some columns: a few at a time, and a look between them."""
+    cdef Py_ssize_t at, to
+    for at in range(from_n, to_n, 8):
+        to = min(to_n, at + 8)
+        if look_for_signals(watch, 64.0 * rows):
+            return
+        if back:
+            column_sums(graph, how, s, at, to, rows, x, work, capacity)
+        else:
+            column_statistics(graph, how, s, at, to, rows, x, work, capacity)
+
+
 cdef bint keep_statistics(
     const Graph *graph, const Pass *how, Py_ssize_t rows, real *work, Py_ssize_t capacity,
 ) noexcept nogil:
@@ -507,7 +546,7 @@ cdef void add_slice(Py_ssize_t n, bint first, bint last, real *gradients, double
 cdef inlined chunk_gradients(
     const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
     const real *x, real *work, Py_ssize_t capacity, real *scratch, double *sums, bint begins, bint ends,
-    real *gradients,
+    real *gradients, Watch *watch,
 ) noexcept nogil:
     """parameter_gradients, of a whole batch, or of a part of one that has sums, and begins or ends with it.
 
@@ -518,38 +557,52 @@ cdef inlined chunk_gradients(
             graph, how, s, from_unit, to_unit, 0, rows, x, work, capacity, scratch, <double *> NULL, gradients)
     else:
         sliced_gradients(
-            graph, how, s, from_unit, to_unit, rows, x, work, capacity, scratch, sums, begins, ends, gradients)
+            graph, how, s, from_unit, to_unit, rows, x, work, capacity, scratch, sums, begins, ends, gradients, watch)
 
 
 cdef void sliced_gradients(
     const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
     const real *x, real *work, Py_ssize_t capacity, real *scratch, double *sums, bint begins, bint ends,
-    real *gradients,
+    real *gradients, Watch *watch,
 ) noexcept nogil:
     """Each slice of the rows is a sum of its own, and these are added in double. Of a table, a slice meets few rows:
-    there each dy is added in double at once."""
+    there each dy is added in double at once. Without a watch, all of it is done."""
     cdef const Step *step = &graph.steps[s]
     cdef Py_ssize_t at = step.weight + from_unit * step.unit, n = (to_unit - from_unit) * step.unit, done = 0, some, i
     cdef Py_ssize_t bias, bias_end
-    cdef bint first, last
-    if step.operation == COLUMNS:
-        if begins:
-            memset(sums + at, 0, n * sizeof(double))
-        parameter_gradients(graph, how, s, from_unit, to_unit, 0, rows, x, work, capacity, scratch, sums, gradients)
-        if ends:
-            for i in range(at, at + n):
-                gradients[i] = <real> sums[i]
-        return
+    cdef bint first, last, table = step.operation == COLUMNS
+    if table and begins:
+        memset(sums + at, 0, n * sizeof(double))
     bias_range(step, from_unit, to_unit, &bias, &bias_end)
     while done < rows:
         some = min(SLICE, rows - done)
+        if watch != NULL and look_for_signals(watch, some * <double> (step.n_out if table else n)):
+            return
         first, last = begins and done == 0, ends and done + some == rows
         parameter_gradients(
             graph, how, s, from_unit, to_unit, done, some, x + done * graph.n_in, work, capacity, scratch,
-            <double *> NULL, gradients)
-        add_slice(n, first, last, gradients + at, sums + at)
-        add_slice(bias_end - bias, first, last, gradients + bias, sums + bias)
+            sums if table else NULL, gradients)
+        if not table:
+            add_slice(n, first, last, gradients + at, sums + at)
+            add_slice(bias_end - bias, first, last, gradients + bias, sums + bias)
         done += some
+    if table and ends:
+        for i in range(at, at + n):
+            gradients[i] = <real> sums[i]
+
+
+cdef inline Py_ssize_t rows_at_a_time(const Graph *graph) noexcept nogil:
+    """That go through all the steps, there and back, between two looks at the signals."""
+    return max(16, min(graph.block, <Py_ssize_t> (LONG_WORK * LANES_F / graph.work)))
+
+
+cdef inline Py_ssize_t units_at_a_time(const Step *step, Py_ssize_t rows) noexcept nogil:
+    """Whose gradients, over a slice of the rows or all, are computed between two looks. Tables are left whole: each
+    part of one would go through the rows again."""
+    rows = min(rows, CHUNK)
+    if step.operation == COLUMNS or rows * <double> step.units * step.unit <= LONG_WORK * LANES_F:
+        return step.units
+    return TILE_ROWS + <Py_ssize_t> (LONG_WORK * LANES_F / (max(1, rows) * <double> step.unit))
 
 
 cdef bint is_finite(Py_ssize_t n, const real *x) noexcept nogil:
@@ -563,21 +616,26 @@ cdef bint is_finite(Py_ssize_t n, const real *x) noexcept nogil:
 
 cdef bint predict_rows(
     const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits, real *work,
-    Py_ssize_t capacity, real *scratch,
+    Py_ssize_t capacity, real *scratch, Watch *watch,
 ) noexcept nogil:
-    """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether x is finite."""
+    """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether x is finite.
+
+    Also False where it was interrupted.
+    """
     cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits, momenta=NULL)
     cdef Py_ssize_t done = 0, n, ahead, ld
+    cdef bint long_block = capacity * graph.work > LONG_WORK * LANES_F
     cdef const real *y
     memset(scratch, 0, zeros_size(graph) * sizeof(real))
     while done < rows:
         n = min(rows - done, capacity)
-        if not is_finite(n * graph.n_in, x + done * graph.n_in):
+        if look_for_signals(watch, graph.work * n + 4000) or not is_finite(n * graph.n_in, x + done * graph.n_in):
             return False
         ahead = min(AHEAD, (rows - done - n) * graph.n_in)
         prefetch_panel(UNPACKED, 1, ahead, x + (done + n) * graph.n_in, 0, 0, 1)
         y = forward_rows(
-            graph, &how, 0, graph.n_steps, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld)
+            graph, &how, 0, graph.n_steps, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld,
+            watch if long_block else NULL)
         copy_rows(n, graph.n_out, y, ld, out + done * graph.n_out, graph.n_out)
         done += n
-    return True
+    return atomic_get(watch.status) == RUNNING

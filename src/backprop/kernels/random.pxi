@@ -16,11 +16,12 @@ cdef inline uint32_t hash32(uint32_t x) noexcept nogil:
     return x ^ (x >> 15)
 
 
-cdef void shuffle(uint64_t seed, uint64_t epoch, Py_ssize_t n, int64_t *order) noexcept nogil:
-    """The permutation of this epoch (Fisher and Yates, from the inside out)."""
+cdef void shuffle(uint64_t seed, uint64_t epoch, Py_ssize_t begin, Py_ssize_t end, int64_t *order) noexcept nogil:
+    """The permutation of this epoch (Fisher and Yates, from the inside out), from its first numbers to `end` of them.
+    """
     cdef uint64_t key = mix(seed, epoch)
     cdef int64_t i, j
-    for i in range(n):
+    for i in range(begin, end):
         j = <int64_t> (<double> (mix(key, <uint64_t> i) >> 11) * 1.1102230246251565e-16 * <double> (i + 1))
         order[i] = order[j]
         order[j] = i

@@ -31,13 +31,19 @@ cdef struct Run:
     double *values
     double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
     int64_t *order                              # NULL: as they come
-    float_mode mode                             # of the caller, and of signal handlers
-    void *owner                                 # the Training, for what a signal handler raises
     char apart[64]                              # lines of the cache that one thread writes and another reads
     int status, verdict, arrived, generation
     char aside[64]
     int64_t steps                               # batches finished
-    double effort, looked                       # since the last look at the signals; when that was
+    Watch watch                                 # of thread 0
+
+
+cdef void shuffle_watched(uint64_t seed, uint64_t epoch, Py_ssize_t n, int64_t *order, Watch *watch) noexcept nogil:
+    cdef Py_ssize_t done = 0, to
+    while done < n and not look_for_signals(watch, 20.0 * min(n, PIECE)):
+        to = min(n, done + PIECE)
+        shuffle(seed, epoch, done, to, order)
+        done = to
 
 
 cdef inline Py_ssize_t share(Py_ssize_t n, int thread, int threads) noexcept nogil:
@@ -63,30 +69,6 @@ cdef int meet(Run *run) noexcept nogil:
             else:
                 give_way()
     return run.verdict
-
-
-cdef void run_signal_handlers(Run *run) noexcept with gil:
-    restore_mode(run.mode)
-    try:
-        PyErr_CheckSignals()
-    except BaseException as error:
-        (<Training> run.owner).error = error
-        atomic_set(&run.status, INTERRUPTED)
-    flush_subnormals()
-
-
-cdef void look_for_signals(Run *run, double effort) noexcept nogil:
-    """Ctrl-C is noticed every 50 ms; looking at the clock costs too, so only after some effort."""
-    cdef double now
-    run.effort += effort
-    if run.effort < 4e6:
-        return
-    run.effort = 0
-    now = seconds_now()
-    if 0 <= now - run.looked < 0.05:
-        return
-    run.looked = now
-    run_signal_handlers(run)
 
 
 cdef void keep_outputs(
@@ -141,7 +123,7 @@ cdef void train_part(
     while from_row < to_row:
         n = min(to_row - from_row, run.most)
         if thread == 0:
-            look_for_signals(run, 2 * graph.work * n + 4000)
+            look_for_signals(&run.watch, 2 * graph.work * n + 4000)
         if atomic_get(&run.status) != RUNNING:
             return
         at = first + from_row
@@ -176,15 +158,18 @@ cdef void train_rows(
     cdef real *work = <real *> run.work
     cdef int begin = 0, end = part_end(graph, -1)
     cdef Py_ssize_t n
+    cdef Watch elsewhere = watch_elsewhere(&run.status)
+    cdef Watch *watch = &run.watch if thread == 0 else &elsewhere
     if thread == 0 and run.threads > 1:
-        look_for_signals(run, 4e6)                      # a meeting may last long
+        look_for_signals(&run.watch, 4e6)                      # a meeting may last long
     while end < graph.n_steps:
         train_part(run, how, parameters, thread, first, rows, norm, begin, end, True, False)
         if meet(run) != RUNNING:
             return
         n = graph.steps[end].n_out
-        column_statistics(
-            graph, how, end, share(n, thread, run.threads), share(n, thread + 1, run.threads), rows, x, work, run.chunk)
+        look_along_columns(
+            graph, how, end, share(n, thread, run.threads), share(n, thread + 1, run.threads), rows, x, work, run.chunk,
+            False, watch)
         if meet(run) != RUNNING:
             return
         begin, end = end, part_end(graph, end)
@@ -193,9 +178,9 @@ cdef void train_rows(
         if meet(run) != RUNNING:
             return
         n = graph.steps[begin].n_out
-        column_sums(
+        look_along_columns(
             graph, how, begin, share(n, thread, run.threads), share(n, thread + 1, run.threads), rows, x, work,
-            run.chunk)
+            run.chunk, True, watch)
         if meet(run) != RUNNING or begin == 0:
             return
         begin, end = part_before(graph, begin), begin
@@ -214,7 +199,7 @@ cdef inlined train_turned(
     cdef real *dy = y_hat + units * side
     cdef real *y_rows = dy + n * side if n > 1 else y_hat
     cdef real *dy_rows = y_rows + n * side if n > 1 else dy
-    look_for_signals(run, 2 * graph.work * rows + 4000)
+    look_for_signals(&run.watch, 2 * graph.work * rows + 4000)
     if run.order != NULL:
         order, at = run.order + first, 0
         for r in range(rows):
@@ -254,6 +239,8 @@ cdef void train_gradients(
     cdef const real *x = gathered_rows(run, first, <const real *> parameters)
     cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
     cdef Py_ssize_t at, to, end, most, bias, bias_end
+    cdef Watch elsewhere = watch_elsewhere(&run.status)
+    cdef Watch *watch = &run.watch if thread == 0 else &elsewhere
     cdef int s
     for s in range(graph.n_steps):
         step = &graph.steps[s]
@@ -263,18 +250,16 @@ cdef void train_gradients(
         most = end
         if at_once:
             most = TILE_ROWS + NEAR // (step.unit * <Py_ssize_t> sizeof(real))
-        elif rows * <double> step.units * step.unit > LONG_WORK * LANES_F:
-            most = TILE_ROWS + <Py_ssize_t> (LONG_WORK * LANES_F / (<double> rows * step.unit))
+        else:
+            most = units_at_a_time(step, rows)
         while at < end:
             to = min(end, at + most)
             if not at_once:
-                if thread == 0:
-                    look_for_signals(run, <double> rows * step.unit * (to - at))
-                if atomic_get(&run.status) != RUNNING:
+                if look_for_signals(watch, <double> rows * step.unit * (to - at)):
                     return
             chunk_gradients(
                 graph, how, s, at, to, rows, x, <real *> run.work, run.chunk, scratch, sums, begins, ends,
-                <real *> run.gradients)
+                <real *> run.gradients, NULL if at_once else watch)
             if ends and penalties > 0:
                 penalty_backward(
                     graph.n_penalties, graph.penalties, penalties, step.weight + at * step.unit,
@@ -368,7 +353,7 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
     for epoch in range(run.epochs):
         if run.order != NULL:
             if thread == 0:
-                shuffle(run.seed, run.first_epoch + <uint64_t> epoch, run.rows, run.order)
+                shuffle_watched(run.seed, run.first_epoch + <uint64_t> epoch, run.rows, run.order, &run.watch)
             if meet(run) != RUNNING:
                 return
         loss, weight = run.losses[2 * epoch], run.losses[2 * epoch + 1]
