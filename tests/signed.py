@@ -105,7 +105,7 @@ def mutated(value, rng):
         elif what == 2:
             holder[rng.choice(["more", "name", "trainable", "best.0.weight", key + "x"])] = rng.choice(NONSENSE)
         elif what == 3 and isinstance(holder[key], (int, float)) and not isinstance(holder[key], bool):
-            holder[key] = rng.choice([-1, 0, 2, 1000, 2**33]) * holder[key] + rng.choice([0, 1, -1, 0.5])
+            holder[key] = rng.choice([-1, 0, 2, 1000, 2**33]) * holder[key] + rng.choice([0, 1, -1])
         elif what == 4:
             texts[f"@{len(texts)}@"] = rng.choice(TEXTS)
             holder[key] = f"@{len(texts) - 1}@"
@@ -168,6 +168,7 @@ def mutation(content, rng):
 #: What is said of a file that is right, and of another run than the one that was asked for.
 OF_ANOTHER_RUN = (
     "resume: expected", "learning_rate: expected a number, got None", "name: expected one of", "epochs: expected",
+    "ReduceOnPlateau: expected a learning rate above 0",
 )  # fmt: skip
 
 

@@ -651,3 +651,11 @@ def test_the_metrics_of_lbfgs_see_probabilities():
     before = net.evaluate(x, y, loss="binary_cross_entropy", metrics=["log_loss", "accuracy"])
     history = net.fit(x, y, loss="binary_cross_entropy", optimizer=bp.LBFGS(), metrics=["log_loss", "accuracy"])
     assert {name: values[0] for name, values in history.items()} == pytest.approx(before)
+
+
+def test_a_tolerance_that_no_float32_reaches():
+    x = np.ones((4, 2), np.float32)
+    net = bp.Sequential([bp.Dense(2, 1)], rng=0)
+    before = net.parameters.copy()
+    history = net.fit(x, x[:, :1], loss="mse", optimizer=bp.LBFGS(tolerance=1e300), epochs=2)
+    assert np.array_equal(net.parameters, before) and len(set(history["loss"])) == 1

@@ -349,7 +349,7 @@ WRONG = {
     **{f"{name} {value!r:.20}": ([dense(1, 1)], {name: value}) for name in ("seed", "epochs", "steps")
        for value in (-1, 2**64, 1.0, True, None, "1", 10**30)},
     "epochs without an end": ([dense(1, 1)], {"epochs": 2**63}), "steps without an end": ([dense(1, 1)], {"steps": 2**63}),
-    "one epoch too many": ([dense(1, 1)], {"epochs": 2**62 + 1}), "one step too many": ([dense(1, 1)], {"steps": 2**62 + 1}),
+    "one epoch too many": ([dense(1, 1)], {"epochs": 2**61 + 1}), "one step too many": ([dense(1, 1)], {"steps": 2**61 + 1}),
 }  # fmt: skip
 
 
@@ -371,21 +371,37 @@ def test_what_is_missing(name):
 
 @pytest.mark.parametrize("name", ["epochs", "steps", "seed"])
 def test_counters_go_as_far_as_they_can_be_used(name):
-    most = 2**64 - 1 if name == "seed" else 2**62
+    most = 2**64 - 1 if name == "seed" else 2**61
     net = bp.load(model([dense(1, 1)], ONE, **{name: most}))
     x = np.ones((4, 1))
     before = getattr(net, name)
     net.fit(x, x, loss="mse", optimizer=bp.SGD(0.1), epochs=0)
     net.value_and_gradient(x, x, "mse")
     assert before == getattr(net, name) == most
-    near = bp.load(model([dense(1, 1), ["Dropout", {"rate": 0.5}]], ONE, **{name: most - 10}))
-    near.fit(x, x, loss="mse", optimizer=bp.SGD(0.1), epochs=3)
-    near.forward(x)
-    near.save(b := __import__("io").BytesIO())
-    assert getattr(bp.load(b.getvalue()), name) == getattr(near, name)
-    for value in (most + 1, -1, 1.0, "1", None, True):
+    for end in [], [["Dropout", {"rate": 0.5}]]:
+        on = bp.load(model([dense(1, 1), *end], ONE, **{name: most}))
+        on.fit(x, x, loss="mse", optimizer=bp.SGD(0.1), epochs=3)
+        on.forward(x)
+        assert getattr(on, name) == most + {"seed": 0, "epochs": 3, "steps": 4}[name]
+    beyond = {"seed": 2**64, "epochs": 2**62 + 1, "steps": 2**62 + 1}[name]
+    for value in (beyond, -1, 1.0, "1", None, True):
         with pytest.raises((TypeError, ValueError), match=f"^{name}: expected a whole number"):
             setattr(net, name, value)
+    if name != "seed":
+        setattr(net, name, most + 1)
+        with pytest.raises(ValueError, match=f"^{name}: expected a whole number from 0 to {most}"):
+            net.to_bytes()
+
+
+@pytest.mark.parametrize("kind", ["SGD", "LBFGS"])
+def test_a_run_goes_on_from_as_many_steps_as_a_file_may_say(kind, tmp_path):
+    data, how = signed.checkpoint(kind, tmp_path)
+    arrays, metadata = files.unpack(data, source="m")
+    training = json.loads(metadata["training"]) | {"steps": 2**61}
+    path = tmp_path / "far.safetensors"
+    path.write_bytes(files.pack(arrays, metadata | {"training": json.dumps(training)}))
+    given = how()
+    assert len(bp.resume(path, **given)[1]["loss"]) == 4 and given["optimizer"].steps > 2**61
 
 
 @pytest.mark.parametrize(
@@ -467,6 +483,7 @@ DAMAGE = {
     "SGD": {
         **{f"{name} is {value!r:.12}": said(**{name: value}) for name in ("epoch", "epochs", "steps", "seed")
            for value in (-1, 2**63, 1.5, "2", None, True, [])},
+        "steps without room": said(steps=2**61 + 1),
         "more epochs than asked for": said(epochs=1), "an entry more": said(more=1), "no optimizer": said(optimizer=None),
         "an optimizer without a name": lambda a, s: s["optimizer"].pop("name"), "a number for its name": optimizer(name=1),
         "no learning rate": lambda a, s: s["optimizer"].pop("learning_rate"), "a negative one": optimizer(learning_rate=-1),

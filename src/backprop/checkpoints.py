@@ -140,8 +140,8 @@ def unpack(arrays: Mapping[str, Array], said: Any) -> Checkpoint:
     return checkpoint
 
 
-#: How far its counters go.
-_MOST = {"epoch": 2**40, "epochs": 2**40, "steps": 2**62, "seed": 2**63 - 1}
+#: How far its counters go; steps beyond leave no room to go on.
+_MOST = {"epoch": 2**40, "epochs": 2**40, "steps": 2**61, "seed": 2**63 - 1}
 
 
 def _asked(given: Any) -> dict[str, Any]:

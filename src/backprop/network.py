@@ -57,7 +57,7 @@ def _metadata(value: Any, name: str) -> dict[str, Any]:
     return value
 
 
-#: What its counters hold, in a file and out of it; below 2^63 there is room to go on.
+#: What its counters hold; those of a file are at most half of it, so that there is room to go on.
 _COUNTERS: dict[str, _validate.Gate] = {
     "seed": partial(_validate.integer, least=0, most=2**64 - 1),
     "epochs": partial(_validate.integer, least=0, most=2**62),
@@ -588,6 +588,7 @@ class Sequential(_core.Predictor):
         _validate.real(self.parameters, "parameters", self.dtype)
         for name, array in self.arrays().items():
             _check_array(name, array)
+        _check_room(self)
         _metadata(self.metadata, "metadata")
         own = next((layer for layer in self.layers if not layer.compiled), None)
         if own is not None:
@@ -1208,8 +1209,15 @@ def _declared(architecture: Any) -> Sequential:
     net._declare([layers.from_description(*layer) for layer in given["layers"]], given["dtype"])
     for name in _COUNTERS:
         setattr(net, name, given[name])
+    _check_room(net)
     net.feature_names = columns
     return net
+
+
+def _check_room(net: Sequential) -> None:
+    """Refuse counters that training could not go on from."""
+    for name in "epochs", "steps":
+        _validate.integer(getattr(net, name), name, 0, 2**61)
 
 
 def _compare(wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, Array], dtype: np.dtype[Any]) -> None:

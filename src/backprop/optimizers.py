@@ -1044,7 +1044,7 @@ class LBFGS(Optimizer):
         values, searching = [], True
         for _ in range(iterations):
             values.append(value)
-            if searching and abs(gradient).max(initial=0) > self.tolerance:
+            if searching and float(abs(gradient).max(initial=0)) > self.tolerance:
                 known = bool(self.state)
                 found = self._search(net, look, value, gradient)
                 value, gradient = found.value, found.gradient
