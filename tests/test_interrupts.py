@@ -99,6 +99,11 @@ def loss_by_hand():
     return network(), lambda: loss(z, labels)
 
 
+def metric():
+    scores, labels = np.random.default_rng(0).random((2_000_000, 1)), np.arange(2_000_000) % 2
+    return network(), lambda: bp.metrics.roc_auc(scores, labels)
+
+
 def construct():
     return network(), lambda: bp.Sequential([bp.Dense(5000, 5000)], rng=0)
 
@@ -131,6 +136,7 @@ CALLS = {
     "fit, L-BFGS": lambda: fit(bp.LBFGS()),
     "fit, two threads": lambda: fit(bp.SGD(1e-3), threads=2),
     "a loss by hand": lambda: loss_by_hand(),
+    "a metric": lambda: metric(),
     "construction": lambda: construct(),
     "conversion": lambda: convert(),
 }  # fmt: skip

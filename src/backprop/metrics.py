@@ -220,8 +220,9 @@ def log_loss(y_hat: Any, y: Any, *, multi_label: bool | None = None) -> float:
         _validate.between(q, 0, 1, "y", "log_loss takes labels or probabilities as targets")
         return float(np.mean(-q * np.log(p) - (1 - q) * np.log(1 - p)))
     _sums_to_one(y_hat, "y_hat", "log_loss takes probabilities of the classes")
-    q = y if y.shape == y_hat.shape else np.eye(n)[_labels(y, n, multi_label)]
-    return float(np.mean(-(_validate.real(q, "y", np.float64) * np.log(p)).sum(axis=1)))
+    if y.shape != y_hat.shape:
+        return float(np.mean(-np.log(p[np.arange(len(p)), _labels(y, n, multi_label)])))
+    return float(np.mean(-(_validate.real(y, "y", np.float64) * np.log(p)).sum(axis=1)))
 
 
 def _scores(y_hat: Any, y: Any) -> tuple[Array, Array]:
@@ -312,12 +313,16 @@ def _mean_ratio(part: Array, whole: Array) -> float:
 
 
 def _area(scores: Array, positive: Array) -> float:
-    """From the ranks of the positive rows among all; rows of equal score share theirs."""
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
-    rank = (count.cumsum() - (count - 1) / 2)[place]
-    n = int(positive.sum())
-    pairs = n * (len(scores) - n)
-    return float((rank[positive].sum() - n * (n + 1) / 2) / pairs) if pairs else np.nan
+    """Of all pairs of a positive row and another, the share in which the positive has the higher score, or half of it.
+
+    Counted some rows at a time: between them Python notices Ctrl-C.
+    """
+    high, low = np.sort(scores[positive]), np.sort(scores[~positive])
+    counts = (
+        int(low.searchsorted(high[some], side).sum())
+        for some in _validate.slices(len(high), high.nbytes) for side in ("left", "right")
+    )  # fmt: skip
+    return sum(counts) / (2 * len(high) * len(low)) if len(high) and len(low) else np.nan
 
 
 # Of numbers: with several outputs, the mean of what each has.
@@ -325,7 +330,7 @@ def _area(scores: Array, positive: Array) -> float:
 
 def mse(y_hat: Any, y: Any) -> float:
     """The mean of the squared errors."""
-    return float(np.mean(np.square(_errors(y_hat, y))))
+    return _mean(np.square, _errors(y_hat, y))
 
 
 def rmse(y_hat: Any, y: Any) -> float:
@@ -335,7 +340,7 @@ def rmse(y_hat: Any, y: Any) -> float:
 
 def mae(y_hat: Any, y: Any) -> float:
     """The mean of the absolute errors."""
-    return float(np.mean(np.abs(_errors(y_hat, y))))
+    return _mean(np.abs, _errors(y_hat, y))
 
 
 def r2(y_hat: Any, y: Any) -> float:
@@ -353,12 +358,22 @@ def explained_variance(y_hat: Any, y: Any) -> float:
 
 
 def _errors(y_hat: Any, y: Any) -> Array:
-    y_hat, y = (_validate.array(v, name).astype(np.float64, order="C") for v, name in ((y_hat, "y_hat"), (y, "y")))
+    y_hat, y = _validate.array(y_hat, "y_hat"), _validate.array(y, "y")
     _validate.some_rows(y_hat, "y_hat")
     if y.shape != y_hat.shape and {y.shape, y_hat.shape} != {(len(y_hat),), (len(y_hat), 1)}:
         raise ValueError(f"y: expected targets of shape {y_hat.shape}, as y_hat has, got {y.shape}")
-    errors: Array = y_hat - y.reshape(y_hat.shape)
+    errors, y = np.empty(y_hat.shape), y.reshape(y_hat.shape)
+    for some in _validate.slices(len(errors), errors.nbytes):
+        np.subtract(y_hat[some], y[some], out=errors[some], dtype=np.float64)
     return errors
+
+
+def _mean(formula: Callable[[Array], Array], errors: Array) -> float:
+    """The mean over all errors; of many, some rows at a time."""
+    if errors.nbytes <= _validate.PIECE:
+        return float(np.mean(formula(errors)))
+    total = sum(float(np.sum(formula(errors[some]))) for some in _validate.slices(len(errors), errors.nbytes))
+    return total / errors.size
 
 
 def explained(errors: Array, y: Any, weights: Array | None = None) -> float:

@@ -529,30 +529,37 @@ cdef bint take_array(object row, Py_ssize_t n, real *x) except -1:
 cdef object answer(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
     """What the network answers to x, of which the caller sees the bytes from begin to end."""
     cdef const Graph *graph = &plan.graph
-    cdef bint finite, fits = True
-    cdef int status = RUNNING
-    cdef Watch watch = begin_watch(&status, 0)
+    cdef bint finite
     cdef Py_buffer view
-    if out is None:
-        out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
-        PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
-    else:
-        if type(out) is not ndarray:
-            return None
-        try:
-            PyObject_GetBuffer(out, &view, PyBUF_FORMAT | PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
-        except (BufferError, ValueError):
-            return None
-        fits = (
-            view.ndim == 2 and view.shape[0] == rows and view.shape[1] == graph.n_out
-            and is_own(&view, <const real *> NULL) and <size_t> view.buf % sizeof(real) == 0
-            and is_apart(&view, begin, end) and plan.is_apart(&view))
+    if out is not None:
+        return answer_into[real](plan, x, rows, out, begin, end)
+    out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
+    PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
     try:
-        finite = fits and predict_within(
-            graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False, &watch)
+        finite = predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False, NULL)
     finally:
         PyBuffer_Release(&view)
-    end_watch(&watch)
+    return out if finite else None
+
+
+cdef object answer_into(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
+    cdef const Graph *graph = &plan.graph
+    cdef bint finite
+    cdef Py_buffer view
+    if type(out) is not ndarray:
+        return None
+    try:
+        PyObject_GetBuffer(out, &view, PyBUF_FORMAT | PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
+    except (BufferError, ValueError):
+        return None
+    try:
+        finite = (
+            view.ndim == 2 and view.shape[0] == rows and view.shape[1] == graph.n_out
+            and is_own(&view, x) and <size_t> view.buf % sizeof(real) == 0
+            and is_apart(&view, begin, end) and plan.is_apart(&view)
+            and predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False, NULL))
+    finally:
+        PyBuffer_Release(&view)
     return out if finite else None
 
 
@@ -565,6 +572,7 @@ cdef int predict_within(
     const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits, Watch *watch,
 ) except -1 nogil:
     """predict_rows, in memory of its own: of the stack where that is enough; whether all of x is finite."""
+    cdef float_mode mode
     cdef Py_ssize_t capacity = max(1, min(rows, graph.block))
     cdef Py_ssize_t size = capacity * graph.y_width + (
         zeros_size(graph) if capacity < TILE_ROWS else scratch_size(graph))
@@ -575,10 +583,12 @@ cdef int predict_within(
         work = <real *> malloc(size * sizeof(real))
         if work == NULL:
             raise MemoryError
-    watch.mode = flush_subnormals()
+    mode = flush_subnormals()
+    if watch != NULL:
+        watch.mode = mode
     finite = predict_rows(
         graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width, watch)
-    restore_mode(watch.mode)
+    restore_mode(mode)
     if work != stack:
         free(work)
     return finite

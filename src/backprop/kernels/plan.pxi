@@ -620,7 +620,7 @@ cdef bint predict_rows(
 ) noexcept nogil:
     """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether x is finite.
 
-    Also False where it was interrupted.
+    Also False where it was interrupted. Without a watch, that is not looked for.
     """
     cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits, momenta=NULL)
     cdef Py_ssize_t done = 0, n, ahead, ld
@@ -629,7 +629,9 @@ cdef bint predict_rows(
     memset(scratch, 0, zeros_size(graph) * sizeof(real))
     while done < rows:
         n = min(rows - done, capacity)
-        if look_for_signals(watch, graph.work * n + 4000) or not is_finite(n * graph.n_in, x + done * graph.n_in):
+        if watch != NULL and look_for_signals(watch, graph.work * n + 4000):
+            return False
+        if not is_finite(n * graph.n_in, x + done * graph.n_in):
             return False
         ahead = min(AHEAD, (rows - done - n) * graph.n_in)
         prefetch_panel(UNPACKED, 1, ahead, x + (done + n) * graph.n_in, 0, 0, 1)
@@ -638,4 +640,4 @@ cdef bint predict_rows(
             watch if long_block else NULL)
         copy_rows(n, graph.n_out, y, ld, out + done * graph.n_out, graph.n_out)
         done += n
-    return atomic_get(watch.status) == RUNNING
+    return watch == NULL or atomic_get(watch.status) == RUNNING
