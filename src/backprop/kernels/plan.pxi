@@ -327,7 +327,8 @@ cdef void backward_step(
             step.ld, to, ldt, step.adds)
     elif step.operation == BATCH_NORM:
         batch_norm_backward(
-            1 / <double> batch if pace_of(how, step, batch) > 0 else 0, rows, step.n_out, a, lda, columns_of(graph, step, work, capacity, MEAN),
+            1 / <double> batch if pace_of(how, step, batch) > 0 else 0, rows, step.n_out, a, lda,
+            columns_of(graph, step, work, capacity, MEAN),
             columns_of(graph, step, work, capacity, RSTD), parameters + step.weight,
             columns_of(graph, step, work, capacity, SUM_DY), columns_of(graph, step, work, capacity, SUM_PRODUCT), dy,
             step.ld, to, ldt, step.adds)
