@@ -26,7 +26,10 @@ extensions = [
 ]
 exclude_patterns = ["pictures"]
 nitpicky = True
-nitpick_ignore = [("py:obj", "numpy.memmap")]  # the site is built without a network, so other projects are not linked
+nitpick_ignore = [
+    ("py:obj", "numpy.memmap"),
+    ("py:obj", "io.BytesIO"),
+]  # the site is built without a network, so other projects are not linked
 
 html_theme = "furo"
 html_title = f"backprop {version}"

@@ -88,11 +88,11 @@ def real(
     else:
         result = given
     if not (later and result is given) and not _core.all_finite(result.reshape(-1)):
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        where: tuple[int, ...] = tuple(np.argwhere(~np.isfinite(result))[0].tolist())
         place = ", ".join(map(str, (first_row + where[0], *where[1:]))) if where else ""
         place = place and f" at {'row' if len(where) == 1 else 'row, column'} {place}"
         if columns is not None:
-            place = f" at row {first_row + where[0]}, column {columns[where[1]]!r}"
+            place = f" at row {first_row + where[0]}, column {columns[where[-1]]!r}"
         cure = "replace or drop it first"
         if np.isfinite(given[where]):
             wider = ', or make the network with dtype="float64"' if np.dtype(dtype) == np.float32 else ""

@@ -338,14 +338,15 @@ def write(path: str | os.PathLike[str] | BinaryIO, data: bytes | bytearray | mem
     TypeError
         If it is an open file of text.
     """
-    if hasattr(path, "write"):
+    if not isinstance(path, (str, os.PathLike)) and hasattr(path, "write"):
         _pour(path, data)
         return
-    target = os.path.realpath(_path(path))
+    name = _path(path)
+    target = os.path.realpath(name)
     folder = os.path.dirname(target)
     mode = _mode_to_keep(target)
     _remove_orphans(folder)
-    while not _replaced(target, folder, mode, data, os.fspath(path)):
+    while not _replaced(target, folder, mode, data, name):
         pass  # another process took the temporary file for an orphan, before it was locked
     _sync_folder(folder)
 

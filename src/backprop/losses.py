@@ -677,7 +677,8 @@ def get(loss: Any) -> Loss:
             raise TypeError(f"loss: expected one that says what it computes, got {loss!r}: use a subclass of Loss")
         return loss
     if callable(loss):
-        return _Function(loss)
+        function: Callable[..., Any] = loss
+        return _Function(function)
     return _TABLE[_validate.choice(loss, "loss", _TABLE)]()
 
 

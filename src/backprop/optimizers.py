@@ -1034,7 +1034,8 @@ class LBFGS(Optimizer):
                 rows[:] = rows or before
             return value, np.where(frozen, 0, gradient)
 
-        with net.settled() if hasattr(net, "settled") else nullcontext([]) as rows:  # flat vectors are enough
+        settled: Callable[[], Any] = getattr(net, "settled", lambda: nullcontext([]))  # flat vectors are enough
+        with settled() as rows:
             return self._iterate(net, look, iterations)
 
     def _iterate(self, net: _Network, look: Callable[[], tuple[float, Array]], iterations: int) -> list[float]:
