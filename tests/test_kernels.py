@@ -884,3 +884,35 @@ def test_the_loss_of_an_unlikely_answer_does_not_vanish(core, dtype):
     p, values = np.array([[1e-30], [1e-12], [1e-3]], dtype), np.empty(3)
     core.loss((core.LOSSES["binary_cross_entropy"], False, ()), p, np.zeros_like(p), None, None, 1.0, values, p.copy())
     np.testing.assert_allclose(values, -np.log1p(-p[:, 0].astype(np.float64)), rtol=1e-15)
+
+
+# Order.
+
+
+MONOTONE = [
+    "exp", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "elu_0.4", "selu", "softplus", "softsign", "hard_sigmoid",
+    "hard_tanh",
+]  # fmt: skip
+
+
+def neighbours(dtype):
+    """Runs of numbers one after the other, from all sizes: around the borders of e^x's reduction too."""
+    rng, bits = np.random.default_rng(13), np.dtype(dtype).str.replace("f", "i")
+    middle = [*10 ** rng.uniform(-9, 2, 150), *((np.arange(60) + 0.5) * math.log(2) / 2), 0.0625, 0.25, 0.5, 1, 2, 3, 40]
+    for size in middle:
+        begin = int(np.array(size, dtype).view(bits))
+        run = np.arange(begin - 4000, begin + 4000).astype(bits).view(dtype)
+        yield run
+        yield -run[::-1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", MONOTONE)
+def test_what_is_monotone_stays_so(core, name, dtype):
+    """benchmarks/monotone.py looks at every float32."""
+    near = 1 if (name, dtype) == ("softplus", "float64") else 0  # the one that may fall, by its last place
+    f = ACTIVATIONS[name]
+    for x in neighbours(dtype):
+        y = x.copy()
+        core.activate(core.ACTIVATIONS[f.name], f.slope, y.reshape(1, -1))
+        assert (np.diff(y) >= -near * np.spacing(y[:-1])).all()

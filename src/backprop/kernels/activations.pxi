@@ -62,6 +62,12 @@ cdef inline real product_error(real a, real b, real p) noexcept nogil:
     return product_error_f(a, b, p) if real is float else product_error_d(a, b, p)
 
 
+cdef inline real remainder(real a, real y, real d) noexcept nogil:
+    """a - y d, where y is close to a / d."""
+    cdef real p = y * d
+    return (a - p) - product_error(y, d, p)
+
+
 cdef inline real magic_exponent(real x) noexcept nogil:
     """n, as the lowest bits of a number (see simd.h)."""
     if real is float:
@@ -238,12 +244,16 @@ cdef inline real normal_tail(real u) noexcept nogil:
 
 
 cdef inline real sigmoid(real x) noexcept nogil:
-    """1 / (1 + e^-x), by way of e^-|x|, which cannot overflow; then put right to the first order."""
+    """1 / (1 + e^-x), by way of e^-|x|, which cannot overflow.
+
+    What e, the sum and the quotient have lost is put back: so but for the last rounding, which cannot turn two numbers
+    round, the answer is a function of e alone, and rises as that falls.
+    """
     cdef real one = 1, zero = 0, rest
     cdef real e = bounded_exponential(-bounded_size(x), zero, &rest)
-    cdef real d = one + e
-    cdef real y = by_sign(x, one, e) / d
-    return y + ((zero if x >= 0 else rest) - y * ((e - (d - one)) + rest)) * (y if x >= 0 else one - y)
+    cdef real d = one + e, inverse = one / d, above = by_sign(x, one, e), y = above * inverse
+    cdef real left = remainder(above, y, d) + by_sign(x, zero, rest)
+    return y + (left - y * ((e - (d - one)) + rest)) * inverse
 
 
 cdef inline real sigmoid_and_slope(real x, real *slope) noexcept nogil:
@@ -253,11 +263,18 @@ cdef inline real sigmoid_and_slope(real x, real *slope) noexcept nogil:
     return by_sign(x, d, e * d)
 
 
+cdef inline real softsign(real x) noexcept nogil:
+    """x / (1 + |x|), which is 1 in size long before |x| is infinite."""
+    cdef real one = 1, most = 1e30, a = at_most(most, absolute(x)), d = one + a, back = d - a
+    cdef real inverse = one / d, y = a * inverse
+    return with_sign(y + (remainder(a, y, d) - y * ((a - (d - back)) + (one - back))) * inverse, x)
+
+
 cdef inline real hyperbolic_tangent(real x) noexcept nogil:
     """E / (E + 2) with the sign of x, where E = e^2|x| - 1."""
-    cdef real two = 2, half = 0.5, most = 40, low
-    cdef real e = exponential_minus_one(at_most(most, two * absolute(x)), &low), d = e + two, back = d - e, y = e / d
-    y = y + (low - y * ((e - (d - back)) + (two - back) + low)) * (half - half * y)
+    cdef real one = 1, two = 2, most = 40, low, e = exponential_minus_one(at_most(most, two * absolute(x)), &low)
+    cdef real d = e + two, back = d - e, inverse = one / d, y = e * inverse
+    y = y + (remainder(e, y, d) + low - y * ((e - (d - back)) + (two - back) + low)) * inverse
     return with_sign(y, x)
 
 
@@ -268,9 +285,9 @@ cdef inline real elu(real x, real right, real left) noexcept nogil:
 
 
 cdef inline real softplus(real x) noexcept nogil:
-    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)"""
-    cdef real zero = 0, _
-    return at_least(zero, x) + log_one_plus(bounded_exponential(-bounded_size(x), zero, &_))
+    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), in double, since one term rises while the other falls."""
+    cdef double wide = x, zero = 0, _
+    return <real> (at_least(zero, wide) + log_one_plus(bounded_exponential(-bounded_size(wide), zero, &_)))
 
 
 # The others vanish with e^x, or faster, on the left. There the power of two comes last, lest a subnormal number be
@@ -504,12 +521,9 @@ cdef void softplus_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogi
 
 
 cdef void softsign_forward(Py_ssize_t n, real *y) noexcept nogil:
-    """z / (1 + |z|), which is 1 in size long before |z| is infinite."""
     cdef Py_ssize_t i
-    cdef real one = 1, most = 1e30, a
     for i in range(n):
-        a = at_most(most, absolute(y[i]))
-        y[i] = with_sign(a / (one + a), y[i])
+        y[i] = softsign(y[i])
 
 
 cdef void softsign_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:

@@ -146,8 +146,8 @@ static ALWAYS_INLINE float multiply_add_f(float a, float b, float c) { return c 
 static ALWAYS_INLINE double multiply_add_d(double a, double b, double c) { return c + a * b; }
 #endif
 
-/* What the product p of a and b has lost: exactly, or but for the last place of itself. Without a fused multiply-add, each
- * factor is split in two halves whose products are exact (Dekker, "A floating-point technique for extending the available
+/* What the product p of a and b has lost, exactly. Without a fused multiply-add, each factor is split in two halves whose
+ * products are exact, and so are their sums in this order (Dekker, "A floating-point technique for extending the available
  * precision", 1971). */
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 static ALWAYS_INLINE float product_error_f(float a, float b, float p) { return __builtin_fmaf(a, b, -p); }
@@ -163,7 +163,7 @@ static ALWAYS_INLINE double product_error_d(double a, double b, double p) { retu
         y &= upper_half;                                                                          \
         memcpy(&ah, &x, sizeof ah);                                                               \
         memcpy(&bh, &y, sizeof bh);                                                               \
-        return ((ah * bh - p) + (ah * (b - bh) + (a - ah) * bh)) + (a - ah) * (b - bh);           \
+        return (((ah * bh - p) + ah * (b - bh)) + (a - ah) * bh) + (a - ah) * (b - bh);           \
     }
 PRODUCT_ERROR(product_error_f, float, uint32_t, 0xfffff000u)
 PRODUCT_ERROR(product_error_d, double, uint64_t, 0xfffffffff8000000u)
