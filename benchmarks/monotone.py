@@ -12,7 +12,9 @@ import numpy as np
 import backprop as bp
 from backprop import _isa
 
-NAMES = "exp sigmoid tanh relu leaky_relu elu selu softplus softsign hard_sigmoid hard_tanh".split()
+NAMES = [
+    "exp", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "softsign", "hard_sigmoid", "hard_tanh",
+]  # fmt: skip
 STEP = 1 << 22
 INFINITE = 0x7F800000
 

@@ -585,7 +585,7 @@ def exact_norm(x, weight, bias, dy, axis):
     return unit * weight + bias, dx, (dy * unit).sum(axis=0), dy.sum(axis=0)
 
 
-NORMS = {bp.LayerNorm: 1}
+NORMS = {bp.LayerNorm: 1, bp.BatchNorm: 0}
 
 
 @pytest.mark.parametrize("layer", NORMS)
@@ -605,5 +605,16 @@ def test_a_norm_in_float32_is_rounded_once(layer):
         for found, exact in (
             (found_dx, dx), (net.layers[0].weight_grad, dweight), (net.layers[0].bias_grad, dbias),
         ):  # fmt: skip
-            size = abs(exact).max() if x.shape[1] > 1 else 1.0  # a single number has no gradient but for rounding
+            size = abs(exact).max() or 1.0
             assert (abs(found - exact) <= 2 * np.finfo("float32").eps * size).all()
+
+
+def test_a_batch_norm_in_float32_predicts_what_is_rounded_once():
+    """From running statistics that are float32 themselves."""
+    for x, weight, bias, _ in norm_data("float32"):
+        net = bp.Sequential([bp.BatchNorm(), bp.Dense(x.shape[1], x.shape[1], use_bias=False)], rng=0)
+        net.parameters = np.concatenate([weight, bias, np.eye(len(weight)).ravel()])
+        net.buffers = np.concatenate([x.mean(axis=0), x.var(axis=0)])
+        mean, variance = np.split(net.buffers.astype(np.longdouble), 2)
+        exact = (x - mean) / np.sqrt(variance + np.longdouble(1e-5)) * weight + bias
+        assert (abs(net.predict(x) - exact) <= 0.51 * np.spacing(abs(exact).astype("float32"))).all()

@@ -286,8 +286,8 @@ cdef inline real elu(real x, real right, real left) noexcept nogil:
 
 cdef inline real softplus(real x) noexcept nogil:
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), in double, since one term rises while the other falls."""
-    cdef double wide = x, zero = 0, _
-    return <real> (at_least(zero, wide) + log_one_plus(bounded_exponential(-bounded_size(wide), zero, &_)))
+    cdef double wide = x, size = bounded_size(x), zero = 0, _
+    return <real> (at_least(zero, wide) + log_one_plus(bounded_exponential(-size, zero, &_)))
 
 
 # The others vanish with e^x, or faster, on the left. There the power of two comes last, lest a subnormal number be

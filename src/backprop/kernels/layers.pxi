@@ -203,8 +203,8 @@ cdef void layer_norm_gradient(
 
 
 cdef void column_moments(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, double epsilon, real *mean, real *rstd,
-    real *variance,
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, double epsilon, double *mean, double *rstd,
+    double *variance,
 ) noexcept nogil:
     """Of each column, in two passes; a few columns at a time, whose sums stay in registers."""
     cdef double total[8]
@@ -225,41 +225,43 @@ cdef void column_moments(
                 d = x[r * ldx + at + i] - total[i]
                 squares[i] += d * d
         for i in range(wide):
-            mean[at + i] = <real> total[i]
-            variance[at + i] = <real> (squares[i] / rows)
-            rstd[at + i] = <real> (1 / sqrt(squares[i] / rows + epsilon))
+            mean[at + i], variance[at + i] = total[i], squares[i] / rows
+            rstd[at + i] = 1 / sqrt(variance[at + i] + epsilon)
 
 
 cdef void batch_norm_forward(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *mean, const real *rstd,
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const double *mean, const double *rstd,
     const real *weight, const real *bias, real *y, Py_ssize_t ldy,
 ) noexcept nogil:
     cdef Py_ssize_t r, i
     for r in range(rows):
         for i in range(n):
-            y[i] = (x[i] - mean[i]) * rstd[i] * weight[i] + bias[i]
+            y[i] = <real> ((x[i] - mean[i]) * rstd[i] * weight[i] + bias[i])
         x += ldx
         y += ldy
 
 
-cdef inline void inverse_deviation(Py_ssize_t n, double epsilon, const real *variance, real *rstd) noexcept nogil:
+cdef inline void running_moments(
+    Py_ssize_t n, double epsilon, const real *running_mean, const real *running_variance, double *mean, double *rstd,
+) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
-        rstd[i] = <real> (1 / sqrt(variance[i] + epsilon))
+        mean[i], rstd[i] = running_mean[i], 1 / sqrt(running_variance[i] + epsilon)
 
 
 cdef bint batch_norm_running(
-    Py_ssize_t rows, Py_ssize_t n, double momentum, const real *mean, const real *variance, real *running_mean,
+    Py_ssize_t rows, Py_ssize_t n, double momentum, const double *mean, const double *variance, real *running_mean,
     real *running_variance,
 ) noexcept nogil:
     """running += momentum (batch - running), the variance as estimated from so many rows (at least 2). What would not
     be finite keeps its last value; whether there was nothing like that."""
     cdef Py_ssize_t i
-    cdef real part = <real> momentum, unbias = <real> (rows / <double> (rows - 1)), middle, spread
+    cdef double unbias = rows / <double> (rows - 1)
+    cdef real middle, spread
     cdef bint finite = True
     for i in range(n):
-        middle = running_mean[i] + part * (mean[i] - running_mean[i])
-        spread = running_variance[i] + part * (variance[i] * unbias - running_variance[i])
+        middle = <real> (running_mean[i] + momentum * (mean[i] - running_mean[i]))
+        spread = <real> (running_variance[i] + momentum * (variance[i] * unbias - running_variance[i]))
         if middle - middle == 0 and spread - spread == 0:
             running_mean[i], running_variance[i] = middle, spread
         else:
@@ -268,8 +270,8 @@ cdef bint batch_norm_running(
 
 
 cdef void batch_norm_sums(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *mean, const real *rstd, const real *dy,
-    Py_ssize_t lddy, real *sum_dy, real *sum_product,
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const double *mean, const double *rstd,
+    const real *dy, Py_ssize_t lddy, double *sum_dy, double *sum_product,
 ) noexcept nogil:
     """Over each column, the sums of dy and of dy x'."""
     cdef double total[8]
@@ -284,21 +286,20 @@ cdef void batch_norm_sums(
                 total[i] += dy[r * lddy + at + i]
                 product[i] += dy[r * lddy + at + i] * ((x[r * ldx + at + i] - mean[at + i]) * rstd[at + i])
         for i in range(wide):
-            sum_dy[at + i], sum_product[at + i] = <real> total[i], <real> product[i]
+            sum_dy[at + i], sum_product[at + i] = total[i], product[i]
 
 
 cdef void batch_norm_backward(
-    double of_each, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *mean, const real *rstd,
-    const real *weight, const real *sum_dy, const real *sum_product, const real *dy, Py_ssize_t lddy, real *dx,
-    Py_ssize_t lddx, bint adds,
+    double share, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const double *mean,
+    const double *rstd, const real *weight, const double *sum_dy, const double *sum_product, const real *dy,
+    Py_ssize_t lddy, real *dx, Py_ssize_t lddx, bint adds,
 ) noexcept nogil:
     """For some rows of a batch, of which each has so much of mean and variance: 0 where those are fixed."""
     cdef Py_ssize_t r, i
-    cdef real share = <real> of_each
     for r in range(rows):
         for i in range(n):
-            store(dx + i, weight[i] * rstd[i] * (
-                dy[i] - share * sum_dy[i] - (x[i] - mean[i]) * rstd[i] * (share * sum_product[i])), adds)
+            store(dx + i, <real> (weight[i] * rstd[i] * (
+                dy[i] - share * sum_dy[i] - (x[i] - mean[i]) * rstd[i] * (share * sum_product[i]))), adds)
         x += ldx
         dy += lddy
         dx += lddx

@@ -228,7 +228,7 @@ cdef class Plan:
                 graph.width += KEPT
             elif step.operation == BATCH_NORM:
                 step.statistics = graph.at_end
-                graph.at_end += COLUMNWISE * step.ld
+                graph.at_end += 2 * COLUMNWISE * step.ld
         written = [False] * (graph.n_steps + 1)         # the input is the first of them
         for s in range(graph.n_steps - 1, -1, -1):
             step = &graph.steps[s]

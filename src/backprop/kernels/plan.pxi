@@ -64,7 +64,7 @@ cdef struct Graph:
     Py_ssize_t n_in, n_out, n_parameters, n_buffers
     Py_ssize_t widest, block                    # rows that go through all the steps together
     Py_ssize_t y_width, width                   # numbers in a row of a workspace: outputs; and with the gradients
-    Py_ssize_t at_end                           # numbers at the end of a workspace, for columns
+    Py_ssize_t at_end                           # numbers at the end of a workspace, in which doubles for columns lie
     double work                                 # multiply-adds for one row on the way forward
     void *buffers
     bint tables                                 # some numbers of the input are names, to be looked at first
@@ -142,7 +142,7 @@ cdef void gather_rows(Py_ssize_t rows, Py_ssize_t n, const real *x, const int64_
 
 cdef inline Py_ssize_t workspace_size(const Graph *graph, Py_ssize_t rows) noexcept nogil:
     """Of training; a prediction needs its outputs only, and what lies at the end."""
-    return rows * graph.width + graph.at_end
+    return padded(rows * graph.width, 8) + graph.at_end
 
 
 cdef inline int part_end(const Graph *graph, int s) noexcept nogil:
@@ -161,11 +161,11 @@ cdef inline int part_before(const Graph *graph, int s) noexcept nogil:
     return max(s, 0)
 
 
-cdef inline real *columns_of(
+cdef inline double *columns_of(
     const Graph *graph, const Step *step, real *work, Py_ssize_t capacity, Columnwise which,
 ) noexcept nogil:
     """Of a batch norm, a number for each column; the sums are those of dy and of dy x'."""
-    return work + capacity * graph.width + step.statistics + which * step.ld
+    return <double *> (work + padded(capacity * graph.width, 8) + step.statistics) + which * step.ld
 
 
 cdef inline const real *value_of(
@@ -193,22 +193,22 @@ cdef void normalise(
     Py_ssize_t ldx, real *work, Py_ssize_t capacity, real *y,
 ) noexcept nogil:
     """A batch norm: in training by what `column_statistics` has found, else by the running statistics."""
-    cdef const real *mean = <const real *> graph.buffers + step.buffer
-    cdef const real *rstd
-    cdef real inverse[WIDEST]
+    cdef const real *running = <const real *> graph.buffers + step.buffer
+    cdef double mean[WIDEST]
+    cdef double rstd[WIDEST]
     cdef Py_ssize_t p, at, n
     if how.training:
-        mean, rstd = columns_of(graph, step, work, capacity, MEAN), columns_of(graph, step, work, capacity, RSTD)
         batch_norm_forward(
-            rows, step.n_out, x, ldx, mean, rstd, parameters + step.weight, parameters + step.bias, y, step.ld)
+            rows, step.n_out, x, ldx, columns_of(graph, step, work, capacity, MEAN),
+            columns_of(graph, step, work, capacity, RSTD), parameters + step.weight, parameters + step.bias, y, step.ld)
         return
     for p in range((step.n_out + WIDEST - 1) // WIDEST):
         at = p * WIDEST
         n = min(WIDEST, step.n_out - at)
-        inverse_deviation(n, step.alpha, mean + step.n_out + at, inverse)
+        running_moments(n, step.alpha, running + at, running + step.n_out + at, mean, rstd)
         batch_norm_forward(
-            rows, n, x + at, ldx, mean + at, inverse, parameters + step.weight + at, parameters + step.bias + at,
-            y + at, step.ld)
+            rows, n, x + at, ldx, mean, rstd, parameters + step.weight + at, parameters + step.bias + at, y + at,
+            step.ld)
 
 
 cdef void combine(
@@ -328,8 +328,8 @@ cdef void backward_step(
     elif step.operation == BATCH_NORM:
         batch_norm_backward(
             1 / <double> batch if pace_of(how, step, batch) > 0 else 0, rows, step.n_out, a, lda,
-            columns_of(graph, step, work, capacity, MEAN),
-            columns_of(graph, step, work, capacity, RSTD), parameters + step.weight,
+            columns_of(graph, step, work, capacity, MEAN), columns_of(graph, step, work, capacity, RSTD),
+            parameters + step.weight,
             columns_of(graph, step, work, capacity, SUM_DY), columns_of(graph, step, work, capacity, SUM_PRODUCT), dy,
             step.ld, to, ldt, step.adds)
     elif step.operation == COLUMNS:
@@ -412,15 +412,14 @@ cdef void column_statistics(
     cdef Py_ssize_t lda, n = to_n - from_n
     cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
     cdef const real *running = <const real *> graph.buffers + step.buffer + from_n
-    cdef real *mean = columns_of(graph, step, work, capacity, MEAN) + from_n
-    cdef real *rstd = columns_of(graph, step, work, capacity, RSTD) + from_n
+    cdef double *mean = columns_of(graph, step, work, capacity, MEAN) + from_n
+    cdef double *rstd = columns_of(graph, step, work, capacity, RSTD) + from_n
     if pace_of(how, step, rows) > 0:
         column_moments(
             rows, n, a + from_n, lda, step.alpha, mean, rstd,
             columns_of(graph, step, work, capacity, VARIANCE) + from_n)
     else:
-        memcpy(mean, running, n * sizeof(real))
-        inverse_deviation(n, step.alpha, running + step.n_out, rstd)
+        running_moments(n, step.alpha, running, running + step.n_out, mean, rstd)
 
 
 cdef void column_sums(
@@ -499,9 +498,14 @@ cdef void column_gradients(
     """The same for a step with a number for each column; for tables, the numbers at... of them."""
     cdef real *dw = gradients + step.weight + at
     cdef real *db = gradients + step.bias + at
+    cdef const double *sum_dy
+    cdef const double *sum_product
+    cdef Py_ssize_t i
     if step.operation == BATCH_NORM:
-        memcpy(dw, columns_of(graph, step, work, capacity, SUM_PRODUCT) + at, n * sizeof(real))
-        memcpy(db, columns_of(graph, step, work, capacity, SUM_DY) + at, n * sizeof(real))
+        sum_dy = columns_of(graph, step, work, capacity, SUM_DY)
+        sum_product = columns_of(graph, step, work, capacity, SUM_PRODUCT)
+        for i in range(n):
+            dw[i], db[i] = <real> sum_product[at + i], <real> sum_dy[at + i]
         return
     if step.operation == PRELU:
         memset(dw, 0, n * sizeof(real))
