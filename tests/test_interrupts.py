@@ -12,8 +12,8 @@ from backprop import _threads
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
 
-#: Seconds. It is looked for every 0.05, but other programs have the processor too.
-SOON = 0.5
+#: Seconds. It is looked for every 0.05, but other programs have the processor too; where one try has to do, more.
+SOON, AT_ONCE = 0.5, 1.0
 
 
 def rows(n, columns=64, dtype="float32"):
@@ -140,6 +140,7 @@ CALLS = {
     "construction": lambda: construct(),
     "conversion": lambda: convert(),
 }  # fmt: skip
+QUICK = ("predict", "predict, two threads", "evaluate", "forward", "backward", "value_and_gradient")
 
 
 def interrupted(call, after):
@@ -161,7 +162,9 @@ def interrupted(call, after):
     return None
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CALLS]
+)
 def test_ctrl_c_ends_any_call_soon_and_leaves_the_network_as_it_was(name):
     net, call = CALLS[name]()
     some, after, delays = rows(5, net.n_in), 0.2, []
@@ -204,6 +207,7 @@ def test_a_forward_pass_that_was_interrupted_leaves_nothing_to_go_back_through()
         net.backward(np.zeros((4000, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 1])
 def test_saving_and_loading_are_interrupted_and_leave_no_temporary_file(tmp_path, keep):
     net = bp.Sequential([bp.Dense(5000, 5000, weight_init="zeros")], rng=0)
@@ -212,11 +216,12 @@ def test_saving_and_loading_are_interrupted_and_leave_no_temporary_file(tmp_path
     call, after = [lambda: net.save(path), lambda: bp.load(path)][keep], 0.1
     while (delay := interrupted(call, after)) is None:
         after /= 2
-    assert delay <= SOON
+    assert delay <= AT_ONCE
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert np.array_equal(bp.load(path).parameters, net.parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["predict", "predict, two threads", "evaluate", "forward, batch norm", "backward"])
 def test_a_handler_that_returns_lets_the_call_go_on(name):
     net, call = CALLS[name]()
@@ -245,7 +250,7 @@ def test_a_handler_that_returns_lets_the_call_go_on(name):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert len(seen) > 2 and max(np.diff([*seen, time.monotonic()])) <= SOON
+    assert len(seen) > 1 and max(np.diff([*seen, time.monotonic()])) <= AT_ONCE
     assert found == expected if isinstance(found, dict) else np.array_equal(found, expected)
 
 
@@ -254,6 +259,6 @@ def test_a_call_in_another_thread_goes_on_when_the_main_thread_is_interrupted():
     expected, answers = call(), []
     worker = threading.Thread(target=lambda: answers.append(call()))
     worker.start()
-    assert interrupted(lambda: time.sleep(60), 0.05) < SOON
+    assert interrupted(lambda: time.sleep(60), 0.05) < AT_ONCE
     worker.join()
     assert np.array_equal(answers[0], expected) and _threads._active == 0
