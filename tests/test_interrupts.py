@@ -10,7 +10,10 @@ import pytest
 import backprop as bp
 from backprop import _threads
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers"),
+]
 
 #: Seconds. It is looked for every 0.05, but other programs have the processor too; where one try has to do, more.
 SOON, AT_ONCE = 0.5, 1.0
@@ -140,7 +143,6 @@ CALLS = {
     "construction": lambda: construct(),
     "conversion": lambda: convert(),
 }  # fmt: skip
-QUICK = ("predict", "predict, two threads", "evaluate", "forward", "backward", "value_and_gradient")
 
 
 def interrupted(call, after):
@@ -162,9 +164,7 @@ def interrupted(call, after):
     return None
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CALLS]
-)
+@pytest.mark.parametrize("name", CALLS)
 def test_ctrl_c_ends_any_call_soon_and_leaves_the_network_as_it_was(name):
     net, call = CALLS[name]()
     some, after, delays = rows(5, net.n_in), 0.2, []
@@ -207,7 +207,6 @@ def test_a_forward_pass_that_was_interrupted_leaves_nothing_to_go_back_through()
         net.backward(np.zeros((4000, 1)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 1])
 def test_saving_and_loading_are_interrupted_and_leave_no_temporary_file(tmp_path, keep):
     net = bp.Sequential([bp.Dense(5000, 5000, weight_init="zeros")], rng=0)
@@ -221,7 +220,6 @@ def test_saving_and_loading_are_interrupted_and_leave_no_temporary_file(tmp_path
     assert np.array_equal(bp.load(path).parameters, net.parameters)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["predict", "predict, two threads", "evaluate", "forward, batch norm", "backward"])
 def test_a_handler_that_returns_lets_the_call_go_on(name):
     net, call = CALLS[name]()

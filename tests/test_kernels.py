@@ -14,7 +14,7 @@ from instances import ACTIVATIONS, CLIPPED, OPTIMIZERS, builds, every_build, lay
 import backprop as bp
 
 BUILDS = builds()
-DTYPES = ["float32", "float64"]
+DTYPES = ["float32", pytest.param("float64", marks=pytest.mark.slow)]
 SIZES = [1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 32, 33, 64, 65, 127, 300]
 # Every size in every place, once beside small others and once beside large; and what the engine treats in its own way:
 # sums longer than 256 and 512, rows of 2 KiB and more, batches beyond 128 and 1024 rows.

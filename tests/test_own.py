@@ -10,6 +10,8 @@ from instances import LOSSES, optimizer_of
 
 import backprop as bp
 
+pytestmark = pytest.mark.slow
+
 ROWS = 22
 X = np.random.default_rng(0).normal(size=(ROWS, 4))
 WEIGHTS = np.random.default_rng(1).uniform(0, 2, ROWS)

@@ -30,6 +30,7 @@ from instances import ACTIVATIONS, CLIPPED, LOSSES, OPTIMIZERS, builds, layouts,
 import backprop as bp
 
 DTYPES = ["float32", "float64"]
+QUICK = ["float32", pytest.param("float64", marks=pytest.mark.slow)]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
 
 
@@ -90,7 +91,7 @@ def by_hand(net, x, y, loss, optimizer, epochs, batch_size, weights=None, *, shu
     return losses
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -113,7 +114,7 @@ def test_fit_is_the_four_lines_bits(shuffle, weighted, reduction, optimizer, dty
         np.testing.assert_allclose(history["loss"], np.reshape(values, (3, 5)).sum(axis=1), rtol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize(("rows", "batch"), [(1, 1), (4, 3), (129, 128), (300, 129), (2500, 1025), (2500, 2500)])
 @pytest.mark.parametrize("make", [tiny, small, big])
 def test_fit_is_the_four_lines_for_every_batch_bits(make, rows, batch, dtype):
@@ -130,7 +131,7 @@ def test_fit_is_the_four_lines_for_every_batch_bits(make, rows, batch, dtype):
     assert same(*runs)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize("batch", range(1, 10))
 def test_fit_is_the_four_lines_for_every_tiny_batch_bits(batch, dtype):
     # Up to 8 rows of a tiny network are computed turned, 4 or 8 at a time; two threads and larger networks are not.
@@ -179,7 +180,7 @@ def test_fit_is_the_four_lines_under_every_loss(instance, reduction):
         np.testing.assert_allclose(*parameters, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize(
     "instance", [loss for loss in LOSSES if loss.ends == ("identity",)], ids=lambda loss: loss.name
 )
@@ -241,7 +242,7 @@ def trained(make, dtype, rows, batch, how=None, threads=None):
     return [*state(net, optimizer), history["loss"], history["mae"], net.predict(x, threads=threads)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize(("rows", "batch"), [(2, 2), (3, 1), (45, 7), (300, 129), (2500, 1030), (1500, 1500)])
 @pytest.mark.parametrize("make", [tiny, small, big])
 def test_any_number_of_threads_gives_the_same_bits(make, rows, batch, dtype):
@@ -249,7 +250,7 @@ def test_any_number_of_threads_gives_the_same_bits(make, rows, batch, dtype):
     assert same(once, *(trained(make, dtype, rows, batch, threads=threads) for threads in (None, 1, 2, 3)))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize(("rows", "batch"), [(3, 1), (45, 7), pytest.param(2500, 1030, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [tiny, small, pytest.param(big, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("optimizer", CLIPPED)
@@ -271,7 +272,7 @@ def test_clipping_penalties_and_frozen_layers_by_every_road_bits(frozen, optimiz
     assert not np.array_equal(runs[0][0], make(dtype).parameters) or len(frozen) == len(net.layers)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 def test_any_layout_gives_the_same_bits(dtype):
     once = trained(small, dtype, 45, 7)
     assert same(once, *(trained(small, dtype, 45, 7, how) for how in layouts(np.zeros((1, 1)))))
@@ -368,7 +369,7 @@ def test_the_other_builds(isa):
 WIDTHS = [1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 130, 513]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_rows_alone_and_together_give_the_same_bits(name, dtype):
     rng = np.random.default_rng(3)
@@ -388,7 +389,7 @@ def test_rows_alone_and_together_give_the_same_bits(name, dtype):
             assert np.array_equal(together, net(x))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_rows_of_small_networks_give_the_same_bits(name, dtype):
     rng = np.random.default_rng(4)
@@ -479,7 +480,7 @@ def test_predict_and_fit_release_the_interpreter():
 # Going on.
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *CLIPPED])
 @pytest.mark.parametrize("through", ["the same object", "a copy", "a file", "pickle", "one epoch at a time"])
 def test_going_on_is_one_longer_run_bits(through, optimizer, dtype, tmp_path):
@@ -1104,7 +1105,7 @@ def test_scipy_trains_by_value_and_gradient():
     assert np.array_equal(gradient, net.gradients) and gradient is not net.gradients
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("rows", [1, 45, 2500])
 def test_the_gradient_is_that_of_the_lines_by_hand_bits(rows, weighted, dtype):
@@ -1116,7 +1117,7 @@ def test_the_gradient_is_that_of_the_lines_by_hand_bits(rows, weighted, dtype):
     assert np.array_equal(gradient, net.gradients)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_the_value_is_that_of_the_lines_by_hand_to_the_last_place(reduction, weighted, dtype):
@@ -1130,7 +1131,7 @@ def test_the_value_is_that_of_the_lines_by_hand_to_the_last_place(reduction, wei
         assert value == by_hand == history["loss"][0], rows
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 def test_large_logits_do_no_harm(dtype):
     # Probabilities of 0 and 1 in either type; under its cross-entropy the last layer is computed on the logits.
     x, z = np.array([[1.0], [-1.0]]), 1000.0
@@ -1191,7 +1192,7 @@ def test_views():
     assert not net.predict(x).any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 def test_pickling(dtype):
     x, y, _ = table(20, dtype)
     net, optimizer = small(dtype), bp.Adam(0.01)
