@@ -246,7 +246,7 @@ class Helped:
         super().__init_subclass__(**words)
         cls._family = family or cls._family
         if "__init__" in vars(cls):
-            cls.__init__ = helpful(cls._family)(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = helpful(cls._family)(cls.__init__)  # type: ignore[method-assign]  # of the same signature
 
 
 def _cure(function: Callable[..., Any], family: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> str | None:

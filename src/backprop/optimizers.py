@@ -147,7 +147,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
                 self.steps += self.steps == made
                 return returned
 
-            cls.step = step  # type: ignore[method-assign]
+            cls.step = step  # type: ignore[method-assign]  # the same, counted
 
     def __setattr__(self, name: str, value: Any) -> None:
         """What is assigned must be what the constructor would take; and something that this optimizer has."""
