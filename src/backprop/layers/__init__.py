@@ -1,5 +1,26 @@
-from .base import *
-from .base import (
-    INPUT as INPUT, Program as Program, __all__ as __all__, __doc__ as __doc__, chain as chain, chain_takes as chain_takes,
-    connect_chain as connect_chain, from_description as from_description, lower_chain as lower_chain,
-)  # fmt: skip
+"""Layers: declarations of sizes and parameters. The arithmetic is in the compiled core, which runs them as one plan.
+
+A layer's arrays are views into the flat vectors of the network it belongs to; before that it has none. Most layers are
+lowered to steps of the compiled plan; one that brings ``forward`` and ``backward`` of its own is run in Python.
+"""
+
+from .base import INPUT as INPUT
+from .base import KINDS, Layer
+from .base import Program as Program
+from .base import chain as chain
+from .base import chain_takes as chain_takes
+from .base import connect_chain as connect_chain
+from .base import from_description as from_description
+from .base import lower_chain as lower_chain
+from .composite import Concatenate, Residual
+from .dense import Dense
+from .elementwise import Activation, Dropout, PReLU
+from .embedding import Columns, Embedding
+from .norms import BatchNorm, LayerNorm
+
+__all__ = [
+    "Activation", "BatchNorm", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer", "LayerNorm", "PReLU",
+    "Residual",
+]  # fmt: skip
+
+KINDS |= {name: globals()[name] for name in __all__ if name != "Layer"}

@@ -1,0 +1,165 @@
+"""Layers that are made of chains of layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from .. import _validate
+from .base import (
+    DEEPEST,
+    Composite,
+    Layer,
+    Program,
+    chain,
+    chain_takes,
+    connect_chain,
+    from_description,
+    lower_chain,
+)
+
+
+class Residual(Composite):
+    """y = x + f(x), where f are layers that keep a row's size, one after the other.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        ``residual[0]`` is the first of them.
+
+    References
+    ----------
+    He et al., "Deep residual learning for image recognition", CVPR 2016, eq. 1.
+    """
+
+    _arguments = ("layers",)
+    _positional = 1
+    _once = ("layers",)
+    keyed = False
+
+    n_in: int
+    n_out: int
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = _compiled(chain(layers), self)
+        self.depth = _depth(self.layers)
+
+    def __getitem__(self, i: int) -> Layer:
+        return self.layers[i]
+
+    def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
+        """Those of its layers."""
+        for i, layer in enumerate(self.layers):
+            for path, leaf in layer.leaves():
+                yield (i, *path), leaf
+
+    def takes(self) -> int | None:
+        """What its layers do."""
+        return chain_takes(self.layers)
+
+    def connect(self, n: int) -> int:
+        """Its layers must give as many numbers as they take."""
+        after = connect_chain(self.layers, n)
+        if after != n:
+            raise ValueError(
+                f"layers: {self!r} expected layers that keep a row's size, got {n} before and {after} after"
+            )
+        self.n_in = self.n_out = n
+        return n
+
+    def lower(self, program: Program, source: int) -> int:
+        """The steps of its layers, and a sum."""
+        last = lower_chain(self.layers, program, source)
+        return program.add("add", last, self.n_in, self.n_out, other=source)
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this layer again, as JSON can hold them."""
+        return {"layers": [layer.described() for layer in self.layers]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Residual:
+        """Build a layer from what `config` returned."""
+        return cls(**{**config, "layers": [from_description(*given) for given in config["layers"]]})
+
+
+class Concatenate(Composite):
+    """y = f(x), g(x)... side by side: branches that all take the same numbers.
+
+    Parameters
+    ----------
+    branches : sequence of sequences of Layer
+        An empty branch is x itself. ``concatenate[1][0]`` is the first layer of the second branch.
+    """
+
+    _arguments = ("branches",)
+    _positional = 1
+    _once = ("branches",)
+    keyed = False
+
+    n_in: int
+    n_out: int
+
+    def __init__(self, branches: Sequence[Sequence[Layer]]) -> None:
+        self.branches = tuple(_compiled(chain(b, "branches"), self) for b in _validate.items(branches, "branches"))
+        chain([layer for branch in self.branches for layer in branch], "branches")  # none twice
+        if len(self.branches) < 2:
+            raise ValueError(f"branches: expected at least two, got {len(self.branches)}")
+        self.depth = _depth(layer for branch in self.branches for layer in branch)
+
+    def __getitem__(self, i: int) -> tuple[Layer, ...]:
+        return self.branches[i]
+
+    def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
+        """Those of its branches."""
+        for b, branch in enumerate(self.branches):
+            for i, layer in enumerate(branch):
+                for path, leaf in layer.leaves():
+                    yield (b, i, *path), leaf
+
+    def takes(self) -> int | None:
+        """What the first of its branches does that is not content with anything."""
+        return next((n for n in map(chain_takes, self.branches) if n is not None), None)
+
+    def times(self) -> int:
+        """What its branches do, side by side."""
+        return sum(math.prod(layer.times() for layer in branch) for branch in self.branches)
+
+    def connect(self, n: int) -> int:
+        """All branches take the same; what they give is added up."""
+        self._widths = [connect_chain(branch, n) for branch in self.branches]
+        self.n_in, self.n_out = n, sum(self._widths)
+        return self.n_out
+
+    def lower(self, program: Program, source: int) -> int:
+        """The steps of its branches, joined two by two."""
+        joined, width = lower_chain(self.branches[0], program, source), self._widths[0]
+        for branch, more in zip(self.branches[1:], self._widths[1:], strict=True):
+            other = lower_chain(branch, program, source)
+            joined = program.add("join", joined, width, width + more, other=other)
+            width += more
+        return joined
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this layer again, as JSON can hold them."""
+        return {"branches": [[layer.described() for layer in branch] for branch in self.branches]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Concatenate:
+        """Build a layer from what `config` returned."""
+        return cls(**{**config, "branches": [[from_description(*g) for g in b] for b in config["branches"]]})
+
+
+def _compiled(layers: tuple[Layer, ...], owner: Layer) -> tuple[Layer, ...]:
+    for layer in layers:
+        if not layer.compiled:
+            raise TypeError(f"layers: expected built-in layers within {type(owner).__name__}, got {layer!r}")
+    return layers
+
+
+def _depth(layers: Iterable[Layer]) -> int:
+    """How many layers of layers lie within one another in one of these."""
+    found = 1 + max((layer.depth for layer in layers if isinstance(layer, Composite)), default=0)
+    if found > DEEPEST:
+        raise ValueError(f"layers: expected at most {DEEPEST} layers within one another, got {found}")
+    return found

@@ -1,0 +1,96 @@
+"""Layers that take each number by itself."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from .. import _validate, activations
+from .base import Array, Layer, SameSize
+
+
+class Activation(SameSize):
+    """y = f(x), alone: for a network in which something stands between the weights and the activation.
+
+    Parameters
+    ----------
+    activation : str or ActivationFunction
+        f, by name or from `backprop.activations`.
+    """
+
+    operation = "activation"
+    _arguments = ("activation",)
+    _positional = 1
+
+    def __init__(self, activation: str | activations.ActivationFunction) -> None:
+        self.activation = activations.get(activation)
+
+
+class Dropout(SameSize):
+    """In training, zero each number with probability `rate` and divide the others by 1 - rate; else do nothing.
+
+    Parameters
+    ----------
+    rate : float
+        At least 0, below 1.
+
+    Notes
+    -----
+    Inverted dropout [1]_. Which numbers are dropped is a function of the network's seed, the training step and the
+    place in the batch: it depends neither on the number of threads nor on what was computed before.
+
+    References
+    ----------
+    .. [1] Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+    """
+
+    operation = "dropout"
+    _arguments = ("rate",)
+    _positional = 1
+    _gates: ClassVar = {**Layer._gates, "rate": _validate.share}
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def _number(self) -> float:
+        return self.rate
+
+
+class PReLU(SameSize):
+    """y = x where x > 0, else weight x: a rectifier whose slope below zero is learned, one for each column.
+
+    Parameters
+    ----------
+    slope : float, default 0.25
+        Where the slopes begin; at least 0, below 1.
+
+    Attributes
+    ----------
+    weight : numpy.ndarray, shape (n,)
+        The slopes, a view into ``net.parameters``.
+
+    References
+    ----------
+    He et al., "Delving deep into rectifiers", ICCV 2015, eq. 1.
+    """
+
+    operation = "prelu"
+    _arguments = ("slope",)
+    _positional = 1
+    _defaults: ClassVar = {"slope": 0.25}
+    _gates: ClassVar = {**Layer._gates, "slope": _validate.share}
+
+    weight: Array
+    weight_grad: Array
+
+    def __init__(self, slope: float = 0.25) -> None:
+        self.slope = slope
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`weight`, a number for each column."""
+        return {"weight": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """All slopes alike."""
+        self.weight[:] = self.slope

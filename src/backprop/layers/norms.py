@@ -1,0 +1,134 @@
+"""Layers that normalise: each row, or each column over the batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import _validate
+from .base import Array, Layer, SameSize
+
+
+class _Norm(SameSize):
+    """y = weight (x - mean) / sqrt(variance + epsilon) + bias."""
+
+    weight: Array
+    bias: Array
+    weight_grad: Array
+    bias_grad: Array
+    epsilon: float
+
+    _gates: ClassVar = {**Layer._gates, "epsilon": _validate.positive}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`weight` and `bias`, a number for each column."""
+        return {"weight": (self.n_out,), "bias": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Change nothing but mean and variance."""
+        self.weight[:], self.bias[:] = 1, 0
+
+    def _number(self) -> float:
+        return self.epsilon
+
+
+class LayerNorm(_Norm):
+    """Normalise each row: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over the numbers of the row.
+
+    Parameters
+    ----------
+    epsilon : float, default 1e-5
+        Keeps the root from zero; above 0.
+
+    Attributes
+    ----------
+    weight, bias : numpy.ndarray, shape (n,)
+        Views into ``net.parameters``; 1 and 0 at first.
+
+    References
+    ----------
+    Ba, Kiros, Hinton, "Layer normalization", 2016, eq. 4. The variance is that of the row, divided by n.
+    """
+
+    operation = "layer_norm"
+    _arguments = ("epsilon",)
+    _defaults: ClassVar = {"epsilon": 1e-5}
+
+    def __init__(self, *, epsilon: float = 1e-5) -> None:
+        self.epsilon = epsilon
+
+
+class BatchNorm(_Norm):
+    """Normalise each column: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over the rows of the batch.
+
+    `predict` takes the running mean and variance instead, which follow those of the batches: after each step of a fit,
+    and in each `Sequential.forward` by hand, running += momentum (batch - running).
+
+    Parameters
+    ----------
+    momentum : float, default 0.1
+        How fast the running statistics follow; at least 0, at most 1. It may be changed in a network. 0 freezes them,
+        as ``trainable = False`` does: then they stay, and training is normalised by them too.
+    epsilon : float, default 1e-5
+        Keeps the root from zero; above 0.
+
+    Attributes
+    ----------
+    weight, bias : numpy.ndarray, shape (n,)
+        Views into ``net.parameters``; 1 and 0 at first.
+    running_mean, running_variance : numpy.ndarray, shape (n,)
+        0 and 1 at first. They are saved with the network, and not trained.
+
+    Notes
+    -----
+    As in PyTorch, a batch is normalised by its variance divided by n, and the running variance follows the one divided
+    by n - 1. A full batch is kept in memory as a whole.
+
+    Frozen statistics make of it a map of each row by itself, in training and in `predict`, as in Keras. So does a batch
+    of a single row, which has no variance: it is normalised by the running statistics, and leaves them alone. Each row
+    of a batch counts the same in its mean and variance, whatever its sample_weight.
+
+    `Sequential.update_statistics` sets the running statistics to those of given rows.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
+    """
+
+    operation = "batch_norm"
+    _arguments = ("momentum", "epsilon")
+    _defaults: ClassVar = {"momentum": 0.1, "epsilon": 1e-5}
+    _adjustable = ("momentum",)
+    _gates: ClassVar = {**_Norm._gates, "momentum": partial(_validate.number, least=0, below=math.nextafter(1, 2))}
+
+    running_mean: Array
+    running_variance: Array
+
+    def __init__(self, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its running statistics stay as they are, and normalise the batches of training too."""
+        return not (self.trainable and self.momentum)
+
+    def pace(self) -> float:
+        """How fast they follow: the core asks at the beginning of each run, since it may have changed."""
+        return 0.0 if self.frozen else self.momentum
+
+    def buffers(self) -> dict[str, tuple[int, ...]]:
+        """`running_mean` and `running_variance`, a number for each column."""
+        return {"running_mean": (self.n_out,), "running_variance": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """Change nothing, in training nothing but mean and variance."""
+        super().initialize(rng)
+        self.running_mean[:], self.running_variance[:] = 0, 1
+
+    def _extra(self, at: Mapping[str, int]) -> tuple[Any, ...]:
+        return self.pace, at["running_mean"]
