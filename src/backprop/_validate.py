@@ -160,42 +160,6 @@ def assign(view: Array, value: Any, name: str) -> None:
     put(view, real(given, name, view.dtype))
 
 
-def targets(y: Any, columns: int, dtype: npt.DTypeLike) -> Array:
-    """Targets (rows, columns); (rows,) will do for one column."""
-    given = array(y, "y")
-    if given.ndim == 1 and columns == 1:
-        given = given.reshape(-1, 1)
-    if given.ndim != 2 or given.shape[1] != columns:
-        cure = ""
-        if given.ndim == 1 and columns > 1 and given.dtype.kind in "iu":
-            cure = f': labels go with loss="cross_entropy", and np.eye({columns})[y] are rows for others'
-        elif given.ndim == 2 and given.shape[1]:
-            cure = f": a last layer of {given.shape[1]} outputs has so many"
-        raise ValueError(f"y: expected targets of shape (batch, {columns}), got {given.shape}{cure}")
-    return real(given, "y", dtype)
-
-
-def labels(y: Any, classes: int) -> npt.NDArray[np.int64]:
-    """Integer labels (rows,), 0 to classes - 1."""
-    given = array(y, "y").reshape(-1)
-    try:
-        names(real(given, "y", np.float64) if given.dtype.kind == "f" else given, classes, "y")
-    except ValueError as error:
-        raise ValueError(f"{error}{_from_zero(given, classes)}") from None
-    return contiguous(given, np.int64)
-
-
-def _from_zero(labels: Array, classes: int) -> str:
-    """What makes labels of 0 to classes - 1 out of others: the end of a message, or nothing."""
-    if not (len(labels) and np.isfinite(labels).all() and (labels == np.floor(labels)).all()):
-        return ""
-    if labels.min() == 1 and labels.max() == classes:
-        return ": they begin at 1, and y - 1 at 0"
-    if len(np.unique(labels)) <= classes:
-        return ": classes, y = np.unique(y, return_inverse=True) numbers them"
-    return f": {len(np.unique(labels))} classes need as many outputs"
-
-
 def names(values: Array, count: int, name: str, first_row: int = 0) -> None:
     """Whole numbers (rows,), 0 to count - 1, which name one of so many things."""
     for rows in slices(len(values), values.nbytes):

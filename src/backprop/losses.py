@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _core, _validate, _words
-from .metrics import Meaning
+from . import _core, _validate, _words, targets
+from .targets import Meaning, class_weights
 
 __all__ = [
     "BinaryCrossEntropy", "CosineSimilarity", "CrossEntropy", "Focal", "GaussianNLL", "Hinge", "Huber", "KLDivergence",
@@ -152,7 +152,7 @@ class Loss(_words.Helped, family="Loss"):
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """The targets as (rows, n_targets) of this type, or the labels as (rows,) int64; the other is None."""
-        return _validate.targets(y, self.target_width(n_out), dtype), None
+        return targets.values(y, self.target_width(n_out), dtype), None
 
     def link_of(self, n_out: int) -> str | None:
         """The `link` of a network with so many outputs."""
@@ -337,7 +337,7 @@ class BinaryCrossEntropy(Loss):
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """The targets, all between 0 and 1."""
-        return _chances(y, n_out, dtype, "binary cross-entropy"), None
+        return targets.chances(y, n_out, dtype, "binary cross-entropy"), None
 
 
 class CrossEntropy(Loss):
@@ -379,7 +379,7 @@ class CrossEntropy(Loss):
         """Labels where y has one column or one dimension, distributions where it has a column for each class."""
         if n_out < 2:
             raise ValueError(f"{self!r} expected at least 2 outputs, got {n_out}: for one, BinaryCrossEntropy")
-        return _labels_or_distributions(y, n_out, dtype)
+        return targets.labels_or_distributions(y, n_out, dtype)
 
 
 class Focal(Loss):
@@ -443,10 +443,10 @@ class Focal(Loss):
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """Numbers from 0 to 1 for each question; labels or distributions over classes."""
         if self.link_of(n_out) == "sigmoid":
-            return _chances(y, n_out, dtype, "the focal loss"), None
+            return targets.chances(y, n_out, dtype, "the focal loss"), None
         if self.alpha is not None:
             raise ValueError(f"alpha: expected None for the {n_out} classes, got {self.alpha}: use class_weight")
-        return _labels_or_distributions(y, n_out, dtype)
+        return targets.labels_or_distributions(y, n_out, dtype)
 
 
 class Hinge(Loss):
@@ -473,16 +473,16 @@ class Hinge(Loss):
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """Targets of -1 or 0, and 1; labels where y has one column or one dimension, and the network several."""
         given = _validate.array(y, "y")
-        if _is_labels(given, n_out):
-            return None, _validate.labels(given, n_out)
-        target = _validate.targets(given, n_out, dtype)
-        for row, column in np.argwhere(_no_signs(target))[:1]:
+        if targets.is_labels(given, n_out):
+            return None, targets.labels(given, n_out)
+        target = targets.values(given, n_out, dtype)
+        for row, column in np.argwhere(targets.no_signs(target))[:1]:
             raise ValueError(f"y: expected -1 and 1, or 0 and 1, got {target[row, column]!s} at row {row}")
         return target, None
 
     def meaning(self, y: Array, n_out: int) -> Meaning:
         """Labels are classes, and so are rows with a single 1; scores are cut at 0."""
-        return Meaning(n_out, multi_label=False if _is_labels(y, n_out) else None, threshold=0.0).seen(y)
+        return Meaning(n_out, multi_label=False if targets.is_labels(y, n_out) else None, threshold=0.0).seen(y)
 
 
 class SquaredHinge(Hinge):
@@ -530,7 +530,7 @@ class Poisson(Loss):
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """Counts, none negative."""
-        target = _validate.targets(y, n_out, dtype)
+        target = targets.values(y, n_out, dtype)
         _validate.between(target, 0, np.inf, "y", "the Poisson loss takes counts")
         return target, None
 
@@ -610,7 +610,7 @@ class KLDivergence(Loss):
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """Distributions."""
-        return _distributions(y, n_out, dtype), None
+        return targets.distributions(y, n_out, dtype), None
 
 
 class CosineSimilarity(Loss):
@@ -680,95 +680,3 @@ def get(loss: Any) -> Loss:
         function: Callable[..., Any] = loss
         return _Function(function)
     return _TABLE[_validate.choice(loss, "loss", _TABLE)]()
-
-
-# Targets that say more than their shape.
-
-
-def _chances(y: Any, n_out: int, dtype: Any, who: str) -> Array:
-    target = _validate.targets(y, n_out, dtype)
-    _validate.between(target, 0, 1, "y", f"{who} takes probabilities or 0 and 1 as targets")
-    return target
-
-
-def _distributions(y: Any, n_out: int, dtype: Any) -> Array:
-    target = _validate.targets(y, n_out, dtype)
-    _validate.between(target, 0, 1, "y", "each row is a distribution over the classes")
-    sums = target.sum(axis=1)
-    if len(target) and abs(sums - 1).max() > 1e-3:
-        row = int(abs(sums - 1).argmax())
-        raise ValueError(
-            f"y: expected rows that sum to 1, got {sums[row]!s} in row {row}: each row is one of several classes; for "
-            "several labels a row, a sigmoid and BinaryCrossEntropy, or Focal(multi_label=True)"
-        )
-    return target
-
-
-def _is_labels(y: Array, n_out: int) -> bool:
-    return n_out > 1 and (y.ndim == 1 or y.shape[1:] == (1,))
-
-
-def _labels_or_distributions(y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-    given = _validate.array(y, "y")
-    if _is_labels(given, n_out):
-        return None, _validate.labels(given, n_out)
-    return _distributions(given, n_out, dtype), None
-
-
-def _no_signs(target: Array) -> Array:
-    """Where a target is neither 1, nor what stands against it: -1, or 0 throughout."""
-    wrong: Array = (target != 1) & (target != (-1 if (target < 0).any() else 0))
-    return wrong
-
-
-def class_weights(y: Any, class_weight: Any, n_out: int) -> Array:
-    """What each row counts for by its class: the ``sample_weight`` of a loss by hand.
-
-    Parameters
-    ----------
-    y : array_like
-        Labels (batch,); or targets (batch, n_out), each row with a single 1, where else it has 0 or -1.
-    class_weight : dict, array_like or "balanced"
-        By label: a dict, in which those not named count 1; an array, one weight for each class; "balanced" weighs each
-        class rows / (classes * its rows).
-    n_out : int
-        The outputs of the network, one for each class; 1 where there are two classes, 0 (or -1) and 1.
-
-    Returns
-    -------
-    numpy.ndarray, shape (batch,)
-
-    Examples
-    --------
-    >>> import backprop as bp
-    >>> bp.losses.class_weights([0, 0, 0, 1], "balanced", 2)
-    array([0.66666667, 0.66666667, 0.66666667, 2.        ])
-    """
-    n_out, given = _validate.integer(n_out, "n_out"), _validate.array(y, "y")
-    _validate.some_rows(given, "y")
-    labels, classes = _classes(given, n_out), max(n_out, 2)
-    counts = np.bincount(labels, minlength=classes)
-    if isinstance(class_weight, str):
-        _validate.choice(class_weight, "class_weight", ["balanced"])
-        by_class = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    elif isinstance(class_weight, dict):
-        unknown = [key for key in class_weight if key not in range(classes)]
-        if unknown:
-            got = _validate.shown(unknown[0])
-            raise ValueError(f"class_weight: expected labels 0 to {classes - 1}, got {got}")
-        named = (class_weight.get(i, 1.0) for i in range(classes))
-        by_class = np.array([_validate.number(weight, "class_weight", least=0) for weight in named])
-    else:
-        by_class = _validate.weights(class_weight, classes, "class_weight", "class")
-    return _validate.weights(by_class[labels], len(labels), "class_weight", part=bool(by_class.any()))
-
-
-def _classes(y: Array, n_out: int) -> Array:
-    """The label of each row."""
-    if _is_labels(y, n_out):
-        return _validate.labels(y, n_out)
-    target = _validate.targets(y, n_out, np.float64)
-    hot = target > 0
-    if _no_signs(target).any() or (n_out > 1 and (hot.sum(axis=1) != 1).any()):
-        raise ValueError("class_weight: expected targets that are classes, got others")
-    return hot.argmax(axis=1) if n_out > 1 else hot[:, 0].astype(np.int64)

@@ -18,12 +18,12 @@ taken over those that occur in y or are predicted, of several labels over all ("
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from . import _validate, _words
+from .targets import Meaning, is_multi_label, is_signs, labels
 
 __all__ = [
     "accuracy", "explained_variance", "f1", "log_loss", "mae", "mse", "precision", "r2", "recall", "rmse", "roc_auc",
@@ -32,51 +32,6 @@ __all__ = [
 
 Array = _validate.Array
 Metric = Callable[[Any, Any], float]
-
-
-# What targets mean.
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What the targets of a network are: a loss says it once, and no metric guesses."""
-
-    #: How many numbers a row of targets has; None: the loss is a function, of which nothing is known.
-    targets: int | None = None
-    #: Whether each column is a yes or no of its own; None: y tells.
-    multi_label: bool | None = None
-    #: Above which score the answer is yes; None: 0.5, for targets of 0 and 1.
-    threshold: float | None = None
-
-    def seen(self, y: Array) -> "Meaning":
-        """With what y tells: whether its rows are classes, and whether it is -1 and 1."""
-        found = self
-        if self.threshold is None and is_signs(y):
-            found = replace(found, threshold=0.0)
-        if self.multi_label is None and y.ndim == 2 and y.shape[1] > 1:
-            found = replace(found, multi_label=_several_a_row(y))
-        return found
-
-    def shaped(self, y: Array) -> Array:
-        """The targets beside outputs (batch, n_out): values as (batch, n_targets), labels as (batch,)."""
-        if y.ndim == 1 and self.targets == 1:
-            return y.reshape(-1, 1)
-        return y.reshape(-1) if self.multi_label is False and y.shape[1:] == (1,) != (self.targets,) else y
-
-
-def is_signs(y: Array) -> bool:
-    """Whether these are -1 and 1."""
-    return bool(len(y) and y.min() == -1 and (abs(y) == 1).all())
-
-
-def _several_a_row(y: Array) -> bool | None:
-    """Whether some of these rows hold another number of ones than one; None: they are neither labels nor classes."""
-    if y.min() < 0 and not is_signs(y):
-        return None
-    ones = np.maximum(y, 0).sum(axis=1, dtype=np.float64)
-    if (abs(ones - 1) < 1e-3).all():
-        return False
-    return True if np.isin(y, (-1, 0, 1)).all() else None
 
 
 # Of classes.
@@ -269,13 +224,13 @@ def _truth(y: Array, shape: tuple[int, ...], multi_label: bool | None, *, signs:
 def _labels(y: Array, n: int, multi_label: bool | None) -> Array:
     if multi_label:
         raise ValueError(f"y: expected several labels a row, (batch, {n}), got {y.shape}")
-    return _validate.labels(y, n)
+    return labels(y, n)
 
 
 def _labels_a_row(y: Array, multi_label: bool | None) -> bool:
     """Whether rows (batch, n), n > 1, say yes or no of each column, and not which of them is the class."""
     if multi_label is None:
-        multi_label = _several_a_row(y)
+        multi_label = is_multi_label(y)
     if multi_label:
         return True
     _validate.between(y, 0, 1, "y", "each row is one of several classes, or has several labels, 0 and 1")
