@@ -18,7 +18,7 @@ import pytest
 from instances import CLIPPED, OPTIMIZERS, optimizer_of
 
 import backprop as bp
-from backprop import linesearch
+from backprop.optimizers import linesearch
 from backprop.datasets import mnist, xor
 
 DTYPES = ["float32", "float64"]

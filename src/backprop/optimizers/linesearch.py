@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._validate import Array
+from .._validate import Array
 
 __all__ = ["Point", "strong_wolfe"]
 

@@ -20,8 +20,9 @@ from typing import Any, ClassVar, Protocol, TypedDict, Unpack
 
 import numpy as np
 
-from . import _core, _validate, _words, linesearch
-from .errors import DivergedError
+from .. import _core, _validate, _words
+from ..errors import DivergedError
+from . import linesearch
 
 __all__ = [
     "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop",
