@@ -18,8 +18,8 @@ import pytest
 from instances import CLIPPED, OPTIMIZERS, optimizer_of
 
 import backprop as bp
-from backprop.optimizers import linesearch
 from backprop.datasets import mnist, xor
+from backprop.optimizers import linesearch
 
 DTYPES = ["float32", "float64"]
 ROOT = Path(__file__).parents[1]

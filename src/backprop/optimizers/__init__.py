@@ -1,6 +1,23 @@
-from . import base as _base
-from .base import *  # noqa: F403
-from .base import KINDS, Array, Common, Rate, from_config, get
+"""Optimizers: how a gradient becomes a step. Definitions and defaults are PyTorch's.
 
-__doc__ = _base.__doc__
-__all__ = [*_base.__all__]
+An optimizer carries its state, and belongs to the first network that it steps: passed again, it goes on where it was.
+
+In the formulas g is the gradient, p the parameters, t the number of the step, from 1; sums and quotients are meant
+number by number.
+"""
+
+from .base import KINDS as KINDS
+from .base import Common as Common
+from .base import Optimizer
+from .base import Rate as Rate
+from .base import declare as _declare
+from .base import from_config as from_config
+from .base import get as get
+from .first_order import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop, Rprop
+from .lbfgs import LBFGS
+
+__all__ = [
+    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop",
+]  # fmt: skip
+
+_declare(LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop, Rprop)
