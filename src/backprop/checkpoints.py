@@ -231,6 +231,6 @@ def _kind(callback: Any) -> str:
     kind = type(callback)
     own = (
         kind.__name__ in ("Checkpoint", "EarlyStopping", "ReduceOnPlateau")
-        and kind.__module__ != f"{__package__}.callbacks"
+        and not kind.__module__.startswith(f"{__package__}.callbacks.")
     )
     return f"{kind.__module__}.{kind.__name__}" if own else kind.__name__

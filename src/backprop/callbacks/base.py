@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import _validate, _words, files, metrics, plots
+from .. import _validate, _words, files, metrics, plots
 
 __all__ = [
     "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "Progress", "ReduceOnPlateau",
