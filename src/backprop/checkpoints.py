@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, files
+from . import _validate, callbacks, files
 from .errors import FormatError
 
 __all__ = ["Checkpoint", "of"]
@@ -229,8 +229,5 @@ def _remembering(run: Any) -> list[Any]:
 def _kind(callback: Any) -> str:
     """The name of its class; one that is not of this package is not known by one of its names."""
     kind = type(callback)
-    own = (
-        kind.__name__ in ("Checkpoint", "EarlyStopping", "ReduceOnPlateau")
-        and not kind.__module__.startswith(f"{__package__}.callbacks.")
-    )
-    return f"{kind.__module__}.{kind.__name__}" if own else kind.__name__
+    ours = callbacks.REMEMBERING.get(kind.__name__, kind) is kind
+    return kind.__name__ if ours else f"{kind.__module__}.{kind.__name__}"

@@ -1,6 +1,23 @@
-from . import base as _base
-from .base import *  # noqa: F403
-from .base import HOOKS, Progress, Run, check_state, table
+"""Callbacks: what happens between the epochs of a fit.
 
-__doc__ = _base.__doc__
-__all__ = [*_base.__all__]
+A callback is an object with any of the three methods of `Callback`, each of which is given the run: its network,
+optimizer, history, and how far it is. Setting ``run.stop = True`` ends the fit after this epoch.
+"""
+
+from .base import HOOKS as HOOKS
+from .base import Callback
+from .base import Run as Run
+from .checkpoint import Checkpoint
+from .checkpoint import check_state as check_state
+from .finder import LearningRateFinder
+from .logging import CSVLogger, Progress
+from .logging import table as table
+from .stopping import EarlyStopping, ReduceOnPlateau, TerminateOnNaN
+
+__all__ = [
+    "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "Progress", "ReduceOnPlateau",
+    "TerminateOnNaN",
+]  # fmt: skip
+
+#: Those whose state a checkpoint keeps under the name of the class alone.
+REMEMBERING = {kind.__name__: kind for kind in (Checkpoint, EarlyStopping, ReduceOnPlateau)}

@@ -1,0 +1,151 @@
+"""Callbacks that end a fit, or slow it down, by what its history says."""
+
+import math
+
+from .. import _validate
+from .base import Callback, Run, Watching, rate_to_turn
+
+__all__ = ["EarlyStopping", "ReduceOnPlateau", "TerminateOnNaN"]
+
+
+class EarlyStopping(Watching):
+    """End the fit when a number has not improved for some epochs, and give the network its best weights back.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        A name in the history.
+    patience : int, default 10
+        How many epochs in a row without improvement end the fit.
+    min_delta : float, default 0.0
+        By how much more than this an epoch must be better than the best to count as an improvement.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether lower or higher is better; "auto" knows that of the loss and the metrics of `backprop.metrics`.
+    restore_best : bool, default True
+        However the fit ends, the network then has the weights of its best epoch. The optimizer stays where it is.
+
+    Attributes
+    ----------
+    state : dict
+        "best", the value, and "best_epoch", counted from 1; None and 0 where there was none. Beside them what a
+        checkpoint needs.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, min_delta, mode)
+        self.patience = _validate.integer(patience, "patience")
+        self.restore_best = _validate.flag(restore_best, "restore_best")
+
+    def on_fit_begin(self, run: Run) -> None:
+        """Begin; a run that was at its end when its checkpoint was written is there again."""
+        super().on_fit_begin(run)
+        run.stop = run.stop or self.state["waited"] >= self.patience
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Keep the weights, or count."""
+        if not self._improved(run):
+            run.stop = run.stop or self.state["waited"] >= self.patience
+        elif self.restore_best:
+            self.state |= {f"best.{name}": array.copy() for name, array in run.network.arrays().items()}
+
+    def on_fit_end(self, run: Run) -> None:
+        """Give the weights back."""
+        for name, array in run.network.arrays().items():
+            array[...] = self.state.pop(f"best.{name}", array)
+
+
+class ReduceOnPlateau(Watching):
+    """Lower the learning rate when a number has not improved for some epochs.
+
+    Parameters
+    ----------
+    monitor : str, default "val_loss"
+        A name in the history.
+    factor : float, default 0.1
+        What the learning rate is multiplied by; above 0, below 1.
+    patience : int, default 10
+        After how many epochs in a row without improvement. PyTorch, which allows so many, waits for one more.
+    min_delta : float, default 1e-4
+        By how much more than this an epoch must be better than the best to count as an improvement.
+    mode : {"auto", "min", "max"}, default "auto"
+        As `EarlyStopping` takes it.
+    cooldown : int, default 0
+        For how many epochs after that none is counted.
+    minimum : float, default 0.0
+        The lowest learning rate.
+
+    Notes
+    -----
+    As PyTorch's ReduceLROnPlateau with threshold_mode="abs". The optimizer needs a number for its learning rate, and
+    keeps the lowered one: it goes on with that in the next fit. `Rprop` and `LBFGS` find their steps themselves.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        mode: str = "auto",
+        cooldown: int = 0,
+        minimum: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta, mode)
+        self.factor = _validate.number(factor, "factor", above=0, below=1)
+        self.patience = _validate.integer(patience, "patience")
+        self.cooldown = _validate.integer(cooldown, "cooldown", 0)
+        self.minimum = _validate.number(minimum, "minimum", least=0)
+
+    def on_fit_begin(self, run: Run) -> None:
+        """Begin."""
+        super().on_fit_begin(run)
+        rate = rate_to_turn(self, run.optimizer)
+        if callable(rate):
+            raise TypeError(f"ReduceOnPlateau: expected an optimizer with a number for its learning rate, got {rate!r}")
+        if rate == 0:
+            raise ValueError("ReduceOnPlateau: expected a learning rate above 0, got 0: there is nothing to lower")
+        self.state.setdefault("cooling", 0)
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Count, or lower the learning rate."""
+        self._improved(run)
+        if self.state["cooling"]:
+            self.state |= {"cooling": self.state["cooling"] - 1, "waited": 0}
+        if self.state["waited"] >= self.patience:
+            rate = run.optimizer.learning_rate
+            run.optimizer.learning_rate = min(rate, max(rate * self.factor, self.minimum))
+            self.state |= {"cooling": self.cooldown, "waited": 0}
+
+
+class TerminateOnNaN(Callback):
+    """Let the fit end, and return its history, where a loss that stops being finite would raise `DivergedError`.
+
+    The loss of the validation data counts too. The network keeps its last finite weights.
+
+    Attributes
+    ----------
+    error : DivergedError or None
+        What would have been raised, with its epoch and batch.
+    """
+
+    error: Exception | None = None
+
+    def on_fit_begin(self, run: Run) -> None:
+        """Say so."""
+        run.raises, self.error = False, None
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Look at the losses."""
+        values = [run.history[name][-1] for name in ("loss", "val_loss") if name in run.history]
+        run.stop = run.stop or not all(map(math.isfinite, values))
+
+    def on_fit_end(self, run: Run) -> None:
+        """Keep the error."""
+        self.error = run.error
