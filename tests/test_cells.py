@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from backprop.cells import PLAIN, Style, Survey, digits, is_date, is_missing
+from backprop.tables.cells import PLAIN, Style, Survey, digits, is_date, is_missing
 
 MARKS = [(".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")]
 UNITS = ["{}", "${}", "$ {}", "{} €", "{}€", "{} EUR", "USD {}", "US${}", "{}%", "{} %", "{} kg", "{}km/h", "{} m²"]

@@ -572,7 +572,7 @@ def test_a_pipe(run: Run, trained: list[str], pause: float) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_that_nobody_writes_to(run: Run, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backprop.csvfile.PATIENCE", 0.2)
+    monkeypatch.setattr("backprop.tables.reader.PATIENCE", 0.2)
     os.mkfifo("pipe.csv")
     refused = 2, "", "backprop: error: pipe.csv: expected a file, got a pipe that nobody writes to\n"
     assert run("predict", "t.safetensors", "pipe.csv") == refused
@@ -594,7 +594,7 @@ def test_devices(run: Run, trained: list[str], device: str) -> None:
 
 
 def test_more_than_can_be_read(run: Run, trained: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backprop.csvfile.MOST_BYTES", 1000)
+    monkeypatch.setattr("backprop.tables.reader.MOST_BYTES", 1000)
     message = "expected at most 1,000 bytes, got more: train on a part of the rows\n"
     assert run("predict", "t.safetensors", "t.csv") == (2, "", f"backprop: error: t.csv: {message}")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("t.csv").read_bytes())))

@@ -19,8 +19,9 @@ import numpy as np
 
 import backprop as bp
 
-from . import _validate, csvfile, datasets, files, metrics, plots, tables
-from .cells import digits
+from . import _validate, datasets, files, metrics, plots, tables
+from .tables.cells import digits
+from .tables.reader import STDIN
 
 __all__ = ["main"]
 
@@ -318,7 +319,7 @@ def _recipe(net: bp.Sequential, path: str) -> tables.Recipe:
 
 
 def _is_stdin(args: argparse.Namespace) -> bool:
-    return args.what in csvfile.STDIN
+    return args.what in STDIN
 
 
 def _called(args: argparse.Namespace) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, _words
+from .. import _validate, _words
 from .cells import PLAIN, Style, Survey, is_missing
 
 __all__ = ["MOST_CATEGORIES", "STDIN", "Table", "read"]

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from . import _validate
+from .. import _validate
 from .cells import PLAIN, Style, Survey, digits
-from .csvfile import MOST_CATEGORIES, Table
+from .reader import MOST_CATEGORIES, Table
 
 __all__ = ["Reading", "readings"]
 

@@ -46,11 +46,11 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
-from . import _validate, activations, layers, losses, metrics, optimizers
-from .activations import ActivationFunction
-from .errors import DivergedError
-from .layers import Activation, BatchNorm, Columns, Dense, Dropout, Embedding, Layer, LayerNorm
-from .network import Sequential
+from .. import _validate, activations, layers, losses, metrics, optimizers
+from ..activations import ActivationFunction
+from ..errors import DivergedError
+from ..layers import Activation, BatchNorm, Columns, Dense, Dropout, Embedding, Layer, LayerNorm
+from ..network import Sequential
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 

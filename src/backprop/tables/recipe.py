@@ -1,10 +1,4 @@
-"""Tables: a CSV file, read strictly; and the recipe that makes numbers of it, the same ones in training and after.
-
-Numbers are standardised, a missing one becomes the mean and a flag; categories become columns of 0 and 1, all 0 for one
-that was not there in training, as are those of a missing one unless some were missing then. `readings` says which
-columns are what. A target is a number to predict if it is numeric, unless it holds at most ten whole numbers, each
-twice or more on average: those are classes, as texts are.
-"""
+"""The recipe that makes numbers of a table: learned from one, it serves every table with the same columns."""
 
 import math
 import os
@@ -15,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate
+from .. import _validate
 from .cells import PLAIN, Style, Survey, digits, is_missing
-from .csvfile import MOST_CATEGORIES, Table, read
-from .readings import Reading, readings
+from .columns import Reading, readings
+from .reader import MOST_CATEGORIES, Table, read
 
-__all__ = ["Number", "Reading", "Recipe", "Style", "Table", "Text", "read", "readings"]
+__all__ = ["Number", "Recipe", "Text"]
 
 Array = _validate.Array
 
