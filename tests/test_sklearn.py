@@ -692,3 +692,13 @@ def test_verbose_says_what_it_does(capsys):
         "Training loss did not improve more than tol=1.000000 for 2 consecutive epochs. Setting learning rate" in said
     )
     assert said.endswith("\n") and "loss = " in said.splitlines()[-1]
+
+
+def test_estimators_that_an_earlier_version_pickled_predict_as_they_did():
+    kept = Path(__file__).parent / "data" / "estimators.pickle"
+    classifier, regressor, x, probabilities, numbers = pickle.loads(kept.read_bytes())
+    for again in (lambda made: made, lambda made: pickle.loads(pickle.dumps(made))):
+        np.testing.assert_allclose(again(classifier).predict_proba(x), probabilities, rtol=1e-12)
+        np.testing.assert_allclose(again(regressor).predict(x), numbers, rtol=1e-12)
+    assert type(classifier) is MLPClassifier and MLPClassifier.__module__ == "backprop.sklearn"
+    classifier.partial_fit(x, classifier.predict(x))
