@@ -179,8 +179,10 @@ def functions(core, dtype):
         "predict": (make_plan(core, dtype).predict, {"x": a(4, 3), "out": a(4, 2), "logits": False, "threads": 1}, (), ()),
         "predict, threads": (make_plan(core, dtype).predict, {"x": a(600, 3), "out": a(600, 2), "logits": False,
                                                               "threads": 2}, (), ()),
-        "forward": (make_plan(core, dtype).forward, {"x": a(4, 3), "out": a(4, 2), "seed": 1, "step": 1}, (), ()),
-        "backward": (after_forward(make_plan(core, dtype), dtype).backward, {"dy": a(4, 2), "dx": a(4, 3)}, (), {"dx"}),
+        "forward": (make_plan(core, dtype).forward, {"x": a(4, 3), "out": a(4, 2), "seed": 1, "step": 1,
+                                                      "training": True, "logits": False}, (), ()),
+        "backward": (after_forward(make_plan(core, dtype), dtype).backward, {"dy": a(4, 2), "dx": a(4, 3),
+                                                                            "penalties": 1.0, "parameters": True}, (), {"dx"}),
         "Training": (lambda *args: core.Training(**dict(zip(training_arguments(core, dtype), args, strict=True))),
                      training_arguments(core, dtype), {"rates", "losses"},
                      {"y", "labels", "weights", "outputs", "update"}),
@@ -342,7 +344,7 @@ def refused(core, dtype):
                 bad = dict(hostile_steps(good))
             elif key == "state":
                 bad = dict(hostile_states(good))
-            elif key in ("ranges", "penalties"):
+            elif key == "ranges" or (key == "penalties" and name == "Plan"):
                 bad = dict(hostile_ranges(good, 5 if name == "apply_update" else 8))
             elif isinstance(good, tuple):
                 bad = dict(hostile_tuples(good, key))

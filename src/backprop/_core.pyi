@@ -124,12 +124,16 @@ class Plan:
     def answer(self, x: object, out: object = None) -> _Array | None:
         """predict, for a few rows, in a new array or in out; None for whatever the gate has to look at."""
 
-    def forward(self, x: _Array, out: _Array, seed: int = 0, step: int = 0) -> None:
-        """As predict, in training mode, keeping what backward needs."""
+    def forward(
+        self, x: _Array, out: _Array, seed: int = 0, step: int = 0, training: bool = True, logits: bool = False
+    ) -> None:
+        """As predict, keeping what backward needs. In training mode dropout drops, and batch norms go by their batch,
+        which their running statistics follow; else the bits are those of predict. With logits, without the last
+        activation, here and in backward."""
 
-    def backward(self, dy: _Array, dx: _Array | None = None, penalties: float = 1.0) -> None:
+    def backward(self, dy: _Array, dx: _Array | None = None, penalties: float = 1.0, parameters: bool = True) -> None:
         """From dy (B, n_out) of the last forward: the gradients, those of the penalties so many times included, and dx
-        (B, n_in) where given."""
+        (B, n_in) where given. With parameters=False, dx only: the gradients are left as they are."""
 
 @disjoint_base
 class Predictor:
@@ -146,7 +150,8 @@ class Predictor:
 @final
 class Training:
     """A run of training: run() it. To losses (epochs, 2) each epoch's sum of the losses, and of the weights, is added;
-    outputs (B, n_out) are written."""
+    outputs (B, n_out) are written. Without an update, gradients are what remains; running statistics of batch norms
+    follow each batch where there is an update, or with update_statistics."""
 
     def __new__(
         cls,
@@ -173,6 +178,7 @@ class Training:
         first_step: int,
         threads: int,
         share_penalties: bool = False,
+        update_statistics: bool = False,
     ) -> Self: ...
     def run(self) -> bool:
         """Train; whether loss and parameters stayed finite. What a signal handler raised is raised."""

@@ -156,7 +156,7 @@ cdef class Plan:
         if step.operation == DENSE:
             fits, step.units, step.unit = True, step.n_in, step.n_out
         elif step.operation == DROPOUT:
-            fits = fits and 0 <= step.alpha < 1
+            fits = fits and 0 <= step.alpha < 1 and step.activation == IDENTITY
         elif step.operation == ADD:
             fits = fits and self.width_of(step.other, s) == step.n_out
         elif step.operation == JOIN:
@@ -317,20 +317,25 @@ cdef class Plan:
         """Whether so many rows are so little work that nothing pays but to do it."""
         return not self.graph.tables and 0 < rows <= self.graph.block and rows * self.graph.work <= LITTLE_WORK
 
-    def forward(self, x not None, out not None, uint64_t seed=0, uint64_t step=0):
-        """As predict, in training mode, keeping what backward needs."""
+    def forward(
+        self, x not None, out not None, uint64_t seed=0, uint64_t step=0, bint training=True, bint logits=False,
+    ):
+        """As predict, keeping what backward needs: in training mode, or in evaluation mode, with the bits of predict.
+        With logits, without the last activation, here and in backward."""
+        cdef Pass how = Pass(
+            seed=seed, step=step, first_row=0, training=training, keeps=True, logits=logits, momenta=NULL)
         if self.single:
-            forward[float](self, x, out, seed, step)
+            forward[float](self, x, out, how)
         else:
-            forward[double](self, x, out, seed, step)
+            forward[double](self, x, out, how)
 
-    def backward(self, dy not None, dx=None, double penalties=1):
+    def backward(self, dy not None, dx=None, double penalties=1, bint parameters=True):
         """From dy (rows, n_out) of the last forward to the flat gradient, that of the penalties so many times included,
-        and, where it is given, dx (rows, n_in)."""
+        and, where it is given, dx (rows, n_in). With parameters=False, the flat gradient is left as it is."""
         if self.single:
-            backward[float](self, dy, dx, penalties)
+            backward[float](self, dy, dx, penalties, parameters)
         else:
-            backward[double](self, dy, dx, penalties)
+            backward[double](self, dy, dx, penalties, parameters)
 
 
 cdef class Predictor:
@@ -668,7 +673,7 @@ cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logi
     return finite
 
 
-cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t seed, uint64_t step):
+cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how):
     cdef const Graph *graph = &plan.graph
     cdef Py_ssize_t rows = x.shape[0]
     cdef Tape tape = plan.tape
@@ -688,8 +693,10 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, uint64_t 
         if rows > CHUNK:
             tape.sums = <double *> tape.take(8.0 * graph.n_parameters)
         tape.momenta = <double *> tape.take(8.0 * graph.n_norms)
-    plan.read_momenta(tape.momenta)
-    tape.how = Pass(seed=seed, step=step, first_row=0, training=True, logits=False, momenta=tape.momenta)
+    if how.training:
+        plan.read_momenta(tape.momenta)
+    tape.how = how
+    tape.how.momenta = tape.momenta
     with nogil:
         watch = begin_watch(&status, flush_subnormals())
         forward_all(plan, tape, &x[0, 0], &out[0, 0], &watch)
@@ -747,7 +754,7 @@ cdef void backward_part(Plan plan, Tape tape, const real *x, int begin, int end,
         done += n
 
 
-cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double penalties):
+cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double penalties, bint parameters):
     cdef const Graph *graph = &plan.graph
     cdef Py_ssize_t rows = dy.shape[0]
     cdef int status = RUNNING
@@ -761,22 +768,22 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double p
     plan.tape = None
     with nogil:
         watch = begin_watch(&status, flush_subnormals())
-        backward_all(plan, tape, &dy[0, 0], &dx[0, 0] if dx is not None else NULL, penalties, &watch)
+        backward_all(plan, tape, &dy[0, 0], &dx[0, 0] if dx is not None else NULL, &watch)
+        if parameters:
+            parameter_gradients_by_hand(plan, tape, &dy[0, 0], penalties, &watch)
         restore_mode(watch.mode)
     plan.tape = tape                                    # whatever came: it holds what the forward pass left
     end_watch(&watch)
 
 
-cdef void backward_all(
-    Plan plan, Tape tape, const real *dy, real *dx, double penalties, Watch *watch,
-) noexcept nogil:
-    """From dy to the gradients of all parameters, those of the penalties so many times included."""
+cdef void backward_all(Plan plan, Tape tape, const real *dy, real *dx, Watch *watch) noexcept nogil:
+    """From dy to every dz, and to dx."""
     cdef const Graph *graph = &plan.graph
     cdef const Step *last = &graph.steps[graph.n_steps - 1]
     cdef Py_ssize_t rows = tape.rows
     cdef real *work = <real *> tape.work
     cdef const real *x = <const real *> tape.x
-    cdef int end = graph.n_steps, begin = part_before(graph, end), s
+    cdef int end = graph.n_steps, begin = part_before(graph, end)
     copy_rows_watched(rows, graph.n_out, dy, graph.n_out, work + last.dy * rows, last.ld, watch)
     backward_part(plan, tape, x, begin, end, dx, watch)
     while end > 0 and graph.steps[begin].operation == BATCH_NORM and atomic_get(watch.status) == RUNNING:
@@ -784,6 +791,15 @@ cdef void backward_all(
             graph, &tape.how, begin, 0, graph.steps[begin].n_out, rows, x, work, rows, True, watch)
         begin, end = part_before(graph, begin), begin
         backward_part(plan, tape, x, begin, end, dx, watch)
+
+
+cdef void parameter_gradients_by_hand(
+    Plan plan, Tape tape, const real *_, double penalties, Watch *watch,
+) noexcept nogil:
+    """From every dz to the gradients of all parameters, those of the penalties so many times included."""
+    cdef const Graph *graph = &plan.graph
+    cdef const real *x = <const real *> tape.x
+    cdef int s
     for s in range(graph.n_steps):
         gradients_by_hand(plan, tape, s, x, watch)
     if atomic_get(watch.status) == RUNNING:
@@ -871,7 +887,8 @@ cdef class Training(Memory):
 
     x (rows, n_in); y (rows, targets) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss
     is what read_loss takes; update, state and ranges are those of a Rule, with the number of steps it has made, or the
-    update is None, for gradients only. To losses (epochs, 2) the weighted losses and the weights are added; outputs
+    update is None, for gradients only, where with update_statistics the running statistics of batch norms follow all
+    the same. To losses (epochs, 2) the weighted losses and the weights are added; outputs
     (rows, n_out), where given, are written.
     """
     cdef Run shared
@@ -885,7 +902,7 @@ cdef class Training(Memory):
         self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
         tuple update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
         losses not None, outputs, bint shuffle, uint64_t seed, uint64_t first_epoch, uint64_t first_step, int threads,
-        bint share_penalties=False,
+        bint share_penalties=False, bint update_statistics=False,
     ):
         cdef Run *run = &self.shared
         run.graph = &plan.graph
@@ -895,6 +912,7 @@ cdef class Training(Memory):
             self.rule = Rule(update, state, ranges, update_step, plan.graph.n_parameters, plan.single)
             run.update = self.rule.update
         run.seed, run.first_epoch, run.first_step, run.batch = seed, first_epoch, first_step, batch_size
+        run.update_statistics = (update is not None or update_statistics) and plan.graph.n_norms > 0
         self.plan, self.wanted = plan, max(1, threads)
         given = x, y, labels, weights, rates, losses, outputs
         self.keep = tuple([memoryview(array) for array in given if array is not None])

@@ -75,8 +75,9 @@ cdef struct Pass:
     uint64_t seed
     uint64_t step                               # which training step: what the dropout masks depend on
     Py_ssize_t first_row                        # which row of its batch is row 0 of the workspace
-    bint training                               # dropout drops
-    bint logits                                 # leave out the last activation: the loss works on what is beneath it
+    bint training                               # dropout drops, batch norms go by their batch
+    bint keeps                                  # a backward pass may follow
+    bint logits                                 # leave out the last activation: the loss takes logits
     const double *momenta                       # in training, of each batch norm: how fast its statistics follow
 
 
@@ -185,19 +186,20 @@ cdef inline const real *value_of(
 cdef inline double pace_of(const Pass *how, const Step *step, Py_ssize_t rows) noexcept nogil:
     """How fast the running statistics of a batch norm follow so many rows. 0: they stay, and these are normalised by
     them. A single row has no variance."""
-    return how.momenta[step.norm] if rows > 1 else 0
+    return how.momenta[step.norm] if how.training and rows > 1 else 0
 
 
 cdef void normalise(
     const Graph *graph, const Pass *how, const Step *step, const real *parameters, Py_ssize_t rows, const real *x,
     Py_ssize_t ldx, real *work, Py_ssize_t capacity, real *y,
 ) noexcept nogil:
-    """A batch norm: in training by what `column_statistics` has found, else by the running statistics."""
+    """A batch norm: where a backward pass may follow, by what `column_statistics` has found; else by the running
+    statistics, a few columns at a time."""
     cdef const real *running = <const real *> graph.buffers + step.buffer
     cdef double mean[WIDEST]
     cdef double rstd[WIDEST]
     cdef Py_ssize_t p, at, n
-    if how.training:
+    if how.keeps:
         batch_norm_forward(
             rows, step.n_out, x, ldx, columns_of(graph, step, work, capacity, MEAN),
             columns_of(graph, step, work, capacity, RSTD), parameters + step.weight, parameters + step.bias, y, step.ld)
@@ -282,7 +284,7 @@ cdef const real *forward_rows(
         elif step.operation == LAYER_NORM:
             layer_norm_forward(
                 rows, step.n_out, step.alpha, a, lda, parameters + step.weight, parameters + step.bias, y, step.ld,
-                work + step.statistics * capacity + KEPT * from_row if how.training else NULL)
+                work + step.statistics * capacity + KEPT * from_row if how.keeps else NULL)
         elif step.operation == BATCH_NORM:
             normalise(graph, how, step, parameters, rows, a, lda, work, capacity, y)
         elif step.operation == COLUMNS:
@@ -627,7 +629,8 @@ cdef bint predict_rows(
 
     Also False where it was interrupted. Without a watch, that is not looked for.
     """
-    cdef Pass how = Pass(seed=0, step=0, first_row=0, training=False, logits=logits, momenta=NULL)
+    cdef Pass how = Pass(
+        seed=0, step=0, first_row=0, training=False, keeps=False, logits=logits, momenta=NULL)
     cdef Py_ssize_t done = 0, n, ahead, ld
     cdef bint long_block = capacity * graph.work > LONG_WORK * LANES_F
     cdef const real *y

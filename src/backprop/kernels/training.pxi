@@ -6,6 +6,7 @@ cdef struct Run:
     bint logits                                 # the loss takes what is beneath the last activation
     Update update
     bint mean                                   # a batch counts for the mean of its rows, or for their sum
+    bint update_statistics                      # the running ones follow each batch
     bint share_penalties                        # the penalties are divided with that sum, not added to the mean
     Py_ssize_t rows, batch, chunk
     Py_ssize_t most                             # rows that go through all the steps without a look at the signals
@@ -336,7 +337,7 @@ cdef bint train_batch(
             share(n_parameters, thread + 1, run.threads))
         if meet(run) != RUNNING:
             return False
-    if thread == 0 and run.update.kind != NO_UPDATE and run.graph.n_buffers > 0:
+    if thread == 0 and run.update_statistics:
         if not keep_statistics(run.graph, how, rows, <real *> run.work, run.chunk):
             atomic_set(&run.status, DIVERGED)
     loss[0] += batch_loss
@@ -346,7 +347,8 @@ cdef bint train_batch(
 
 cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
     """All epochs of a run, in step with the other threads."""
-    cdef Pass how = Pass(seed=run.seed, step=0, first_row=0, training=True, logits=run.logits, momenta=run.momenta)
+    cdef Pass how = Pass(
+        seed=run.seed, step=0, first_row=0, training=True, keeps=True, logits=run.logits, momenta=run.momenta)
     cdef int64_t epoch, step = 0
     cdef Py_ssize_t first
     cdef double loss, weight

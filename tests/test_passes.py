@@ -1,0 +1,186 @@
+"""A plan's forward and backward by hand, in training and in evaluation mode, on outputs and on logits."""
+
+import numpy as np
+import pytest
+from instances import ACTIVATIONS
+from test_gradients import differences, error
+
+import backprop as bp
+from backprop import _core
+
+DTYPES = "float32", "float64"
+
+#: Networks that hold all layers, each from 4 numbers to 3.
+NETWORKS = {
+    "dense": lambda: [bp.Dense(4, 6, "tanh"), bp.Dense(6, 3, "softmax")],
+    "dropout": lambda: [bp.Dropout(0.5), bp.Dense(4, 6, "relu"), bp.Dropout(0.5), bp.Dense(6, 3), bp.Dropout(0.5)],
+    "batch norms": lambda: [
+        bp.BatchNorm(), bp.Dense(4, 6), bp.Dropout(0.5), bp.BatchNorm(), bp.Activation("gelu"), bp.Dense(6, 3),
+        bp.BatchNorm(),
+    ],
+    "layer norm": lambda: [bp.Dense(4, 6), bp.LayerNorm(), bp.PReLU(), bp.Dense(6, 3), bp.LayerNorm()],
+    "branches": lambda: [
+        bp.Concatenate([[bp.Dense(4, 5, "silu"), bp.BatchNorm()], [bp.Dropout(0.5)], []]),
+        bp.Residual([bp.Dropout(0.5), bp.Dense(13, 13, "mish"), bp.LayerNorm()]), bp.Dense(13, 3),
+    ],
+    "penalties": lambda: [bp.Dense(4, 6, "tanh", l1=0.02), bp.Dense(6, 3, l2=0.03)],
+    "at the end": lambda: [bp.Dense(4, 3), bp.Activation("gelu")],
+}  # fmt: skip
+
+
+def network(name, dtype="float64"):
+    """With running statistics that are not those of anything."""
+    net = bp.Sequential(NETWORKS[name](), rng=3, dtype=dtype)
+    net.buffers[:] = np.random.default_rng(7).uniform(0.5, 1.5, len(net.buffers))
+    net.parameters += np.random.default_rng(8).normal(scale=0.1, size=len(net.parameters)).astype(dtype)
+    return net
+
+
+def rows(n, width=4, dtype="float64", seed=0):
+    return np.random.default_rng(seed).normal(size=(n, width)).astype(dtype)
+
+
+def predicted(net, x, logits=False):
+    out = np.empty((len(x), 3), x.dtype)
+    assert net.plan.predict(x, out, logits)
+    return out
+
+
+def forward(net, x, **how):
+    out = np.full((len(x), 3), np.nan, x.dtype)
+    net.plan.forward(x, out, 5, 6, **how)
+    return out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_evaluation_has_the_bits_of_predict_and_changes_nothing(name, logits, dtype):
+    net = network(name, dtype)
+    for n in (1, 2, 7, 1500):
+        x = rows(n, dtype=dtype)
+        buffers, gradients = net.buffers.copy(), net.gradients.copy()
+        np.testing.assert_array_equal(forward(net, x, training=False, logits=logits), predicted(net, x, logits))
+        np.testing.assert_array_equal(net.buffers, buffers)
+        np.testing.assert_array_equal(net.gradients, gradients)
+
+
+@pytest.mark.parametrize("logits", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_evaluation_backward_is_the_derivative_of_predict(name, logits):
+    net, x = network(name), rows(6)
+    towards = rows(6, 3, seed=4)
+    forward(net, rows(6, seed=9))  # what another pass left behind is not met again
+    net.plan.backward(towards)
+    forward(net, x, training=False, logits=logits)
+    dx = np.empty_like(x)
+    net.plan.backward(towards, dx)
+
+    def value():
+        return (towards * predicted(net, x, logits)).sum() + net.penalty()
+
+    gradients = net.gradients.copy()
+    assert error(dx, differences(value, x)) < 1e-6
+    assert error(gradients, differences(value, net.parameters)) < 1e-6
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_without_parameters_dx_is_the_same_and_gradients_stay(name, training):
+    for n in (3, 1100):
+        net, x = network(name), rows(n)
+        towards, dx, alone = rows(n, 3, seed=4), np.empty_like(x), np.empty_like(x)
+        forward(net, x, training=training)
+        net.gradients[:] = 77
+        net.plan.backward(towards, alone, parameters=False)
+        assert (net.gradients == 77).all()
+        net.plan.backward(towards, dx)
+        assert not (net.gradients == 77).any()
+        np.testing.assert_array_equal(dx, alone)
+
+
+def test_one_forward_serves_many_backwards():
+    net, x = network("branches"), rows(5)
+    y = forward(net, x, training=False)
+    jacobian = np.empty((3, *x.shape))
+    for k in range(3):
+        net.plan.backward(np.tile(np.eye(3)[k], (5, 1)), jacobian[k], parameters=False)
+    by_hand = np.empty_like(jacobian)
+    for k in range(3):
+        by_hand[k] = differences(lambda k=k: predicted(net, x)[:, k].sum(), x)
+    assert error(jacobian, by_hand) < 1e-6
+    np.testing.assert_array_equal(predicted(net, x), y)
+
+
+@pytest.mark.parametrize("f", ["identity", "tanh", "softmax", "gelu", "log_softmax"])
+def test_logits_leave_out_the_last_activation(f):
+    with_f, without = (
+        bp.Sequential([bp.Dense(4, 6, "tanh"), bp.Dense(6, 3), *end], rng=3, dtype="float64")
+        for end in ([bp.Activation(ACTIVATIONS[f])], [])
+    )
+    x, towards = rows(5), rows(5, 3, seed=4)
+    found, expected = np.empty_like(x), np.empty_like(x)
+    np.testing.assert_array_equal(forward(with_f, x, logits=True), forward(without, x))
+    with_f.plan.backward(towards, found)
+    without.plan.backward(towards, expected)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(with_f.gradients, without.gradients)
+
+
+def test_evaluation_as_pytorch_does_it():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    net, x, towards = network("batch norms"), rows(9), rows(9, 3, seed=4)
+    norms = [layer for layer in net.layers if isinstance(layer, bp.BatchNorm)]
+    theirs = torch.nn.Sequential(
+        torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 6), torch.nn.Dropout(0.5), torch.nn.BatchNorm1d(6), torch.nn.GELU(),
+        torch.nn.Linear(6, 3), torch.nn.BatchNorm1d(3),
+    ).double().eval()  # fmt: skip
+    dense = [layer for layer in net.layers if isinstance(layer, bp.Dense)]
+    pairs = list(zip(dense, (theirs[1], theirs[5]), strict=True))
+    pairs += zip(norms, (theirs[0], theirs[3], theirs[6]), strict=True)
+    with torch.no_grad():
+        for mine, other in pairs:
+            other.weight[:] = torch.from_numpy(mine.weight.T.copy())
+            other.bias[:] = torch.from_numpy(mine.bias.copy())
+        for mine, other in pairs[2:]:
+            other.running_mean[:] = torch.from_numpy(mine.running_mean.copy())
+            other.running_var[:] = torch.from_numpy(mine.running_variance.copy())
+    leaf = torch.from_numpy(x.copy()).requires_grad_()
+    y = theirs(leaf)
+    y.backward(torch.from_numpy(towards))
+    dx = np.empty_like(x)
+    np.testing.assert_allclose(forward(net, x, training=False), y.detach().numpy(), rtol=1e-10, atol=1e-12)
+    net.plan.backward(towards, dx)
+    np.testing.assert_allclose(dx, leaf.grad.numpy(), rtol=1e-10, atol=1e-12)
+    for mine, other in pairs:
+        np.testing.assert_allclose(mine.weight_grad, other.weight.grad.numpy().T, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(mine.bias_grad, other.bias.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_training_mode_is_the_default_and_statistics_follow_it():
+    net, x = network("batch norms"), rows(9)
+    before = net.buffers.copy()
+    y = forward(net, x)
+    assert (net.buffers != before).all() and (y != predicted(net, x)).any()
+
+
+def gradients_of_a_batch(net, x, y, **how):
+    return _core.Training(
+        net.plan, x, y, None, None, loss=(_core.LOSSES["mean_squared_error"], False, ()), logits=False, mean=True,
+        state=(), update_step=0, batch_size=len(x), losses=np.zeros((1, 2)), outputs=None, shuffle=False,
+        seed=1, first_epoch=0, first_step=0, threads=1, **{"update": None, "ranges": (), "rates": np.zeros(1), **how},
+    ).run()  # fmt: skip
+
+
+def test_statistics_follow_a_step_whose_update_is_made_elsewhere():
+    x, y = rows(9), rows(9, 3, seed=4)
+    still, following, stepping = (network("batch norms") for _ in range(3))
+    assert gradients_of_a_batch(still, x, y)
+    assert gradients_of_a_batch(following, x, y, update_statistics=True)
+    sgd = _core.OPTIMIZERS["sgd"], (0.0, 0.0), 0.0, 0.0, 0.0, 0.0
+    assert gradients_of_a_batch(stepping, x, y, update=sgd, ranges=((0, len(stepping.parameters)),))
+    np.testing.assert_array_equal(still.buffers, network("batch norms").buffers)
+    assert (following.buffers != still.buffers).all()
+    np.testing.assert_array_equal(following.buffers, stepping.buffers)
+    np.testing.assert_array_equal(following.gradients, still.gradients)
+    np.testing.assert_array_equal(following.parameters, still.parameters)
