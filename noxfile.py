@@ -19,7 +19,10 @@ DIST = Path("dist")
 READ = ["examples", "tools", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"]
 #: What computes: run again on the other builds of the core. The rest is the same Python on all of them; test_kernels
 #: and test_core_safety go through all of them by themselves.
-COMPUTES = ["tests/test_gradients.py", "tests/test_layers.py", "tests/test_training.py", "tests/test_subnormals.py"]
+COMPUTES = [
+    f"tests/test_{name}.py"
+    for name in ("gradients", "layers", "four_lines", "same_bits", "prediction", "going_on", "subnormals")
+]
 
 
 def group(name: str) -> list[str]:

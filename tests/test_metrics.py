@@ -135,3 +135,23 @@ def test_every_metric_is_known_to_be_better_low_or_high():
     assert (metrics.best("top_5"), metrics.best("loss"), metrics.best("val_loss")) == ("max", "min", "min")
     with pytest.raises(ValueError, match='mode: expected "min" or "max" for \'mine\''):
         metrics.best("mine")
+
+
+def test_metrics_are_scikit_learns():
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed")
+    rng = np.random.default_rng(5)
+    labels, scores = rng.integers(0, 4, 50), rng.dirichlet(np.ones(4), 50)
+    accuracy = sklearn.accuracy_score(labels, scores.argmax(axis=1))
+    for y in labels, labels[:, None], np.eye(4)[labels], labels.tolist():
+        assert bp.metrics.accuracy(scores, y) == accuracy
+    binary, p = rng.integers(0, 2, 50), rng.random((50, 1))
+    for y in binary, binary[:, None], binary.astype(float):
+        assert bp.metrics.accuracy(p, y) == sklearn.accuracy_score(binary, p[:, 0] > 0.5)
+    for shape in (50, 3), (50, 1):
+        y_hat, y = rng.normal(size=(2, *shape))
+        y[:, 0] = 2.5
+        for constant in y_hat, np.where(np.arange(shape[1]) == 0, y, y_hat):
+            for ours, theirs in (("mse", "mean_squared_error"), ("mae", "mean_absolute_error"), ("r2", "r2_score")):
+                expected = getattr(sklearn, theirs)(y, constant)
+                assert getattr(bp.metrics, ours)(constant, y) == pytest.approx(expected, rel=1e-12)
+        assert bp.metrics.mse(y_hat[:, :1], y[:, 0]) == bp.metrics.mse(y_hat[:, :1], y[:, :1])
