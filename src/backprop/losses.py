@@ -13,13 +13,14 @@ losses are l and whose weights are w (1 where none are given):
 A loss, or a gradient, beyond the largest number of its type is infinite; any other is finite.
 """
 
-import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _core, _validate, _words, targets
+from . import _core, _validate, targets
+from ._described import Described
 from .targets import Meaning, class_weights
 
 __all__ = [
@@ -45,7 +46,7 @@ def running_sum(values: Array) -> float:
     return total
 
 
-class Loss(_words.Helped, family="Loss"):
+class Loss(Described, family="Loss"):
     """What all losses have.
 
     Parameters
@@ -70,13 +71,12 @@ class Loss(_words.Helped, family="Loss"):
     classifies: ClassVar[bool] = True
     #: What it wants of a network, in words.
     outputs: ClassVar[str] = "an output for each target"
+    _gates: ClassVar[Mapping[str, _validate.Gate]] = {
+        "reduction": partial(_validate.choice, choices=("mean", "sum", "none")), "from_logits": _validate.flag,
+    }  # fmt: skip
 
     def __init__(self, *, reduction: str = "mean") -> None:
-        self.reduction = _validate.choice(reduction, "reduction", ("mean", "sum", "none"))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        ours = type(self).__module__ == __name__
-        super().__setattr__(name, _validate.reassigned(self, name, value) if ours else value)
+        self.reduction = reduction
 
     def __call__(self, y_hat: Any, y: Any, sample_weight: Any = None) -> tuple[Any, Array]:
         """The loss, and its gradient with respect to y_hat.
@@ -201,15 +201,6 @@ class Loss(_words.Helped, family="Loss"):
         n_targets = self.target_width(n_out) if self.kernel else 1 if n_out == 1 else None
         return Meaning(n_targets).seen(y)
 
-    def __repr__(self) -> str:
-        words = []
-        for i, (name, parameter) in enumerate(inspect.signature(type(self)).parameters.items()):
-            value = getattr(self, name, parameter.default)
-            if value != parameter.default:
-                first = i == 0 and parameter.kind == parameter.POSITIONAL_OR_KEYWORD
-                words.append(f"{value!r}" if first else f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(words)})"
-
 
 class MeanSquaredError(Loss):
     """l = 1/n_out sum (y_hat - y)^2.
@@ -251,10 +242,11 @@ class Huber(Loss):
     """
 
     kernel = "huber"
+    _gates: ClassVar = {"delta": _validate.positive}
 
     def __init__(self, delta: float = 1.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.delta = _validate.number(delta, "delta", above=0)
+        self.delta = delta
 
     def numbers(self) -> tuple[float, ...]:
         """Delta."""
@@ -271,6 +263,15 @@ class LogCosh(Loss):
     """
 
     kernel = "log_cosh"
+
+
+def _levels(q: Any, name: str) -> float | tuple[float, ...]:
+    if not hasattr(q, "__iter__"):
+        return _validate.number(q, name, above=0, below=1)
+    levels = tuple(_validate.number(level, name, above=0, below=1) for level in _validate.items(q, name))
+    if not 1 <= len(levels) <= _core.LOSS_NUMBERS:
+        raise ValueError(f"{name}: expected 1 to {_core.LOSS_NUMBERS} levels, got {len(levels)}")
+    return levels
 
 
 class Quantile(Loss):
@@ -292,15 +293,11 @@ class Quantile(Loss):
     kernel = "quantile"
     classifies = False
     outputs = "an output for each level of each target"
+    _gates: ClassVar = {"q": _levels}
 
     def __init__(self, q: float | Iterable[float] = 0.5, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        several = hasattr(q, "__iter__")
-        given = _validate.items(q, "q") if several else [q]
-        levels = tuple(_validate.number(level, "q", above=0, below=1) for level in given)
-        if not 1 <= len(levels) <= _core.LOSS_NUMBERS:
-            raise ValueError(f"q: expected 1 to {_core.LOSS_NUMBERS} levels, got {len(levels)}")
-        self.q = levels if several else levels[0]
+        self.q = q
 
     def numbers(self) -> tuple[float, ...]:
         """The levels."""
@@ -333,7 +330,7 @@ class BinaryCrossEntropy(Loss):
 
     def __init__(self, *, from_logits: bool = False, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.from_logits = _validate.flag(from_logits, "from_logits")
+        self.from_logits = from_logits
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """The targets, all between 0 and 1."""
@@ -365,11 +362,12 @@ class CrossEntropy(Loss):
 
     kernel = "cross_entropy"
     link = "softmax"
+    _gates: ClassVar = {"label_smoothing": _validate.share}
 
     def __init__(self, *, from_logits: bool = False, label_smoothing: float = 0.0, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.from_logits = _validate.flag(from_logits, "from_logits")
-        self.label_smoothing = _validate.number(label_smoothing, "label_smoothing", least=0, below=1)
+        self.from_logits = from_logits
+        self.label_smoothing = label_smoothing
 
     def numbers(self) -> tuple[float, ...]:
         """The smoothing."""
@@ -415,6 +413,10 @@ class Focal(Loss):
 
     kernel = "focal"
     link = "softmax"
+    _gates: ClassVar = {
+        "gamma": _validate.not_negative, "alpha": _validate.optional(partial(_validate.number, above=0, below=1)),
+        "multi_label": _validate.flag,
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -426,10 +428,10 @@ class Focal(Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction=reduction)
-        self.gamma = _validate.number(gamma, "gamma", least=0)
-        self.alpha = None if alpha is None else _validate.number(alpha, "alpha", above=0, below=1)
-        self.multi_label = _validate.flag(multi_label, "multi_label")
-        self.from_logits = _validate.flag(from_logits, "from_logits")
+        self.gamma = gamma
+        self.alpha = alpha
+        self.multi_label = multi_label
+        self.from_logits = from_logits
 
     def numbers(self) -> tuple[float, ...]:
         """Gamma, what 1 and 0 count for, whether the outputs are apart."""
@@ -519,10 +521,11 @@ class Poisson(Loss):
     """
 
     kernel = "poisson"
+    _gates: ClassVar = {"log_input": _validate.flag}
 
     def __init__(self, *, log_input: bool = False, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.log_input = _validate.flag(log_input, "log_input")
+        self.log_input = log_input
 
     def lower(self, logits: bool) -> tuple[int, bool, tuple[float, ...]]:
         """How the compiled core calls it."""
@@ -606,7 +609,7 @@ class KLDivergence(Loss):
 
     def __init__(self, *, from_logits: bool = False, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.from_logits = _validate.flag(from_logits, "from_logits")
+        self.from_logits = from_logits
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """Distributions."""

@@ -5,25 +5,25 @@ of the step. These are evaluated for many steps at once, can be compared, and ar
 batch: an epoch has ceil(rows / batch_size) of them.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
-from . import _validate, _words
+from . import _described, _validate
 
 __all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "Schedule", "Step", "from_config"]
 
 Array = _validate.Array
 
 
-class Schedule(_words.Helped, family="Schedule"):
+class Schedule(_described.Described, family="Schedule"):
     """What all schedules have. The attributes of one are the arguments it was made with."""
 
     learning_rate: float
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        ours = type(self).__module__ == __name__
-        super().__setattr__(name, _validate.reassigned(self, name, value) if ours else value)
+    _gates: ClassVar = {"learning_rate": _validate.not_negative}
 
     def rates(self, steps: Array) -> Array:
         """The learning rates after these numbers of steps, (n,) whole numbers."""
@@ -40,15 +40,14 @@ class Schedule(_words.Helped, family="Schedule"):
         """The learning rate after so many steps."""
         return float(self.rates(np.array([_validate.integer(step, "step", 0)]))[0])
 
-    def config(self) -> dict[str, Any]:
-        """What `from_config` builds it from again, as JSON can hold it."""
-        return {"name": type(self).__name__, **vars(self)}
+    def _values(self) -> dict[str, Any]:
+        return dict(vars(self))
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        return self._alike(other)
 
     def __repr__(self) -> str:
-        return f"schedules.{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+        return f"schedules.{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._values().items())})"
 
 
 class Constant(Schedule):
@@ -61,7 +60,7 @@ class Constant(Schedule):
     """
 
     def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = _rate(learning_rate)
+        self.learning_rate = learning_rate
 
     def _rates(self, steps: Array) -> Any:
         return np.full(len(steps), self.learning_rate)
@@ -80,10 +79,12 @@ class Step(Schedule):
         What the rate is multiplied by at its end; above 0.
     """
 
+    _gates: ClassVar = {"every": _validate.integer, "factor": _validate.positive}
+
     def __init__(self, learning_rate: float, every: int, factor: float = 0.1) -> None:
-        self.learning_rate = _rate(learning_rate)
-        self.every = _validate.integer(every, "every")
-        self.factor = _validate.number(factor, "factor", above=0)
+        self.learning_rate = learning_rate
+        self.every = every
+        self.factor = factor
 
     def _rates(self, steps: Array) -> Any:
         return self.learning_rate * np.power(self.factor, steps // self.every, dtype=np.float64)
@@ -102,10 +103,12 @@ class Exponential(Schedule):
         With the steps of an epoch, the factor is that of an epoch.
     """
 
+    _gates: ClassVar = {"factor": _validate.positive, "every": _validate.integer}
+
     def __init__(self, learning_rate: float, factor: float, every: int = 1) -> None:
-        self.learning_rate = _rate(learning_rate)
-        self.factor = _validate.number(factor, "factor", above=0)
-        self.every = _validate.integer(every, "every")
+        self.learning_rate = learning_rate
+        self.factor = factor
+        self.every = every
 
     def _rates(self, steps: Array) -> Any:
         return self.learning_rate * np.power(self.factor, steps / self.every)
@@ -135,14 +138,22 @@ class Cosine(Schedule):
     T_mult. PyTorch's CosineAnnealingLR and CosineAnnealingWarmRestarts, after a LinearLR.
     """
 
+    _gates: ClassVar = {
+        "steps": _validate.integer, "final": _validate.not_negative, "warmup": partial(_validate.integer, least=0),
+        "growth": _validate.optional(partial(_validate.integer, most=2**20)),
+    }  # fmt: skip
+
     def __init__(
         self, learning_rate: float, steps: int, *, final: float = 0.0, warmup: int = 0, growth: int | None = None
     ) -> None:
-        self.learning_rate = _rate(learning_rate)
-        self.steps = _validate.integer(steps, "steps")
-        self.final = _validate.number(final, "final", least=0)
-        self.warmup = _validate.integer(warmup, "warmup", 0, self.steps - 1)
-        self.growth = None if growth is None else _validate.integer(growth, "growth", 1, 2**20)
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.final = final
+        self.warmup = warmup
+        self.growth = growth
+
+    def _check_arguments(self, given: Mapping[str, Any]) -> None:
+        _validate.integer(given["warmup"], "warmup", 0, given["steps"] - 1)
 
     def _rates(self, steps: Array) -> Any:
         wave = (1 + np.cos(np.pi * self._share(np.maximum(steps - self.warmup, 0)))) / 2
@@ -179,11 +190,13 @@ class Polynomial(Schedule):
         Where it ends.
     """
 
+    _gates: ClassVar = {"steps": _validate.integer, "power": _validate.positive, "final": _validate.not_negative}
+
     def __init__(self, learning_rate: float, steps: int, *, power: float = 1.0, final: float = 0.0) -> None:
-        self.learning_rate = _rate(learning_rate)
-        self.steps = _validate.integer(steps, "steps")
-        self.power = _validate.number(power, "power", above=0)
-        self.final = _validate.number(final, "final", least=0)
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.power = power
+        self.final = final
 
     def _rates(self, steps: Array) -> Any:
         left = 1 - np.minimum(steps, self.steps) / self.steps
@@ -211,6 +224,11 @@ class OneCycle(Schedule):
     Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2018.
     """
 
+    _gates: ClassVar = {
+        "steps": _validate.integer, "pct_start": _validate.share, "div_factor": _validate.positive,
+        "final_div_factor": _validate.positive,
+    }  # fmt: skip
+
     def __init__(
         self,
         learning_rate: float,
@@ -220,11 +238,11 @@ class OneCycle(Schedule):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
     ) -> None:
-        self.learning_rate = _rate(learning_rate)
-        self.steps = _validate.integer(steps, "steps")
-        self.pct_start = _validate.number(pct_start, "pct_start", least=0, below=1)
-        self.div_factor = _validate.number(div_factor, "div_factor", above=0)
-        self.final_div_factor = _validate.number(final_div_factor, "final_div_factor", above=0)
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.pct_start = pct_start
+        self.div_factor = div_factor
+        self.final_div_factor = final_div_factor
 
     def _rates(self, steps: Array) -> Any:
         first = self.learning_rate / self.div_factor
@@ -253,9 +271,4 @@ def from_config(config: dict[str, Any]) -> Schedule:
     TypeError, ValueError
         If it is not what `config` returns.
     """
-    arguments = dict(config)
-    return _TABLE[_validate.choice(arguments.pop("name", None), "name", _TABLE)](**arguments)
-
-
-def _rate(value: float) -> float:
-    return _validate.number(value, "learning_rate", least=0)
+    return _described.from_config(config, _TABLE)

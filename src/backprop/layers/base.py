@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .. import _core, _validate, _words, activations
+from .. import _core, _validate, activations
+from .._described import Described, arguments
 
 Array = _validate.Array
 
@@ -51,7 +53,7 @@ class Program:
         return self.add("activation", made, n_out, n_out, activation=activation) if apart else made
 
 
-class Layer(_words.Helped, family="Layer"):
+class Layer(Described, family="Layer"):
     """What all layers have: sizes, named parameters, and an activation they end in.
 
     Attributes
@@ -92,17 +94,13 @@ class Layer(_words.Helped, family="Layer"):
     n_out: int | None = None
     activation: activations.ActivationFunction = activations.identity
     trainable: bool = True
-    #: What passes a gate whenever it is assigned, and what can be assigned but once.
     _gates: ClassVar[Mapping[str, _validate.Gate]] = {
         "n_in": _validate.optional(_validate.integer), "n_out": _validate.optional(_validate.integer),
         "activation": lambda value, name: activations.get(value), "trainable": _validate.flag,
     }  # fmt: skip
-    _once: ClassVar[Sequence[str]] = ()
-    #: The arguments of the constructor, in order; the first `_positional` are written without their names.
-    _arguments: ClassVar[Sequence[str]] = ()
-    _positional: ClassVar[int] = 0
-    _defaults: ClassVar[dict[str, Any]] = {}
-    #: Those of them that may be changed in a network.
+    _positional: ClassVar[int] = 3
+    #: The attributes that can be assigned but once, and the arguments that may be changed in a network.
+    _fixed: ClassVar[Sequence[str]] = ()
     _adjustable: ClassVar[Sequence[str]] = ()
     #: Whether it has a key of its own among the dropout masks of a program: a chain of layers leaves that to them.
     keyed: ClassVar[bool] = True
@@ -177,13 +175,27 @@ class Layer(_words.Helped, family="Layer"):
         """Ranges of the flat vector and their l1 and l2, where there are such."""
         return []
 
+    @classmethod
+    def _arguments(cls) -> Mapping[str, Parameter]:
+        """Those of the layer of this package that it is or derives from: of a custom layer's own nothing is known."""
+        return next((arguments(kind) for kind in cls.__mro__ if kind in KINDS.values()), {})
+
     def config(self) -> dict[str, Any]:
         """The arguments that build this layer again, as JSON can hold them."""
-        values = {name: getattr(self, name) for name in self._arguments}
-        if "activation" in values:
-            f = self.activation
-            values["activation"] = f.name if f == activations.get(f.name) else [f.name, f.slope]
+        values = {name: self._written(value) for name, value in self._values().items()}
         return values if self.trainable else {**values, "trainable": False}
+
+    def _written(self, value: Any) -> Any:
+        if isinstance(value, activations.ActivationFunction):
+            return value.name if value == activations.get(value.name) else [value.name, value.slope]
+        if isinstance(value, tuple):
+            return [self._written(each) for each in value]
+        return value.described() if isinstance(value, Layer) else value
+
+    def _shown(self, value: Any) -> Any:
+        if isinstance(value, activations.ActivationFunction) and value == activations.get(value.name):
+            return value.name
+        return list(value) if isinstance(value, tuple) else value
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
@@ -207,7 +219,7 @@ class Layer(_words.Helped, family="Layer"):
         Of a layer of one's own nothing is known: it is only equal to itself.
         """
         return self is other or (
-            isinstance(other, Layer) and type(self) is type(other) and self.compiled and self.config() == other.config()
+            isinstance(other, Layer) and self._alike(other) and self.compiled and self.trainable == other.trainable
         )
 
     __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
@@ -225,27 +237,15 @@ class Layer(_words.Helped, family="Layer"):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """In a network, what is assigned to a parameter is copied into it, and how the layer was built is settled."""
-        gate = self._gates.get(name)
         if not self._bound:
-            if name in self._once and name in vars(self):
+            if name in self._fixed and name in vars(self):
                 raise AttributeError(f"{name}: {self!r} cannot be changed: make a new layer")
         elif name.removesuffix("_grad") in {**self.shapes(), **self.buffers()}:
             _validate.assign(getattr(self, name), value, name)
             return
-        elif name in ("n_in", "n_out", *self._arguments) and name not in self._adjustable:
+        elif name in ("n_in", "n_out", *self._arguments()) and name not in self._adjustable:
             raise AttributeError(f"{name}: {self!r} is in a network, where it cannot be changed: make a new network")
-        super().__setattr__(name, value if gate is None else gate(value, name))
-
-    def __repr__(self) -> str:
-        words = []
-        for i, name in enumerate(self._arguments):
-            value, default = getattr(self, name), self._defaults.get(name)
-            value = list(value) if isinstance(value, tuple) else value
-            if isinstance(value, activations.ActivationFunction) and value == activations.get(value.name):
-                value = value.name
-            if name not in self._defaults or value != default:
-                words.append(f"{value!r}" if i < self._positional else f"{name}={value!r}")
-        return f"{type(self).__name__}({', '.join(words)})"
+        super().__setattr__(name, value)
 
 
 class SameSize(Layer):
@@ -287,6 +287,10 @@ class Composite(Layer):
     def trainable(self, value: bool) -> None:
         for _, leaf in self.leaves():
             leaf.trainable = value
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this layer again; which of its layers are trainable, these say."""
+        return {name: self._written(value) for name, value in self._values().items()}
 
 
 def chain(layers: Any, name: str = "layers") -> tuple[Layer, ...]:
@@ -352,7 +356,7 @@ def from_description(name: Any, config: Any) -> Layer:
         raise ValueError(f"no layer is called {_validate.shown(name)}")
     if not isinstance(config, dict):
         raise TypeError(f"{name}: expected its arguments by name, got {_validate.shown(config)}")
-    unknown = sorted(config.keys() - {*kind._arguments, "trainable"})
+    unknown = sorted(config.keys() - {*kind._arguments(), "trainable"})
     if unknown:
-        raise ValueError(f"{name}: expected {', '.join(kind._arguments)}, got {_validate.shown(unknown[0])}")
+        raise ValueError(f"{name}: expected {', '.join(kind._arguments())}, got {_validate.shown(unknown[0])}")
     return kind.from_config(config)

@@ -33,9 +33,7 @@ class Residual(Composite):
     He et al., "Deep residual learning for image recognition", CVPR 2016, eq. 1.
     """
 
-    _arguments = ("layers",)
-    _positional = 1
-    _once = ("layers",)
+    _fixed = ("layers",)
     keyed = False
 
     n_in: int
@@ -73,10 +71,6 @@ class Residual(Composite):
         last = lower_chain(self.layers, program, source)
         return program.add("add", last, self.n_in, self.n_out, other=source)
 
-    def config(self) -> dict[str, Any]:
-        """The arguments that build this layer again, as JSON can hold them."""
-        return {"layers": [layer.described() for layer in self.layers]}
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Residual:
         """Build a layer from what `config` returned."""
@@ -92,9 +86,7 @@ class Concatenate(Composite):
         An empty branch is x itself. ``concatenate[1][0]`` is the first layer of the second branch.
     """
 
-    _arguments = ("branches",)
-    _positional = 1
-    _once = ("branches",)
+    _fixed = ("branches",)
     keyed = False
 
     n_in: int
@@ -139,10 +131,6 @@ class Concatenate(Composite):
             joined = program.add("join", joined, width, width + more, other=other)
             width += more
         return joined
-
-    def config(self) -> dict[str, Any]:
-        """The arguments that build this layer again, as JSON can hold them."""
-        return {"branches": [[layer.described() for layer in branch] for branch in self.branches]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Concatenate:

@@ -35,17 +35,10 @@ class Dense(Layer):
         Views into ``net.gradients``, of the same shapes.
     """
 
-    _arguments = ("n_in", "n_out", "activation", "use_bias", "weight_init", "bias_init", "l1", "l2")
-    _positional = 3
-    _defaults: ClassVar = {
-        "activation": "identity", "use_bias": True, "weight_init": "glorot_uniform", "bias_init": "zeros",
-        "l1": 0.0, "l2": 0.0,
-    }  # fmt: skip
-
     _gates: ClassVar = {
-        **Layer._gates, "n_in": _validate.integer, "n_out": _validate.integer, "use_bias": _validate.flag,
-        "weight_init": initializers.named, "bias_init": initializers.named, "l1": _validate.not_negative,
-        "l2": _validate.not_negative,
+        "n_in": _validate.integer, "n_out": _validate.integer, "use_bias": _validate.flag,
+        "weight_init": initializers.named, "bias_init": initializers.named,
+        "l1": _validate.not_negative, "l2": _validate.not_negative,
     }  # fmt: skip
 
     n_in: int

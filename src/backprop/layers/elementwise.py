@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from .. import _validate, activations
-from .base import Array, Layer, SameSize
+from .base import Array, SameSize
 
 
 class Activation(SameSize):
@@ -20,8 +20,6 @@ class Activation(SameSize):
     """
 
     operation = "activation"
-    _arguments = ("activation",)
-    _positional = 1
 
     def __init__(self, activation: str | activations.ActivationFunction) -> None:
         self.activation = activations.get(activation)
@@ -46,9 +44,7 @@ class Dropout(SameSize):
     """
 
     operation = "dropout"
-    _arguments = ("rate",)
-    _positional = 1
-    _gates: ClassVar = {**Layer._gates, "rate": _validate.share}
+    _gates: ClassVar = {"rate": _validate.share}
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -76,10 +72,7 @@ class PReLU(SameSize):
     """
 
     operation = "prelu"
-    _arguments = ("slope",)
-    _positional = 1
-    _defaults: ClassVar = {"slope": 0.25}
-    _gates: ClassVar = {**Layer._gates, "slope": _validate.share}
+    _gates: ClassVar = {"slope": _validate.share}
 
     weight: Array
     weight_grad: Array

@@ -34,14 +34,11 @@ class Embedding(Layer):
         The table, a view into ``net.parameters``.
     """
 
-    _arguments = ("values", "width", "columns", "weight_init")
-    _positional = 2
-    _defaults: ClassVar = {"columns": 1, "weight_init": "lecun_normal"}
     _gates: ClassVar = {
-        **Layer._gates, "values": partial(_validate.integer, most=2**24), "width": _validate.integer,
-        "columns": _validate.integer, "weight_init": initializers.named,
+        "values": partial(_validate.integer, most=2**24), "width": _validate.integer, "columns": _validate.integer,
+        "weight_init": initializers.named,
     }  # fmt: skip
-    _once = ("n_in", "n_out", "width", "columns")
+    _fixed = ("n_in", "n_out", "width", "columns")
 
     n_in: int
     n_out: int
@@ -92,10 +89,8 @@ class Columns(Composite):
     (1, 1)
     """
 
-    _arguments = ("n_in", "embeddings")
-    _positional = 2
-    _gates: ClassVar = {**Layer._gates, "n_in": _validate.integer}
-    _once = ("n_in", "n_out", "embeddings")
+    _gates: ClassVar = {"n_in": _validate.integer}
+    _fixed = ("n_in", "n_out", "embeddings")
 
     n_in: int
     n_out: int
@@ -140,9 +135,8 @@ class Columns(Composite):
         """One step, which looks up all columns."""
         return _look_up(self, self.tables(), program, source)
 
-    def config(self) -> dict[str, Any]:
-        """The arguments that build this layer again, as JSON can hold them."""
-        return {"n_in": self.n_in, "embeddings": [[c, e.config()] for c, e in self.embeddings.items()]}
+    def _written(self, value: Any) -> Any:
+        return [[c, e.config()] for c, e in value.items()] if isinstance(value, dict) else super()._written(value)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Columns:

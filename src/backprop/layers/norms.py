@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _validate
-from .base import Array, Layer, SameSize
+from .base import Array, SameSize
 
 
 class _Norm(SameSize):
@@ -22,7 +22,7 @@ class _Norm(SameSize):
     bias_grad: Array
     epsilon: float
 
-    _gates: ClassVar = {**Layer._gates, "epsilon": _validate.positive}
+    _gates: ClassVar = {"epsilon": _validate.positive}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """`weight` and `bias`, a number for each column."""
@@ -55,8 +55,6 @@ class LayerNorm(_Norm):
     """
 
     operation = "layer_norm"
-    _arguments = ("epsilon",)
-    _defaults: ClassVar = {"epsilon": 1e-5}
 
     def __init__(self, *, epsilon: float = 1e-5) -> None:
         self.epsilon = epsilon
@@ -100,10 +98,8 @@ class BatchNorm(_Norm):
     """
 
     operation = "batch_norm"
-    _arguments = ("momentum", "epsilon")
-    _defaults: ClassVar = {"momentum": 0.1, "epsilon": 1e-5}
     _adjustable = ("momentum",)
-    _gates: ClassVar = {**_Norm._gates, "momentum": partial(_validate.number, least=0, below=math.nextafter(1, 2))}
+    _gates: ClassVar = {"momentum": partial(_validate.number, least=0, below=math.nextafter(1, 2))}
 
     running_mean: Array
     running_variance: Array
