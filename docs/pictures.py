@@ -85,28 +85,28 @@ def activations() -> Figure:
     for axes, name in zip(fig.subplots(4, 4, sharex=True).flat, names, strict=True):
         net = bp.Sequential([bp.Dense(1, 1), bp.Activation(name)], rng=0, dtype="float64")
         net.parameters = [1, 0]
-        y, slope = net.forward(z), net.backward(np.ones_like(z))
+        y, derivative = net.forward(z), net.backward(np.ones_like(z))
         axes.axhline(0, color="0.8", linewidth=0.8)
         axes.axvline(0, color="0.8", linewidth=0.8)
         axes.plot(z, y, color=BLUE, label="$f(z)$")
-        axes.plot(z, slope, color=ORANGE, linestyle="--", linewidth=1.2, label="$f'(z)$")
+        axes.plot(z, derivative, color=ORANGE, linestyle="--", linewidth=1.2, label="$f'(z)$")
         axes.set(title=name, ylim=(-1.6, 3.2), xticks=[-4, 0, 4])
     fig.axes[0].legend(loc="upper left", fontsize=8)
     return fig
 
 
 def losses() -> Figure:
-    """Losses over the error, and over the probability of the right class; above the value, below the slope."""
+    """Losses over the error, and over the probability of the right class; above the value, below the derivative."""
     fig = figure(8, 6)
-    (value_of_d, value_of_p), (slope_of_d, slope_of_p) = fig.subplots(2, 2, sharex="col")
+    (value_of_d, value_of_p), (derivative_of_d, derivative_of_p) = fig.subplots(2, 2, sharex="col")
     d = np.linspace(-3, 3, 601).reshape(-1, 1)
     several = {"mse": bp.MeanSquaredError, "mae": bp.MeanAbsoluteError, "huber": bp.Huber, "log_cosh": bp.LogCosh}
     for name, kind in {**several, "quantile 0.9": lambda **how: bp.Quantile(0.9, **how)}.items():
-        value, slope = kind(reduction="none")(d, np.zeros_like(d))
+        value, derivative = kind(reduction="none")(d, np.zeros_like(d))
         value_of_d.plot(d, value, label=name)
-        slope_of_d.plot(d, slope)
+        derivative_of_d.plot(d, derivative)
     value_of_d.set(title="of a number", ylabel="loss", ylim=(-0.1, 4))
-    slope_of_d.set(xlabel=r"error, $\hat y - y$", ylabel="slope", ylim=(-3.3, 3.3))
+    derivative_of_d.set(xlabel=r"error, $\hat y - y$", ylabel="derivative", ylim=(-3.3, 3.3))
     value_of_d.legend(fontsize=8, loc="upper center")
     p = np.linspace(0.005, 0.995, 400)
     logits = np.log(p / (1 - p)).reshape(-1, 1)
@@ -115,12 +115,12 @@ def losses() -> Figure:
         ("focal, gamma 1", bp.Focal(1.0, from_logits=True, reduction="none"), "tab:brown"),
         ("focal, gamma 3", bp.Focal(3.0, from_logits=True, reduction="none"), "tab:pink"),
     ):
-        value, slope = loss(logits, np.ones_like(logits))
+        value, derivative = loss(logits, np.ones_like(logits))
         value_of_p.plot(p, value, color=color, label=name)
-        slope_of_p.plot(p, slope, color=color)
+        derivative_of_p.plot(p, derivative, color=color)
     value_of_p.set(title="of a class", ylim=(-0.1, 4))
     value_of_p.legend(fontsize=8)
-    slope_of_p.set(xlabel="probability given to the right class", ylabel="slope, over the logit")
+    derivative_of_p.set(xlabel="probability given to the right class", ylabel="derivative by the logit")
     return fig
 
 
@@ -162,7 +162,7 @@ def optimizers() -> Figure:
 
 
 def training() -> Figure:
-    """A network that learns its rows by heart, and where early stopping takes it back to."""
+    """A network that overfits, and where early stopping takes it back to."""
     x, y = datasets.moons(300, noise=0.35, rng=0)
     net = bp.Sequential([bp.Dense(2, 64, "relu"), bp.Dense(64, 64, "relu"), bp.Dense(64, 2, "softmax")], rng=0)
     stopping = bp.EarlyStopping(patience=150)
@@ -173,12 +173,12 @@ def training() -> Figure:
     fig = figure(6.5, 3.6)
     axes = fig.subplots()
     epochs = np.arange(1, len(history["loss"]) + 1)
-    axes.plot(epochs, history["loss"], label="loss, on the rows it learns from")
-    axes.plot(epochs, history["val_loss"], label="val_loss, on others")
+    axes.plot(epochs, history["loss"], label="loss, on the training data")
+    axes.plot(epochs, history["val_loss"], label="val_loss, on the validation data")
     best, value = stopping.state["best_epoch"], stopping.state["best"]
     axes.axvline(best, color=GRAY, linestyle=":", linewidth=1.2)
     axes.plot(best, value, "o", color=RED)
-    axes.annotate(f"epoch {best}: the weights\nthat EarlyStopping gives back", (best, value), (best + 14, 0.06),
+    axes.annotate(f"epoch {best}: the weights\nthat EarlyStopping restores", (best, value), (best + 14, 0.06),
                   arrowprops={"arrowstyle": "->", "color": GRAY}, va="center")  # fmt: skip
     axes.set(xlabel="epoch", ylabel="cross-entropy", ylim=(0, None))
     axes.legend(loc="upper right")
@@ -303,7 +303,7 @@ def saving() -> Figure:
 
 
 def evaluation() -> Figure:
-    """What a network says of two classes, and how well a cut parts them, wherever it is."""
+    """Predicted probabilities of two classes, and the ROC curve over all thresholds."""
     x, y = datasets.moons(1000, noise=0.3, rng=0)
     x_test, y_test = datasets.moons(1000, noise=0.3, rng=1)
     net = bp.Sequential([bp.Dense(2, 16, "tanh"), bp.Dense(16, 1, "sigmoid")], rng=0)
@@ -315,7 +315,7 @@ def evaluation() -> Figure:
     for label, color in ((0, BLUE), (1, ORANGE)):
         counts.hist(p[y_test == label, 0], bins, color=color, alpha=0.6, label=f"rows of class {label}")
     counts.axvline(0.5, color=GRAY, linestyle=":", linewidth=1.2)
-    counts.set(xlabel="probability of class 1; dotted: the cut of accuracy", ylabel="test rows")
+    counts.set(xlabel="probability of class 1; dotted: the threshold of accuracy", ylabel="test rows")
     counts.legend()
     order = np.argsort(-p[:, 0], kind="stable")
     hits = y_test[order]
@@ -325,10 +325,10 @@ def evaluation() -> Figure:
     roc.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1)
     said = p[:, 0] > 0.5
     roc.plot(said[y_test == 0].mean(), said[y_test == 1].mean(), "o", color=RED)
-    roc.annotate("the cut at 0.5", (said[y_test == 0].mean(), said[y_test == 1].mean()), (14, -10),
+    roc.annotate("threshold 0.5", (said[y_test == 0].mean(), said[y_test == 1].mean()), (14, -10),
                  textcoords="offset points")  # fmt: skip
     roc.text(0.55, 0.25, f"roc_auc {bp.metrics.roc_auc(p, y_test):.3f}")
-    roc.set(xlabel="share of class 0 that is taken for 1", ylabel="share of class 1 that is found", aspect="equal")
+    roc.set(xlabel="false positive rate", ylabel="true positive rate", aspect="equal")
     return fig
 
 
@@ -351,13 +351,13 @@ class Sine(bp.Layer):
 
     def backward(self, dy):
         """By the cosine."""
-        slope = dy * np.cos(self.frequency * self.x)
-        self.frequency_grad[:] = (slope * self.x).sum(axis=0)
-        return slope * self.frequency
+        dz = dy * np.cos(self.frequency * self.x)
+        self.frequency_grad[:] = (dz * self.x).sum(axis=0)
+        return dz * self.frequency
 
 
 def extending() -> Figure:
-    """A layer of one's own beside built-in ones, within the data and beyond."""
+    """A custom layer beside built-in ones, within the data and beyond."""
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(-1, -0.3, 45), rng.uniform(0.1, 0.8, 45)]).reshape(-1, 1)
 
