@@ -78,7 +78,7 @@ def networks() -> Figure:
 
 
 def activations() -> Figure:
-    """Every activation that works number by number, with the derivative that the library computes."""
+    """Every activation that works elementwise, with the derivative that the library computes."""
     names = [name for name in bp.activations.__all__[1:] if "softmax" not in name]
     z = np.linspace(-4, 4, 400).reshape(-1, 1)
     fig = figure(8, 7.2)
