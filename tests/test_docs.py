@@ -75,6 +75,22 @@ def test_the_examples_of_docstrings_run(module, tmp_path, monkeypatch):
     assert not found.failed
 
 
+#: What a reader who knows another library types into the search of the site.
+WORDS = """
+    overfit regularization mini-batch hyperparameter custom inference predictions epoch dropout "early stopping"
+    "learning rate schedule" checkpoint feature label embedding categorical logits "gradient clipping" "weight decay"
+    "sample weight" "class weight" "transfer learning" "fine-tuning" "data loader" "data augmentation" "training loop"
+    "input gradients" classification regression multi-label "drop-in replacement" "pip install backprop-nn"
+"""
+
+
+@pytest.mark.parametrize("word", [quoted or plain for quoted, plain in re.findall(r'"([^"]+)"|(\S+)', WORDS)])
+def test_the_words_of_the_field_are_found(word):
+    guide = [page for page in PAGES if page in ("README.md", "docs/sklearn.md") or page.startswith("docs/guide/")]
+    texts = [" ".join((ROOT / page).read_text(encoding="utf-8").lower().replace('"', "").split()) for page in guide]
+    assert any(word in text for text in texts)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_to_files(page):
     text = re.sub(
