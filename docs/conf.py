@@ -62,8 +62,15 @@ def read_docstring(app, what, name, obj, options, lines):
         lines[:1] = [line.replace("(", r"\(", 1) for line in lines[:1]]
 
 
+def find(app, env, node, text):
+    """Find what the package re-exports: `Adam` is documented as backprop.Adam, in whatever module it is written."""
+    name = f"backprop.{node.get('reftarget')}"
+    return env.domains.python_domain.resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, text)
+
+
 def setup(app):
     """Draw the pictures, and read the docstrings."""
+    app.connect("missing-reference", find)
     app.connect("builder-inited", lambda _: pictures.draw())
     # `predict` is compiled: there is no page of its source to link to.
     app.connect("viewcode-follow-imported", lambda _, module, name: "backprop.network" * (name == "Sequential.predict"))
