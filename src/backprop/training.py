@@ -475,14 +475,14 @@ def _train(run: Run, part: Data, losses: Array, outputs: Array | None = None) ->
 def _compiled(run: Run, data: Data, losses: Array, outputs: Array | None, batch_size: int, shuffle: bool) -> bool:
     """In one call of the core, which goes through them once for each row of `losses`."""
     net, settings, optimizer = run.network, run.settings, run.optimizer
-    state = optimizer.bind(net)
+    rule = optimizer.rule(net)
     batches = -(-len(data) // batch_size) * len(losses)
     work = net.engine.work * min(batch_size, len(data))
     with _threads.take(settings.threads, work, _threads.WORTH_MEETING) as threads:
         training = _core.Training(
             net.plan, data.x, data.target, data.labels, data.weights,
-            **net.objective(settings.loss), update=optimizer.lower(), state=state, ranges=net.trainable_ranges,
-            update_step=optimizer.steps, rates=optimizer.rates(batches), batch_size=batch_size, losses=losses,
+            **net.objective(settings.loss), update=rule.update, state=rule.state, ranges=rule.ranges,
+            update_step=rule.steps, rates=optimizer.rates(batches), batch_size=batch_size, losses=losses,
             outputs=outputs, shuffle=shuffle, seed=run.seed, first_epoch=net.epochs, first_step=net.steps,
             threads=threads,
         )  # fmt: skip

@@ -102,7 +102,7 @@ def loss(
 
 
 def apply_update(
-    tuple kind not None, double learning_rate, int64_t step, real[::1] p not None, const real[::1] g not None,
+    kind not None, double learning_rate, int64_t step, real[::1] p not None, const real[::1] g not None,
     tuple state not None, tuple ranges not None,
 ):
     """One step of an optimizer over flat vectors; whether every parameter stayed finite."""

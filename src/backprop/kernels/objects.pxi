@@ -832,12 +832,14 @@ cdef class Rule(Memory):
     cdef tuple keep
 
     def __cinit__(
-        self, tuple update not None, tuple state not None, tuple ranges not None, int64_t step, Py_ssize_t n,
+        self, update not None, tuple state not None, tuple ranges not None, int64_t step, Py_ssize_t n,
         bint single,
     ):
         cdef Update *it = &self.update
         cdef tuple numbers
         cdef Py_ssize_t i, end = 0
+        if not isinstance(update, tuple):  # a named one, too
+            raise TypeError(f"expected a tuple, got {type(update).__name__}")
         it.kind, numbers, it.weight_decay, it.clip_value, it.clip_norm, it.average = update
         if it.kind <= NO_UPDATE or it.kind > RPROP or numbers is None or len(numbers) > 8:
             raise ValueError("an unknown optimizer")
@@ -900,7 +902,7 @@ cdef class Training(Memory):
 
     def __cinit__(
         self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
-        tuple update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
+        update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
         losses not None, outputs, bint shuffle, uint64_t seed, uint64_t first_epoch, uint64_t first_step, int threads,
         bint share_penalties=False, bint update_statistics=False,
     ):

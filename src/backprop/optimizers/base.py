@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, ClassVar, Protocol, TypedDict
+from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
 
 import numpy as np
 
@@ -21,7 +21,9 @@ Array = _validate.Array
 Rate = float | Callable[[int], float]
 
 
-class Network(Protocol):
+class Parameters(Protocol):
+    """What a step asks of a network: flat vectors."""
+
     @property
     def parameters(self) -> Array: ...
 
@@ -31,7 +33,44 @@ class Network(Protocol):
     @property
     def trainable_ranges(self) -> tuple[tuple[int, int], ...]: ...
 
+
+class Network(Parameters, Protocol):
+    """What averaging asks of it, beside: other parameters for a block, and the running statistics that go with them."""
+
     def lent(self, parameters: Array, x: Any = None) -> AbstractContextManager[None]: ...
+
+
+class Update(NamedTuple):
+    """A step, as the compiled core takes it; 0 where nothing is decayed, clipped or averaged."""
+
+    #: One of `_core.OPTIMIZERS`, and its hyperparameters in the order of its kernel.
+    kernel: int
+    numbers: tuple[float, ...]
+    weight_decay: float
+    clip_value: float
+    clip_norm: float
+    average: float
+
+    def __repr__(self) -> str:
+        kernel = next((name for name, code in _core.OPTIMIZERS.items() if code == self.kernel), self.kernel)
+        rest = [f"{name}={value}" for name, value in zip(self._fields[2:], self[2:], strict=True) if value]
+        return f"Update({', '.join([str(kernel), *map(str, self.numbers), *rest])})"
+
+
+class Rule(NamedTuple):
+    """An optimizer that is bound to a network: all that its next steps depend on, beside learning rates."""
+
+    update: Update
+    #: Flat vectors, in the kernel's order; they change with each step.
+    state: tuple[Array, ...]
+    #: Which of the parameters it may change: (begin, end), ascending.
+    ranges: tuple[tuple[int, int], ...]
+    #: How many steps were made.
+    steps: int
+
+    def __repr__(self) -> str:
+        state = ", ".join(f"{vector.dtype}[{len(vector)}]" for vector in self.state)
+        return f"Rule({self.update}, state=({state}), ranges={self.ranges}, steps={self.steps})"
 
 
 def _rate(value: Any, name: str) -> Any:
@@ -150,7 +189,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
             raise AttributeError(f"{name}: {kind.__name__} has none; it takes {', '.join(_arguments(kind))}")
         super().__setattr__(name, value if gate is None else gate(value, name))
 
-    def step(self, net: Network) -> None:
+    def step(self, net: Parameters) -> None:
         """Change the trainable parameters of a network by its gradients.
 
         Parameters
@@ -163,10 +202,9 @@ class Optimizer(_words.Helped, family="Optimizer"):
         DivergedError
             If a parameter would become infinite or NaN; those that would keep their last value.
         """
-        state = self.bind(net)
-        rate = self.rates(1)[0]
+        rule, rate = self.rule(net), self.rates(1)[0]
         if not _core.apply_update(
-            self.lower(), rate, self.steps + 1, net.parameters, net.gradients, state, net.trainable_ranges
+            rule.update, rate, rule.steps + 1, net.parameters, net.gradients, rule.state, rule.ranges
         ):
             raise DivergedError(
                 f"step {self.steps + 1} would have made a parameter infinite or NaN: lower the learning rate, "
@@ -236,7 +274,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
         """Whether the compiled core makes its steps; one with a `step` of its own is called for each."""
         return getattr(self.step, "__func__", None) is Optimizer.step
 
-    def ready(self, net: Network) -> None:
+    def ready(self, net: Parameters) -> None:
         """Refuse what cannot train this network; else have the state vectors that it needs."""
         if self.compiled:
             self.lower()
@@ -253,7 +291,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
         """The names of the state vectors, in the kernel's order."""
         return ()
 
-    def bind(self, net: Network) -> tuple[Array, ...]:
+    def bind(self, net: Parameters) -> tuple[Array, ...]:
         """The state vectors for this network, made if this is its first step; refuse the network of another."""
         if not hasattr(net, "parameters"):
             raise TypeError(f"net: expected a network, got {_validate.shown(net)}")
@@ -320,15 +358,18 @@ class Optimizer(_words.Helped, family="Optimizer"):
             _validate.number(rates[wrong][0], "learning_rate", least=0)
         return rates
 
-    def lower(self) -> tuple[int, tuple[float, ...], float, float, float, float]:
-        """How the compiled core calls this optimizer: its code and numbers, and what all have, 0 for none of it."""
+    def rule(self, net: Parameters) -> Rule:
+        """What its steps on this network depend on, with the state vectors bound to it."""
+        return Rule(self.lower(), self.bind(net), net.trainable_ranges, self.steps)
+
+    def lower(self) -> Update:
+        """How the compiled core makes its steps."""
         if not self.kernel:
             raise TypeError(f"optimizer: expected one with a formula, such as Adam(1e-3), got {self!r}")
         self._check_together()
-        numbers = tuple([float(getattr(self, name)) for name in self.numbers])
-        return (
-            _core.OPTIMIZERS[self.kernel], numbers, self.weight_decay,
-            self.clip_value or 0.0, self.clip_norm or 0.0, self.average or 0.0,
+        return Update(
+            _core.OPTIMIZERS[self.kernel], tuple([float(getattr(self, name)) for name in self.numbers]),
+            self.weight_decay, self.clip_value or 0.0, self.clip_norm or 0.0, self.average or 0.0,
         )  # fmt: skip
 
     def _check_together(self) -> None:
