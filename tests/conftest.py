@@ -2,6 +2,10 @@
 
 import importlib.util
 
+import pytest
+from instances import every_build
+from plans import BUILDS
+
 #: What tests compare with, where it is installed.
 ORACLES = ("torch", "sklearn", "scipy", "mpmath", "safetensors", "pandas", "matplotlib")
 
@@ -19,3 +23,28 @@ def pytest_report_header(config):
         )
     )
     return [f"covers: {covers}", f"compares with: {compared}" + (f"; not installed: {missing}" if missing else "")]
+
+
+@pytest.fixture(params=every_build())
+def core(request):
+    """A build of the compiled core: the one in use and, among the slow tests, the others."""
+    return BUILDS[request.param]
+
+
+@pytest.fixture(scope="module")
+def torch():
+    """PyTorch on one thread, whose numbers are double where nothing is said, as NAdam's product of momenta is."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
+    torch.set_num_threads(1)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def mpmath():
+    """Numbers of 60 digits."""
+    found = pytest.importorskip("mpmath", reason="mpmath is not installed: nothing to compare with")
+    with found.workdps(60):
+        yield found

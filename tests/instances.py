@@ -105,6 +105,43 @@ LOSSES = [
 ]
 REDUCTIONS = ("mean", "sum", "none")
 
+
+def _gradients():
+    """(layer, activation, end, loss): each layer around each activation, and each loss under each of its ends, once.
+
+    A layer and a loss beyond it meet through dy alone; so they are crossed only where the code looks at both: where the
+    end is left to the loss, which then sees logits, and where an activation below mixes the numbers of a row.
+    """
+    mse, bce, labels, rows = (
+        next(loss for loss in LOSSES if loss.name == name) for name in ("mse", "bce", "ce-labels", "ce-rows")
+    )
+    return dict.fromkeys([
+        *((layer, f, "identity", mse) for layer in LAYERS for f in ACTIVATIONS),
+        *(("dense", "tanh", end, loss) for loss in LOSSES for end in loss.ends),
+        *((layer, "gelu", "softmax", labels) for layer in LAYERS),
+        *(("dense", "softmax", loss.ends[0], loss) for loss in (bce, labels, rows)),
+    ])  # fmt: skip
+
+
+#: What the gradient is looked at of, in every way that it can be.
+GRADIENTS = pytest.mark.parametrize(
+    ("layer", "f", "end", "loss"),
+    [pytest.param(*case, id="-".join([*case[:3], case[3].name])) for case in _gradients()],
+)
+
+
+def network(layer, f, end, n_out=3):
+    """A layer around an activation, and an end of so many outputs."""
+    last = bp.Dense(3, n_out, ACTIVATIONS[end], bias_init="he_normal")
+    return bp.Sequential([*LAYERS[layer](ACTIVATIONS[f]), last], rng=5, dtype="float64")
+
+
+def data(loss, rows=5, seed=0):
+    """x, y and weights for it, under a loss."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(rows, 4)), loss.data(rows, rng), rng.random(rows) + 0.1
+
+
 #: Optimizers as one writes them, and the same ones of PyTorch: the class and its arguments.
 OPTIMIZERS = {
     "SGD(0.1)": ("SGD", {"lr": 0.1}),

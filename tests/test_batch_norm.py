@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from oracles import InTorch
 
 import backprop as bp
 
@@ -561,29 +562,18 @@ def test_a_frozen_trunk_answers_as_before_under_a_new_head():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_frozen_norm_is_that_of_pytorch_in_eval_mode(dtype):
-    torch = pytest.importorskip("torch")
+def test_a_frozen_norm_is_that_of_pytorch_in_eval_mode(torch, dtype):
     net = plain("hidden", dtype)
-    norm, (x, _) = net.layers[1], table(20, dtype, seed=3)
-    norm.momentum = 0
-    first, last = (torch.nn.Linear(*sizes, dtype=getattr(torch, dtype)) for sizes in ((4, 8), (8, 2)))
-    theirs = torch.nn.BatchNorm1d(8, eps=norm.epsilon, dtype=getattr(torch, dtype)).eval()
-    with torch.no_grad():
-        for a, b in ((first, net.layers[0]), (last, net.layers[3])):
-            a.weight[:], a.bias[:] = torch.tensor(b.weight.T.copy()), torch.tensor(b.bias)
-        theirs.weight[:], theirs.bias[:] = torch.tensor(norm.weight), torch.tensor(norm.bias)
-        theirs.running_mean[:] = torch.tensor(norm.running_mean)
-        theirs.running_var[:] = torch.tensor(norm.running_variance)
+    net.layers[1].momentum = 0
+    twin, (x, _), dy = InTorch(torch, net), table(20, dtype, seed=3), table(20, dtype)[1]
     given = torch.tensor(x, requires_grad=True)
-    y_hat = last(torch.tanh(theirs(first(given))))
+    y_hat = twin(given)
     near = {"float32": 2e-5, "float64": 1e-12}[dtype]
     np.testing.assert_allclose(net.forward(x), y_hat.detach().numpy(), rtol=near, atol=near)
-    dy = np.random.default_rng(0).normal(size=(20, 2)).astype(dtype)
     y_hat.backward(torch.tensor(dy))
     np.testing.assert_allclose(net.backward(dy), given.grad.numpy(), rtol=near, atol=near)
-    for ours, grad in ((norm.weight_grad, theirs.weight.grad), (norm.bias_grad, theirs.bias.grad),
-                       (net.layers[0].weight_grad, first.weight.grad.T)):  # fmt: skip
-        np.testing.assert_allclose(ours, grad.numpy(), rtol=10 * near, atol=10 * near)
+    gradients = twin.flat([parameter.grad for parameter in twin.parameters])
+    np.testing.assert_allclose(net.gradients, gradients, rtol=10 * near, atol=10 * near)
 
 
 @pytest.mark.parametrize("then", [True, False])

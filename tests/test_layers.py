@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import reference
+from oracles import InTorch
 
 import backprop as bp
 
@@ -165,100 +166,24 @@ def test_columns_are_their_twins(dtype):
     assert np.array_equal(words.layers[0].weight_grad, [[2, 3], [0, 0], [0, 0], [0, 0], [0 + 4, 1 + 5]])
 
 
-@pytest.fixture(scope="module")
-def torch():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
-    torch.set_num_threads(1)
-    return torch
-
-
-def in_torch(torch, layer):
-    """The same layer as a module, its parameters in the order of ours."""
-    nn = torch.nn
-    children = {"Residual": "layers", "Concatenate": "branches"}
-
-    class Sum(nn.Module):
-        def __init__(self, inner):
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, x):
-            return x + self.inner(x)
-
-    class Side(nn.Module):
-        def __init__(self, branches):
-            super().__init__()
-            self.branches = nn.ModuleList(branches)
-
-        def forward(self, x):
-            return torch.cat([branch(x) for branch in self.branches], dim=1)
-
-    class Names(nn.Module):
-        def __init__(self, tables):
-            super().__init__()
-            self.tables = nn.ModuleDict({str(c): nn.Embedding(t.values, t.width) for c, t in tables.items()})
-
-        def forward(self, x):
-            return torch.cat([self.tables[str(c)](x[:, c].long()) if str(c) in self.tables else x[:, [c]]
-                              for c in range(x.shape[1])], dim=1)  # fmt: skip
-
-    def build(layer):
-        kind = type(layer).__name__
-        end = {
-            "identity": nn.Identity, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU, "silu": nn.SiLU,
-            "mish": nn.Mish, "gelu_tanh": lambda: nn.GELU("tanh"),
-        }[layer.activation.name]()  # fmt: skip
-        if kind == "Dense":
-            return nn.Sequential(nn.Linear(layer.n_in, layer.n_out), end)
-        if kind in children:
-            inner = getattr(layer, children[kind])
-            return Sum(sequence(inner)) if kind == "Residual" else Side([sequence(branch) for branch in inner])
-        return {
-            "Activation": lambda: end, "PReLU": lambda: nn.PReLU(layer.n_in),
-            "LayerNorm": lambda: nn.LayerNorm(layer.n_in, layer.epsilon),
-            "BatchNorm": lambda: nn.BatchNorm1d(layer.n_in, layer.epsilon, layer.momentum),
-            "Columns": lambda: Names(layer.embeddings),
-        }[kind]()  # fmt: skip
-
-    def sequence(layers):
-        return nn.Sequential(*map(build, layers))
-
-    return sequence(layer).double()
-
-
 @pytest.mark.parametrize("name", [name for name in NETWORKS if "dropout" not in name])
 def test_torch_agrees_on_every_number(torch, name):
     net = network(name)
-    theirs = in_torch(torch, net.layers)
-    turned = {"weight": lambda w: w.T if w.ndim == 2 else w}
-    ours = [
-        turned["weight"](getattr(leaf, n)) if isinstance(leaf, bp.Dense) else getattr(leaf, n)
-        for leaf in net.leaves.values()
-        for n in leaf.shapes()
-    ]
-    parameters = list(theirs.parameters())
-    with torch.no_grad():
-        for parameter, value in zip(parameters, ours, strict=True):
-            parameter.copy_(torch.tensor(np.ascontiguousarray(value)))
+    theirs = InTorch(torch, net)
+    numeric = [0, 2] if "names" in name else [0, 1, 2, 3]
     for seed in range(3):
         x, y = table(7, seed=seed)
         tx = torch.tensor(x, requires_grad=True)
         y_hat = theirs(tx)
         loss = torch.nn.functional.mse_loss(y_hat, torch.tensor(y))
-        dx, *gradients = torch.autograd.grad(loss, [tx, *parameters])
+        dx, *gradients = torch.autograd.grad(loss, [tx, *theirs.parameters])
         found = net.forward(x)
         np.testing.assert_allclose(found, y_hat.detach().numpy(), rtol=1e-9, atol=1e-12)
         value, dy = bp.MeanSquaredError()(found, y)
         assert value == pytest.approx(loss.item(), rel=1e-9)
-        named = [1, 3] if "names" in name else []
-        numeric = [c for c in range(4) if c not in named]
         np.testing.assert_allclose(net.backward(dy)[:, numeric], dx.numpy()[:, numeric], rtol=1e-9, atol=1e-12)
-        expected = [
-            g.numpy().T if isinstance(leaf, bp.Dense) and g.ndim == 2 else g.numpy()
-            for (leaf, g) in zip([leaf for leaf in net.leaves.values() for _ in leaf.shapes()], gradients, strict=True)
-        ]
-        np.testing.assert_allclose(net.gradients, np.concatenate([g.ravel() for g in expected]), rtol=1e-9, atol=1e-12)
-    theirs.eval()
+        np.testing.assert_allclose(net.gradients, theirs.flat(gradients), rtol=1e-9, atol=1e-12)
+    theirs.training = False
     np.testing.assert_allclose(net.predict(x), theirs(torch.tensor(x)).detach().numpy(), rtol=1e-9, atol=1e-12)
 
 

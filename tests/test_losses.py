@@ -167,11 +167,6 @@ def test_log_cosh_is_right_to_the_last_places(mp):
 # PyTorch's classes as they are called, and scikit-learn.
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
-
-
 BATCH = {"mean": "batchmean"}  # what PyTorch calls the mean over rows
 
 

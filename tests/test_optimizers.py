@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from instances import CLIPPED, OPTIMIZERS, optimizer_of
+from oracles import InTorch
 
 import backprop as bp
 from backprop.datasets import mnist, xor
@@ -47,23 +48,15 @@ def trained(net, optimizer, epochs=12, **how):
 # Clipping, averages, penalties and frozen layers, as in PyTorch.
 
 
-@pytest.fixture(scope="module")
-def torch():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
-    torch.set_num_threads(1)
-    return torch
-
-
-class InTorch:
-    """The same network, and 60 of its steps."""
+class Steps:
+    """The same network in PyTorch, and 60 of its steps."""
 
     def __init__(self, torch, net, make, frozen=(), clip_norm=None, clip_value=None, average=None):
-        self.torch = torch
-        views = [(view, i) for i, layer in enumerate(net.layers) for view in (layer.weight, layer.bias)]
-        self.parameters = torch.nn.ParameterList(
-            torch.nn.Parameter(torch.tensor(view), requires_grad=i not in frozen) for view, i in views
-        )
-        self.penalties = [(layer.l1, layer.l2) for layer in net.layers]
+        self.torch, self.twin = torch, InTorch(torch, net)
+        for i in frozen:
+            for parameter in self.twin.own[id(net.layers[i])]:
+                parameter.requires_grad_(False)
+        self.parameters = torch.nn.ParameterList(self.twin.parameters)
         self.optimizer = make([p for p in self.parameters if p.requires_grad])
         self.clip_norm, self.clip_value = clip_norm, clip_value
         if average is not None:
@@ -72,28 +65,22 @@ class InTorch:
         self.losses = [self.step(start % 5 * 4) for start in range(60)]
 
     def step(self, start):
-        torch, w = self.torch, self.parameters
+        torch = self.torch
         x, y = (torch.tensor(part[start : start + 4]) for part in table())
-        y_hat = torch.sigmoid(torch.tanh(x @ w[0] + w[1]) @ w[2] + w[3]) @ w[4] + w[5]
-        loss = torch.nn.functional.mse_loss(y_hat, y)
-        for weight, (l1, l2) in zip(w[::2], self.penalties, strict=True):
-            loss = loss + l1 * weight.abs().sum() + l2 * weight.square().sum()
+        loss = torch.nn.functional.mse_loss(self.twin(x), y) + self.twin.penalty()
         self.optimizer.zero_grad()
         loss.backward()
-        gradients = [p.grad for p in w if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         if self.clip_norm is not None:  # clip_grad_norm_ would add 1e-6 to the norm
             norm = torch.linalg.vector_norm(torch.cat([g.ravel() for g in gradients]))
             for g in gradients:
                 g.mul_(min(1, self.clip_norm / norm.item()))
         if self.clip_value is not None:
-            torch.nn.utils.clip_grad_value_(w, self.clip_value)
+            torch.nn.utils.clip_grad_value_(self.parameters, self.clip_value)
         self.optimizer.step()
         if hasattr(self, "average"):
-            self.average.update_parameters(w)
+            self.average.update_parameters(self.parameters)
         return loss.item()
-
-    def flat(self, parameters):
-        return self.torch.cat([p.detach().ravel() for p in parameters]).numpy()
 
 
 @pytest.mark.parametrize("frozen", [(), (0, 2), *(pytest.param(one, marks=pytest.mark.slow) for one in [(0,), (1,)])])
@@ -108,15 +95,15 @@ def test_torch_takes_the_same_60_steps_with_everything(torch, penalised, how, fr
         (bp.AdamW(0.01, **how), lambda p: torch.optim.AdamW(p, 0.01)),
     ):
         net = network(**penalised)
-        twin = InTorch(torch, net, theirs, frozen, **how)
+        steps = Steps(torch, net, theirs, frozen, **how)
         for i in frozen:
             net.layers[i].trainable = False
         history = trained(net, ours)
         near = {"rtol": 1e-9, "atol": 1e-9}
-        np.testing.assert_allclose(history["loss"], np.reshape(twin.losses, (12, 5)).mean(axis=1), **near)
-        np.testing.assert_allclose(net.parameters, twin.flat(twin.parameters), **near)
+        np.testing.assert_allclose(history["loss"], np.reshape(steps.losses, (12, 5)).mean(axis=1), **near)
+        np.testing.assert_allclose(net.parameters, steps.twin.flat(steps.parameters), **near)
         if "average" in how:
-            np.testing.assert_allclose(ours.state["average"], twin.flat(twin.average.parameters()), **near)
+            np.testing.assert_allclose(ours.state["average"], steps.twin.flat(steps.average.parameters()), **near)
 
 
 def test_clipping_bites():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from instances import ACTIVATIONS
-from test_gradients import differences, error
+from oracles import differences, error
 
 import backprop as bp
 from backprop import _core
