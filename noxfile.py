@@ -17,12 +17,10 @@ nox.options.default_venv_backend = "venv"
 DIST = Path("dist")
 #: What tests read beside themselves.
 READ = ["examples", "tools", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"]
-#: What computes: run again on the other builds of the core. The rest is the same Python on all of them; test_kernels
-#: and test_core_safety go through all of them by themselves.
-COMPUTES = [
-    f"tests/test_{name}.py"
-    for name in ("gradients", "layers", "four_lines", "same_bits", "prediction", "going_on", "subnormals")
-]
+#: What looks at the kernels one by one, in each build of the core by itself.
+KERNELS = ["products", "activations", "accuracy", "loss_kernels", "updates", "random", "layouts"]
+#: What computes: run again on the other builds of the core. The rest is the same Python on all of them.
+COMPUTES = ["gradients", "layers", "four_lines", "same_bits", "prediction", "going_on", "subnormals"]
 
 
 def group(name: str) -> list[str]:
@@ -36,6 +34,11 @@ def made(session: nox.Session, kind: str) -> str:
     if len(found) != 1:
         session.error(f"expected one {kind} in {DIST}, got {len(found)}: run nox -s wheel first")
     return str(found[0].resolve())
+
+
+def files(*names: str) -> list[str]:
+    """The files of tests of these names."""
+    return [f"tests/test_{name}.py" for name in names]
 
 
 def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
@@ -101,11 +104,11 @@ def suite(session: nox.Session) -> None:
     pytest(session, *two, *session.posargs)
     code = "import backprop; print(*sorted(backprop._core.SUPPORTED - {backprop.show_config()['isa']}))"
     for isa in str(session.run("python", "-c", code, silent=True)).split():
-        pytest(session, *two, *COMPUTES, BACKPROP_ISA=isa)
+        pytest(session, *two, *files(*COMPUTES), BACKPROP_ISA=isa)
     # Without vector extensions: what compilers other than GCC and Clang get.
     again = ["--force-reinstall", "--no-deps", "--no-cache-dir"]
     session.install(*again, made(session, "*.tar.gz"), env={"BACKPROP_SCALAR": "1"})
-    pytest(session, *two, "tests/test_kernels.py", *COMPUTES)
+    pytest(session, *two, *files(*KERNELS, *COMPUTES))
 
 
 @nox.session

@@ -5,7 +5,7 @@
 In units of the last place of the correctly rounded result, in the build in use (BACKPROP_ISA chooses). The oracle is
 NumPy's float64 (for gelu, SciPy's erfc), whose own error is 10^-8 of such a unit, in the tails 10^-6. All 2^32 bit
 patterns take some minutes for each function; --every 101 takes one in so many. (float64 is sampled against 50 digits by
-tests/test_kernels.py.)
+tests/test_accuracy.py.)
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """Each activation and its derivative against its plain twin, far out, and wherever in an array a number lies."""
 
+import itertools
 import math
 
 import numpy as np
@@ -20,21 +21,20 @@ def is_its_twin(f, z, y):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 17, 31, 64, 65, 1031])
-def test_activations_are_their_twins(core, n, name, dtype):
-    f, rng = ACTIVATIONS[name], np.random.default_rng(n)
-    for rows in 1, 3:
+def test_activations_are_their_twins(core, name, dtype):
+    f, rng = ACTIVATIONS[name], np.random.default_rng(0)
+    for rows, n in itertools.product((1, 3), (1, 2, 3, 7, 8, 17, 31, 64, 65, 1031)):
         z, dy = (rng.normal(scale=3, size=(rows, n)).astype(dtype) for _ in range(2))
         z[0, ::5] = 0
         y, dz, kept = z.copy(), dy.copy(), dy.copy()
         core.activate(core.ACTIVATIONS[f.name], f.slope, y)
-        assert is_its_twin(f, z, y)
+        assert is_its_twin(f, z, y), (rows, n)
         before = y.copy(), z.copy()
         core.activate_backward(core.ACTIVATIONS[f.name], f.slope, y, dz, z)
         assert np.array_equal(y, before[0]) and np.array_equal(z, before[1])
         twin = reference.activation_backward(f.name, f.slope, z, y, kept)
         size = np.maximum(abs(kept).max(axis=1, keepdims=True), abs(twin))
-        assert (abs(dz - twin) <= (10 + n) * eps(dtype) * size).all()
+        assert (abs(dz - twin) <= (10 + n) * eps(dtype) * size).all(), (rows, n)
 
 
 def test_a_derivative_is_taken_from_z_where_y_does_not_tell(core):
@@ -77,20 +77,19 @@ def test_a_number_gives_the_same_bits_wherever_it_lies(core, name, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (17, 8, 33), (130, 5, 65), (33, 2, 1030)])
-def test_dense_ends_in_its_activation(core, shape, name, dtype):
-    batch, n_in, n_out = shape
-    f, rng = ACTIVATIONS[name], np.random.default_rng(2)
-    x, w, b, dy = (rng.normal(size=s).astype(dtype) for s in ((batch, n_in), (n_in, n_out), n_out, (batch, n_out)))
-    z = predict(dense(core, x, w, b, f.name, f.slope)[0], x, n_out, logits=True)
-    assert np.array_equal(z, dense_all(core, x, w, b, dy)[0])
-    y, dx, dw, db = dense_all(core, x, w, b, dy, f.name, f.slope)
-    assert is_its_twin(f, z, y)
-    dz = reference.activation_backward(f.name, f.slope, z, y, dy)
-    size = abs(dy) + abs(dz)
-    sizes = reference.dense_backward(abs(x), abs(w), size)
-    for got, twin, bound in zip((dx, dw, db), reference.dense_backward(x, w, dz), sizes, strict=True):
-        assert (abs(got - twin) <= (10 + batch + n_out) * eps(dtype) * bound).all()
+def test_dense_ends_in_its_activation(core, name, dtype):
+    for batch, n_in, n_out in (1, 1, 1), (5, 3, 7), (17, 8, 33), (130, 5, 65), (33, 2, 1030):
+        f, rng = ACTIVATIONS[name], np.random.default_rng(2)
+        x, w, b, dy = (rng.normal(size=s).astype(dtype) for s in ((batch, n_in), (n_in, n_out), n_out, (batch, n_out)))
+        z = predict(dense(core, x, w, b, f.name, f.slope)[0], x, n_out, logits=True)
+        assert np.array_equal(z, dense_all(core, x, w, b, dy)[0])
+        y, dx, dw, db = dense_all(core, x, w, b, dy, f.name, f.slope)
+        assert is_its_twin(f, z, y), (batch, n_in, n_out)
+        dz = reference.activation_backward(f.name, f.slope, z, y, dy)
+        size = abs(dy) + abs(dz)
+        sizes = reference.dense_backward(abs(x), abs(w), size)
+        for got, twin, bound in zip((dx, dw, db), reference.dense_backward(x, w, dz), sizes, strict=True):
+            assert (abs(got - twin) <= (10 + batch + n_out) * eps(dtype) * bound).all(), (batch, n_in, n_out)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,7 +1,7 @@
 """Optimizers as a user meets them: clipping, averages, penalties, frozen layers, L-BFGS; and what each one learns.
 
-Their formulas are compared with their twins in test_kernels.py, with PyTorch's in test_gradients.py, and fits with steps
-by hand in test_four_lines.py.
+Their formulas are compared with their twins in test_updates.py, with PyTorch's in test_torch.py, and fits with steps by
+hand in test_four_lines.py.
 """
 
 import copy
