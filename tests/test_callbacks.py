@@ -760,7 +760,7 @@ class Plain(bp.Optimizer):
 
 
 class Own(bp.Optimizer):
-    adjustable = False
+    follows_learning_rate = False
 
     def __init__(self):
         super().__init__(0.1)
@@ -818,7 +818,7 @@ def test_an_optimizer_says_whether_its_rate_can_be_turned(name):
         net.fit(*table(), **how)
         steps.append(net.parameters - before)
     follows = np.allclose(steps[1], 3 * steps[0], rtol=1e-9)
-    assert follows == kind.adjustable
+    assert follows == kind.follows_learning_rate
 
 
 def test_nothing_is_suggested_where_no_loss_falls():

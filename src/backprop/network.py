@@ -456,7 +456,9 @@ class Sequential(_core.Predictor):
                 _threads.checked(threads),
             )  # fmt: skip
             if isinstance(data, Data):
-                self.check_batch(min(rows, rows if hasattr(optimizer, "minimize") else settings.batch_size))
+                self.check_batch(
+                    min(rows, rows if isinstance(optimizer, optimizers.FullBatch) else settings.batch_size)
+                )
             seed = self.seed if rng is None else int(_validate.generator(rng).integers(2**63))
             run = training.Run(self, data, settings, epochs, seed)
             begun = None if resume is None else self._begun(run, resume, names)

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import _core, _threads, _validate, callbacks, checkpoints, files, plots
 from .errors import DivergedError
+from .optimizers import FullBatch
 
 __all__ = ["Batches", "Data", "History", "Lazy", "Run", "Settings", "fit"]
 
@@ -319,7 +320,7 @@ def _call(callback: Any, hook: str, run: Run) -> None:
 def _go_on(run: Run) -> None:
     """Train for an epoch; or for many, where nobody looks at each and they can be done at once."""
     settings, count = run.settings, _unseen(run)
-    if hasattr(run.optimizer, "minimize"):
+    if isinstance(run.optimizer, FullBatch):
         losses, answers = _in_full(run, count)
     elif run.compiled and isinstance(run.data, Data) and run.data.ready:
         count = min(count, max(1, AT_ONCE * settings.batch_size // len(run.data)))

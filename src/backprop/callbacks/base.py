@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .. import _validate, _words, metrics
 
@@ -68,9 +68,17 @@ class Callback(_words.Helped, family="Callback"):
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
 
 
-def rate_to_turn(callback: Callback, optimizer: Any) -> Any:
+class Adjustable(Protocol):
+    """What a callback that changes the learning rate asks of an optimizer."""
+
+    learning_rate: Any
+    #: Whether a step is the longer, the larger the learning rate is.
+    follows_learning_rate: ClassVar[bool]
+
+
+def rate_to_turn(callback: Callback, optimizer: Adjustable) -> Any:
     """The learning rate of an optimizer; one whose steps do not follow it is refused."""
-    if "learning_rate" not in vars(optimizer) or not getattr(optimizer, "adjustable", True):
+    if "learning_rate" not in vars(optimizer) or not optimizer.follows_learning_rate:
         raise TypeError(
             f"{type(callback).__name__}: expected an optimizer whose steps grow with its learning rate, "
             f"such as Adam(1e-3), got {_validate.shown(optimizer)}, which finds its steps itself"

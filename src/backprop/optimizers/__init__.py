@@ -8,6 +8,7 @@ number by number.
 
 from .base import KINDS as KINDS
 from .base import Common as Common
+from .base import FullBatch as FullBatch
 from .base import Optimizer
 from .base import Rate as Rate
 from .base import declare as _declare

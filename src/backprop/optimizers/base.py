@@ -14,8 +14,9 @@ import numpy as np
 
 from .. import _core, _validate, _words
 from ..errors import DivergedError
+from ..schedules import Schedule
 
-__all__ = ["KINDS", "Common", "Optimizer", "Rate", "declare", "from_config", "get"]
+__all__ = ["KINDS", "Common", "FullBatch", "Optimizer", "Rate", "declare", "from_config", "get"]
 
 Array = _validate.Array
 Rate = float | Callable[[int], float]
@@ -129,9 +130,9 @@ class Optimizer(_words.Helped, family="Optimizer"):
     kernel: ClassVar[str] = ""
     numbers: ClassVar[tuple[str, ...]] = ()
     weight_decay: float = 0.0
-    #: Whether each step is the longer, the larger the learning rate is: what is worth turning while it trains.
-    adjustable: ClassVar[bool] = True
-    #: Whether it can go by some rows at a time; else it is for whole sets of data.
+    #: Whether a step is the longer, the larger the learning rate is; else callbacks that change that refuse it.
+    follows_learning_rate: ClassVar[bool] = True
+    #: Whether mini-batches do; else it is for full batches.
     stochastic: ClassVar[bool] = True
     # Of a subclass whose constructor does not call this one.
     learning_rate: Rate = 1.0
@@ -349,10 +350,9 @@ class Optimizer(_words.Helped, family="Optimizer"):
         rate, steps = self.learning_rate, range(self.steps, self.steps + count)
         if not callable(rate):
             return np.array([_validate.number(rate, "learning_rate", least=0)])
-        schedule: Any = rate
-        if not hasattr(schedule, "rates"):  # a function of one's own; schedules know many at once
+        if not isinstance(rate, Schedule):  # which knows many at once
             return np.array([_validate.number(rate(step), "learning_rate", least=0) for step in steps])
-        rates: Array = schedule.rates(np.arange(steps.start, steps.stop))
+        rates = rate.rates(np.arange(steps.start, steps.stop))
         wrong = ~(np.isfinite(rates) & (rates >= 0))
         if wrong.any():
             _validate.number(rates[wrong][0], "learning_rate", least=0)
@@ -399,6 +399,28 @@ def declare(*kinds: type[Optimizer]) -> None:
     for kind in kinds:
         KINDS[kind.__name__], _OURS[kind] = kind, _found_arguments(kind)
         _KNOBS.update(_OURS[kind])
+
+
+class FullBatch(Optimizer):
+    """One that asks for the loss and the gradient of all rows as often as it likes: in a fit, an epoch is an iteration.
+
+    A subclass brings `minimize`.
+    """
+
+    follows_learning_rate = stochastic = False
+
+    def step(self, net: Parameters) -> None:
+        """Refuse: one gradient is not enough."""
+        raise TypeError(
+            f"step: expected an optimizer that needs one gradient, got {self!r}: "
+            "optimizer.minimize(net, lambda: net.value_and_gradient(x, y, loss))"
+        )
+
+    def minimize(
+        self, net: Parameters, evaluate: Callable[[], tuple[float, Array]], iterations: int = 1
+    ) -> list[float]:
+        """Make some iterations; the loss before each."""
+        raise NotImplementedError
 
 
 def _arguments(kind: type[Optimizer]) -> dict[str, Any]:

@@ -500,7 +500,7 @@ class Rprop(Optimizer):
 
     kernel = "rprop"
     numbers = ("eta_minus", "eta_plus", "step_min", "step_max")
-    adjustable = stochastic = False
+    follows_learning_rate = stochastic = False
 
     _gates: ClassVar = {
         **Optimizer._gates, "eta_minus": within, "eta_plus": partial(_validate.number, above=1),

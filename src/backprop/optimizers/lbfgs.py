@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,12 +15,19 @@ from .. import _validate
 from .._validate import Array
 from ..errors import DivergedError
 from . import linesearch
-from .base import Network, Optimizer, Rate, check_vector
+from .base import FullBatch, Optimizer, Parameters, Rate, check_vector
 
 __all__ = ["LBFGS"]
 
 
-class LBFGS(Optimizer):
+@runtime_checkable
+class KeepsStatistics(Protocol):
+    """A network whose running statistics follow in the end, from the rows that its loss was computed on."""
+
+    def settled(self) -> AbstractContextManager[list[Array]]: ...
+
+
+class LBFGS(FullBatch):
     """Quasi-Newton steps for whole sets of data, to many digits: p -= H g, as long as a line search finds.
 
     H approximates the inverse of the second derivatives, from how g changed over the last steps. In a `fit` an epoch is
@@ -49,7 +56,6 @@ class LBFGS(Optimizer):
     PyTorch's makes 20 such iterations in a step, and has a strong Wolfe line search only if asked.
     """
 
-    adjustable = stochastic = False
     _gates: ClassVar = {
         **Optimizer._gates, "history_size": partial(_validate.integer, least=1, most=1000),
         "tolerance": _validate.not_negative, "max_evaluations": partial(_validate.integer, least=1, most=1000),
@@ -68,14 +74,9 @@ class LBFGS(Optimizer):
         self.tolerance = tolerance
         self.max_evaluations = max_evaluations
 
-    def step(self, net: Network) -> None:
-        """Refuse: one gradient is not enough."""
-        raise TypeError(
-            f"step: expected an optimizer that needs one gradient, got {self!r}: "
-            "optimizer.minimize(net, lambda: net.value_and_gradient(x, y, loss))"
-        )
-
-    def minimize(self, net: Network, evaluate: Callable[[], tuple[float, Array]], iterations: int = 1) -> list[float]:
+    def minimize(
+        self, net: Parameters, evaluate: Callable[[], tuple[float, Array]], iterations: int = 1
+    ) -> list[float]:
         """Make some iterations.
 
         Parameters
@@ -113,11 +114,10 @@ class LBFGS(Optimizer):
                 rows[:] = rows or before
             return value, np.where(frozen, 0, gradient)
 
-        settled: Callable[[], Any] = getattr(net, "settled", lambda: nullcontext([]))  # flat vectors are enough
-        with settled() as rows:
+        with net.settled() if isinstance(net, KeepsStatistics) else nullcontext([]) as rows:
             return self._iterate(net, look, iterations)
 
-    def _iterate(self, net: Network, look: Callable[[], tuple[float, Array]], iterations: int) -> list[float]:
+    def _iterate(self, net: Parameters, look: Callable[[], tuple[float, Array]], iterations: int) -> list[float]:
         value, gradient = look()
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             raise DivergedError(f"the loss is {value:g} before the first step", epoch=0, batch=self.steps)
@@ -152,7 +152,7 @@ class LBFGS(Optimizer):
                 raise ValueError(f"state: expected a slope that rose along s{i}, got {rise}")
 
     def _search(
-        self, net: Network, look: Callable[[], tuple[float, Array]], value: float, gradient: Array
+        self, net: Parameters, look: Callable[[], tuple[float, Array]], value: float, gradient: Array
     ) -> linesearch.Point:
         """Go to where a line search ends, and remember what was learned on the way."""
         first, begin, direction = float(self.rates(1)[0]), net.parameters.copy(), self._direction(gradient)

@@ -545,7 +545,8 @@ class _MLP(BaseEstimator):
         return bool(self.solver == "lbfgs" and self.optimizer is None)
 
     def _check_solver(self) -> bool:
-        if self._lbfgs or (self.optimizer is not None and hasattr(optimizers.get(self.optimizer), "minimize")):
+        full_batch = self.optimizer is not None and isinstance(optimizers.get(self.optimizer), optimizers.FullBatch)
+        if self._lbfgs or full_batch:
             got = self.solver if self._lbfgs else self.optimizer
             raise AttributeError(f"partial_fit is only available for stochastic optimizers, not for {got}.")
         return True
