@@ -842,3 +842,17 @@ def test_nothing_is_suggested_where_no_loss_falls():
 def test_a_rate_of_zero_cannot_be_lowered():
     with pytest.raises(ValueError, match="ReduceOnPlateau: expected a learning rate above 0, got 0"):
         network().fit(*table(), loss="mse", optimizer=bp.SGD(0), callbacks=[bp.ReduceOnPlateau("loss")])
+
+
+def test_only_a_hook_for_batches_wants_batches():
+    class Clipping(bp.Callback):
+        def on_gradients(self, run):
+            """Nothing."""
+
+    class Inherits(Clipping):
+        """What it overrides is its parent's."""
+
+    own = [bp.EarlyStopping(), bp.callbacks.Progress(), bp.Callback(), SimpleNamespace(on_epoch_end=print)]
+    assert not bp.callbacks.wants_batches(own) and not bp.callbacks.wants_batches([])
+    for callback in Clipping(), Inherits(), SimpleNamespace(on_batch_end=print):
+        assert bp.callbacks.wants_batches([*own, callback])

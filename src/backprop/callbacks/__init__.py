@@ -1,12 +1,13 @@
-"""Callbacks: what happens between the epochs of a fit.
+"""Callbacks: what happens between the epochs of a fit, or between its batches.
 
-A callback is an object with any of the three methods of `Callback`, each of which is given the run: its network,
+A callback is an object with any of the methods ``on_...`` of `Callback`, each of which is given the run: its network,
 optimizer, history, and how far it is. Setting ``run.stop = True`` ends the fit after this epoch.
 """
 
 from .base import HOOKS as HOOKS
 from .base import Callback
 from .base import Run as Run
+from .base import wants_batches as wants_batches
 from .checkpoint import Checkpoint
 from .checkpoint import check_state as check_state
 from .finder import LearningRateFinder

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Protocol
 
 from .. import _validate, _words, metrics
 
-__all__ = ["HOOKS", "Callback", "Run", "Watching", "rate_to_turn"]
+__all__ = ["HOOKS", "Callback", "Run", "Watching", "rate_to_turn", "wants_batches"]
 
 
 class Run(Protocol):
@@ -21,6 +21,9 @@ class Run(Protocol):
     #: Epochs done, and wanted. At the beginning of a fit that resumes another, some are done.
     epoch: int
     epochs: int
+    #: The last batch of this epoch, counted from 0, and its loss; kept where a callback has a hook for batches.
+    batch: int
+    loss: float
     #: Set it, and this epoch was the last.
     stop: bool
     #: Whether a loss that stops being finite raises `DivergedError`, or just ends the fit; and that error.
@@ -53,6 +56,17 @@ class Callback(_words.Helped, family="Callback"):
     def on_fit_begin(self, run: Run) -> None:
         """Called before the first epoch."""
 
+    def on_gradients(self, run: Run) -> None:
+        """Called for each batch, between its gradients and the step of the optimizer.
+
+        It may change ``run.network.gradients`` in place: the step is made of what is in them then. ``run.loss`` is the
+        loss of the batch, ``run.batch`` its number in the epoch. A fit with this hook or the next trains batch by
+        batch instead of in one call of the core; a full-batch optimizer, such as `LBFGS`, has neither.
+        """
+
+    def on_batch_end(self, run: Run) -> None:
+        """Called after each step of the optimizer."""
+
     def on_epoch_end(self, run: Run) -> None:
         """Called after each epoch, when its numbers are in ``run.history``."""
 
@@ -66,6 +80,16 @@ class Callback(_words.Helped, family="Callback"):
 
 #: The methods of a callback, of which it has at least one.
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+
+
+def wants_batches(callbacks: Iterable[Any]) -> bool:
+    """Whether one of these has a hook for batches: overrides it, or, where it is no `Callback`, just has it."""
+    return any(_brings(callback, hook) for callback in callbacks for hook in ("on_gradients", "on_batch_end"))
+
+
+def _brings(callback: Any, hook: str) -> bool:
+    method = getattr(callback, hook, None)
+    return method is not None and getattr(method, "__func__", None) is not getattr(Callback, hook)
 
 
 class Adjustable(Protocol):
