@@ -5,6 +5,7 @@ hand in test_four_lines.py.
 """
 
 import copy
+import itertools
 import json
 import math
 import os
@@ -83,12 +84,23 @@ class Steps:
         return loss.item()
 
 
-@pytest.mark.parametrize("frozen", [(), (0, 2), *(pytest.param(one, marks=pytest.mark.slow) for one in [(0,), (1,)])])
-@pytest.mark.parametrize("how", [
+HOW = [
     {}, {"clip_norm": 0.05}, {"clip_value": 0.01}, {"clip_norm": 0.2, "clip_value": 0.02}, {"average": 0.9},
     {"clip_norm": 0.1, "average": 0.5},
-], ids=str)  # fmt: skip
-@pytest.mark.parametrize("penalised", [{}, {"l1": 0.01, "l2": 0.02}], ids=["plain", "penalised"])
+]  # fmt: skip
+PENALTIES = {"l1": 0.01, "l2": 0.02}
+
+
+@pytest.mark.parametrize(
+    ("penalised", "how", "frozen"),
+    [
+        pytest.param(
+            penalised, how, frozen, id=f"{how}, {'penalised' if penalised else 'plain'}, {frozen} frozen",
+            marks=() if (penalised, frozen) in [({}, ()), (PENALTIES, (0, 2))] else pytest.mark.slow,
+        )
+        for penalised, how, frozen in itertools.product([{}, PENALTIES], HOW, [(), (0,), (1,), (0, 2)])
+    ],
+)  # fmt: skip
 def test_torch_takes_the_same_60_steps_with_everything(torch, penalised, how, frozen):
     for ours, theirs in (
         (bp.SGD(0.1, 0.9, weight_decay=0.1, **how), lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1)),

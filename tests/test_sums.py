@@ -53,8 +53,8 @@ def rows(name, dtype="float32"):
     return x.astype(dtype), (3 + rng.random((FEW, network(name).n_out))).astype(dtype)
 
 
-def many(name):
-    return tuple(np.tile(part, (TIMES, 1)) for part in rows(name))
+def many(name, times=TIMES):
+    return tuple(np.tile(part, (times, 1)) for part in rows(name))
 
 
 def at_once(net, x, y):
@@ -96,11 +96,12 @@ WAYS = [at_once, fitted, fitted_in_long_batches, by_hand, by_lbfgs]
     [(name, way) for name in NETWORKS for way in WAYS if way is not by_lbfgs or "batch norm" not in name],
     ids=lambda given: given if isinstance(given, str) else given.__name__,
 )
-def test_the_gradient_of_many_rows_is_that_of_the_few_they_repeat(name, way):
+@pytest.mark.parametrize("times", [TIMES // 8, pytest.param(TIMES, marks=pytest.mark.slow)])
+def test_the_gradient_of_many_rows_is_that_of_the_few_they_repeat(times, name, way):
     net = network(name)
     exact = at_once(network(name, "float64"), *rows(name, "float64"))
     rounded = at_once(network(name), *rows(name))  # where terms cancel, as beneath a batch norm, a few are not exact
-    found = way(net, *many(name))
+    found = way(net, *many(name, times))
     at = 0
     for leaf in net.leaves.values():
         for shape in leaf.shapes().values():
