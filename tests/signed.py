@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import backprop as bp
-from backprop import files, schedules
+from backprop import schedules
+from backprop.io import safetensors
 
 #: What stands in a file where something else should.
 NONSENSE = [
@@ -160,7 +161,7 @@ def mutation(content, rng):
     elif part != "arrays":
         metadata[part] = mutated(json.loads(metadata[part]), rng)
     try:
-        return files.pack(arrays, metadata)
+        return safetensors.pack(arrays, metadata)
     except ValueError:
         return None
 
@@ -217,10 +218,10 @@ def check_checkpoint(data, how, folder):
 def fuzz(count, seed, folder):
     """How many of so many mutations were refused."""
     rng, refused = random.Random(seed), 0
-    corpus = [(files.unpack(data, source="m"), check_model) for data in models()]
+    corpus = [(safetensors.unpack(data, source="m"), check_model) for data in models()]
     for kind in RUNS:
         data, how = checkpoint(kind, folder)
-        corpus.append((files.unpack(data, source="m"), lambda data, how=how: check_checkpoint(data, how, folder)))
+        corpus.append((safetensors.unpack(data, source="m"), lambda data, how=how: check_checkpoint(data, how, folder)))
     for i in range(count):
         content, check = corpus[rng.randrange(len(corpus))]
         data = mutation(content, rng)
@@ -230,6 +231,6 @@ def fuzz(count, seed, folder):
             refused += check(data)
         except BaseException as error:
             (folder / "offender.safetensors").write_bytes(data)
-            error.add_note(f"mutation {i} of seed {seed}: {files.unpack(data, source='m')[1]}"[:3000])
+            error.add_note(f"mutation {i} of seed {seed}: {safetensors.unpack(data, source='m')[1]}"[:3000])
             raise
     return refused

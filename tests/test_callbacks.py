@@ -466,7 +466,7 @@ def test_what_it_suggests_trains_well():
 def test_the_finder_on_other_data(monkeypatch):
     x, y = table(200)
     expected = search(network(), bp.SGD(0.1), steps=15, data=(x.astype("f4"), y.astype("f4"))).losses
-    monkeypatch.setattr(bp.training, "LARGE", 0)
+    monkeypatch.setattr(bp.program.data, "LARGE", 0)
     assert (
         search(network(), bp.SGD(0.1), steps=15, data=(x.astype("f4").astype(float), y.astype("f4"))).losses == expected
     )

@@ -28,8 +28,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import backprop as bp
-from backprop import files
 from backprop.errors import BusyError, DivergedError, FormatError
+from backprop.io import atomic, safetensors
 
 DTYPES = ["<f8", "<f4", "<i8", "<u8", "|u1"]
 AWKWARD = '\x00\x07\b\t\n\f\r\x1f\x7f\u2028\ufeff "\\/{}é漢😀'
@@ -86,7 +86,7 @@ def compact(value: object) -> str:
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,), (7,), (2, 3), (1, 2, 3, 4), (1,) * 64])
 def test_every_dtype_and_shape(dtype: str, shape: tuple[int, ...]) -> None:
     content = ({"a": np.arange(np.prod(shape, dtype=int)).astype(dtype).reshape(shape)}, {"k": "v"})
-    assert_same(files.unpack(files.pack(*content), source="m"), content)
+    assert_same(safetensors.unpack(safetensors.pack(*content), source="m"), content)
 
 
 @pytest.mark.parametrize(
@@ -102,44 +102,44 @@ def test_every_dtype_and_shape(dtype: str, shape: tuple[int, ...]) -> None:
 )
 def test_every_layout(array: np.ndarray[Any, Any]) -> None:
     before = array.copy()
-    assert_same(files.unpack(files.pack({"a": array}, {}), source="m"), ({"a": array}, {}))
+    assert_same(safetensors.unpack(safetensors.pack({"a": array}, {}), source="m"), ({"a": array}, {}))
     np.testing.assert_array_equal(array, before)
 
 
 def test_odd_names_and_metadata() -> None:
     names = ["", " ", "sha256", "dtype", "a" * 1000, AWKWARD]
     content = ({name: np.array([i], np.uint8) for i, name in enumerate(names)}, dict.fromkeys(names[3:], AWKWARD))
-    assert_same(files.unpack(files.pack(*content), source="m"), content)
+    assert_same(safetensors.unpack(safetensors.pack(*content), source="m"), content)
 
 
 def test_nothing_at_all() -> None:
-    assert files.unpack(files.pack({}, {}), source="m") == ({}, {})
+    assert safetensors.unpack(safetensors.pack({}, {}), source="m") == ({}, {})
 
 
 @pytest.mark.parametrize("view", [bytes, bytearray, memoryview])
 def test_bytes_of_every_kind(view: Callable[[bytes], Any]) -> None:
-    assert_same(files.unpack(view(files.pack(*small())), source="m"), small())
+    assert_same(safetensors.unpack(view(safetensors.pack(*small())), source="m"), small())
 
 
 def test_unpacked_arrays_own_their_memory() -> None:
-    data = files.pack({"a": np.zeros(3), "b": np.zeros(3)}, {})
-    arrays, _ = files.unpack(data, source="m")
+    data = safetensors.pack({"a": np.zeros(3), "b": np.zeros(3)}, {})
+    arrays, _ = safetensors.unpack(data, source="m")
     arrays["a"][:] = 1
     assert not arrays["b"].any()
-    assert files.pack({"a": np.zeros(3), "b": np.zeros(3)}, {}) == data
+    assert safetensors.pack({"a": np.zeros(3), "b": np.zeros(3)}, {}) == data
 
 
 def test_equal_content_gives_equal_bytes() -> None:
     arrays, metadata = small()
-    data = files.pack(arrays, metadata)
-    assert files.pack(dict(reversed(arrays.items())), dict(reversed(metadata.items()))) == data
-    assert files.pack(*files.unpack(data, source="m")) == data
+    data = safetensors.pack(arrays, metadata)
+    assert safetensors.pack(dict(reversed(arrays.items())), dict(reversed(metadata.items()))) == data
+    assert safetensors.pack(*safetensors.unpack(data, source="m")) == data
 
 
 def test_every_tensor_is_aligned() -> None:
     for length in range(9):
         arrays: Arrays = {"b" * length: np.zeros(3, np.uint8), "f": np.zeros(1, np.float32), "z": np.zeros(1)}
-        header, padding, _ = split(files.pack(arrays, {}))
+        header, padding, _ = split(safetensors.pack(arrays, {}))
         begin = 8 + len(compact(header).encode()) + len(padding)
         assert begin % 8 == 0
         assert len(padding) < 8
@@ -159,7 +159,7 @@ def test_format_is_pinned() -> None:
     ).encode()
     arrays = {"w": np.array([[1.0, -2.0]], np.float32), "x": np.array(9)}
     expected = with_header(header + b" " * (-len(header) % 8), second + first)
-    assert files.pack(arrays, {"z": "", "a": "é"}) == expected
+    assert safetensors.pack(arrays, {"z": "", "a": "é"}) == expected
 
 
 @given(
@@ -172,7 +172,7 @@ def test_format_is_pinned() -> None:
 )
 @settings(deadline=None)
 def test_whatever_goes_in_comes_out(arrays: Arrays, metadata: dict[str, str]) -> None:
-    assert_same(files.unpack(files.pack(arrays, metadata), source="m"), (arrays, metadata))
+    assert_same(safetensors.unpack(safetensors.pack(arrays, metadata), source="m"), (arrays, metadata))
 
 
 # What cannot be packed
@@ -181,7 +181,7 @@ def test_whatever_goes_in_comes_out(arrays: Arrays, metadata: dict[str, str]) ->
 @pytest.mark.parametrize("dtype", ["f2", "i4", "?", "c8", "S3", "U3", "O", "M8[s]", "f4,f4"])  # the last is a structure
 def test_unknown_dtypes_are_refused(dtype: str) -> None:
     with pytest.raises(TypeError, match=r"dtype of array 'a' to be one of float64, float32, .*, got"):
-        files.pack({"a": np.zeros(2, dtype)}, {})
+        safetensors.pack({"a": np.zeros(2, dtype)}, {})
 
 
 @pytest.mark.parametrize(
@@ -194,20 +194,20 @@ def test_unknown_dtypes_are_refused(dtype: str) -> None:
         ({"__metadata__": np.zeros(1)}, {}, ValueError, "reserves"),
         ({}, {"sha256": "0"}, ValueError, "reserved for the digest"),
         ({}, {"a": "\ud800"}, ValueError, "surrogates"),
-        ({}, {"a": "x" * files.MAX_HEADER}, ValueError, "header of 1048576 bytes, got 10486"),
+        ({}, {"a": "x" * safetensors.MAX_HEADER}, ValueError, "header of 1048576 bytes, got 10486"),
     ],
 )
 def test_bad_arguments_are_refused(arrays: Any, metadata: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        files.pack(arrays, metadata)
+        safetensors.pack(arrays, metadata)
 
 
 def test_longest_header() -> None:
-    room = files.MAX_HEADER - len(compact({"__metadata__": {"a": "", "sha256": "0" * 64}}))
+    room = safetensors.MAX_HEADER - len(compact({"__metadata__": {"a": "", "sha256": "0" * 64}}))
     content: Content = ({}, {"a": "x" * room})
-    assert_same(files.unpack(files.pack(*content), source="m"), content)
+    assert_same(safetensors.unpack(safetensors.pack(*content), source="m"), content)
     with pytest.raises(ValueError, match="to fit a header"):
-        files.pack({}, {"a": "x" * (room + 1)})
+        safetensors.pack({}, {"a": "x" * (room + 1)})
 
 
 # The safetensors package
@@ -221,7 +221,7 @@ def test_safetensors_reads_ours_and_we_read_its_copies(tmp_path: Path) -> None:
         arrays |= {AWKWARD: np.arange(4), "n" * length: np.arange(3, dtype=np.uint64)}
         metadata |= {AWKWARD: AWKWARD}
         path = tmp_path / f"{length}.safetensors"
-        files.write(path, files.pack(arrays, metadata))
+        atomic.write(path, safetensors.pack(arrays, metadata))
 
         loaded = numpy_api.load(path.read_bytes())
         with reference.safe_open(path, framework="numpy") as file:
@@ -233,7 +233,7 @@ def test_safetensors_reads_ours_and_we_read_its_copies(tmp_path: Path) -> None:
             assert loaded[name].shape == arrays[name].shape
             assert loaded[name].tobytes() == arrays[name].tobytes()
 
-        assert_same(files.unpack(numpy_api.save(loaded, its_metadata), source="m"), (arrays, metadata))
+        assert_same(safetensors.unpack(numpy_api.save(loaded, its_metadata), source="m"), (arrays, metadata))
 
 
 def test_our_json_is_that_of_safetensors() -> None:
@@ -248,27 +248,27 @@ def test_our_json_is_that_of_safetensors() -> None:
 
 
 def test_every_truncation_is_noticed() -> None:
-    data = files.pack(*small())
+    data = safetensors.pack(*small())
     for length in range(len(data)):
         with pytest.raises(FormatError, match=r"^m: expected"):
-            files.unpack(data[:length], source="m")
+            safetensors.unpack(data[:length], source="m")
 
 
 def test_every_changed_byte_is_noticed() -> None:
-    data = files.pack(*small())
+    data = safetensors.pack(*small())
     for position in range(len(data)):
         for change in range(1, 256):
             damaged = bytearray(data)
             damaged[position] ^= change
             with pytest.raises(FormatError, match=r"^m: expected"):
-                files.unpack(damaged, source="m")
+                safetensors.unpack(damaged, source="m")
 
 
 def test_bytes_before_and_after_are_noticed() -> None:
-    data = files.pack(*small())
+    data = safetensors.pack(*small())
     for damaged in (data + b"\0", b"\0" + data, data + data):
         with pytest.raises(FormatError, match=r"^m: expected"):
-            files.unpack(damaged, source="m")
+            safetensors.unpack(damaged, source="m")
 
 
 def signed(tensors: str, digest: str = "0" * 64) -> str:
@@ -287,7 +287,7 @@ MALFORMED = [
     (bytes(8), "'{' at byte 8"),
     ((3).to_bytes(8, "little") + b"{}", "header of 3, got 10 in all"),
     ((2**64 - 1).to_bytes(8, "little") + b"{}", "header of 18446744073709551615"),
-    (with_header("{}" + " " * files.MAX_HEADER), "at most 1048576 bytes, got 1048578 at byte 0"),
+    (with_header("{}" + " " * safetensors.MAX_HEADER), "at most 1048576 bytes, got 1048578 at byte 0"),
     (with_header("[]"), r"'{' at byte 8.*got b'\['"),
     (with_header(" {}"), "got b' '"),
     (with_header("\ufeff{}"), r"got b'\\xef'"),
@@ -371,38 +371,38 @@ MALFORMED = [
 @pytest.mark.parametrize(("data", "message"), MALFORMED, ids=range(len(MALFORMED)))
 def test_malformed_headers(data: bytes, message: str, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=f"^m: expected.*{message}"):
-        files.unpack(data, source="m")
+        safetensors.unpack(data, source="m")
     path = tmp_path / "m"
     path.write_bytes(data)
     with pytest.raises(FormatError) as error:
-        files.read(path)
+        safetensors.read(path)
     assert str(error.value).startswith(f"{path}: expected")
     assert len(str(error.value)) < len(str(path)) + 300
 
 
 def test_padding_may_have_any_length() -> None:
-    header, _, rest = split(files.pack(*small()))
+    header, _, rest = split(safetensors.pack(*small()))
     for spaces in (0, 1, 7, 8, 100):
-        assert_same(files.unpack(with_header(compact(header) + " " * spaces, rest), source="m"), small())
+        assert_same(safetensors.unpack(with_header(compact(header) + " " * spaces, rest), source="m"), small())
 
 
 def test_tensors_may_be_declared_in_any_order() -> None:
-    header, padding, rest = split(files.pack(*small()))
+    header, padding, rest = split(safetensors.pack(*small()))
     text = compact(dict(reversed(header.items()))).encode() + padding
-    assert_same(files.unpack(with_header(text, rest), source="m"), small())
+    assert_same(safetensors.unpack(with_header(text, rest), source="m"), small())
 
 
 def test_swapped_tensors_are_noticed() -> None:
     content: Content = ({"a": np.zeros(2), "b": np.ones(2)}, {})
-    header, padding, rest = split(files.pack(*content))
+    header, padding, rest = split(safetensors.pack(*content))
     header["a"], header["b"] = header["b"], header["a"]
     with pytest.raises(FormatError, match="SHA-256"):
-        files.unpack(with_header(compact(header).encode() + padding, rest), source="m")
+        safetensors.unpack(with_header(compact(header).encode() + padding, rest), source="m")
 
 
 def refuse_or_read(data: bytes) -> None:
     with suppress(FormatError):
-        files.unpack(data, source="m")
+        safetensors.unpack(data, source="m")
 
 
 @given(st.binary(max_size=200))
@@ -416,12 +416,12 @@ def test_random_bytes(data: bytes) -> None:
 @given(st.data())
 @settings(deadline=None)
 def test_random_damage(draw: st.DataObject) -> None:
-    data = bytearray(files.pack(*small()))
+    data = bytearray(safetensors.pack(*small()))
     for _ in range(draw.draw(st.integers(1, 4))):
         start = draw.draw(st.integers(0, len(data)))
         data[start : start + draw.draw(st.integers(0, 8))] = draw.draw(st.binary(max_size=8))
     try:
-        content = files.unpack(data, source="m")
+        content = safetensors.unpack(data, source="m")
     except FormatError:
         return
     assert_same(content, small())
@@ -449,36 +449,36 @@ def test_random_headers(tensors: dict[str, Any], rest: bytes) -> None:
 
 def test_read_says_which_file(tmp_path: Path) -> None:
     path = tmp_path / "digits.safetensors"
-    path.write_bytes(files.pack(*small())[:-1])
+    path.write_bytes(safetensors.pack(*small())[:-1])
     with pytest.raises(FormatError, match=r"digits\.safetensors: expected"):
-        files.read(path)
+        safetensors.read(path)
 
 
 def test_read_takes_str_and_path(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    files.write(str(path), files.pack(*small()))
-    assert_same(files.read(path), small())
-    assert_same(files.read(str(path)), small())
+    atomic.write(str(path), safetensors.pack(*small()))
+    assert_same(safetensors.read(path), small())
+    assert_same(safetensors.read(str(path)), small())
 
 
 @pytest.mark.parametrize("path", [0, None, 1.5])
 def test_other_paths_are_refused(path: Any) -> None:
     with pytest.raises(TypeError, match=r"str, bytes or os\.PathLike"):
-        files.read(path)
+        safetensors.read(path)
     with pytest.raises(TypeError, match=r"str, bytes or os\.PathLike"):
-        files.write(path, b"")
+        atomic.write(path, b"")
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        files.read(tmp_path / "missing")
+        safetensors.read(tmp_path / "missing")
     with pytest.raises(OSError, match=r"directory|denied"):
-        files.read(tmp_path)
+        safetensors.read(tmp_path)
     with pytest.raises(FileNotFoundError) as error:
-        files.write(tmp_path / "missing" / "m", b"new")
+        atomic.write(tmp_path / "missing" / "m", b"new")
     assert Path(error.value.filename) == tmp_path.resolve() / "missing"
     with pytest.raises(IsADirectoryError):
-        files.write(tmp_path, b"new")
+        atomic.write(tmp_path, b"new")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -490,12 +490,12 @@ def test_a_promised_size_takes_no_memory(tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "m"
     path.write_bytes(with_header(signed(tensor(shape=f"[{2**40}]", offsets=f"[0,{2**42}]"))))
     with pytest.raises(FormatError, match="cut off"):
-        files.read(path)
+        safetensors.read(path)
 
 
 def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "m"
-    files.write(path, files.pack({"a": np.ones(100_000)}, {}))
+    atomic.write(path, safetensors.pack({"a": np.ones(100_000)}, {}))
     empty = np.empty
 
     def shrink(*arguments: Any) -> Any:
@@ -504,7 +504,7 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(np, "empty", shrink)
     with pytest.raises(FormatError, match="changed while it was read"):
-        files.read(path)
+        safetensors.read(path)
 
 
 @posix
@@ -513,9 +513,9 @@ def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/zero"), Path("/dev/null")):
         with pytest.raises(FormatError, match=f"^{path}: expected a regular file, got one of mode [pc]"):
-            files.read(path)
+            safetensors.read(path)
         with pytest.raises(OSError, match="expected a regular file or none"):
-            files.write(path, b"new")
+            atomic.write(path, b"new")
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
 
@@ -535,21 +535,21 @@ def assert_untouched(path: Path) -> None:
 
 
 def test_write_replaces(saved: Path) -> None:
-    files.write(saved, b"new")
+    atomic.write(saved, b"new")
     assert saved.read_bytes() == b"new"
     assert list(saved.parent.iterdir()) == [saved]
 
 
 def test_write_in_the_current_folder(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(saved.parent)
-    files.write(saved.name, memoryview(b"new"))
+    atomic.write(saved.name, memoryview(b"new"))
     assert saved.read_bytes() == b"new"
 
 
 @posix
 def test_write_to_the_longest_name(tmp_path: Path) -> None:
     path = tmp_path / ("m" * 255)
-    files.write(path, b"new")
+    atomic.write(path, b"new")
     assert path.read_bytes() == b"new"
 
 
@@ -568,7 +568,7 @@ def test_failure_leaves_the_old_file(
 ) -> None:
     monkeypatch.setattr(os, function, fail)
     with pytest.raises(error):
-        files.write(saved, b"new")
+        atomic.write(saved, b"new")
     assert_untouched(saved)
 
 
@@ -585,15 +585,15 @@ def test_failing_write_leaves_the_old_file(
     def failing_open(path: str, mode: str, opener: Callable[[str, int], int]) -> Failing:
         return Failing(io.FileIO(path, mode, opener=opener))
 
-    monkeypatch.setattr(files, "open", failing_open, raising=False)
+    monkeypatch.setattr(atomic, "open", failing_open, raising=False)
     with pytest.raises(error):
-        files.write(saved, b"new")
+        atomic.write(saved, b"new")
     assert_untouched(saved)
 
 
 def test_data_of_a_wrong_type_leaves_the_old_file(saved: Path) -> None:
     with pytest.raises(TypeError):
-        files.write(saved, "new")
+        atomic.write(saved, "new")
     assert_untouched(saved)
 
 
@@ -602,10 +602,10 @@ def test_full_disk_leaves_the_old_file(saved: Path) -> None:
     """A limit on the size of files stands in for the disk: the kernel itself cuts the write short."""
     script = """
 import resource, sys
-from backprop import files
+from backprop.io import atomic, safetensors
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    files.write(sys.argv[1], bytes(1_000_000))
+    atomic.write(sys.argv[1], bytes(1_000_000))
 except OSError as error:
     print(type(error).__name__, error.errno)
 """
@@ -623,7 +623,7 @@ def test_a_folder_that_cannot_be_synced(saved: Path, monkeypatch: pytest.MonkeyP
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", only_files)
-    files.write(saved, b"new")
+    atomic.write(saved, b"new")
     assert saved.read_bytes() == b"new"
 
 
@@ -643,7 +643,7 @@ def test_synced_before_and_after_the_rename(saved: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "fsync", recording_fsync)
     monkeypatch.setattr(os, "replace", recording_replace)
-    files.write(saved, b"new")
+    atomic.write(saved, b"new")
     assert calls == ["3 bytes", "rename", "folder"]
 
 
@@ -653,8 +653,8 @@ def test_permissions(saved: Path, umask: int) -> None:
     saved.chmod(0o664)
     before = os.umask(umask)
     try:
-        files.write(saved.with_name("new"), b"new")
-        files.write(saved, b"new")
+        atomic.write(saved.with_name("new"), b"new")
+        atomic.write(saved, b"new")
     finally:
         os.umask(before)
     assert stat.S_IMODE(saved.with_name("new").stat().st_mode) == 0o666 & ~umask
@@ -674,7 +674,7 @@ def test_a_private_file_is_never_public(saved: Path, monkeypatch: pytest.MonkeyP
         return descriptor
 
     monkeypatch.setattr(os, "open", recording_open)
-    files.write(saved, b"new")
+    atomic.write(saved, b"new")
     assert [*modes, stat.S_IMODE(saved.stat().st_mode)] == [0o600, 0o600]
 
 
@@ -683,7 +683,7 @@ def test_a_private_file_is_never_public(saved: Path, monkeypatch: pytest.MonkeyP
 def test_a_write_protected_file_stays(saved: Path) -> None:
     saved.chmod(0o444)
     with pytest.raises(PermissionError):
-        files.write(saved, b"new")
+        atomic.write(saved, b"new")
     assert_untouched(saved)
 
 
@@ -694,8 +694,8 @@ def test_symbolic_links_are_followed(saved: Path, tmp_path: Path) -> None:
     link, dangling = folder / "link", folder / "dangling"
     link.symlink_to(saved)
     dangling.symlink_to(tmp_path / "born")
-    files.write(link, b"new")
-    files.write(dangling, b"new")
+    atomic.write(link, b"new")
+    atomic.write(dangling, b"new")
     assert link.is_symlink()
     assert dangling.is_symlink()
     assert saved.read_bytes() == (tmp_path / "born").read_bytes() == b"new"
@@ -705,11 +705,11 @@ def test_symbolic_links_are_followed(saved: Path, tmp_path: Path) -> None:
 @posix
 def test_threads_that_save_to_one_file(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    contents = [files.pack({"a": np.full(1000 * (i + 1), i, np.uint8)}, {}) for i in range(4)]
+    contents = [safetensors.pack({"a": np.full(1000 * (i + 1), i, np.uint8)}, {}) for i in range(4)]
 
     def save_often(data: bytes) -> None:
         for _ in range(10):
-            files.write(path, data)
+            atomic.write(path, data)
 
     threads = [threading.Thread(target=save_often, args=(data,)) for data in contents]
     for thread in threads:
@@ -723,26 +723,26 @@ def test_threads_that_save_to_one_file(tmp_path: Path) -> None:
 KILLING = """
 import os, random, signal, sys, time
 import numpy as np
-from backprop import files
+from backprop.io import atomic, safetensors
 
 path, rng = sys.argv[1], random.Random(0)
-contents = [files.pack({"a": np.full(n, n % 251, np.uint8)}, {"n": str(n)}) for n in (300_000, 500_000)]
-files.write(path, contents[0])
+contents = [safetensors.pack({"a": np.full(n, n % 251, np.uint8)}, {"n": str(n)}) for n in (300_000, 500_000)]
+atomic.write(path, contents[0])
 seen, left = set(), 0
 for _ in range(200):
     child = os.fork()
     if child == 0:
         while True:
             for content in contents[::-1]:
-                files.write(path, content)
+                atomic.write(path, content)
     time.sleep(rng.uniform(0, 0.02))
     os.kill(child, signal.SIGKILL)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    arrays, metadata = files.read(path)
+    arrays, metadata = safetensors.read(path)
     assert arrays["a"].size == int(metadata["n"])
     seen.add(metadata["n"])
     left = max(left, sum(name.endswith(".tmp") for name in os.listdir(os.path.dirname(path))))
-files.write(path, contents[0])
+atomic.write(path, contents[0])
 print(*sorted(seen), left)
 """
 
@@ -763,14 +763,14 @@ def test_a_killed_save_leaves_a_whole_file(tmp_path: Path) -> None:
 
 HOLDING = """
 import os, sys, time
-from backprop import files
+from backprop.io import atomic, safetensors
 
 def wait(*_):
     print("writing", flush=True)
     time.sleep(600)
 
 os.fsync = wait
-files.write(sys.argv[1], b"slow")
+atomic.write(sys.argv[1], b"slow")
 """
 
 
@@ -787,13 +787,13 @@ def test_only_what_the_dead_have_left_is_removed(tmp_path: Path) -> None:
         before = {writer.pid: set() for writer in writers}
         temporary = set(tmp_path.glob(".backprop-*.tmp"))
         assert len(temporary) == 3 and before
-        files.write(path, b"new")
+        atomic.write(path, b"new")
         assert set(tmp_path.glob(".backprop-*.tmp")) == temporary  # all of them live
         writers[0].kill()
         writers[0].wait()
-        files.write(others / "m", b"new")
+        atomic.write(others / "m", b"new")
         assert set(tmp_path.glob(".backprop-*.tmp")) == temporary  # another folder
-        files.write(path, b"newer")
+        atomic.write(path, b"newer")
         left = set(tmp_path.glob(".backprop-*.tmp"))
         assert len(left) == 2 and left < temporary
         assert path.read_bytes() == b"newer"
@@ -801,14 +801,14 @@ def test_only_what_the_dead_have_left_is_removed(tmp_path: Path) -> None:
         for writer in writers:
             writer.kill()
             writer.communicate()
-    files.write(path, b"last")
+    atomic.write(path, b"last")
     assert sorted(tmp_path.iterdir()) == [path, others]
 
 
 @posix
 def test_what_is_not_known_to_be_dead_stays(tmp_path: Path) -> None:
     """Files of version 0.1, of other machines, of other programs, and what is no file."""
-    prefix = files._prefix()
+    prefix = atomic._prefix()
     names = [".backprop-0123456789abcdef.tmp", ".backprop-000000000000-0123456789abcdef.tmp", f"{prefix}0.txt",
              f"a{prefix}0.tmp", ".backprop-.tmp"]  # fmt: skip
     for name in names:
@@ -817,7 +817,7 @@ def test_what_is_not_known_to_be_dead_stays(tmp_path: Path) -> None:
     (tmp_path / f"{prefix}link.tmp").symlink_to(tmp_path / names[0])
     os.mkfifo(tmp_path / f"{prefix}pipe.tmp")
     (tmp_path / f"{prefix}dead.tmp").write_bytes(b"ours")
-    files.write(tmp_path / "m", b"new")
+    atomic.write(tmp_path / "m", b"new")
     kept = sorted([*names, "m", f"{prefix}folder.tmp", f"{prefix}link.tmp", f"{prefix}pipe.tmp"])
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
@@ -826,7 +826,7 @@ def test_what_is_not_known_to_be_dead_stays(tmp_path: Path) -> None:
 def test_a_temporary_file_that_was_taken_for_dead(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between its birth and its lock another process removes it: the save begins again."""
     locks: list[int] = []
-    flock = files.fcntl.flock
+    flock = atomic.fcntl.flock
 
     def removing(descriptor: int, how: int) -> None:
         if not locks:
@@ -835,8 +835,8 @@ def test_a_temporary_file_that_was_taken_for_dead(saved: Path, monkeypatch: pyte
         locks.append(descriptor)
         flock(descriptor, how)
 
-    monkeypatch.setattr(files.fcntl, "flock", removing)
-    files.write(saved, b"new")
+    monkeypatch.setattr(atomic.fcntl, "flock", removing)
+    atomic.write(saved, b"new")
     assert len(locks) == 2 and saved.read_bytes() == b"new" and list(saved.parent.iterdir()) == [saved]
 
 
@@ -847,21 +847,21 @@ def test_a_file_system_without_locks(saved: Path, monkeypatch: pytest.MonkeyPatc
     def unsupported(descriptor: int, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(files.fcntl, "flock", unsupported)
-    orphan = saved.with_name(f"{files._prefix()}0.tmp")
+    monkeypatch.setattr(atomic.fcntl, "flock", unsupported)
+    orphan = saved.with_name(f"{atomic._prefix()}0.tmp")
     orphan.write_bytes(b"whose?")
-    files.write(saved, b"new")
+    atomic.write(saved, b"new")
     assert saved.read_bytes() == b"new" and sorted(saved.parent.iterdir()) == sorted([orphan, saved])
 
 
 def test_a_system_whose_open_files_cannot_be_removed(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Windows: there are no locks, and what is not open any more is dead after an hour."""
-    monkeypatch.setattr(files, "fcntl", None)
-    old, young = (saved.with_name(f"{files._prefix()}{name}.tmp") for name in ("old", "young"))
+    monkeypatch.setattr(atomic, "fcntl", None)
+    old, young = (saved.with_name(f"{atomic._prefix()}{name}.tmp") for name in ("old", "young"))
     for path in (old, young):
         path.write_bytes(b"theirs")
     os.utime(old, (1e9, 1e9))
-    files.write(saved, b"new")
+    atomic.write(saved, b"new")
     assert saved.read_bytes() == b"new" and sorted(saved.parent.iterdir()) == sorted([young, saved])
 
 
@@ -1000,8 +1000,8 @@ def test_a_stream_without_an_end_takes_no_memory() -> None:
         def read(self, count: int) -> bytes:
             some, self.data = self.data[:count], self.data[count:]
             self.given += count
-            assert self.given < 5 * files.MAX_HEADER
-            return some.ljust(count, b"\0") if self.given < 3 * files.MAX_HEADER else some
+            assert self.given < 5 * safetensors.MAX_HEADER
+            return some.ljust(count, b"\0") if self.given < 3 * safetensors.MAX_HEADER else some
 
     data = network().to_bytes()
     for start in (b"", b"\xff" * 8, data, with_header("{}" + " " * 100)):
@@ -1012,7 +1012,7 @@ def test_a_stream_without_an_end_takes_no_memory() -> None:
     try:
         with pytest.raises(FormatError, match="the file is cut off"):
             bp.load(Endless(promise))
-        assert tracemalloc.get_traced_memory()[1] < 20 * files.MAX_HEADER
+        assert tracemalloc.get_traced_memory()[1] < 20 * safetensors.MAX_HEADER
     finally:
         tracemalloc.stop()
 
@@ -1060,7 +1060,7 @@ UNLIKE: dict[str, tuple[Any, str]] = {
     "half a pair for a key": ({"a": {"\udfff": 1}}, r"metadata\['a'\]"), "an enormous number": ({"a": 2**1024}, r"metadata\['a'\]"),
     "one that Python does not write": ({"a": 10**5000}, r"metadata\['a'\]"), "too deep": (deep(257), "metadata"),
     "within itself": (WITHIN, "metadata"), "again and again": ({"a": twice(200)}, "metadata"),
-    "too long": ({"a": "x" * files.MAX_HEADER}, "metadata"), "a list": ([1], "metadata"), "null": (None, "metadata"),
+    "too long": ({"a": "x" * safetensors.MAX_HEADER}, "metadata"), "a list": ([1], "metadata"), "null": (None, "metadata"),
     "text": ("a", "metadata"), "another mapping": (OrderedDict(a=1), "metadata"),
 }  # fmt: skip
 

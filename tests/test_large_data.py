@@ -8,7 +8,7 @@ import pytest
 from instances import layouts
 
 import backprop as bp
-from backprop import training
+from backprop.program import data
 
 DTYPES = ["float32", "float64"]
 
@@ -16,8 +16,8 @@ DTYPES = ["float32", "float64"]
 @pytest.fixture
 def pieces(monkeypatch):
     """As if the memory held two or three batches."""
-    monkeypatch.setattr(training, "LARGE", 200)
-    monkeypatch.setattr(training, "PIECE", 200)
+    monkeypatch.setattr(data, "LARGE", 200)
+    monkeypatch.setattr(data, "PIECE", 200)
 
 
 def network(dtype="float32", n_out=3):
@@ -47,7 +47,7 @@ def assert_same(*runs):
 def whole(call):
     """With nothing taken apart."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "LARGE", 2**60)
+        patch.setattr(data, "LARGE", 2**60)
         return call()
 
 
@@ -150,8 +150,8 @@ def peak(call):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float32", "uint8", "float64", "the wrong order"])
 def test_a_file_is_not_copied(kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LARGE", 1 << 20)
-    monkeypatch.setattr(training, "PIECE", 1 << 18)
+    monkeypatch.setattr(data, "LARGE", 1 << 20)
+    monkeypatch.setattr(data, "PIECE", 1 << 18)
     rng, rows = np.random.default_rng(0), 40_000
     dtype = "float32" if kind == "the wrong order" else kind
     x, y = (mapped((10 * rng.random((rows, 100))).astype(dtype), tmp_path / name) for name in "xy")

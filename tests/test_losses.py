@@ -8,7 +8,7 @@ import pytest
 from instances import ACTIVATIONS, LOSSES, REDUCTIONS
 
 import backprop as bp
-from backprop import training
+from backprop.program import job
 
 INSTANCES = pytest.mark.parametrize("instance", LOSSES, ids=lambda loss: loss.name)
 
@@ -508,7 +508,7 @@ def test_every_loss_is_trained_in_the_engine(instance, reduction, monkeypatch):
     def python(*args, **kwargs):
         raise AssertionError("this loss is not compiled")
 
-    for owner, name in (training, "_by_hand"), (bp.Loss, "on"), (bp.Loss, "__call__"), (bp.Sequential, "forward"):
+    for owner, name in (job, "_custom_gradients"), (bp.Loss, "on"), (bp.Loss, "__call__"), (bp.Sequential, "forward"):
         monkeypatch.setattr(owner, name, python)
     x, y = np.random.default_rng(0).normal(size=(30, 4)), instance.data(30, np.random.default_rng(1))
     net = bp.Sequential([bp.Dense(4, 5, "tanh"), bp.Dense(5, instance.n_out, ACTIVATIONS[instance.ends[-1]])], rng=1)

@@ -167,7 +167,7 @@ def test_any_number_of_epochs_begins_at_once(monkeypatch):
             raise LookupError("enough")
         return 1e-3
 
-    monkeypatch.setattr(bp.training, "AT_ONCE", 1000)
+    monkeypatch.setattr(bp.training.steps, "AT_ONCE", 1000)
     it, twin = setup(), setup()
     with pytest.raises(LookupError, match="enough"):
         fit(it, epochs=2**40, batch_size=None, optimizer=(used := bp.SGD(rate)))

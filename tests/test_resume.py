@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import backprop as bp
-from backprop import files, schedules
+from backprop import schedules
+from backprop.io import atomic, safetensors
 
 EPOCHS = 7
 DTYPES = ["float32", "float64"]
@@ -174,8 +175,8 @@ def test_a_network_that_was_trained_before(tmp_path):
 
 
 def test_rows_that_are_converted_some_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(bp.training, "LARGE", 0)
-    monkeypatch.setattr(bp.training, "PIECE", 150)
+    monkeypatch.setattr(bp.program.data, "LARGE", 0)
+    monkeypatch.setattr(bp.program.data, "PIECE", 150)
     x, y, _ = table()
     path, how = tmp_path / "run-{epoch}.safetensors", {"loss": "mse", "batch_size": 5, "metrics": ["r2"]}
     keep = lambda: [bp.Checkpoint(path, keep=9)]  # noqa: E731
@@ -247,7 +248,7 @@ def test_a_checkpoint_is_a_model_file(tmp_path):
     best = np.argmin(its.steps)  # the last epoch was the best
     assert again == net and best == 0
     assert again.predict(x).tobytes() == net.predict(x).tobytes()
-    arrays, metadata = files.read(path)
+    arrays, metadata = safetensors.read(path)
     names = {"optimizer.momentum", "history.loss", "0.weight", "callback.0.best.0.weight"}
     assert names <= arrays.keys() and arrays["history.loss"].shape == (3,)
     assert json.loads(metadata["training"])["epoch"] == 3
@@ -319,10 +320,10 @@ def test_a_learning_rate_that_no_file_holds(tmp_path):
 
 
 def damaged(path, change):
-    arrays, metadata = files.read(path)
+    arrays, metadata = safetensors.read(path)
     said = json.loads(metadata["training"])
     change(arrays, said)
-    files.write(path, files.pack(arrays, metadata | {"training": json.dumps(said)}))
+    atomic.write(path, safetensors.pack(arrays, metadata | {"training": json.dumps(said)}))
 
 
 DAMAGE = {

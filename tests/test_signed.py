@@ -12,7 +12,8 @@ import pytest
 import signed
 
 import backprop as bp
-from backprop import files, schedules
+from backprop import schedules
+from backprop.io import atomic, safetensors
 
 DATA = Path(__file__).parent / "data"
 
@@ -20,7 +21,7 @@ DATA = Path(__file__).parent / "data"
 def model(layers, arrays=None, *, text=None, metadata="{}", **more):
     """The bytes of a file with this architecture, signed."""
     architecture = {"layers": layers, "dtype": "float32", "seed": 0, "epochs": 0, "steps": 0} | more
-    return files.pack(arrays or {}, {
+    return safetensors.pack(arrays or {}, {
         "format": "backprop", "format_version": "1", "backprop_version": "0",
         "architecture": json.dumps(architecture) if text is None else text, "metadata": metadata,
     })  # fmt: skip
@@ -268,8 +269,8 @@ WRONG_JSON = {
 
 def with_words(data, part, change):
     """The same file with another text for one part of it."""
-    arrays, metadata = files.unpack(data, source="m")
-    return files.pack(arrays, metadata | {part: change(metadata[part])})
+    arrays, metadata = safetensors.unpack(data, source="m")
+    return safetensors.pack(arrays, metadata | {part: change(metadata[part])})
 
 
 @pytest.mark.parametrize("what", WRONG_JSON)
@@ -396,10 +397,10 @@ def test_counters_go_as_far_as_they_can_be_used(name):
 @pytest.mark.parametrize("kind", ["SGD", "LBFGS"])
 def test_a_run_goes_on_from_as_many_steps_as_a_file_may_say(kind, tmp_path):
     data, how = signed.checkpoint(kind, tmp_path)
-    arrays, metadata = files.unpack(data, source="m")
+    arrays, metadata = safetensors.unpack(data, source="m")
     training = json.loads(metadata["training"]) | {"steps": 2**61}
     path = tmp_path / "far.safetensors"
-    path.write_bytes(files.pack(arrays, metadata | {"training": json.dumps(training)}))
+    path.write_bytes(safetensors.pack(arrays, metadata | {"training": json.dumps(training)}))
     given = how()
     assert len(bp.resume(path, **given)[1]["loss"]) == 4 and given["optimizer"].steps > 2**61
 
@@ -424,10 +425,10 @@ def test_a_run_goes_on_from_as_many_steps_as_a_file_may_say(kind, tmp_path):
 )
 def test_tensors_that_are_not_the_network_s(change, says):
     net = bp.Sequential([bp.Dense(1, 1), bp.BatchNorm()], rng=0)
-    arrays, metadata = files.unpack(net.to_bytes(), source="m")
+    arrays, metadata = safetensors.unpack(net.to_bytes(), source="m")
     change(arrays)
     with pytest.raises(bp.FormatError, match=says):
-        bp.load(files.pack(arrays, metadata))
+        bp.load(safetensors.pack(arrays, metadata))
 
 
 def test_what_cannot_be_loaded_cannot_be_saved():
@@ -567,11 +568,11 @@ DAMAGE = {
 def test_no_run_left_this_behind(kind, what, tmp_path):
     """`load`, `resume` and `fit` refuse it alike, and neither network nor optimizer is touched."""
     data, how = signed.checkpoint(kind, tmp_path)
-    arrays, metadata = files.unpack(data, source="m")
+    arrays, metadata = safetensors.unpack(data, source="m")
     training = json.loads(metadata["training"])
     DAMAGE[kind][what](arrays, training)
     path = tmp_path / "lies.safetensors"
-    path.write_bytes(files.pack(arrays, metadata | {"training": json.dumps(training)}))
+    path.write_bytes(safetensors.pack(arrays, metadata | {"training": json.dumps(training)}))
     net, given = signed.run_of(kind)[0], how()
     before = net.parameters.tobytes()
     for call in (
@@ -606,7 +607,7 @@ def test_every_optimizer_s_state_is_looked_at(kind, tmp_path):
     path, x = tmp_path / "run.safetensors", signed.rows(3)
     how = {"x": x, "y": np.sin(x), "loss": "mse", "epochs": 3, "callbacks": [bp.Checkpoint(path)]}
     bp.Sequential([bp.Dense(3, 3)], rng=0).fit(**how, optimizer=bp.optimizers.KINDS[kind](**its))
-    arrays, metadata = files.read(path)
+    arrays, metadata = safetensors.read(path)
     assert len(bp.resume(path, **how | {"epochs": 4})[1]["loss"]) == 4
     names = [name for name in arrays if name.startswith("optimizer.")]
     assert names
@@ -615,7 +616,7 @@ def test_every_optimizer_s_state_is_looked_at(kind, tmp_path):
             lies = {other: array for other, array in arrays.items() if change is not None or other != name}
             if change is not None:
                 lies[name] = change(arrays[name].copy())
-            files.write(path, files.pack(lies, metadata))
+            atomic.write(path, safetensors.pack(lies, metadata))
             with pytest.raises(bp.FormatError, match="state: expected"):
                 bp.load(path)
 

@@ -19,7 +19,8 @@ import numpy as np
 
 import backprop as bp
 
-from . import _validate, datasets, files, metrics, plots, tables
+from . import _validate, datasets, metrics, plots, tables
+from .io import atomic
 from .tables.cells import digits
 from .tables.reader import STDIN
 
@@ -99,7 +100,7 @@ def train(args: argparse.Namespace) -> None:
     net.save(output)
     print(f"model: {output}")
     if picture and drawn:
-        files.write(picture, drawn)
+        atomic.write(picture, drawn)
         print(f"picture: {picture}")
     if watched:
         best, epochs = stopping.state["best_epoch"], len(history["loss"])
@@ -346,7 +347,7 @@ def _checked(args: argparse.Namespace) -> tuple[Path, Path | None]:
     for written in [output, picture] if picture else [output]:
         for given in inputs:
             _apart(written, given, "the data")
-        files.expect_writable([str(written)])
+        atomic.expect_writable([str(written)])
     if picture:
         _apart(picture, output, "the model")
     return output, picture

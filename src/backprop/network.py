@@ -1,71 +1,32 @@
-"""`Sequential`: the network. The one place that knows layers, the plan they become, training, and files."""
+"""`Sequential`: the network, as its users see it."""
 
-import json
 import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from . import (
-    _core,
-    _frames,
-    _threads,
-    _validate,
-    _words,
-    callbacks,
-    checkpoints,
-    engine,
-    files,
-    layers,
-    losses,
-    optimizers,
-    schedules,
-    training,
-)  # fmt: skip
+from . import _core, _threads, _validate, _words, callbacks, layers, optimizers, schedules, training
 from . import metrics as _metrics
-from ._version import __version__
 from .errors import BusyError, DivergedError, FormatError
+from .io import atomic, checkpoint, model, strict_json
 from .layers import Layer
 from .optimizers import Optimizer
-from .training import Batches, Data, History, Lazy
+from .program import data as gate
+from .program import engine, graph, moments
+from .program.job import gradients
+from .program.objective import Objective
+from .program.storage import Storage
+from .training import History
 
 __all__ = ["Sequential", "load", "resume"]
 
 Array = _validate.Array
-
-FORMAT_VERSION = "1"
-#: Layers and branches, and the lists they stand in, that a file may have.
-MOST_LISTS = 1 << 15
-
-
-def _metadata(value: Any, name: str) -> dict[str, Any]:
-    """What a file gives back as it is."""
-    if type(value) is not dict:
-        raise TypeError(f"{name}: expected a dict, got {_validate.shown(value)}")
-    files.check_json(value, name)
-    if (size := len(json.dumps(value))) > files.MAX_HEADER:
-        raise ValueError(
-            f"{name}: expected at most {files.MAX_HEADER} bytes as JSON, got {size}: keep it in its own file"
-        )
-    return value
-
-
-#: What its counters hold; those of a file are at most half of it, so that there is room to go on.
-_COUNTERS: dict[str, _validate.Gate] = {
-    "seed": partial(_validate.integer, least=0, most=2**64 - 1),
-    "epochs": partial(_validate.integer, least=0, most=2**62),
-    "steps": partial(_validate.integer, least=0, most=2**62),
-}
-
-#: Rows whose statistics are taken at a time.
-SLICE = 1024
+Names = tuple[str, ...]
 
 
 class Sequential(_core.Predictor):
@@ -113,7 +74,7 @@ class Sequential(_core.Predictor):
     (1, 1)
     """
 
-    _gates: ClassVar[Mapping[str, _validate.Gate]] = {"metadata": _metadata, **_COUNTERS}
+    _gates: ClassVar[Mapping[str, _validate.Gate]] = {"metadata": model.checked_metadata, **model.COUNTERS}
 
     @_words.helpful("Sequential")
     def __init__(self, layers: Sequence[Layer], *, rng: Any = None, dtype: npt.DTypeLike = "float32") -> None:
@@ -124,34 +85,51 @@ class Sequential(_core.Predictor):
             leaf.initialize(generator)
         self.seed = int(generator.integers(2**63))
 
-    def _declare(self, layers: Sequence[Layer], dtype: npt.DTypeLike) -> None:
+    def _declare(self, given: Any, dtype: npt.DTypeLike) -> None:
         """Everything but memory: nothing here is larger than what describes the layers."""
-        self.layers = _checked(layers)
+        self.layers = _checked(given)
         self.dtype = _dtype(dtype)
         self.metadata: dict[str, Any] = {}
-        self._feature_names: tuple[str, ...] | None = None
         self.n_in, self.n_out = _connect(self.layers)
         self.leaves = {
             ".".join(map(str, (i, *path))): leaf for i, layer in enumerate(self.layers) for path, leaf in layer.leaves()
         }
         self.epochs = self.steps = 0
+        owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
+        self._inputs = gate.Inputs(self.n_in, self.dtype, owner)
         self._training = threading.Lock()
         self._looked: list[Array] | None = None
 
     def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
         """The flat vectors, empty or with what these arrays hold, which are given up; and what runs on them."""
-        self._storage = engine.Storage(self.leaves, self.dtype, arrays)
-        self.engine = engine.build(self.layers, self._storage)
-        self.plan: _core.Plan | None = self.engine if isinstance(self.engine, _core.Plan) else None
+        self._storage = Storage(self.leaves, self.dtype, arrays)
+        whole = self.graph
+        self._end, self._inputs.tables = whole[-1], whole.tables
+        self._engine = engine.build(whole, self._storage)
+        self.plan: _core.Plan | None = self._engine if isinstance(self._engine, _core.Plan) else None
 
     def __setattr__(self, name: str, value: Any) -> None:
         gate = self._gates.get(name)
         super().__setattr__(name, value if gate is None else gate(value, name))
 
-    @cached_property
-    def beneath(self) -> _core.Plan | engine.Chain:
-        """Its engine without the activation at the end: what goes there and back under a loss that takes logits."""
-        return engine.build(self.layers, self._storage, beneath=True)
+    @property
+    def graph(self) -> graph.Graph:
+        """The network as a list of named operations, with their parameters as views.
+
+        Returns
+        -------
+        Graph
+            As it is now: made anew each time.
+
+        Examples
+        --------
+        >>> net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 1)], rng=0)
+        >>> print(net.graph)
+        input              -> (batch, 2)
+        0      dense input -> (batch, 3) tanh, weight (2, 3), bias (3,)
+        1      dense 0     -> (batch, 1) weight (3, 1), bias (1,)
+        """
+        return graph.of_layers(self.layers, self.n_in, self.dtype)
 
     @property
     def parameters(self) -> Array:
@@ -181,9 +159,9 @@ class Sequential(_core.Predictor):
         _validate.assign(self.buffers, value, "buffers")
 
     @property
-    def feature_names(self) -> tuple[str, ...] | None:
+    def feature_names(self) -> Names | None:
         """What the columns of the input are called, if they have names."""
-        return self._feature_names
+        return self._inputs.names
 
     @feature_names.setter
     def feature_names(self, value: Any) -> None:
@@ -191,8 +169,8 @@ class Sequential(_core.Predictor):
         if names is not None and not (len(names) == self.n_in and all(isinstance(name, str) for name in names)):
             got = _validate.shown(value)
             raise ValueError(f"feature_names: expected {self.n_in} strings, one for each column, or None, got {got}")
-        files.check_json([*map(str, names or ())], "feature_names")
-        self._feature_names = None if names is None else tuple(map(str, names))
+        strict_json.check_json([*map(str, names or ())], "feature_names")
+        self._inputs.names = None if names is None else tuple(map(str, names))
 
     @property
     def trainable_ranges(self) -> tuple[tuple[int, int], ...]:
@@ -215,14 +193,14 @@ class Sequential(_core.Predictor):
         float
             The sum of l1 sum |w| + l2 sum w^2 over the layers that have them. `backward` adds its gradient.
         """
-        return self.engine.penalty()
+        return self._engine.penalty()
 
     # Prediction.
 
     def _predict(self, x: Any, batch_size: int | None, threads: int | None, out: Array | None) -> Array:
-        x = self._in_order(x)
+        x = self._inputs.in_order(x)
         if batch_size is None:
-            x = self._inputs(x, later=True)
+            x = self._inputs.rows(x, later=True)
             return self._run(x, self._out(out, len(x), x), threads)
         step, x = _validate.integer(batch_size, "batch_size"), _validate.array(x, "x")
         if x.shape[1:] != (self.n_in,) or len(x) <= step:
@@ -230,7 +208,7 @@ class Sequential(_core.Predictor):
         out = self._out(out, len(x), x)
         for start in range(0, len(x), step):
             rows = slice(start, start + step)
-            self._run(self._inputs(x[rows], start, later=True), out[rows], threads, first_row=start)
+            self._run(self._inputs.rows(x[rows], start, later=True), out[rows], threads, first_row=start)
         return out
 
     __call__ = _core.Predictor.predict
@@ -269,10 +247,11 @@ class Sequential(_core.Predictor):
         dict of str to float
             Under "loss" and the names of the metrics.
         """
-        measured, loss = _metrics.get(metrics), self._loss(loss)
-        _single(loss)
-        data = _weighted_by_class(self._data(x, y, loss, sample_weight, lazily=True), class_weight, loss, self.n_out)
-        return self.score(data, loss, measured, loss.meaning(data.y, self.n_out) if measured else None, threads)
+        measured, objective = _metrics.get(metrics), self._objective(loss).single()
+        data = gate.rows(self._inputs, objective, x, y, sample_weight, lazily=True)
+        data = gate.weighted_by_class(data, class_weight, objective)
+        meaning = objective.meaning(data.y) if measured else None
+        return training.evaluate(self, data, objective, measured, meaning, threads)
 
     def update_statistics(self, x: Any, *, batch_size: int | None = None, threads: int | None = None) -> None:
         """Set the running statistics of every `BatchNorm` to those of some rows under the present parameters.
@@ -298,44 +277,21 @@ class Sequential(_core.Predictor):
         section 3.2. PyTorch's ``update_bn`` takes the mean over batches instead.
         """
         step = None if batch_size is None else _validate.integer(batch_size, "batch_size")
-        _validate.some_rows(rows := self._lazy_inputs(x, None))
+        _validate.some_rows(rows := self._inputs.lazy_rows(x))
+        with self._restored_if_refused():
+            for statistics, before in engine.norms(self.graph, self._storage):
+                statistics[...] = moments.of(rows, before, statistics.shape[1], step, _threads.checked(threads))
+        self.stale = False
+
+    @contextmanager
+    def _restored_if_refused(self) -> Iterator[None]:
+        """What fails inside leaves the buffers as they were."""
         kept = self.buffers.copy()
         try:
-            for statistics, before in engine.norms(self.layers, self._storage):
-                statistics[...] = self._moments(rows, before, statistics.shape[1], step, threads)
+            yield
         except BaseException:
             self.buffers[...] = kept
             raise
-        self.stale = False
-
-    def _moments(
-        self, x: Array | Lazy, before: engine.Chain, n: int, step: int | None, threads: int | None
-    ) -> tuple[Array, Array]:
-        """Mean and variance of the n numbers that some layers make of each row.
-
-        Of `SLICE` rows at a time, put together in double: the bits do not depend on how many are computed at once.
-        """
-        if len(x) < 2:
-            raise ValueError(f"x: expected at least 2 rows to take a variance of, got {len(x)}")
-        slices = training.PIECE // (SLICE * n * self.dtype.itemsize) if step is None else -(-step // SLICE)
-        step, count = SLICE * max(1, slices), 0
-        mean, squares = np.zeros((2, n))
-        for start in range(0, len(x), step):
-            some = np.asarray(x[start : start + step])
-            y = np.empty((len(some), n), self.dtype)
-            with _threads.take(_threads.checked(threads), before.work * len(some), _threads.WORTH_STARTING) as workers:
-                before.predict(some, y, False, workers)
-            with np.errstate(all="ignore"):  # what is not finite is seen at the end
-                for part in np.split(y, range(SLICE, len(y), SLICE)):
-                    middle = part.mean(axis=0, dtype=np.float64)
-                    apart, count = middle - mean, count + len(part)
-                    squares += ((part - middle) ** 2).sum(axis=0) + apart**2 * (len(part) * (count - len(part)) / count)
-                    mean += apart * (len(part) / count)
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = mean.astype(self.dtype), (squares / count).astype(self.dtype)
-        if not np.isfinite(found).all():
-            raise ValueError("x: expected rows whose numbers before each batch norm have a finite variance: scale them")
-        return found
 
     # Training.
 
@@ -423,70 +379,60 @@ class Sequential(_core.Predictor):
             On Ctrl-C, after the batch under way; the network keeps its weights.
         """
         with self._busy():
-            loss = self._loss(loss)
+            objective, measured = self._objective(loss).single(), _metrics.get(metrics)
             optimizer = optimizers.get(optimizer)
-            _single(loss)
-            share = _validate.number(validation_split, "validation_split", 0, below=1)
-            measured = _metrics.get(metrics)
             epochs = _validate.integer(epochs, "epochs", 0)
-            meaning = None
-            data: Data | Batches
-            names = self._names_of(x)
-            if y is None and not _is_rows(x):
-                if isinstance(validation_data, (tuple, list)) and validation_data:
-                    names = self._names_of(validation_data[0])
-                data = self._batches(x, loss, measured, sample_weight, class_weight, share, epochs, names)
-                held_out = None
-            else:
-                data, held_out = _held_out(self._data(x, y, loss, sample_weight, lazily=True, names=names), share)
-                data = _weighted_by_class(data, class_weight, loss, self.n_out)
-                if measured:
-                    meaning = loss.meaning(data.y, self.n_out)
-                    _metrics.check(measured, data.y, self.n_out, meaning)
-            if validation_data is not None:
-                if held_out is not None:
-                    raise ValueError("validation_split: expected 0 beside validation_data, got both")
-                held_out = self._validation(validation_data, loss, names)
-            if held_out is not None and measured:
-                _metrics.check(measured, held_out.y, self.n_out, meaning or loss.meaning(held_out.y, self.n_out))
-            rows = 1 if isinstance(data, Batches) else len(data)
-            settings = training.Settings(
-                loss, optimizer, rows if batch_size is None else _validate.integer(batch_size, "batch_size"),
-                _validate.flag(shuffle, "shuffle"), measured, meaning, held_out, _callbacks(callbacks, progress),
-                _threads.checked(threads),
+            prepared = gate.prepare(
+                self._inputs, objective, measured, x, y, epochs=epochs, sample_weight=sample_weight,
+                class_weight=class_weight, validation_data=validation_data,
+                validation_split=_validate.number(validation_split, "validation_split", 0, below=1),
             )  # fmt: skip
-            if isinstance(data, Data):
-                self.check_batch(
-                    min(rows, rows if isinstance(optimizer, optimizers.FullBatch) else settings.batch_size)
-                )
+            data, names = prepared.data, prepared.names
+            rows = 1 if isinstance(data, gate.Batches) else len(data)
+            settings = training.Settings(
+                objective, optimizer, rows if batch_size is None else _validate.integer(batch_size, "batch_size"),
+                _validate.flag(shuffle, "shuffle"), measured, prepared.meaning, prepared.validation,
+                _callbacks(callbacks, progress), _threads.checked(threads),
+            )  # fmt: skip
+            if isinstance(data, gate.Data):
+                whole = isinstance(optimizer, optimizers.FullBatch)
+                self._check_batch(rows if whole else min(rows, settings.batch_size))
             seed = self.seed if rng is None else int(_validate.generator(rng).integers(2**63))
-            run = training.Run(self, data, settings, epochs, seed)
+            run = training.Run(self, self._engine, data, settings, epochs, seed)
             begun = None if resume is None else self._begun(run, resume, names)
             optimizer.ready(self)
             if begun is not None:
                 self._take_over(run, *begun)
-            if isinstance(data, Data):  # batches are looked at as they come
+            if isinstance(data, gate.Data):  # batches are looked at as they come
                 self.feature_names = names or self.feature_names
             return training.fit(run)
 
-    def forward(self, x: Any) -> Array:
-        """What the network answers in training, keeping what `backward` needs.
+    def forward(self, x: Any, *, training: bool = True, logits: bool = False) -> Array:
+        """The outputs for a mini-batch, keeping what `backward` needs.
 
         Parameters
         ----------
         x : array_like, shape (batch, n_in)
+        training : bool, default True
+            Dropout drops, and each `BatchNorm` takes the statistics of the batch, which the running ones follow. False:
+            evaluation mode, as in `predict`, and `backward` gives the derivatives of that.
+        logits : bool, default False
+            Leave out the activation that the network ends in.
 
         Returns
         -------
         numpy.ndarray, shape (batch, n_out)
             A new array.
         """
-        x = self._inputs(x)
+        x = self._inputs.rows(x)
         _validate.some_rows(x)
-        y_hat = np.empty((len(x), self.n_out), self.dtype)
-        self.engine.forward(x, y_hat, self.seed, self.steps)
-        self.steps += 1
-        return y_hat
+        training, logits = _validate.flag(training, "training"), _validate.flag(logits, "logits")
+        if not training:
+            self._check_statistics()
+        outputs = np.empty((len(x), self.n_out), self.dtype)
+        self._engine.forward(x, outputs, self.seed, self.steps, training, logits)
+        self.steps += training
+        return outputs
 
     def backward(self, dy: Any) -> Array:
         """Back-propagate: overwrite ``gradients``, with those of `penalty` too.
@@ -503,7 +449,7 @@ class Sequential(_core.Predictor):
         """
         dy = _validate.matrix(dy, "dy", self.n_out, self.dtype)
         dx = np.empty((len(dy), self.n_in), self.dtype)
-        self.engine.backward(dy, dx)
+        self._engine.backward(dy, dx)
         return dx
 
     def value_and_gradient(
@@ -526,36 +472,25 @@ class Sequential(_core.Predictor):
         gradient : numpy.ndarray, shape (n_parameters,)
             A copy of ``gradients``.
         """
-        loss = self._loss(loss)
-        return self.slope(self._data(x, y, loss, sample_weight), loss, self.seed, _threads.checked(threads))
+        objective = self._objective(loss)
+        data = gate.rows(self._inputs, objective, x, y, sample_weight)
+        return self._value_and_gradient(data, objective, self.seed, _threads.checked(threads))
 
-    def slope(self, data: Data, loss: Any, seed: int, threads: int | None = None) -> tuple[float, Array]:
+    def _value_and_gradient(
+        self, data: gate.Data, objective: Objective, seed: int, threads: int | None = None
+    ) -> tuple[float, Array]:
         """`value_and_gradient`, on data that have passed the gate."""
         if self._looked is not None:
             self._looked.append(data.x)
-        if not self.compiles(loss):
-            kept = self.buffers.copy()
-            try:
-                value = self.backpropagate(data, loss, seed)
-            finally:
-                self.buffers[...] = kept
-            return value, self._slopes(math.isfinite(value))
-        assert self.plan is not None
-        losses = np.zeros((1, 2))
-        with _threads.take(threads, self.engine.work * len(data), _threads.WORTH_MEETING) as count:
-            finite = _core.Training(
-                self.plan, data.x, data.target, data.labels, data.weights, **self.objective(loss),
-                update=None, state=(), ranges=(), update_step=0, rates=np.zeros(1), batch_size=len(data), losses=losses,
-                outputs=None, shuffle=False, seed=seed, first_epoch=0, first_step=self.steps, threads=count,
-            ).run()  # fmt: skip
-        if not finite:
-            return np.nan, self._slopes(False)
-        value, weight = losses[0]
-        return float(value / weight if loss.reduction == "mean" else value), self._slopes(True)
-
-    def _slopes(self, finite: bool) -> Array:
-        """A copy of the gradients; NaN where they are not to be used."""
-        return _validate.copied(self.gradients) if finite else np.full_like(self.gradients, np.nan)
+        kept = self.buffers.copy()
+        try:
+            value = gradients(
+                self._engine, data, objective, np.zeros((1, 2)), seed=seed, step=self.steps, threads=threads
+            )
+        finally:
+            self.buffers[...] = kept
+        gradient = self.gradients
+        return value, _validate.copied(gradient) if math.isfinite(value) else np.full_like(gradient, np.nan)
 
     # Files.
 
@@ -568,7 +503,7 @@ class Sequential(_core.Predictor):
             A path, where an existing file is replaced only once the new one is safe on the disk; or a file that is open
             for writing bytes, such as an `io.BytesIO`, which gets them where it stands.
         """
-        files.write(file, self.to_bytes())
+        atomic.write(file, self.to_bytes())
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of its `arrays`, by the same names."""
@@ -588,21 +523,7 @@ class Sequential(_core.Predictor):
         """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and the training."""
         self._check_statistics()
         _validate.real(self.parameters, "parameters", self.dtype)
-        for name, array in self.arrays().items():
-            _check_array(name, array)
-        _check_room(self)
-        _metadata(self.metadata, "metadata")
-        own = next((layer for layer in self.layers if not layer.compiled), None)
-        if own is not None:
-            raise TypeError(f"save: expected built-in layers, got {own!r}: a file holds no code; save its arrays apart")
-        architecture = {
-            "layers": [layer.described() for layer in self.layers],
-            "dtype": self.dtype.name, "seed": self.seed, "epochs": self.epochs, "steps": self.steps,
-        } | ({} if self.feature_names is None else {"feature_names": self.feature_names})  # fmt: skip
-        return files.pack({**self.arrays(), **(more or {})}, {
-            "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
-            "architecture": json.dumps(architecture), "metadata": json.dumps(self.metadata, allow_nan=False),
-        } | ({} if training is None else {"training": training}))  # fmt: skip
+        return model.pack(self, more, training)
 
     def __reduce__(self) -> tuple[Callable[..., "Sequential"], tuple[bytes]]:
         return _from_bytes, (self.to_bytes(),)
@@ -612,22 +533,22 @@ class Sequential(_core.Predictor):
         return _from_bytes(self.to_bytes())
 
     def _begun(
-        self, run: training.Run, path: str | os.PathLike[str], names: tuple[str, ...] | None
-    ) -> tuple["Sequential", checkpoints.Checkpoint]:
+        self, run: training.Run, path: str | os.PathLike[str], names: Names | None
+    ) -> tuple["Sequential", checkpoint.Checkpoint]:
         """The network and the run of a checkpoint, which must be of this network and this run."""
-        other, checkpoint = _checkpoint(path)
+        other, kept = _checkpoint(path)
         if other != self:
             want, got = _validate.shown(other), _validate.shown(self)
             raise ValueError(f"resume: expected the network of the checkpoint, {want}, got {got}")
         if names and other.feature_names and names != other.feature_names:
             wanted, got = (_validate.shown(list(columns)) for columns in (other.feature_names, names))
             raise ValueError(f"resume: expected the columns of the checkpoint in their order, {wanted}, got {got}")
-        checkpoint.check(run)
-        return other, checkpoint
+        kept.check(run)
+        return other, kept
 
-    def _take_over(self, run: training.Run, other: "Sequential", checkpoint: checkpoints.Checkpoint) -> None:
+    def _take_over(self, run: training.Run, other: "Sequential", kept: checkpoint.Checkpoint) -> None:
         """Become that network, and the run that run."""
-        checkpoint.restore(run)
+        kept.restore(run)
         for mine, its in zip(self.arrays().values(), other.arrays().values(), strict=True):
             mine[...] = its
         self.seed, self.epochs, self.steps = other.seed, other.epochs, other.steps
@@ -661,22 +582,8 @@ class Sequential(_core.Predictor):
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={self.dtype.name!r})"
 
-    # What training asks of a network.
-
-    def compiles(self, loss: Any) -> bool:
-        """Whether the compiled core does all of a training step under this loss."""
-        return self.plan is not None and bool(loss.compiled)
-
-    def objective(self, loss: Any) -> dict[str, Any]:
-        """How the compiled core computes this loss here: on the logits, where the last activation is its link."""
-        logits = self._fuses(loss)
-        return {
-            "loss": loss.lower(logits), "logits": logits, "mean": loss.reduction == "mean",
-            "share_penalties": loss.shares_penalties,
-        }  # fmt: skip
-
     @contextmanager
-    def lent(self, parameters: Array, x: Any = None) -> Iterator[None]:
+    def _with_parameters(self, parameters: Array, x: Any = None) -> Iterator[None]:
         """Take other parameters, and the statistics that belong to them, for a block; then all is as it was.
 
         Where statistics would be needed and no x is given, `predict` and what else uses them waits for
@@ -693,13 +600,13 @@ class Sequential(_core.Predictor):
             self.parameters[...], self.buffers[...], self.stale = own, statistics, stale
 
     @contextmanager
-    def settled(self) -> Iterator[list[Array]]:
-        """Let the running statistics follow after a block, which changes the parameters by what `slope` finds.
+    def _statistics_follow(self) -> Iterator[list[Array]]:
+        """Let the running statistics follow after a block, which changes the parameters.
 
         Yields
         ------
         list of numpy.ndarray
-            The rows that `slope` sees are noted here; those that are there at the end count.
+            The rows that it sees are noted here; those that are there at the end count.
         """
         rows: list[Array] = []
         self._looked = rows
@@ -720,7 +627,7 @@ class Sequential(_core.Predictor):
             if isinstance(leaf, layers.BatchNorm) and not leaf.frozen
         ]  # fmt: skip
 
-    def check_batch(self, rows: int) -> None:
+    def _check_batch(self, rows: int) -> None:
         """Refuse batches of a single row, where a batch norm would have to learn its statistics from them."""
         norms = self._norms() if rows == 1 else []
         if norms:
@@ -735,107 +642,6 @@ class Sequential(_core.Predictor):
                 "BatchNorm: expected running statistics of the averaged parameters, got those of the others: "
                 "take averaged(net, x) with the rows of the training, or call net.update_statistics(x) first"
             )
-
-    def scores(self, outputs: Array, y: Array, loss: Any) -> tuple[Array, float]:
-        """Outputs under a loss, as probabilities where it knows them; and above what one column says yes."""
-        loss = self._loss(loss)
-        threshold = loss.meaning(y, self.n_out).threshold
-        return loss.metric_outputs(outputs), 0.5 if threshold is None else threshold
-
-    def measure(
-        self, outputs: Array, y: Array, loss: Any, measured: Mapping[str, Callable[..., float]], meaning: Any
-    ) -> dict[str, float]:
-        """The metrics of outputs beside targets, of which the loss knows the meaning."""
-        meaning = loss.meaning(y, self.n_out) if meaning is None else meaning
-        return _metrics.measure(measured, loss.metric_outputs(outputs), y, meaning)
-
-    def score(
-        self,
-        data: Data,
-        loss: Any,
-        measured: Mapping[str, Callable[..., float]],
-        meaning: Any = None,
-        threads: int | None = None,
-    ) -> dict[str, float]:
-        """`evaluate`, on data that have passed the gate."""
-        fused = self._fuses(loss)
-        y_hat = np.empty((len(data), self.n_out), self.dtype)
-        for rows, x in training.pieces(data.x):
-            self._run(x, y_hat[rows], threads, logits=fused, first_row=rows.start)
-        value, _ = self.call(loss, y_hat, data, fused)
-        if fused and measured:
-            self.layers[-1].activation.apply(y_hat)
-        return {"loss": value} | (self.measure(y_hat, data.y, loss, measured, meaning) if measured else {})
-
-    def backpropagate(self, data: Data, loss: Any, seed: int, outputs: Array | None = None) -> float:
-        """Rows there and back where the core does not do all of it: the loss, with `penalty`; fills the gradients.
-
-        Where the loss is not finite, it leaves them alone. What the network answers is written into outputs.
-        """
-        fused = self._fuses(loss)
-        parts = self.beneath if fused else self.engine
-        y_hat = np.empty((len(data), self.n_out), self.dtype)
-        parts.forward(data.x, y_hat, seed, self.steps)
-        if outputs is not None:
-            outputs[...] = y_hat
-            if fused:
-                self.layers[-1].activation.apply(outputs)
-        if not _core.all_finite(y_hat.reshape(-1)):
-            return math.nan
-        if loss.compiled and not fused:
-            loss.check_outputs(y_hat)
-        value, dy = self.call(loss, y_hat, data, fused)
-        times = 1 / (data.weight or math.inf) if loss.shares_penalties and loss.reduction == "mean" else 1.0
-        value += times * self.penalty()
-        if math.isfinite(value):
-            parts.backward(_validate.matrix(dy, "dy", self.n_out, self.dtype), None, times)
-        return value
-
-    def call(self, loss: Any, y_hat: Array, data: Data, logits: bool = False) -> tuple[float, Any]:
-        """The loss and its gradient; of one that is called, the numbers in that are not looked at yet."""
-        if loss.compiled:
-            target = None if data.target is None else np.asarray(data.target)
-            value, dy = loss.on(y_hat, target, data.labels, data.weights, logits=logits)
-            return float(np.sum(value)), dy
-        if not data.weight:  # a batch may count for nothing
-            return 0.0, np.zeros_like(y_hat)
-        found = loss(y_hat, data.y) if data.weights is None else loss(y_hat, data.y, data.weights)
-        value = np.asarray(found[0] if isinstance(found, (tuple, list)) and len(found) == 2 else None)
-        shape = (len(y_hat),) if loss.reduction == "none" else ()
-        if value.shape != shape or value.dtype.kind not in "fiu":
-            raise TypeError(f"loss: expected {loss!r} to return (value, dy), got {_validate.shown(found)}")
-        dy = _validate.array(found[1], "dy")
-        if dy.shape[1:] != (self.n_out,):
-            cure = f": y is {data.y.shape} beside y_hat {y_hat.shape}" if data.y.shape != y_hat.shape else ""
-            raise ValueError(
-                f"dy: expected an array of shape (batch, {self.n_out}), as y_hat has, got {dy.shape}{cure}"
-            )
-        if len(dy) != len(y_hat):
-            raise ValueError(f"dy: expected the {len(y_hat)} rows of y_hat, got {len(dy)}")
-        return float(value.sum()), dy
-
-    # The gate.
-
-    def _names_of(self, x: Any) -> tuple[str, ...] | None:
-        """The names of a table's columns: those known, in their order, where they are the same; None for no table."""
-        given, known = _frames.names(x), self.feature_names
-        return known if given and known and sorted(given) == sorted(known) else given
-
-    def _in_order(self, x: Any, names: tuple[str, ...] | None = None) -> Any:
-        """The columns of a table in the order of these names, or of those known."""
-        names = names or self._feature_names
-        return x if names is None or type(x) is np.ndarray else _frames.ordered(x, names, "x")
-
-    def _inputs(self, x: Any, first_row: int = 0, later: bool = False, names: tuple[str, ...] | None = None) -> Array:
-        x = self._in_order(x, names)
-        owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
-        rows = _validate.matrix(x, "x", self.n_in, self.dtype, owner, first_row, later)
-        if isinstance(self.layers[0], (layers.Columns, layers.Embedding)):
-            for first, count, table in self.layers[0].tables():
-                if table is not None:
-                    for column in range(first, first + count):
-                        _validate.names(rows[:, column], table.values, f"x, column {column}", first_row)
-        return rows
 
     def _out(self, out: Any, rows: int, x: Array) -> Array:
         if out is None:
@@ -854,102 +660,15 @@ class Sequential(_core.Predictor):
 
     def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False, first_row: int = 0) -> Array:
         self._check_statistics()
-        with _threads.take(_threads.checked(threads), self.engine.work * len(x), _threads.WORTH_STARTING) as count:
-            finite = self.engine.predict(x, out, logits, count)
+        with _threads.take(_threads.checked(threads), self._engine.work * len(x), _threads.WORTH_STARTING) as count:
+            finite = self._engine.predict(x, out, logits, count)
         if not finite:
-            self._inputs(x, first_row)  # says what is not, and where
+            self._inputs.rows(x, first_row)  # says what is not, and where
         return out
 
-    def _loss(self, loss: Any) -> Any:
-        """The loss a name stands for, refused where what it takes is not what the network gives."""
-        loss = losses.get(loss)
-        self._fuses(loss)
-        return loss
-
-    def _fuses(self, loss: Any) -> bool:
-        """Whether the loss takes what lies beneath the last activation; in a layer of one's own nothing is beneath."""
-        last = self.layers[-1]
-        return loss.compiled and loss.fuses(last.activation.name, self.n_out) and last.compiled
-
-    def _data(
-        self, x: Any, y: Any, loss: Any, sample_weight: Any, *, lazily: bool = False,
-        names: tuple[str, ...] | None = None, part: bool = False,
-    ) -> Data:  # fmt: skip
-        """Rows that pass the gate; lazily, those of which many have to be converted stay what they are for now.
-
-        A part of the rows may count for nothing.
-        """
-        if y is None:
-            raise TypeError("y: expected the targets of x, got None: give both, x and y, or, to fit, batches (x, y)")
-        try:
-            rows = self._lazy_inputs(x, names) if lazily else self._inputs(x, names=names)
-        except ValueError as error:
-            if _shape(x)[1:] != (self.n_in,) and _shape(y)[1:] == (self.n_in,):
-                raise ValueError(f"{error}: are x and y swapped?") from None
-            raise
-        x, y = rows, _validate.array(y, "y")
-        _validate.some_rows(x)
-        target, labels = self._targets(y, loss, lazily)
-        y = loss.metric_targets(y)
-        _validate.same_rows(len(x), y=y)
-        weights = None if sample_weight is None else _validate.weights(sample_weight, len(x), part=part)
-        return Data(x, target, labels, weights, y)
-
-    def _lazy_inputs(self, x: Any, names: tuple[str, ...] | None) -> Array | Lazy:
-        x = _validate.array(self._in_order(x, names), "x")
-        rows = training.lazy(x, self._inputs, self.dtype) if x.shape[1:] == (self.n_in,) else None
-        return self._inputs(x) if rows is None else rows
-
-    def _targets(self, y: Array, loss: Any, lazily: bool) -> tuple[Array | Lazy | None, Array | None]:
-        if not loss.compiled:
-            return None, None
-
-        def convert(rows: Array, first: int) -> Array:
-            with _validate.within(f"in {len(rows)} rows from row {first} on"):
-                target: Array = loss.targets(rows, self.n_out, self.dtype)[0]
-            return target
-
-        rows = training.lazy(y, convert, self.dtype) if lazily and y.ndim == 2 and y.shape[1] > 1 else None
-        return loss.targets(y, self.n_out, self.dtype) if rows is None else (rows, None)
-
-    def _batches(
-        self, given: Any, loss: Any, measured: Any, weights: Any, class_weight: Any, share: float, epochs: int,
-        names: tuple[str, ...] | None,
-    ) -> Batches:  # fmt: skip
-        """Batches that come one by one; what goes with whole arrays only is refused."""
-        if not hasattr(given, "__iter__"):
-            raise TypeError(f"x: expected rows and y, or batches (x, y), got {_validate.shown(given)} without y")
-        if epochs > 1 and iter(given) is given:
-            cure = "give a list, or an object that begins again each time"
-            raise ValueError(f"epochs: expected 1 with batches that come only once, got {epochs}: {cure}")
-        if weights is not None:
-            raise ValueError("sample_weight: expected none with batches, got some: give batches (x, y, sample_weight)")
-        if share:
-            raise ValueError(f"validation_split: expected 0 with batches, got {share}: hold out validation_data")
-        if isinstance(class_weight, str):
-            raise ValueError(f"class_weight: expected numbers with batches, got {class_weight!r}: count the classes")
-
-        def gate(batch: Any) -> Data:
-            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3) or np.isscalar(batch[0]):
-                got = _validate.shown(batch)
-                raise TypeError(f"expected (x, y) or (x, y, sample_weight), got {got}: was y forgotten?")
-            nonlocal names
-            names = names or self._names_of(batch[0])
-            weights = batch[2] if len(batch) == 3 else None
-            data = self._data(batch[0], batch[1], loss, weights, names=names, part=True)
-            self.feature_names = names or self.feature_names
-            if measured:
-                _metrics.check(measured, data.y, self.n_out, loss.meaning(data.y, self.n_out))
-            return _weighted_by_class(data, class_weight, loss, self.n_out, part=True)
-
-        return Batches(given, gate)
-
-    def _validation(self, given: Any, loss: Any, names: tuple[str, ...] | None) -> Data:
-        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
-        with _validate.within("validation_data"):
-            weights = given[2] if len(given) == 3 else None
-            return self._data(given[0], given[1], loss, weights, lazily=True, names=names)
+    def _objective(self, loss: Any) -> Objective:
+        """A loss on this network; refused where what it takes is not what the network gives."""
+        return Objective.of(loss, self._end)
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -999,26 +718,6 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
 # What a fit is asked for.
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    try:
-        return np.shape(value)
-    except (TypeError, ValueError, RuntimeError):
-        return ()
-
-
-def _is_rows(x: Any) -> bool:
-    """Whether what came without y is rows that it was forgotten for, and not batches."""
-    if isinstance(x, (list, tuple)) and x:
-        first = x[0][0] if isinstance(x[0], (list, tuple)) and x[0] else x[0]
-        return np.isscalar(first) or (first is x[0] and hasattr(first, "__array__"))
-    return hasattr(x, "__array__") or _frames.columns(x) is not None
-
-
-def _single(loss: Any) -> None:
-    if loss.reduction == "none":
-        raise ValueError('loss: expected a single number, got reduction="none": take "mean" or "sum"')
-
-
 def _callbacks(given: Any, progress: Any) -> list[Any]:
     chosen = _validate.items(given, "callbacks")
     for callback in chosen:
@@ -1027,28 +726,6 @@ def _callbacks(given: Any, progress: Any) -> list[Any]:
             raise TypeError(f"callbacks: expected objects with any of {', '.join(callbacks.HOOKS)}, got {got}")
     chosen.sort(key=lambda callback: isinstance(callback, callbacks.Checkpoint))  # it keeps what the others remember
     return chosen + [callbacks.Progress()] * _validate.flag(progress, "progress")
-
-
-def _held_out(data: Data, share: float) -> tuple[Data, Data | None]:
-    n = round(share * len(data))
-    if share == 0:
-        return data, None
-    if not 0 < n < len(data):
-        raise ValueError(f"validation_split: expected a share with rows on both sides, got {share} of {len(data)} rows")
-    parts = data.rows(slice(None, -n)), data.rows(slice(-n, None))
-    for part in parts if data.weights is not None else ():
-        _validate.weights(part.weights, len(part), "sample_weight, split for validation")
-    return parts
-
-
-def _weighted_by_class(data: Data, given: Any, loss: Any, n_out: int, *, part: bool = False) -> Data:
-    """The same rows, each counting for as much more as its class does."""
-    if given is None:
-        return data
-    n_targets = loss.meaning(data.y, n_out).targets or n_out
-    with np.errstate(over="ignore"):
-        weights = losses.class_weights(data.y, given, n_targets) * (1.0 if data.weights is None else data.weights)
-    return replace(data, weights=_validate.weights(weights, len(data), "class_weight", part=part))
 
 
 # Files.
@@ -1075,7 +752,8 @@ def load(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryI
     TypeError
         If it is none of these, or an open file of text.
     """
-    return _build(file)[0]
+    net: Sequential = model.read(_declared, file)[0]
+    return net
 
 
 def resume(
@@ -1121,134 +799,29 @@ def resume(
     >>> _ = net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=100, callbacks=[bp.Checkpoint("run.safetensors")])
     >>> net, history = bp.resume("run.safetensors", x, y, loss="mse", callbacks=[bp.Checkpoint("run.safetensors")])
     """
-    net, checkpoint = _checkpoint(path)
+    net, kept = _checkpoint(path)
     if optimizer is None:
-        optimizer = optimizers.from_config(checkpoint.optimizer, schedules.from_config)
-    epochs = checkpoint.epochs if epochs is None else epochs
+        optimizer = optimizers.from_config(kept.optimizer, schedules.from_config)
+    epochs = kept.epochs if epochs is None else epochs
     return net, net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, resume=path, **how)
 
 
-def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, checkpoints.Checkpoint]:
-    net, checkpoint = _build(os.fsdecode(path))
-    if checkpoint is None:
+def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, checkpoint.Checkpoint]:
+    net, kept = model.read(_declared, os.fsdecode(path))
+    if kept is None:
         raise ValueError(f"resume: expected a file that Checkpoint wrote, got a model alone, {os.fspath(path)!r}")
-    return net, checkpoint
+    return net, kept
 
 
 def _from_bytes(data: bytes) -> Sequential:
     if not isinstance(data, (bytes, bytearray)):
         raise FormatError(f"pickle: expected bytes, got {_validate.shown(data)}")
-    return _build(data, "pickle")[0]
-
-
-def _build(source: files.Readable, name: str | None = None) -> tuple[Sequential, checkpoints.Checkpoint | None]:
-    """The network that a file describes, and its training; every word of it is checked against a closed list.
-
-    What the architecture asks for is compared with what there is before memory is taken for it.
-    """
-    name = files.name_of(source) if name is None else name
-    arrays, metadata = files.read(source, name)
-    with files.named(name):
-        _ours(metadata)
-        with _sensible("an architecture"):
-            if metadata["architecture"].count("[") > MOST_LISTS:
-                raise ValueError(f"more than {MOST_LISTS} layers and branches")
-            net = _declared(files.decode(metadata["architecture"], "architecture"))
-            net.metadata = files.decode(metadata["metadata"], "metadata")
-        wanted = net.shapes()
-        more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted and "training" in metadata}
-        try:
-            _compare(wanted, arrays, net.dtype)
-        except ValueError as error:
-            raise FormatError(str(error)) from error
-        with _sensible("an architecture"):
-            net._allocate(arrays)
-        checkpoint = None
-        if "training" in metadata:
-            with _sensible("a checkpoint"):
-                checkpoint = checkpoints.unpack(more, files.decode(metadata["training"], "training"))
-                _check_training(net, checkpoint)
-    return net, checkpoint
-
-
-@contextmanager
-def _sensible(what: str) -> Iterator[None]:
-    """What was refused inside is refused as part of a file."""
-    try:
-        yield
-    except FormatError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        said = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else error
-        raise FormatError(f"expected {what}, got one that does not make sense: {said}") from error
-
-
-def _ours(metadata: Mapping[str, str]) -> None:
-    """Refuse the files of other programs, and of later versions."""
-    if metadata.get("format") != "backprop":
-        raise FormatError("expected a model of backprop, got a safetensors file of something else")
-    if metadata.get("format_version") != FORMAT_VERSION:
-        got = _validate.shown(metadata.get("format_version"))
-        raise FormatError(
-            f"expected format version {FORMAT_VERSION}, got {got}: a later version of backprop may read it"
-        )
-    known = {"format", "format_version", "backprop_version", "architecture", "metadata", "training"}
-    if metadata.keys() - known:
-        raise FormatError(f"unknown metadata {_validate.shown(sorted(metadata.keys() - known))}")
-
-
-def _declared(architecture: Any) -> Sequential:
-    """The network of an architecture, without memory."""
-    if not isinstance(architecture, dict):
-        raise TypeError(f"expected a dict, got {_validate.shown(architecture)}")
-    given = {name: architecture.pop(name) for name in ("layers", "dtype", *_COUNTERS)}
-    columns = architecture.pop("feature_names", None)
-    if architecture:
-        raise ValueError(f"unknown entries {_validate.shown(sorted(architecture))}")
-    if given["dtype"] not in ("float32", "float64"):
-        raise ValueError(f'dtype: expected "float32" or "float64", got {_validate.shown(given["dtype"])}')
-    net = Sequential.__new__(Sequential)
-    net._declare([layers.from_description(*layer) for layer in given["layers"]], given["dtype"])
-    for name in _COUNTERS:
-        setattr(net, name, given[name])
-    _check_room(net)
-    net.feature_names = columns
+    net: Sequential = model.read(_declared, data, "pickle")[0]
     return net
 
 
-def _check_room(net: Sequential) -> None:
-    """Refuse counters that training could not go on from."""
-    for name in "epochs", "steps":
-        _validate.integer(getattr(net, name), name, 0, 2**61)
-
-
-def _compare(wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, Array], dtype: np.dtype[Any]) -> None:
-    """Refuse arrays that are not, name by name, what the layers ask for."""
-    for name, shape in wanted.items():
-        if name not in arrays:
-            raise ValueError(f"expected the tensor {name}, {dtype} {shape}, got none of this name")
-        array = arrays[name]
-        if array.shape != shape or array.dtype != dtype:
-            raise ValueError(f"{name}: expected {dtype} {shape}, got {array.dtype} {_validate.shown(array.shape)}")
-        _check_array(name, array)
-    if len(arrays) > len(wanted):
-        got = next(name for name in arrays if name not in wanted)
-        raise ValueError(f"expected the tensors of the layers, got {_validate.shown(got)}, which none of them has")
-
-
-def _check_array(name: str, array: Array) -> None:
-    """Refuse numbers that no network can have."""
-    if not _core.all_finite(array.reshape(-1)):
-        raise ValueError(f"{name}: expected finite numbers")
-    if name.endswith(".running_variance") and array.min(initial=0) < 0:
-        raise ValueError(f"{name}: expected variances, got {array.min()}")
-
-
-def _check_training(net: Sequential, checkpoint: checkpoints.Checkpoint) -> None:
-    """Refuse what no run of this network could have left behind."""
-    if checkpoint.optimizer["name"] in optimizers.KINDS and checkpoint.optimizer["learning_rate"] is not None:
-        optimizer = optimizers.from_config(checkpoint.optimizer, schedules.from_config)
-        checkpoint.check_state(optimizer, net.parameters)
-    weights = partial(_compare, net.shapes(), dtype=net.dtype)
-    for kind, state in zip(checkpoint.asked["callbacks"], checkpoint.callbacks, strict=True):
-        callbacks.check_state(kind, state, checkpoint.epoch, weights)
+def _declared(layers: Any, dtype: Any) -> Sequential:
+    """A network without memory."""
+    net = Sequential.__new__(Sequential)
+    net._declare(layers, dtype)
+    return net

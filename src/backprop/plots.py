@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _validate
+from .program.objective import Objective
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
@@ -173,7 +174,7 @@ def _shares(net: Any, x: Array, y: Array, loss: Any) -> Array:
     """What the network says of each class, (rows, classes): rows that sum to 1, of which the highest is its answer."""
     outputs, end, middle = net.predict(x), net.layers[-1].activation.name, 0.5
     if loss is not None:
-        outputs, middle = net.scores(outputs, y, loss)
+        outputs, middle = Objective.of(loss, net.graph[-1]).scores(outputs, y)
     elif end in SIGNED or (end not in PROBABILITIES and y.min() < 0):
         middle = 0.0
     elif end not in PROBABILITIES and net.n_out == 1:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from .. import _validate, files
+from .. import _validate
+from ..io import atomic
 from .base import Run, Watching
 
 __all__ = ["Checkpoint", "check_state"]
@@ -74,7 +75,7 @@ class Checkpoint(Watching):
         elif run.epoch == 0 and self.keep != "best":
             self.state = {"written": before.get("written", [])}
         run.check_save()
-        files.expect_writable(self._due(run))
+        atomic.expect_writable(self._due(run))
 
     def on_epoch_end(self, run: Run) -> None:
         """Write, where one is due."""

@@ -6,12 +6,10 @@ lowered to steps of the compiled plan; one that brings ``forward`` and ``backwar
 
 from .base import INPUT as INPUT
 from .base import KINDS, Layer
-from .base import Program as Program
 from .base import chain as chain
 from .base import chain_takes as chain_takes
 from .base import connect_chain as connect_chain
 from .base import from_description as from_description
-from .base import lower_chain as lower_chain
 from .composite import Concatenate, Residual
 from .dense import Dense
 from .elementwise import Activation, Dropout, PReLU

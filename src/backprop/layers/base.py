@@ -4,53 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from .. import _core, _validate, activations
+from .. import _validate, activations
 from .._described import Described, arguments
 
 Array = _validate.Array
 
-#: The input of a network, among the numbers of its steps.
-INPUT = -1
+#: The input of a network, among the names of its operations.
+INPUT = "input"
 #: How many numbers a row may have, and how many layers may lie within one another.
 WIDEST, DEEPEST = 2**40, 50
 #: The layers that a description may name: those of this package.
 KINDS: dict[str, type[Layer]] = {}
 
 
-class Program:
-    """The steps that layers are lowered to; each is named by its number."""
-
-    def __init__(self) -> None:
-        self.steps: list[tuple[Any, ...]] = []
-        self.key = 0  # the leaf whose turn it is: what its dropout masks depend on
+class Builder(Protocol):
+    """What collects the operations of a network; see `backprop.program.graph.Builder`."""
 
     def add(
-        self,
-        operation: str,
-        source: int,
-        n_in: int,
-        n_out: int,
-        *,
-        activation: activations.ActivationFunction = activations.identity,
-        number: float = 0.0,
-        weight: int = -1,
-        bias: int = -1,
-        other: int = INPUT,
-        extra: tuple[Any, ...] = (),
-    ) -> int:
-        """A step that takes the output of another; with an activation whose derivative needs its input, two."""
-        apart = activation.code in _core.NEEDS_Z and operation != "activation"
-        ends = activations.identity if apart else activation
-        self.steps.append((
-            _core.OPERATIONS[operation], ends.code, ends.slope or number, n_in, n_out, weight, bias, source, other,
-            self.key, extra,
-        ))  # fmt: skip
-        made = len(self.steps) - 1
-        return self.add("activation", made, n_out, n_out, activation=activation) if apart else made
+        self, layer: Layer, name: str, *inputs: str, attributes: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Array] | None = None, part: bool = False,
+    ) -> str:  # fmt: skip
+        """An operation of a layer, which takes these outputs; its name."""
+        ...
+
+    def chain(self, layers: Sequence[Layer], source: str, place: str = "") -> str:
+        """The operations of layers that follow one another, in this place; the last of them, or the source."""
+        ...
 
 
 class Layer(Described, family="Layer"):
@@ -102,8 +85,9 @@ class Layer(Described, family="Layer"):
     #: The attributes that can be assigned but once, and the arguments that may be changed in a network.
     _fixed: ClassVar[Sequence[str]] = ()
     _adjustable: ClassVar[Sequence[str]] = ()
-    #: Whether it has a key of its own among the dropout masks of a program: a chain of layers leaves that to them.
-    keyed: ClassVar[bool] = True
+    #: The operation that it is in a graph, and the attributes that are shown there; the core takes the first.
+    operation: ClassVar[str] = ""
+    attributes: ClassVar[Sequence[str]] = ()
     #: Where its parameters and buffers begin in the flat vectors, once it is in a network.
     _offsets: Mapping[str, int] | None = None
 
@@ -138,16 +122,16 @@ class Layer(Described, family="Layer"):
             f"or make a network of such a layer, bp.Sequential([{self!r}])"
         )
 
-    def lower(self, program: Program, source: int) -> int:
-        """Add the steps this layer becomes to those of its network, and return the last."""
-        raise NotImplementedError
+    def operations(self, graph: Builder, source: str, name: str) -> str:
+        """Add what is computed from the output of an operation to those of the network; the name of the last."""
+        return graph.add(self, name, source)
 
     @property
     def compiled(self) -> bool:
-        """Whether it is lowered to steps of the compiled core; one with a way of its own goes that way."""
+        """Whether the compiled core has its operation; a custom layer has its own forward or backward."""
         kind = type(self)
         own = kind.forward is not Layer.forward or kind.backward is not Layer.backward
-        return kind.lower is not Layer.lower and not own
+        return bool(kind.operation) and not own
 
     def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
         """The layers that have parameters of their own: this one, or those it is made of, and where they are in it."""
@@ -249,27 +233,10 @@ class Layer(Described, family="Layer"):
 
 
 class SameSize(Layer):
-    """A layer that keeps a row's size: one step of the core."""
-
-    operation: ClassVar[str]
+    """A layer that keeps a row's size."""
 
     n_in: int
     n_out: int
-
-    def lower(self, program: Program, source: int) -> int:
-        """One step."""
-        at = self._offsets or {}
-        return program.add(
-            self.operation, source, self.n_in, self.n_out, activation=self.activation, number=self._number(),
-            weight=at.get("weight", -1), bias=at.get("bias", -1), extra=self._extra(at),
-        )  # fmt: skip
-
-    def _number(self) -> float:
-        """What the step's kernel takes beside its parameters."""
-        return 0.0
-
-    def _extra(self, at: Mapping[str, int]) -> tuple[Any, ...]:
-        return ()
 
 
 class Composite(Layer):
@@ -339,14 +306,6 @@ def connect_chain(layers: tuple[Layer, ...], n: int) -> int:
         if n > WIDEST:
             raise ValueError(f"layers: expected rows of at most 2**40 numbers, got {n} after layer {i + 1}")
     return n
-
-
-def lower_chain(layers: tuple[Layer, ...], program: Program, source: int) -> int:
-    """Add the steps of layers that follow one another; the last of them."""
-    for layer in layers:
-        source = layer.lower(program, source)
-        program.key += layer.keyed
-    return source
 
 
 def from_description(name: Any, config: Any) -> Layer:

@@ -9,14 +9,13 @@ from typing import Any
 from .. import _validate
 from .base import (
     DEEPEST,
+    Builder,
     Composite,
     Layer,
-    Program,
     chain,
     chain_takes,
     connect_chain,
     from_description,
-    lower_chain,
 )
 
 
@@ -33,8 +32,8 @@ class Residual(Composite):
     He et al., "Deep residual learning for image recognition", CVPR 2016, eq. 1.
     """
 
+    operation = "add"
     _fixed = ("layers",)
-    keyed = False
 
     n_in: int
     n_out: int
@@ -66,10 +65,9 @@ class Residual(Composite):
         self.n_in = self.n_out = n
         return n
 
-    def lower(self, program: Program, source: int) -> int:
-        """The steps of its layers, and a sum."""
-        last = lower_chain(self.layers, program, source)
-        return program.add("add", last, self.n_in, self.n_out, other=source)
+    def operations(self, graph: Builder, source: str, name: str) -> str:
+        """Those of its layers, and a sum."""
+        return graph.add(self, name, graph.chain(self.layers, source, f"{name}."), source, part=True)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Residual:
@@ -86,8 +84,8 @@ class Concatenate(Composite):
         An empty branch is x itself. ``concatenate[1][0]`` is the first layer of the second branch.
     """
 
+    operation = "concatenate"
     _fixed = ("branches",)
-    keyed = False
 
     n_in: int
     n_out: int
@@ -119,18 +117,13 @@ class Concatenate(Composite):
 
     def connect(self, n: int) -> int:
         """All branches take the same; what they give is added up."""
-        self._widths = [connect_chain(branch, n) for branch in self.branches]
-        self.n_in, self.n_out = n, sum(self._widths)
+        self.n_in, self.n_out = n, sum(connect_chain(branch, n) for branch in self.branches)
         return self.n_out
 
-    def lower(self, program: Program, source: int) -> int:
-        """The steps of its branches, joined two by two."""
-        joined, width = lower_chain(self.branches[0], program, source), self._widths[0]
-        for branch, more in zip(self.branches[1:], self._widths[1:], strict=True):
-            other = lower_chain(branch, program, source)
-            joined = program.add("join", joined, width, width + more, other=other)
-            width += more
-        return joined
+    def operations(self, graph: Builder, source: str, name: str) -> str:
+        """Those of its branches, and their outputs side by side."""
+        ends = [graph.chain(branch, source, f"{name}.{b}.") for b, branch in enumerate(self.branches)]
+        return graph.add(self, name, *ends, part=True)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Concatenate:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _validate, activations, initializers
-from .base import Array, Layer, Program
+from .base import Array, Layer
 
 
 class Dense(Layer):
@@ -35,6 +35,7 @@ class Dense(Layer):
         Views into ``net.gradients``, of the same shapes.
     """
 
+    operation = "dense"
     _gates: ClassVar = {
         "n_in": _validate.integer, "n_out": _validate.integer, "use_bias": _validate.flag,
         "weight_init": initializers.named, "bias_init": initializers.named,
@@ -82,14 +83,6 @@ class Dense(Layer):
         initializers.fill(self.weight, self.weight_init, self.n_in, self.n_out, rng)
         if self.use_bias:
             initializers.fill(self.bias, self.bias_init, self.n_in, self.n_out, rng)
-
-    def lower(self, program: Program, source: int) -> int:
-        """One product, and the activation."""
-        assert self._offsets is not None
-        return program.add(
-            "dense", source, self.n_in, self.n_out, activation=self.activation, weight=self._offsets["weight"],
-            bias=self._offsets.get("bias", -1),
-        )  # fmt: skip
 
     def penalties(self) -> list[tuple[int, int, float, float]]:
         """That on the weight."""

@@ -44,13 +44,11 @@ class Dropout(SameSize):
     """
 
     operation = "dropout"
+    attributes = ("rate",)
     _gates: ClassVar = {"rate": _validate.share}
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
-
-    def _number(self) -> float:
-        return self.rate
 
 
 class PReLU(SameSize):

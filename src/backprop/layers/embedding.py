@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _validate, initializers
-from .base import INPUT, Array, Composite, Layer, Program, from_description
+from .base import INPUT, Array, Builder, Composite, Layer, from_description
 
 
 class Embedding(Layer):
@@ -34,6 +34,7 @@ class Embedding(Layer):
         The table, a view into ``net.parameters``.
     """
 
+    operation = "embedding"
     _gates: ClassVar = {
         "values": partial(_validate.integer, most=2**24), "width": _validate.integer, "columns": _validate.integer,
         "weight_init": initializers.named,
@@ -64,9 +65,9 @@ class Embedding(Layer):
         """The first of some columns, how many they are, and their table: it has one for all."""
         return [(0, self.columns, self)]
 
-    def lower(self, program: Program, source: int) -> int:
-        """One step, which looks up all columns."""
-        return _look_up(self, self.tables(), program, source)
+    def operations(self, graph: Builder, source: str, name: str) -> str:
+        """One operation, which looks up all columns."""
+        return graph.add(self, name, _first(source, self), attributes={"tables": ((0, self.columns, "weight"),)})
 
 
 class Columns(Composite):
@@ -89,6 +90,7 @@ class Columns(Composite):
     (1, 1)
     """
 
+    operation = "columns"
     _gates: ClassVar = {"n_in": _validate.integer}
     _fixed = ("n_in", "n_out", "embeddings")
 
@@ -131,9 +133,13 @@ class Columns(Composite):
             after = column + 1
         return found
 
-    def lower(self, program: Program, source: int) -> int:
-        """One step, which looks up all columns."""
-        return _look_up(self, self.tables(), program, source)
+    def operations(self, graph: Builder, source: str, name: str) -> str:
+        """One operation, which looks up all columns."""
+        tables = tuple(
+            (first, count, None if table is None else f"{first}.weight") for first, count, table in self.tables()
+        )
+        parameters = {f"{column}.weight": embedding.weight for column, embedding in self.embeddings.items()}
+        return graph.add(self, name, _first(source, self), attributes={"tables": tables}, parameters=parameters)
 
     def _written(self, value: Any) -> Any:
         return [[c, e.config()] for c, e in value.items()] if isinstance(value, dict) else super()._written(value)
@@ -147,15 +153,8 @@ class Columns(Composite):
         return cls(**{**config, "embeddings": dict(given)})
 
 
-def _look_up(
-    layer: Embedding | Columns, tables: list[tuple[int, int, Embedding | None]], program: Program, source: int
-) -> int:
+def _first(source: str, layer: Layer) -> str:
+    """The input of a network, which is all that a look-up takes."""
     if source != INPUT:
         raise ValueError(f"layers: expected {layer!r} first in its network, where it sees the columns, got it later")
-    extra = []
-    for _, count, table in tables:
-        at = None if table is None else table._offsets
-        extra.append(
-            (-1, 1, 1, count) if table is None or at is None else (at["weight"], table.values, table.width, count)
-        )
-    return program.add("columns", source, layer.n_in, layer.n_out, extra=tuple(extra))
+    return source

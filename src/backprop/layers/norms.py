@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class _Norm(SameSize):
     bias_grad: Array
     epsilon: float
 
+    attributes: ClassVar[Sequence[str]] = ("epsilon",)
     _gates: ClassVar = {"epsilon": _validate.positive}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -31,9 +32,6 @@ class _Norm(SameSize):
     def initialize(self, rng: np.random.Generator) -> None:
         """Change nothing but mean and variance."""
         self.weight[:], self.bias[:] = 1, 0
-
-    def _number(self) -> float:
-        return self.epsilon
 
 
 class LayerNorm(_Norm):
@@ -98,6 +96,7 @@ class BatchNorm(_Norm):
     """
 
     operation = "batch_norm"
+    attributes: ClassVar = ("epsilon", "momentum")
     _adjustable = ("momentum",)
     _gates: ClassVar = {"momentum": partial(_validate.number, least=0, below=math.nextafter(1, 2))}
 
@@ -125,6 +124,3 @@ class BatchNorm(_Norm):
         """Change nothing, in training nothing but mean and variance."""
         super().initialize(rng)
         self.running_mean[:], self.running_variance[:] = 0, 1
-
-    def _extra(self, at: Mapping[str, int]) -> tuple[Any, ...]:
-        return self.pace, at["running_mean"]

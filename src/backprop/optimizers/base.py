@@ -38,7 +38,7 @@ class Parameters(Protocol):
 class Network(Parameters, Protocol):
     """What averaging asks of it, beside: other parameters for a block, and the running statistics that go with them."""
 
-    def lent(self, parameters: Array, x: Any = None) -> AbstractContextManager[None]: ...
+    def _with_parameters(self, parameters: Array, x: Any = None) -> AbstractContextManager[None]: ...
 
 
 class Update(NamedTuple):
@@ -237,7 +237,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
         if "average" not in self.state:
             raise ValueError(f"averaged: expected an optimizer with average=0.999, say, after a step, got {self!r}")
         self.bind(net)
-        with net.lent(self.state["average"], x):
+        with net._with_parameters(self.state["average"], x):
             yield
 
     def config(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ __all__ = ["LBFGS"]
 class KeepsStatistics(Protocol):
     """A network whose running statistics follow in the end, from the rows that its loss was computed on."""
 
-    def settled(self) -> AbstractContextManager[list[Array]]: ...
+    def _statistics_follow(self) -> AbstractContextManager[list[Array]]: ...
 
 
 class LBFGS(FullBatch):
@@ -114,7 +114,7 @@ class LBFGS(FullBatch):
                 rows[:] = rows or before
             return value, np.where(frozen, 0, gradient)
 
-        with net.settled() if isinstance(net, KeepsStatistics) else nullcontext([]) as rows:
+        with net._statistics_follow() if isinstance(net, KeepsStatistics) else nullcontext([]) as rows:
             return self._iterate(net, look, iterations)
 
     def _iterate(self, net: Parameters, look: Callable[[], tuple[float, Array]], iterations: int) -> list[float]:

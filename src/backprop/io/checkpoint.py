@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _validate, callbacks, files
-from .errors import FormatError
+from .. import _validate, callbacks
+from ..errors import FormatError
+from . import strict_json
 
 __all__ = ["Checkpoint", "of"]
 
@@ -47,7 +48,7 @@ class Checkpoint:
             tensors = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
             arrays |= {f"callback.{i}.{name}": value for name, value in tensors.items()}
             rest = {name: _plain(value) for name, value in state.items() if name not in tensors}
-            files.check_json(rest, f"the state of {self.asked['callbacks'][i]}")
+            strict_json.check_json(rest, f"the state of {self.asked['callbacks'][i]}")
             said["callbacks"].append(rest)
         return arrays, json.dumps(said, allow_nan=False)
 
@@ -97,7 +98,7 @@ def of(run: Any) -> Checkpoint:
     """A run as it stands."""
     optimizer, settings, callbacks = run.optimizer, run.settings, _remembering(run)
     asked = {
-        "loss": repr(settings.loss) if settings.loss.compiled else "a function",
+        "loss": repr(settings.objective.loss) if settings.objective.compiled else "a function",
         "rows": len(run.data) if hasattr(run.data, "__len__") else "in batches",
         "batch_size": settings.batch_size, "shuffle": settings.shuffle, "history": run.names,
         "callbacks": [_kind(callback) for callback in callbacks],

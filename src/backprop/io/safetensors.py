@@ -1,4 +1,4 @@
-"""Named arrays and a dictionary of strings: to bytes and back, and safely to disk.
+"""Named arrays and a dictionary of strings: to bytes and back.
 
 The bytes are a safetensors file [1]_, which every safetensors reader can read::
 
@@ -22,32 +22,25 @@ References
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import math
 import os
 import stat
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import takewhile
 from reprlib import repr as shortened
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .errors import FormatError
+from ..errors import FormatError
+from .atomic import CHUNK, path_of
+from .strict_json import MAX_HEADER, without_duplicates
 
-fcntl: Any
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-__all__ = ["check_json", "decode", "named", "pack", "read", "unpack", "write"]
+__all__ = ["named", "pack", "read", "unpack"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Readable: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
@@ -55,7 +48,6 @@ Readable: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview |
 CODES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U64": "<u8", "U8": "|u1"}
 DTYPES = {name: np.dtype(code) for name, code in CODES.items()}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
-MAX_HEADER = 1 << 20
 
 MAX_DIMENSIONS = 64  # NumPy's own limit
 #: How files of other kinds begin.
@@ -68,11 +60,7 @@ OTHER_FORMATS = {
     b"\x1f\x8b": "a gzip file: unpack it first",
     b"GGUF": "a GGUF model", b"PAR1": "a Parquet table",
 }  # fmt: skip
-MAX_DEPTH = 256  # of lists and objects of JSON within one another
 MAX_MESSAGE = 400  # characters of what is said of a file
-MAX_INTEGER = 1 << 1024  # that of a float; a reader of JSON may stop at 640 digits
-CHUNK = 1 << 20  # bytes that are read at a time
-AN_HOUR = 3600.0
 
 
 def pack(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
@@ -192,19 +180,11 @@ def read(source: Readable, name: str | None = None) -> tuple[dict[str, Array], d
     with named(name):
         if hasattr(source, "read"):
             return _read(source, _rest(source))
-        with open(_path(source), "rb", opener=_open_without_waiting) as file:
+        with open(path_of(source), "rb", opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise FormatError(f"expected a regular file, got one of mode {stat.filemode(status.st_mode)}")
             return _read(file, status.st_size)
-
-
-def _path(given: Any) -> str:
-    try:
-        return os.fsdecode(given)
-    except TypeError:
-        got = f"{shortened(given)} of type {type(given).__name__}"
-        raise TypeError(f"expected a path (str, bytes or os.PathLike) or an open binary file, got {got}") from None
 
 
 def name_of(source: Readable) -> str:
@@ -214,269 +194,7 @@ def name_of(source: Readable) -> str:
     if hasattr(source, "read"):
         name = getattr(source, "name", None)
         return os.fsdecode(name) if name and isinstance(name, (str, bytes)) else f"the {type(source).__name__} given"
-    return _path(source)
-
-
-def decode(text: str, name: str) -> Any:
-    """Parse JSON in which each key stands once, all numbers are finite and all text is Unicode.
-
-    Parameters
-    ----------
-    text : str
-    name : str
-        What to call it in an error message.
-
-    Raises
-    ------
-    FormatError
-        If it is not that, or its lists and objects are more than 256 deep.
-    """
-    try:
-        value = json.loads(
-            text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant, parse_float=_finite
-        )
-        check_json(value, name)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise FormatError(f"expected {name} to be JSON, got an error: {error}") from error
-    return value
-
-
-def check_json(value: object, name: str) -> None:
-    """Refuse what would not come back as it is from a file that holds it as JSON.
-
-    Parameters
-    ----------
-    value : object
-        None, True, False, a str, an int, a finite float, or a list or a dict of such, with strings for keys.
-    name : str
-        What to call it in an error message, which goes on with the place: ``name['key'][3]``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        For what is of another type, or not a value that JSON has.
-    """
-    waiting: list[tuple[Any, _Place, int]] = [(value, (None, None), 1)]
-    count = 0
-    while waiting:
-        value, place, depth = waiting.pop()
-        count += 1
-        if type(value) is list or type(value) is dict:
-            if depth > MAX_DEPTH:
-                raise ValueError(f"{name}: expected lists and dicts at most {MAX_DEPTH} deep, got deeper ones")
-            entries: list[tuple[Any, Any]] = [*value.items()] if type(value) is dict else [*enumerate(value)]
-            for key, _ in entries if type(value) is dict else ():
-                fault = _fault(key) if isinstance(key, str) else TypeError(_unlike("strings for keys", key))
-                if fault is not None:
-                    raise type(fault)(f"{_where(name, place)}: {fault}")
-            waiting += [(entry, (place, key), depth + 1) for key, entry in reversed(entries)]
-        elif value is not None and type(value) is not bool and (fault := _fault(value)) is not None:
-            raise type(fault)(f"{_where(name, place)}: {fault}")
-        if count + len(waiting) > MAX_HEADER // 2:  # which some lists within one another, each twice, soon come to
-            raise ValueError(f"{name}: expected what fits a header of {MAX_HEADER} bytes as JSON, got more")
-
-
-#: Where a value lies: in what, and under which key.
-_Place: TypeAlias = tuple[Any, Any]
-
-
-def _where(name: str, place: _Place) -> str:
-    keys: list[str] = []
-    while place[0] is not None:
-        place, key = place
-        keys.append(f"[{shortened(key)}]")
-    return name + "".join(reversed(keys))
-
-
-def _fault(value: object) -> TypeError | ValueError | None:
-    """What is wrong with a value that is no list and no dict."""
-    if type(value) is str:
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return ValueError(f"expected text, got half a surrogate pair in {shortened(value)}")
-    elif type(value) is int:
-        if not -MAX_INTEGER < value < MAX_INTEGER:
-            return ValueError(f"expected a whole number below 2**1024, got one of {value.bit_length()} bits")
-    elif type(value) is float:
-        if not math.isfinite(value):
-            return ValueError(f"expected a finite number, got {value}")
-    else:
-        return TypeError(_unlike("None, a bool, an int, a float, a str, a list or a dict", value))
-    return None
-
-
-def _unlike(expected: str, value: object) -> str:
-    cures = {"tuple": "list(...)", "set": "sorted(...)", "frozenset": "sorted(...)", "bytes": "str"}
-    kind = type(value).__name__
-    cure = (
-        "convert it, .tolist()" if hasattr(value, "tolist") else f"convert it, {cures[kind]}" if kind in cures else ""
-    )
-    return f"expected {expected}, got {shortened(value)} of type {kind}{cure and ': '}{cure}"
-
-
-def write(path: str | os.PathLike[str] | BinaryIO, data: bytes | bytearray | memoryview) -> None:
-    """Write a file in one step: at any moment a reader finds the old content or the new, whole.
-
-    The data goes to a temporary file in the same folder and on to the disk, which then takes the name of
-    the old file. If anything fails before that, the old file stays as it was and the temporary one is
-    removed; only a killed process or a power cut can leave a ``.backprop-*.tmp`` behind, and those of
-    killed processes of this machine are removed by the next save in the folder. A file that is
-    replaced keeps its permission bits, a new one has those that the umask gives. A symbolic link is
-    followed; a hard link is parted from its siblings.
-
-    Parameters
-    ----------
-    path : str, path-like or binary file
-        A file that is open gets the data where it stands.
-    data : bytes-like
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written, is write-protected, or is no regular file.
-    TypeError
-        If it is an open file of text.
-    """
-    if not isinstance(path, (str, os.PathLike)) and hasattr(path, "write"):
-        _pour(path, data)
-        return
-    name = _path(path)
-    target = os.path.realpath(name)
-    folder = os.path.dirname(target)
-    mode = _mode_to_keep(target)
-    _remove_orphans(folder)
-    while not _replaced(target, folder, mode, data, name):
-        pass  # another process took the temporary file for an orphan, before it was locked
-    _sync_folder(folder)
-
-
-def _pour(file: Any, data: bytes | bytearray | memoryview) -> None:
-    """Write to an open file; one without a buffer may take less than all at once."""
-    if isinstance(file, io.TextIOBase):
-        raise TypeError('expected a binary file, as of open(path, "wb"), got a file of text')
-    rest = memoryview(data).cast("B")
-    while rest:
-        taken = file.write(rest)
-        rest = rest[len(rest) if taken is None else taken :]
-
-
-def _replaced(target: str, folder: str, mode: int | None, data: bytes | bytearray | memoryview, path: Any) -> bool:
-    """Write by way of a temporary file, and say whether that was still there when it was locked."""
-    temporary = os.path.join(folder, f"{_prefix()}{os.urandom(8).hex()}.tmp")
-
-    def create(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o666 if mode is None else mode)
-
-    try:
-        with open(temporary, "xb", opener=create) as file:
-            if not _locked(file.fileno()):
-                return False
-            if mode is not None and mode != stat.S_IMODE(os.fstat(file.fileno()).st_mode):
-                os.chmod(temporary, mode)
-            whole = memoryview(data).cast("B")
-            for start in range(0, len(whole), CHUNK):
-                file.write(whole[start : start + CHUNK])
-            file.flush()
-            os.fsync(file.fileno())
-            if fcntl is not None:  # under the lock; elsewhere an open file cannot be renamed
-                os.replace(temporary, target)
-        if fcntl is None:
-            os.replace(temporary, target)
-    except BaseException as error:
-        with suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = path
-        raise
-    return True
-
-
-# Temporary files whose process was killed. A process holds a lock on its own as long as it lives: a lock of the kernel,
-# which a network file system may not know of elsewhere. So the name says which kernel that is.
-
-
-@cache
-def _prefix() -> str:
-    """How the names of the temporary files of this machine begin, until it is started again."""
-    from hashlib import sha256
-    from pathlib import Path
-
-    node = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    with suppress(OSError):
-        node += boot.read_text(encoding="ascii")
-    return f".backprop-{sha256(node.encode()).hexdigest()[:12]}-"
-
-
-def _locked(descriptor: int) -> bool:
-    """Lock a new temporary file for as long as it is open; whether it has still a name then."""
-    if fcntl is None:  # where an open file cannot be removed
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # no locks here: nobody will find it unlocked
-        return True
-    return os.fstat(descriptor).st_nlink > 0
-
-
-def _remove_orphans(folder: str) -> None:
-    """Remove the temporary files that killed processes of this machine have left."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [
-                entry.name for entry in entries if entry.name.startswith(_prefix()) and entry.name.endswith(".tmp")
-            ]
-    except OSError:
-        return
-    for name in names:
-        with suppress(OSError):
-            _remove_orphan(os.path.join(folder, name))
-
-
-def _remove_orphan(path: str) -> None:
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode):
-        return
-    if fcntl is None:
-        if time.time() - status.st_mtime > AN_HOUR:  # between its last byte and its new name it is closed for a moment
-            os.unlink(path)
-        return
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.unlink(path)
-    finally:
-        os.close(descriptor)
-
-
-def expect_folder(path: str | os.PathLike[str]) -> None:
-    """Refuse a path that is a folder, or in none: before there is anything to write."""
-    target = os.path.realpath(os.fsdecode(path))
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, "path: expected a file, got a folder", os.fsdecode(path))
-    if not os.path.isdir(os.path.dirname(target)):
-        raise FileNotFoundError(
-            errno.ENOENT, "path: expected a folder that is there, got none: make it first", os.fsdecode(path)
-        )
-
-
-def expect_writable(paths: Sequence[str]) -> None:
-    """Raise now what `write` would raise later for want of a folder or of permission; nothing is left behind."""
-    folders = {os.path.dirname(path): path for path in reversed(paths)}
-    for path in [*filter(os.path.isdir, paths), *folders.values()]:
-        expect_folder(path)
-        target = os.path.realpath(path)
-        _mode_to_keep(target)
-        temporary = os.path.join(os.path.dirname(target), f"{_prefix()}{os.urandom(8).hex()}.tmp")
-        try:
-            with open(temporary, "xb"):
-                pass
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)
+    return path_of(source)
 
 
 class _Tensor(NamedTuple):
@@ -588,7 +306,7 @@ def _parse(text: bytes) -> dict[str, Any]:
         raise FormatError(f"expected '{{' at byte 8, where the header begins, got {text[:1]!r}")
     text = text.rstrip(b" ")
     try:
-        header: dict[str, Any] = json.loads(text.decode(), object_pairs_hook=_without_duplicates)
+        header: dict[str, Any] = json.loads(text.decode(), object_pairs_hook=without_duplicates)
         canonical = _compact_json(header)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"expected a header of JSON in UTF-8, got an error: {error}") from error
@@ -596,27 +314,6 @@ def _parse(text: bytes) -> dict[str, Any]:
         alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, canonical, strict=False)))
         raise FormatError(f"expected compact JSON, got {text[alike:][:16]!r} at byte {8 + alike}")
     return header
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of its keys and values, each key once."""
-    unique: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in unique:
-            raise ValueError(f"duplicate key {shortened(key)}")
-        unique[key] = value
-    return unique
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text}, which JSON has not")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {shortened(text)}")
-    return value
 
 
 def _metadata(entry: object) -> dict[str, str]:
@@ -722,34 +419,3 @@ def named(source: str) -> Iterator[None]:
 def _open_without_waiting(path: str, flags: int) -> int:
     """Open a file even if it is a pipe that nobody writes to."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _mode_to_keep(target: str) -> int | None:
-    """Return the permission bits of a file that may be replaced, or None where there is no file yet."""
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        os.stat(os.path.dirname(target))  # a missing folder is reported under its own name
-        return None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), target)
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "expected a regular file or none", target)
-    if not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), target)
-    return stat.S_IMODE(mode)
-
-
-def _sync_folder(folder: str) -> None:
-    """Let a rename survive a power cut, where the platform can.
-
-    An error is passed over, as SQLite does: the file is in its place, whole, and on several file systems a
-    folder cannot be synced at all.
-    """
-    if hasattr(os, "O_DIRECTORY"):
-        with suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)

@@ -1,0 +1,177 @@
+"""A model file: the architecture as JSON in the metadata of a safetensors file, beside the arrays of the layers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import _core, _validate, callbacks, layers, optimizers, schedules
+from .._version import __version__
+from ..errors import FormatError
+from . import checkpoint, safetensors, strict_json
+
+__all__ = ["COUNTERS", "check_room", "checked_metadata", "pack", "read"]
+
+Array = _validate.Array
+
+FORMAT_VERSION = "1"
+#: Layers and branches, and the lists they stand in, that a file may have.
+MOST_LISTS = 1 << 15
+#: What the counters of a network hold; those of a file are at most half of it, so that there is room to go on.
+COUNTERS: dict[str, _validate.Gate] = {
+    "seed": partial(_validate.integer, least=0, most=2**64 - 1),
+    "epochs": partial(_validate.integer, least=0, most=2**62),
+    "steps": partial(_validate.integer, least=0, most=2**62),
+}
+
+
+def checked_metadata(value: Any, name: str) -> dict[str, Any]:
+    """What a file gives back as it is."""
+    if type(value) is not dict:
+        raise TypeError(f"{name}: expected a dict, got {_validate.shown(value)}")
+    strict_json.check_json(value, name)
+    if (size := len(json.dumps(value))) > strict_json.MAX_HEADER:
+        raise ValueError(
+            f"{name}: expected at most {strict_json.MAX_HEADER} bytes as JSON, got {size}: keep it in its own file"
+        )
+    return value
+
+
+def pack(net: Any, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
+    """The bytes of the file of a network; of a checkpoint, with more tensors and the training."""
+    arrays = net.arrays()
+    for name, array in arrays.items():
+        check_array(name, array)
+    check_room(net)
+    checked_metadata(net.metadata, "metadata")
+    custom = next((layer for layer in net.layers if not layer.compiled), None)
+    if custom is not None:
+        raise TypeError(f"save: expected built-in layers, got {custom!r}: a file holds no code; save its arrays apart")
+    architecture = {
+        "layers": [layer.described() for layer in net.layers],
+        "dtype": net.dtype.name, "seed": net.seed, "epochs": net.epochs, "steps": net.steps,
+    } | ({} if net.feature_names is None else {"feature_names": net.feature_names})  # fmt: skip
+    return safetensors.pack({**arrays, **(more or {})}, {
+        "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
+        "architecture": json.dumps(architecture), "metadata": json.dumps(net.metadata, allow_nan=False),
+    } | ({} if training is None else {"training": training}))  # fmt: skip
+
+
+def read(
+    declare: Callable[[Any, Any], Any], source: safetensors.Readable, name: str | None = None
+) -> tuple[Any, checkpoint.Checkpoint | None]:
+    """The network that a file describes, and its training; every word of it is checked against a closed list.
+
+    A network of these layers and this dtype is declared, without memory, by `declare`.
+    What the architecture asks for is compared with what there is before memory is taken for it.
+    """
+    name = safetensors.name_of(source) if name is None else name
+    arrays, metadata = safetensors.read(source, name)
+    with safetensors.named(name):
+        _ours(metadata)
+        with _sensible("an architecture"):
+            if metadata["architecture"].count("[") > MOST_LISTS:
+                raise ValueError(f"more than {MOST_LISTS} layers and branches")
+            net = _declared(declare, strict_json.decode(metadata["architecture"], "architecture"))
+            net.metadata = strict_json.decode(metadata["metadata"], "metadata")
+        wanted = net.shapes()
+        more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted and "training" in metadata}
+        try:
+            _compare(wanted, arrays, net.dtype)
+        except ValueError as error:
+            raise FormatError(str(error)) from error
+        with _sensible("an architecture"):
+            net._allocate(arrays)
+        training = None
+        if "training" in metadata:
+            with _sensible("a checkpoint"):
+                training = checkpoint.unpack(more, strict_json.decode(metadata["training"], "training"))
+                _check_training(net, training)
+    return net, training
+
+
+@contextmanager
+def _sensible(what: str) -> Iterator[None]:
+    """What was refused inside is refused as part of a file."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        said = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else error
+        raise FormatError(f"expected {what}, got one that does not make sense: {said}") from error
+
+
+def _ours(metadata: Mapping[str, str]) -> None:
+    """Refuse the files of other programs, and of later versions."""
+    if metadata.get("format") != "backprop":
+        raise FormatError("expected a model of backprop, got a safetensors file of something else")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        got = _validate.shown(metadata.get("format_version"))
+        raise FormatError(
+            f"expected format version {FORMAT_VERSION}, got {got}: a later version of backprop may read it"
+        )
+    known = {"format", "format_version", "backprop_version", "architecture", "metadata", "training"}
+    if metadata.keys() - known:
+        raise FormatError(f"unknown metadata {_validate.shown(sorted(metadata.keys() - known))}")
+
+
+def _declared(declare: Callable[[Any, Any], Any], architecture: Any) -> Any:
+    """The network of an architecture, without memory."""
+    if not isinstance(architecture, dict):
+        raise TypeError(f"expected a dict, got {_validate.shown(architecture)}")
+    given = {name: architecture.pop(name) for name in ("layers", "dtype", *COUNTERS)}
+    columns = architecture.pop("feature_names", None)
+    if architecture:
+        raise ValueError(f"unknown entries {_validate.shown(sorted(architecture))}")
+    if given["dtype"] not in ("float32", "float64"):
+        raise ValueError(f'dtype: expected "float32" or "float64", got {_validate.shown(given["dtype"])}')
+    net = declare([layers.from_description(*layer) for layer in given["layers"]], given["dtype"])
+    for name in COUNTERS:
+        setattr(net, name, given[name])
+    check_room(net)
+    net.feature_names = columns
+    return net
+
+
+def check_room(net: Any) -> None:
+    """Refuse counters that training could not go on from."""
+    for name in "epochs", "steps":
+        _validate.integer(getattr(net, name), name, 0, 2**61)
+
+
+def _compare(wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, Array], dtype: np.dtype[Any]) -> None:
+    """Refuse arrays that are not, name by name, what the layers ask for."""
+    for name, shape in wanted.items():
+        if name not in arrays:
+            raise ValueError(f"expected the tensor {name}, {dtype} {shape}, got none of this name")
+        array = arrays[name]
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"{name}: expected {dtype} {shape}, got {array.dtype} {_validate.shown(array.shape)}")
+        check_array(name, array)
+    if len(arrays) > len(wanted):
+        got = next(name for name in arrays if name not in wanted)
+        raise ValueError(f"expected the tensors of the layers, got {_validate.shown(got)}, which none of them has")
+
+
+def check_array(name: str, array: Array) -> None:
+    """Refuse numbers that no network can have."""
+    if not _core.all_finite(array.reshape(-1)):
+        raise ValueError(f"{name}: expected finite numbers")
+    if name.endswith(".running_variance") and array.min(initial=0) < 0:
+        raise ValueError(f"{name}: expected variances, got {array.min()}")
+
+
+def _check_training(net: Any, training: checkpoint.Checkpoint) -> None:
+    """Refuse what no run of this network could have left behind."""
+    if training.optimizer["name"] in optimizers.KINDS and training.optimizer["learning_rate"] is not None:
+        optimizer = optimizers.from_config(training.optimizer, schedules.from_config)
+        training.check_state(optimizer, net.parameters)
+    weights = partial(_compare, net.shapes(), dtype=net.dtype)
+    for kind, state in zip(training.asked["callbacks"], training.callbacks, strict=True):
+        callbacks.check_state(kind, state, training.epoch, weights)

@@ -1,0 +1,339 @@
+"""Data: what comes from outside becomes rows that the engine takes: inputs, targets or labels, and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import _frames, _validate, metrics, targets
+
+if TYPE_CHECKING:
+    from .objective import Objective
+
+__all__ = ["Batches", "Data", "Inputs", "Lazy", "Prepared", "pieces", "prepare", "rows", "weighted_by_class"]
+
+Array = _validate.Array
+Names = tuple[str, ...]
+
+#: Bytes that rows of another type or layout take at most if they are converted as a whole;
+LARGE = 1 << 26
+#: else so many bytes of them are converted at a time.
+PIECE = 1 << 24
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class Lazy:
+    """Many rows of another type or layout, converted where they are taken; a slice of them waits as they do."""
+
+    given: Array
+    #: Some of the rows, of which the first is called so in messages, as the network takes them.
+    convert: Callable[[Array, int], Array]
+    #: How many to convert at a time.
+    step: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of all rows."""
+        return self.given.shape
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def __getitem__(self, rows: Any) -> Any:
+        return replace(self, given=self.given[rows]) if isinstance(rows, slice) else self.convert(self.given[rows], 0)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return self.convert(self.given, 0)
+
+
+def _lazy(given: Array, convert: Callable[[Array, int], Array], dtype: np.dtype[Any]) -> Lazy | None:
+    """These rows, once each has been looked at; None where there is nothing to convert, or little."""
+    size = given.size * dtype.itemsize
+    if size <= LARGE or (given.dtype == dtype and given.flags.c_contiguous and given.flags.aligned):
+        return None
+    rows = Lazy(given, convert, max(1, PIECE * len(given) // size))
+    for _ in pieces(rows):
+        pass
+    return rows
+
+
+def pieces(rows: Array | Lazy) -> Iterator[tuple[slice, Array]]:
+    """All of the rows, converted: at once, or some at a time."""
+    if not isinstance(rows, Lazy):
+        yield slice(0, len(rows)), rows
+        return
+    for start in range(0, len(rows), rows.step):
+        some = slice(start, start + rows.step)
+        yield some, rows.convert(rows.given[some], start)
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class Data:
+    """Rows that have passed the gate: inputs, targets or labels, weights; and y as it came, for the metrics."""
+
+    #: An array, or `Lazy`; so is the target.
+    x: Any
+    target: Any
+    labels: Array | None
+    weights: Array | None
+    y: Any
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, which: Any) -> Data:
+        """Some of the rows."""
+        target, labels, weights = (
+            None if part is None else part[which] for part in (self.target, self.labels, self.weights)
+        )
+        return Data(self.x[which], target, labels, weights, self.y[which])
+
+    def converted(self) -> Data:
+        """All rows as arrays."""
+        return replace(self, x=np.asarray(self.x), target=None if self.target is None else np.asarray(self.target))
+
+    @property
+    def weight(self) -> float:
+        """What they count for together."""
+        return len(self) if self.weights is None else float(self.weights.sum())
+
+    @property
+    def ready(self) -> bool:
+        """Whether the core can take them as they are."""
+        return not isinstance(self.x, Lazy) and not isinstance(self.target, Lazy)
+
+
+class Inputs:
+    """The gate of a network for its inputs.
+
+    Parameters
+    ----------
+    n_in : int
+        Features of a row.
+    dtype : numpy.dtype
+    owner : str
+        Who takes them, in messages.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        What the columns of a table are called, in their order; None for no names.
+    tables : sequence of (int, int, int)
+        The first of some columns that name rows of a table, how many they are, and the rows of the table.
+    """
+
+    def __init__(self, n_in: int, dtype: np.dtype[Any], owner: str) -> None:
+        self.n_in, self.dtype, self._owner = n_in, dtype, owner
+        self.names: Names | None = None
+        self.tables: Sequence[tuple[int, int, int]] = ()
+
+    def names_of(self, x: Any) -> Names | None:
+        """The names of a table's columns: those known, in their order, where they are the same; None for no table."""
+        given = _frames.names(x)
+        return self.names if given and self.names and sorted(given) == sorted(self.names) else given
+
+    def in_order(self, x: Any, names: Names | None = None) -> Any:
+        """The columns of a table in the order of these names, or of those known."""
+        names = names or self.names
+        return x if names is None or type(x) is np.ndarray else _frames.ordered(x, names, "x")
+
+    def rows(self, x: Any, first_row: int = 0, later: bool = False, names: Names | None = None) -> Array:
+        """Rows as the engine takes them; whether they are finite may be looked at later."""
+        found = _validate.matrix(self.in_order(x, names), "x", self.n_in, self.dtype, self._owner, first_row, later)
+        for first, count, values in self.tables:
+            for column in range(first, first + count):
+                _validate.names(found[:, column], values, f"x, column {column}", first_row)
+        return found
+
+    def lazy_rows(self, x: Any, names: Names | None = None) -> Array | Lazy:
+        """The same; where there are many to convert, they stay what they are for now."""
+        x = _validate.array(self.in_order(x, names), "x")
+        found = _lazy(x, self.rows, self.dtype) if x.shape[1:] == (self.n_in,) else None
+        return self.rows(x) if found is None else found
+
+
+def rows(
+    inputs: Inputs, objective: Objective, x: Any, y: Any, sample_weight: Any = None, *, lazily: bool = False,
+    names: Names | None = None, part: bool = False,
+) -> Data:  # fmt: skip
+    """Rows that pass the gate; lazily, those of which many have to be converted stay what they are for now.
+
+    A part of the rows may count for nothing.
+    """
+    if y is None:
+        raise TypeError("y: expected the targets of x, got None: give both, x and y, or, to fit, batches (x, y)")
+    try:
+        found = inputs.lazy_rows(x, names) if lazily else inputs.rows(x, names=names)
+    except ValueError as error:
+        if _shape(x)[1:] != (inputs.n_in,) and _shape(y)[1:] == (inputs.n_in,):
+            raise ValueError(f"{error}: are x and y swapped?") from None
+        raise
+    y = _validate.array(y, "y")
+    _validate.some_rows(found)
+    target, labels = _targets(objective, y, inputs.dtype, lazily)
+    y = objective.loss.metric_targets(y)
+    _validate.same_rows(len(found), y=y)
+    weights = None if sample_weight is None else _validate.weights(sample_weight, len(found), part=part)
+    return Data(found, target, labels, weights, y)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    try:
+        return np.shape(value)
+    except (TypeError, ValueError, RuntimeError):
+        return ()
+
+
+def _targets(
+    objective: Objective, y: Array, dtype: np.dtype[Any], lazily: bool
+) -> tuple[Array | Lazy | None, Array | None]:
+    if not objective.compiled:
+        return None, None
+
+    def convert(rows: Array, first: int) -> Array:
+        with _validate.within(f"in {len(rows)} rows from row {first} on"):
+            target: Array = objective.loss.targets(rows, objective.n_out, dtype)[0]
+        return target
+
+    found = _lazy(y, convert, dtype) if lazily and y.ndim == 2 and y.shape[1] > 1 else None
+    return objective.loss.targets(y, objective.n_out, dtype) if found is None else (found, None)
+
+
+def held_out(data: Data, share: float) -> tuple[Data, Data | None]:
+    """The rows to train on, and the last ones, of this share, to validate on."""
+    n = round(share * len(data))
+    if share == 0:
+        return data, None
+    if not 0 < n < len(data):
+        raise ValueError(f"validation_split: expected a share with rows on both sides, got {share} of {len(data)} rows")
+    parts = data.rows(slice(None, -n)), data.rows(slice(-n, None))
+    for part in parts if data.weights is not None else ():
+        _validate.weights(part.weights, len(part), "sample_weight, split for validation")
+    return parts
+
+
+def weighted_by_class(data: Data, given: Any, objective: Objective, *, part: bool = False) -> Data:
+    """The same rows, each counting for as much more as its class does."""
+    if given is None:
+        return data
+    n_targets = objective.meaning(data.y).targets or objective.n_out
+    with np.errstate(over="ignore"):
+        weights = targets.class_weights(data.y, given, n_targets) * (1.0 if data.weights is None else data.weights)
+    return replace(data, weights=_validate.weights(weights, len(data), "class_weight", part=part))
+
+
+def validation(inputs: Inputs, objective: Objective, given: Any, names: Names | None) -> Data:
+    """The data to evaluate on after each epoch, as a fit is given them."""
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+        raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
+    with _validate.within("validation_data"):
+        return rows(inputs, objective, *given, lazily=True, names=names)
+
+
+def is_rows(x: Any) -> bool:
+    """Whether what came without y is rows that it was forgotten for, and not batches."""
+    if isinstance(x, (list, tuple)) and x:
+        first = x[0][0] if isinstance(x[0], (list, tuple)) and x[0] else x[0]
+        return np.isscalar(first) or (first is x[0] and hasattr(first, "__array__"))
+    return hasattr(x, "__array__") or _frames.columns(x) is not None
+
+
+class Prepared(NamedTuple):
+    """What a fit trains on and validates on, what targets are to the metrics, and what the columns are called."""
+
+    data: Data | Batches
+    validation: Data | None
+    meaning: targets.Meaning | None
+    names: Names | None
+
+
+def prepare(
+    inputs: Inputs, objective: Objective, measured: Mapping[str, Any], x: Any, y: Any, *, epochs: int,
+    sample_weight: Any, class_weight: Any, validation_data: Any, validation_split: float,
+) -> Prepared:  # fmt: skip
+    """What a fit is given, through the gate."""
+    names, meaning, split = inputs.names_of(x), None, None
+    data: Data | Batches
+    if y is None and not is_rows(x):
+        check_batches(x, epochs, sample_weight, class_weight, validation_split)
+        if isinstance(validation_data, (tuple, list)) and validation_data:
+            names = inputs.names_of(validation_data[0])
+        data = batches(inputs, objective, x, measured, class_weight, names)
+    else:
+        whole = rows(inputs, objective, x, y, sample_weight, lazily=True, names=names)
+        data, split = held_out(whole, validation_split)
+        data = weighted_by_class(data, class_weight, objective)
+        if measured:
+            meaning = objective.meaning(data.y)
+            metrics.check(measured, data.y, objective.n_out, meaning)
+    if validation_data is not None:
+        if split is not None:
+            raise ValueError("validation_split: expected 0 beside validation_data, got both")
+        split = validation(inputs, objective, validation_data, names)
+    if split is not None and measured:
+        metrics.check(measured, split.y, objective.n_out, meaning or objective.meaning(split.y))
+    return Prepared(data, split, meaning, names)
+
+
+# Batches.
+
+
+@dataclass(eq=False, repr=False, slots=True)
+class Batches:
+    """Batches that come one by one, from what is gone through once an epoch, and pass the gate as they come."""
+
+    given: Iterable[Any]
+    gate: Callable[[Any], Data]
+
+    def __iter__(self) -> Iterator[Data]:
+        count = 0
+        for batch in self.given:
+            with _validate.within(f"batch {count}"):
+                data = self.gate(batch)
+            yield data
+            count += 1
+        if not count:
+            raise ValueError("x: expected at least one batch, got none: an iterator gives its batches only once")
+
+
+def batches(
+    inputs: Inputs,
+    objective: Objective,
+    given: Any,
+    measured: Mapping[str, Any],
+    class_weight: Any,
+    names: Names | None,
+) -> Batches:
+    """Batches that pass the gate as they come; the first that is a table names the columns."""
+
+    def gate(batch: Any) -> Data:
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3) or np.isscalar(batch[0]):
+            got = _validate.shown(batch)
+            raise TypeError(f"expected (x, y) or (x, y, sample_weight), got {got}: was y forgotten?")
+        nonlocal names
+        names = names or inputs.names_of(batch[0])
+        data = rows(inputs, objective, *batch, names=names, part=True)
+        inputs.names = names or inputs.names
+        if measured:
+            metrics.check(measured, data.y, objective.n_out, objective.meaning(data.y))
+        return weighted_by_class(data, class_weight, objective, part=True)
+
+    return Batches(given, gate)
+
+
+def check_batches(given: Any, epochs: int, sample_weight: Any, class_weight: Any, share: float) -> None:
+    """Refuse what goes with whole arrays only beside batches that come one by one."""
+    if not hasattr(given, "__iter__"):
+        raise TypeError(f"x: expected rows and y, or batches (x, y), got {_validate.shown(given)} without y")
+    if epochs > 1 and iter(given) is given:
+        cure = "give a list, or an object that begins again each time"
+        raise ValueError(f"epochs: expected 1 with batches that come only once, got {epochs}: {cure}")
+    if sample_weight is not None:
+        raise ValueError("sample_weight: expected none with batches, got some: give batches (x, y, sample_weight)")
+    if share:
+        raise ValueError(f"validation_split: expected 0 with batches, got {share}: hold out validation_data")
+    if isinstance(class_weight, str):
+        raise ValueError(f"class_weight: expected numbers with batches, got {class_weight!r}: count the classes")

@@ -1,0 +1,87 @@
+"""The flat vectors of a network, in which each layer has its views."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import _core, _validate
+
+__all__ = ["Storage"]
+
+Array = _validate.Array
+
+
+class Storage:
+    """The flat vectors of a network, in which each leaf gets its views.
+
+    Parameters
+    ----------
+    leaves : dict of str to Layer
+        With sizes; they are bound here.
+    dtype : numpy.dtype
+    arrays : dict of str to numpy.ndarray, optional
+        What parameters and buffers begin with, by their names in a model file; each is given up once it is copied.
+
+    Attributes
+    ----------
+    parameters, gradients, buffers : numpy.ndarray, shape (n,), (n,) and (m,)
+    padded : tuple of numpy.ndarray
+        Parameters and gradients with the room behind them that the kernels read and write.
+    """
+
+    def __init__(self, leaves: Mapping[str, Any], dtype: np.dtype[Any], arrays: dict[str, Array] | None = None) -> None:
+        n = sum(math.prod(shape) for leaf in leaves.values() for shape in leaf.shapes().values())
+        kept = sum(math.prod(shape) for leaf in leaves.values() for shape in leaf.buffers().values())
+        _validate.fits_in_memory(2 * n, dtype, f"the {n:.3g} parameters and their gradients")
+        padded = _vector(n, dtype)
+        self.parameters, self.buffers = padded[:n], np.zeros(kept, dtype)
+        views: dict[str, dict[str, Array]] = {}
+        offsets: dict[str, dict[str, int]] = {}
+        at = at_buffer = 0
+        for place, leaf in leaves.items():
+            views[place], offsets[place] = {}, {}
+            for name, shape in leaf.shapes().items():
+                offsets[place][name], end = at, at + math.prod(shape)
+                views[place][name] = self.parameters[at:end].reshape(shape)
+                at = end
+            for name, shape in leaf.buffers().items():
+                offsets[place][name], end = at_buffer, at_buffer + math.prod(shape)
+                views[place][name] = self.buffers[at_buffer:end].reshape(shape)
+                at_buffer = end
+            if arrays is not None:
+                for name, view in views[place].items():
+                    _validate.put(view, arrays.pop(f"{place}.{name}"))
+        self.padded = padded, _vector(n, dtype)  # the second only now, when the arrays of a file are gone
+        self.gradients = self.padded[1][:n]
+        for place, leaf in leaves.items():
+            for name, shape in leaf.shapes().items():
+                begin = offsets[place][name]
+                views[place][f"{name}_grad"] = self.gradients[begin : begin + math.prod(shape)].reshape(shape)
+            leaf.bind(views[place], offsets[place])
+
+    def offset(self, view: Array) -> int:
+        """Where a parameter begins among all parameters."""
+        return _distance(self.parameters, view)
+
+    def buffer_offset(self, view: Array) -> int:
+        """Where a buffer begins among all buffers."""
+        return _distance(self.buffers, view)
+
+
+def _distance(whole: Array, view: Array) -> int:
+    begin, at = (int(array.__array_interface__["data"][0]) for array in (whole, view))
+    found = (at - begin) // whole.itemsize
+    if not 0 <= found <= whole.size - view.size:
+        raise ValueError("expected arrays of this network, got others")
+    return found
+
+
+def _vector(n: int, dtype: np.dtype[Any]) -> Array:
+    """A vector of zeros that begins a cache line, with room behind it for what the kernels read beyond a row's end."""
+    line = 64 // dtype.itemsize
+    storage = np.zeros(n + _core.ROOM + line, dtype)
+    return storage[-(storage.ctypes.data // dtype.itemsize) % line :][: n + _core.ROOM]

@@ -1,0 +1,108 @@
+"""A fit under way: what it was asked for, and how far it is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import DivergedError
+from ..io import atomic, checkpoint
+from ..program.data import Batches, Data
+from ..program.engine import Engine
+from ..program.objective import Objective
+from . import steps
+from .history import History
+
+__all__ = ["Run", "Settings"]
+
+
+@dataclass(eq=False, repr=False)
+class Settings:
+    """How to train: everything a fit was asked for that does not change while it runs."""
+
+    objective: Objective
+    optimizer: Any
+    batch_size: int
+    shuffle: bool
+    metrics: Mapping[str, Callable[[Any, Any], float]]
+    #: What the targets are to these; None: batches will tell.
+    meaning: Any
+    validation: Data | None
+    callbacks: Sequence[Any]
+    threads: int | None
+
+
+@dataclass(eq=False, repr=False)
+class Run:
+    """A fit under way: what callbacks see."""
+
+    network: Any
+    engine: Engine
+    data: Data | Batches
+    settings: Settings
+    epochs: int
+    seed: int
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    #: Of the step under way: its place in the epoch, from 0, and its loss. They are kept where a callback sees steps.
+    batch: int = 0
+    loss: float = 0.0
+    stop: bool = False
+    raises: bool = True
+    error: DivergedError | None = None
+
+    @property
+    def optimizer(self) -> Any:
+        """What makes the steps."""
+        return self.settings.optimizer
+
+    @property
+    def names(self) -> list[str]:
+        """What the history has, or will have."""
+        names = ["loss", *self.settings.metrics]
+        return names + [f"val_{name}" for name in names if self.settings.validation is not None]
+
+    def save(self, path: Any) -> None:
+        """Write a checkpoint: the network, and all that `backprop.resume` needs to go on from here."""
+        atomic.write(path, self.network.to_bytes(*checkpoint.of(self).pack()))
+
+    def check_save(self) -> None:
+        """Refuse what no checkpoint can hold, such as a custom layer."""
+        checkpoint.of(self)
+        self.network.to_bytes()
+
+    def trial(self, rates: Iterable[float]) -> Generator[float]:
+        """The losses of the coming batches, one trained on at each learning rate; afterwards all is as it was."""
+        net, optimizer = self.network, self.optimizer
+        counters = net.steps, net.epochs, optimizer.steps, optimizer.learning_rate
+        arrays = [*net.arrays().values(), net.gradients, *optimizer.state.values()]
+        kept = [array.copy() for array in arrays]
+        own, owner = None if optimizer.compiled else copy.deepcopy(optimizer), optimizer._owner
+        try:
+            for rate, batch in zip(rates, self._batches(), strict=False):
+                optimizer.learning_rate, losses = rate, np.zeros((1, 2))
+                if not steps.train(self, batch, losses):
+                    return
+                yield float(steps.means(self, losses)[0])
+        finally:
+            if own is not None:
+                vars(optimizer).clear()
+                vars(optimizer).update(vars(own), _owner=owner)
+            net.steps, net.epochs, optimizer.steps, optimizer.learning_rate = counters
+            for array, values in zip(arrays, kept, strict=True):
+                array[...] = values
+
+    def _batches(self) -> Iterator[Data]:
+        """Those of the coming epochs, one after the other, that count for anything."""
+        while True:
+            weight = 0.0
+            for _, batch in steps.parts(self, self.settings.batch_size):
+                weight += batch.weight
+                if batch.weight:
+                    yield batch
+            steps.some_weight(weight)
+            self.network.epochs += 1
