@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import reference
 from oracles import InTorch
+from runs import QUICK
 
 import backprop as bp
 
@@ -191,7 +192,7 @@ def test_torch_agrees_on_every_number(torch, name):
 
 
 @every_network
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize(("rows", "batch"), [(5, 2), (130, 128), (1500, 1500)])
 def test_fit_is_the_four_lines_for_any_number_of_threads_bits(rows, batch, dtype, name):
     x, y = table(rows, dtype)

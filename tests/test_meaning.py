@@ -177,10 +177,20 @@ def test_every_metric_of_every_kind_by_hand(which, name):
         assert metric(perfect, kind.y) == 1.0
 
 
-UNDER = [(which, i) for which, kind in KINDS.items() for i in range(len(kind.under))]
+#: The forms of targets that are met by every loss. Others are met by one of the losses that take them alike, and by all
+#: among the slow tests.
+BY_ALL = ("labels", "one-hot", "yes or no", "several labels", "signs", "numbers")
+ALIKE = ("focal", "squared_hinge", "huber", "mae", "log_cosh", "cosine_similarity")
+UNDER = [
+    pytest.param(
+        which, i, id=f"{which}-{kind.under[i]}",
+        marks=pytest.mark.slow if which not in BY_ALL and kind.under[i][0] in ALIKE else (),
+    )
+    for which, kind in KINDS.items() for i in range(len(kind.under))
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("which", "i"), UNDER, ids=[f"{w}-{KINDS[w].under[i]}" for w, i in UNDER])
+@pytest.mark.parametrize(("which", "i"), UNDER)
 def test_every_metric_of_every_kind_under_every_loss(which, i):
     kind = KINDS[which]
     loss, end = kind.under[i]

@@ -51,6 +51,7 @@ def grown(work, times):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_the_four_lines_leave_nothing_behind():
     x, y, weights = table(33)
     net, loss, optimizer = small(), bp.MeanSquaredError(), bp.Adam()

@@ -144,11 +144,16 @@ SEVERAL_OUTPUTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("form", ["labels", "column", "one-hot", "signs", "list"])
-@pytest.mark.parametrize(
-    ("loss", "end", "alone", "n_out"),
-    [(*case, 1) for case in ONE_OUTPUT] + [(*case, n) for case in SEVERAL_OUTPUTS for n in (2, 3)],
-)
+FORMS = ["labels", "column", "one-hot", "signs", "list"]
+NETWORKS = [(*case, 1) for case in ONE_OUTPUT] + [(*case, n) for case in SEVERAL_OUTPUTS for n in (2, 3)]
+REGIONS = [
+    # Labels of every form for one network of one output and one of three; every network with plain labels.
+    pytest.param(*net, form, marks=() if form == "labels" or net[0] in ("binary_cross_entropy", "cross_entropy") else pytest.mark.slow)
+    for net in NETWORKS for form in FORMS
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "end", "alone", "n_out", "form"), REGIONS)
 def test_regions_under_every_loss_and_with_labels_in_every_form(
     loss: Any, end: str, alone: bool, n_out: int, form: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from runs import QUICK
 from sklearn.metrics import r2_score
 
 import backprop as bp
@@ -119,7 +120,7 @@ def test_a_constant_error(rows):
         np.testing.assert_allclose(gradient, 2, rtol=NEAR)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", QUICK)
 @pytest.mark.parametrize("batch_size", [1024, 1025, 1536, 5000, None])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_long_batches_give_the_same_bits_by_hand_and_for_any_threads(name, batch_size, dtype):

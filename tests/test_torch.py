@@ -45,7 +45,7 @@ def test_torch_agrees_on_losses_and_gradients(torch, layer, f, end, loss):
 
 
 @pytest.mark.parametrize("optimizer", [text for text, theirs in OPTIMIZERS.items() if theirs])
-@pytest.mark.parametrize("by_hand", [True, False])
+@pytest.mark.parametrize("by_hand", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_torch_takes_the_same_60_steps(torch, optimizer, by_hand):
     net = bp.Sequential(
         [bp.Dense(4, 9, "tanh"), bp.Dense(9, 7, "sigmoid"), bp.Dense(7, 3, "softmax")], rng=2, dtype="float64"
