@@ -130,7 +130,7 @@ def torch_rows(torch, loss, z, y):
         sign = 2 * f.one_hot(y, z.shape[1]) - 1 if y.ndim == 1 else y
         return (torch.clamp(1 - sign * z, min=0) ** (2 if name == "squared_hinge" else 1)).mean(dim=1)
     if name == "quantile":
-        levels = torch.tensor(loss.numbers(), dtype=torch.float64)
+        levels = torch.tensor(loss.lower(False).numbers, dtype=torch.float64)
         d = y[:, :, None] - z.reshape(*y.shape, len(levels))
         return torch.maximum(levels * d, (levels - 1) * d).mean(dim=(1, 2))
     if name == "gaussian_nll":

@@ -15,7 +15,7 @@ A loss, or a gradient, beyond the largest number of its type is infinite; any ot
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,19 @@ def running_sum(values: Array) -> float:
     return total
 
 
+class Formula(NamedTuple):
+    """A loss, as the compiled core takes it."""
+
+    #: One of `_core.LOSSES`, and its parameters in the order of its kernel.
+    kernel: int
+    from_logits: bool
+    numbers: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        kernel = next((name for name, code in _core.LOSSES.items() if code == self.kernel), self.kernel)
+        return f"Formula({', '.join(map(str, [kernel, *self.numbers]))}{', from_logits=True' * self.from_logits})"
+
+
 class Loss(Described, family="Loss"):
     """What all losses have.
 
@@ -60,10 +73,13 @@ class Loss(Described, family="Loss"):
     by batch, and its `reduction` says how the values of batches become that of an epoch.
     """
 
-    #: Its name in the compiled core; a formula of one's own has none.
+    #: Its name in the compiled core, and the attributes that its kernel takes, in order; a custom loss has none.
     kernel: ClassVar[str] = ""
+    numbers: ClassVar[tuple[str, ...]] = ()
     #: The activation that turns logits into the probabilities this loss takes; computed together, on the logits.
     link: ClassVar[str | None] = None
+    #: Which targets it takes, where the link does not say it.
+    target: ClassVar[targets.Domain | None] = None
     from_logits: bool = False
     #: The layers' penalties are divided by the weight of the rows, as the losses are in the mean, and not added to it.
     shares_penalties: bool = False
@@ -135,13 +151,11 @@ class Loss(Described, family="Loss"):
         """Whether a subclass brings its formula."""
         return type(self).__call__ is not Loss.__call__ or getattr(self.on, "__func__", None) is not Loss.on
 
-    def numbers(self) -> tuple[float, ...]:
-        """The numbers in its formula, as the compiled core wants them."""
-        return ()
-
-    def lower(self, logits: bool) -> tuple[int, bool, tuple[float, ...]]:
-        """How the compiled core calls this loss."""
-        return _core.LOSSES[self.kernel], self.from_logits or logits, self.numbers()
+    def lower(self, logits: bool) -> Formula:
+        """How the compiled core computes it, on logits or on the outputs of the network."""
+        given = [getattr(self, name) for name in self.numbers]
+        each = [number for some in given for number in (some if isinstance(some, tuple) else [some])]
+        return Formula(_core.LOSSES[self.kernel], self.from_logits or logits, tuple(map(float, each)))
 
     def target_width(self, n_out: int) -> int:
         """How many targets a row of n_out outputs has."""
@@ -150,9 +164,14 @@ class Loss(Described, family="Loss"):
             raise ValueError(f"{self!r} expected {self.outputs}, got {n_out} outputs")
         return width
 
+    def domain(self, n_out: int) -> targets.Domain:
+        """Which targets it takes from a network with so many outputs."""
+        linked = {"sigmoid": targets.PROBABILITIES, "softmax": targets.CLASSES}
+        return self.target or linked.get(self.link_of(n_out) or "", targets.NUMBERS)
+
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """The targets as (rows, n_targets) of this type, or the labels as (rows,) int64; the other is None."""
-        return targets.values(y, self.target_width(n_out), dtype), None
+        return self.domain(n_out).read(y, self.target_width(n_out), dtype, repr(self))
 
     def link_of(self, n_out: int) -> str | None:
         """The `link` of a network with so many outputs."""
@@ -195,11 +214,8 @@ class Loss(Described, family="Loss"):
 
     def meaning(self, y: Array, n_out: int) -> Meaning:
         """What targets are to the metrics; where this loss takes several kinds, these tell."""
-        link = self.link_of(n_out)
-        if link is not None:
-            return Meaning(n_out, multi_label=link == "sigmoid", threshold=0.5)
-        n_targets = self.target_width(n_out) if self.kernel else 1 if n_out == 1 else None
-        return Meaning(n_targets).seen(y)
+        n_targets = n_out if self.link else self.target_width(n_out) if self.kernel else 1 if n_out == 1 else None
+        return self.domain(n_out).meaning(y, n_targets)
 
 
 class MeanSquaredError(Loss):
@@ -242,15 +258,12 @@ class Huber(Loss):
     """
 
     kernel = "huber"
+    numbers = ("delta",)
     _gates: ClassVar = {"delta": _validate.positive}
 
     def __init__(self, delta: float = 1.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.delta = delta
-
-    def numbers(self) -> tuple[float, ...]:
-        """Delta."""
-        return (self.delta,)
 
 
 class LogCosh(Loss):
@@ -291,6 +304,7 @@ class Quantile(Loss):
     """
 
     kernel = "quantile"
+    numbers = ("q",)
     classifies = False
     outputs = "an output for each level of each target"
     _gates: ClassVar = {"q": _levels}
@@ -298,10 +312,6 @@ class Quantile(Loss):
     def __init__(self, q: float | Iterable[float] = 0.5, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.q = q
-
-    def numbers(self) -> tuple[float, ...]:
-        """The levels."""
-        return self.q if isinstance(self.q, tuple) else (self.q,)
 
 
 class BinaryCrossEntropy(Loss):
@@ -332,10 +342,6 @@ class BinaryCrossEntropy(Loss):
         super().__init__(reduction=reduction)
         self.from_logits = from_logits
 
-    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-        """The targets, all between 0 and 1."""
-        return targets.chances(y, n_out, dtype, "binary cross-entropy"), None
-
 
 class CrossEntropy(Loss):
     """l = -sum q log p, with q the target distribution over the classes: one at the label, or the row given.
@@ -361,6 +367,7 @@ class CrossEntropy(Loss):
     """
 
     kernel = "cross_entropy"
+    numbers = ("label_smoothing",)
     link = "softmax"
     _gates: ClassVar = {"label_smoothing": _validate.share}
 
@@ -368,16 +375,6 @@ class CrossEntropy(Loss):
         super().__init__(reduction=reduction)
         self.from_logits = from_logits
         self.label_smoothing = label_smoothing
-
-    def numbers(self) -> tuple[float, ...]:
-        """The smoothing."""
-        return (self.label_smoothing,)
-
-    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-        """Labels where y has one column or one dimension, distributions where it has a column for each class."""
-        if n_out < 2:
-            raise ValueError(f"{self!r} expected at least 2 outputs, got {n_out}: for one, BinaryCrossEntropy")
-        return targets.labels_or_distributions(y, n_out, dtype)
 
 
 class Focal(Loss):
@@ -412,6 +409,7 @@ class Focal(Loss):
     """
 
     kernel = "focal"
+    numbers = ("gamma", "_alphas", "multi_label")
     link = "softmax"
     _gates: ClassVar = {
         "gamma": _validate.not_negative, "alpha": _validate.optional(partial(_validate.number, above=0, below=1)),
@@ -433,22 +431,20 @@ class Focal(Loss):
         self.multi_label = multi_label
         self.from_logits = from_logits
 
-    def numbers(self) -> tuple[float, ...]:
-        """Gamma, what 1 and 0 count for, whether the outputs are apart."""
-        one, zero = (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
-        return self.gamma, one, zero, float(self.multi_label)
+    @property
+    def _alphas(self) -> tuple[float, float]:
+        """What targets of 1 and of 0 count for."""
+        return (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
 
     def link_of(self, n_out: int) -> str | None:
         """A sigmoid for each question, a softmax over classes."""
         return "sigmoid" if n_out == 1 or self.multi_label else "softmax"
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-        """Numbers from 0 to 1 for each question; labels or distributions over classes."""
-        if self.link_of(n_out) == "sigmoid":
-            return targets.chances(y, n_out, dtype, "the focal loss"), None
-        if self.alpha is not None:
+        """Probabilities for each question; labels or distributions over classes."""
+        if self.alpha is not None and self.link_of(n_out) == "softmax":
             raise ValueError(f"alpha: expected None for the {n_out} classes, got {self.alpha}: use class_weight")
-        return targets.labels_or_distributions(y, n_out, dtype)
+        return super().targets(y, n_out, dtype)
 
 
 class Hinge(Loss):
@@ -470,21 +466,8 @@ class Hinge(Loss):
     """
 
     kernel = "hinge"
+    target = targets.SIGNS
     classifies = False
-
-    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-        """Targets of -1 or 0, and 1; labels where y has one column or one dimension, and the network several."""
-        given = _validate.array(y, "y")
-        if targets.is_labels(given, n_out):
-            return None, targets.labels(given, n_out)
-        target = targets.values(given, n_out, dtype)
-        for row, column in np.argwhere(targets.no_signs(target))[:1]:
-            raise ValueError(f"y: expected -1 and 1, or 0 and 1, got {target[row, column]!s} at row {row}")
-        return target, None
-
-    def meaning(self, y: Array, n_out: int) -> Meaning:
-        """Labels are classes, and so are rows with a single 1; scores are cut at 0."""
-        return Meaning(n_out, multi_label=False if targets.is_labels(y, n_out) else None, threshold=0.0).seen(y)
 
 
 class SquaredHinge(Hinge):
@@ -521,21 +504,16 @@ class Poisson(Loss):
     """
 
     kernel = "poisson"
+    target = targets.COUNTS
     _gates: ClassVar = {"log_input": _validate.flag}
 
     def __init__(self, *, log_input: bool = False, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.log_input = log_input
 
-    def lower(self, logits: bool) -> tuple[int, bool, tuple[float, ...]]:
-        """How the compiled core calls it."""
-        return _core.LOSSES[self.kernel], self.log_input, ()
-
-    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-        """Counts, none negative."""
-        target = targets.values(y, n_out, dtype)
-        _validate.between(target, 0, np.inf, "y", "the Poisson loss takes counts")
-        return target, None
+    def lower(self, logits: bool) -> Formula:
+        """How the compiled core computes it; its logits are logarithms of rates."""
+        return super().lower(self.log_input)
 
     def check_outputs(self, y_hat: Array) -> None:
         """Rates, none negative."""
@@ -605,15 +583,12 @@ class KLDivergence(Loss):
     """
 
     kernel = "kl_divergence"
+    target = targets.DISTRIBUTIONS
     link = "softmax"
 
     def __init__(self, *, from_logits: bool = False, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.from_logits = from_logits
-
-    def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-        """Distributions."""
-        return targets.distributions(y, n_out, dtype), None
 
 
 class CosineSimilarity(Loss):

@@ -1,4 +1,4 @@
-"""Targets: the gates for what a network is to predict, what it is to a metric, and the weights of classes."""
+"""Targets: which ones a loss takes, what they are to the metrics, and the weights of classes."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,44 +47,161 @@ def _from_zero(labels: Array, classes: int) -> str:
     return f": {len(np.unique(labels))} classes need as many outputs"
 
 
-def chances(y: Any, n_out: int, dtype: Any, who: str) -> Array:
-    """Targets (rows, n_out), all between 0 and 1."""
-    target = values(y, n_out, dtype)
-    _validate.between(target, 0, 1, "y", f"{who} takes probabilities or 0 and 1 as targets")
-    return target
-
-
-def distributions(y: Any, n_out: int, dtype: Any) -> Array:
-    """Targets (rows, n_out), each row a distribution over the classes."""
-    target = values(y, n_out, dtype)
-    _validate.between(target, 0, 1, "y", "each row is a distribution over the classes")
-    sums = target.sum(axis=1)
-    if len(target) and abs(sums - 1).max() > 1e-3:
-        row = int(abs(sums - 1).argmax())
-        raise ValueError(
-            f"y: expected rows that sum to 1, got {sums[row]!s} in row {row}: each row is one of several classes; for "
-            "several labels a row, a sigmoid and BinaryCrossEntropy, or Focal(multi_label=True)"
-        )
-    return target
-
-
 def is_labels(y: Array, n_out: int) -> bool:
     """Whether these are labels: one column, or one dimension, beside several outputs."""
     return n_out > 1 and (y.ndim == 1 or y.shape[1:] == (1,))
-
-
-def labels_or_distributions(y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-    """Labels where y has one column or one dimension, distributions where it has a column for each class."""
-    given = _validate.array(y, "y")
-    if is_labels(given, n_out):
-        return None, labels(given, n_out)
-    return distributions(given, n_out, dtype), None
 
 
 def no_signs(target: Array) -> Array:
     """Where a target is neither 1, nor what stands against it: -1, or 0 throughout."""
     wrong: Array = (target != 1) & (target != (-1 if (target < 0).any() else 0))
     return wrong
+
+
+# What targets are to a metric.
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What the targets of a network are: a loss says it once, and no metric guesses."""
+
+    #: How many numbers a row of targets has; None: the loss is a function, of which nothing is known.
+    targets: int | None = None
+    #: Whether each column is a yes or no of its own; None: y tells.
+    multi_label: bool | None = None
+    #: Above which score the answer is yes; None: 0.5, for targets of 0 and 1.
+    threshold: float | None = None
+
+    def seen(self, y: Array) -> "Meaning":
+        """With what y tells: whether its rows are classes, and whether it is -1 and 1."""
+        found = self
+        if self.threshold is None and is_signs(y):
+            found = replace(found, threshold=0.0)
+        if self.multi_label is None and y.ndim == 2 and y.shape[1] > 1:
+            found = replace(found, multi_label=is_multi_label(y))
+        return found
+
+    def shaped(self, y: Array) -> Array:
+        """The targets beside outputs (batch, n_out): values as (batch, n_targets), labels as (batch,)."""
+        if y.ndim == 1 and self.targets == 1:
+            return y.reshape(-1, 1)
+        return y.reshape(-1) if self.multi_label is False and y.shape[1:] == (1,) != (self.targets,) else y
+
+
+def is_signs(y: Array) -> bool:
+    """Whether these are -1 and 1."""
+    return bool(len(y) and y.min() == -1 and (abs(y) == 1).all())
+
+
+def is_multi_label(y: Array) -> bool | None:
+    """Whether some of these rows hold another number of ones than one; None: they are neither labels nor classes."""
+    if y.min() < 0 and not is_signs(y):
+        return None
+    ones = np.maximum(y, 0).sum(axis=1, dtype=np.float64)
+    if (abs(ones - 1) < 1e-3).all():
+        return False
+    return True if np.isin(y, (-1, 0, 1)).all() else None
+
+
+# Domains.
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a loss takes for targets: any numbers, or what a subclass says."""
+
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+        """Targets as (rows, width) of this type, or labels as (rows,) int64; the other is None.
+
+        What is not of the domain is refused; `owner` is who takes it, in the message.
+        """
+        return values(y, width, dtype), None
+
+    def meaning(self, y: Array, width: int | None) -> Meaning:
+        """What they are to the metrics; where the domain leaves it open, these tell."""
+        return Meaning(width).seen(y)
+
+
+@dataclass(frozen=True)
+class Interval(Domain):
+    """Numbers from `low` to `high`, and what a message calls them."""
+
+    low: float
+    high: float
+    name: str
+
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+        """Targets (rows, width) in the interval."""
+        target = values(y, width, dtype)
+        _validate.between(target, self.low, self.high, "y", f"{owner} takes {self.name}")
+        return target, None
+
+
+class Probabilities(Interval):
+    """Of each column, the probability that it is 1."""
+
+    def meaning(self, y: Array, width: int | None) -> Meaning:
+        """Several labels a row."""
+        return Meaning(width, multi_label=True, threshold=0.5)
+
+
+class Distributions(Domain):
+    """Rows of probabilities that sum to 1, one for each class."""
+
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+        """Targets (rows, width), each row a distribution."""
+        target = values(y, width, dtype)
+        _validate.between(target, 0, 1, "y", "each row is a distribution over the classes")
+        sums = target.sum(axis=1)
+        if len(target) and abs(sums - 1).max() > 1e-3:
+            row = int(abs(sums - 1).argmax())
+            raise ValueError(
+                f"y: expected rows that sum to 1, got {sums[row]!s} in row {row}: each row is one of several classes; "
+                "for several labels a row, a sigmoid and BinaryCrossEntropy, or Focal(multi_label=True)"
+            )
+        return target, None
+
+    def meaning(self, y: Array, width: int | None) -> Meaning:
+        """Classes."""
+        return Meaning(width, multi_label=False, threshold=0.5)
+
+
+class Classes(Distributions):
+    """Labels where y has one column or one dimension, distributions where it has a column for each class."""
+
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+        """Labels (rows,), or distributions (rows, width)."""
+        if width < 2:
+            raise ValueError(f"{owner} expected at least 2 outputs, got {width}: for one, BinaryCrossEntropy")
+        given = _validate.array(y, "y")
+        return (None, labels(given, width)) if is_labels(given, width) else super().read(given, width, dtype, owner)
+
+
+class Signs(Domain):
+    """-1, or 0 throughout, and 1; or labels, beside several outputs."""
+
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+        """Labels (rows,), or targets (rows, width) of two values."""
+        given = _validate.array(y, "y")
+        if is_labels(given, width):
+            return None, labels(given, width)
+        target = values(given, width, dtype)
+        for row, column in np.argwhere(no_signs(target))[:1]:
+            raise ValueError(f"y: expected -1 and 1, or 0 and 1, got {target[row, column]!s} at row {row}")
+        return target, None
+
+    def meaning(self, y: Array, width: int | None) -> Meaning:
+        """Labels are classes, and so are rows with a single 1; scores are cut at 0."""
+        classes = width is not None and is_labels(y, width)
+        return Meaning(width, multi_label=False if classes else None, threshold=0.0).seen(y)
+
+
+NUMBERS, DISTRIBUTIONS, CLASSES, SIGNS = Domain(), Distributions(), Classes(), Signs()
+PROBABILITIES = Probabilities(0, 1, "probabilities or 0 and 1 as targets")
+COUNTS = Interval(0, np.inf, "counts as targets")
+
+
+# Weights.
 
 
 def class_weights(y: Any, class_weight: Any, n_out: int) -> Array:
@@ -138,48 +255,3 @@ def _classes(y: Array, n_out: int) -> Array:
     if no_signs(target).any() or (n_out > 1 and (hot.sum(axis=1) != 1).any()):
         raise ValueError("class_weight: expected targets that are classes, got others")
     return hot.argmax(axis=1) if n_out > 1 else hot[:, 0].astype(np.int64)
-
-
-# What targets mean.
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What the targets of a network are: a loss says it once, and no metric guesses."""
-
-    #: How many numbers a row of targets has; None: the loss is a function, of which nothing is known.
-    targets: int | None = None
-    #: Whether each column is a yes or no of its own; None: y tells.
-    multi_label: bool | None = None
-    #: Above which score the answer is yes; None: 0.5, for targets of 0 and 1.
-    threshold: float | None = None
-
-    def seen(self, y: Array) -> "Meaning":
-        """With what y tells: whether its rows are classes, and whether it is -1 and 1."""
-        found = self
-        if self.threshold is None and is_signs(y):
-            found = replace(found, threshold=0.0)
-        if self.multi_label is None and y.ndim == 2 and y.shape[1] > 1:
-            found = replace(found, multi_label=is_multi_label(y))
-        return found
-
-    def shaped(self, y: Array) -> Array:
-        """The targets beside outputs (batch, n_out): values as (batch, n_targets), labels as (batch,)."""
-        if y.ndim == 1 and self.targets == 1:
-            return y.reshape(-1, 1)
-        return y.reshape(-1) if self.multi_label is False and y.shape[1:] == (1,) != (self.targets,) else y
-
-
-def is_signs(y: Array) -> bool:
-    """Whether these are -1 and 1."""
-    return bool(len(y) and y.min() == -1 and (abs(y) == 1).all())
-
-
-def is_multi_label(y: Array) -> bool | None:
-    """Whether some of these rows hold another number of ones than one; None: they are neither labels nor classes."""
-    if y.min() < 0 and not is_signs(y):
-        return None
-    ones = np.maximum(y, 0).sum(axis=1, dtype=np.float64)
-    if (abs(ones - 1) < 1e-3).all():
-        return False
-    return True if np.isin(y, (-1, 0, 1)).all() else None

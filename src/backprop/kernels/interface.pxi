@@ -65,7 +65,7 @@ def activate_backward(
         end_watch(&watch)
 
 
-def loss_target_width(tuple kind not None, Py_ssize_t n):
+def loss_target_width(kind not None, Py_ssize_t n):
     """How many targets a row of n outputs has; 0 where the outputs do not come out even."""
     cdef Loss it
     read_loss(kind, &it)
@@ -73,7 +73,7 @@ def loss_target_width(tuple kind not None, Py_ssize_t n):
 
 
 def loss(
-    tuple kind not None, const real[:, ::1] y_hat not None, const real[:, ::1] y, const int64_t[::1] labels,
+    kind not None, const real[:, ::1] y_hat not None, const real[:, ::1] y, const int64_t[::1] labels,
     const double[::1] weights, double norm, double[::1] values not None, real[:, ::1] dy not None,
 ):
     """The unweighted value of each row, and its gradient times weight * norm."""

@@ -37,10 +37,12 @@ cdef struct Loss:
     double parameters[NUMBERS]                  # delta; levels; smoothing; gamma, weights of 1 and 0, multi_label
 
 
-cdef int read_loss(tuple given, Loss *loss) except -1:
+cdef int read_loss(given, Loss *loss) except -1:
     """Take over a loss from Python, (code, from_logits, (numbers...)): a known one, with as many numbers as it has."""
     cdef tuple numbers
     cdef Py_ssize_t i, n
+    if not isinstance(given, tuple):            # a named one, too
+        raise TypeError(f"expected a tuple, got {type(given).__name__}")
     loss.kind, loss.from_logits, numbers = given
     if loss.kind < 0 or loss.kind > COSINE_SIMILARITY:
         raise ValueError(f"expected a code of LOSSES, got {loss.kind}")

@@ -901,7 +901,7 @@ cdef class Training(Memory):
     cdef bint begun
 
     def __cinit__(
-        self, Plan plan not None, x not None, y, labels, weights, *, tuple loss not None, bint logits, bint mean,
+        self, Plan plan not None, x not None, y, labels, weights, *, loss not None, bint logits, bint mean,
         update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
         losses not None, outputs, bint shuffle, uint64_t seed, uint64_t first_epoch, uint64_t first_step, int threads,
         bint share_penalties=False, bint update_statistics=False,

@@ -151,7 +151,7 @@ class MLPRegressor(RegressorMixin, _MLP):
         if isinstance(loss, losses.CosineSimilarity) and targets == 1:
             raise ValueError(f"loss: expected one that looks at more than the sign of a single target, got {loss!r}")
         if isinstance(loss, losses.Quantile):
-            return Objective(loss, targets * len(loss.numbers()), self._end(loss, "identity", None))
+            return Objective(loss, targets * len(loss.lower(False).numbers), self._end(loss, "identity", None))
         if isinstance(loss, losses.GaussianNLL):
             why = ": log-variances stand beside the means"
             return Objective(loss, 2 * targets, self._end(loss, "identity", ["identity"], why))
