@@ -43,6 +43,36 @@ LAYERS = {
 }
 
 
+#: Networks from 4 features to 3: one of each layer, alone and within others.
+NETWORKS = {
+    "prelu": lambda: [bp.Dense(4, 5), bp.PReLU(), bp.Dense(5, 3)],
+    "prelu alone": lambda: [bp.PReLU(0.4), bp.Dense(4, 3)],
+    "layer norm": lambda: [bp.Dense(4, 9, "tanh"), bp.LayerNorm(), bp.Dense(9, 3)],
+    "layer norm at both ends": lambda: [bp.LayerNorm(), bp.Dense(4, 3, "tanh"), bp.LayerNorm(epsilon=0.1)],
+    "batch norm": lambda: [bp.Dense(4, 9), bp.BatchNorm(), bp.Activation("tanh"), bp.Dense(9, 3)],
+    "batch norm at both ends": lambda: [bp.BatchNorm(), bp.Dense(4, 3, "tanh"), bp.BatchNorm(momentum=0.4)],
+    "two batch norms": lambda: [bp.BatchNorm(), bp.BatchNorm(epsilon=0.1), bp.Dense(4, 37), bp.BatchNorm(),
+                                bp.Dense(37, 3)],
+    "residual": lambda: [bp.Residual([bp.Dense(4, 6, "tanh"), bp.Dense(6, 4)]), bp.Dense(4, 3)],
+    "residual of itself": lambda: [bp.Dense(4, 3, "tanh"), bp.Residual([])],
+    "residuals": lambda: [bp.Residual([bp.BatchNorm(), bp.Residual([bp.Dense(4, 4, "sigmoid")]), bp.LayerNorm()]),
+                          bp.Dense(4, 3), bp.Residual([bp.PReLU()])],
+    "concatenate": lambda: [bp.Concatenate([[bp.Dense(4, 2, "tanh"), bp.LayerNorm()], [], [bp.Dense(4, 3)]]),
+                            bp.Dense(9, 3)],
+    "concatenate last": lambda: [bp.Concatenate([[bp.Dense(4, 1)], [bp.Dense(4, 2, "tanh"), bp.BatchNorm()]])],
+    "both": lambda: [bp.Concatenate([[bp.Residual([bp.Dense(4, 4, "tanh")])],
+                                     [bp.Concatenate([[bp.PReLU()], [bp.Dense(4, 1)]])]]), bp.Dense(9, 3)],
+    "names": lambda: [bp.Columns(4, {3: bp.Embedding(2, 3), 1: bp.Embedding(5, 2)}), bp.Dense(7, 3, "tanh")],
+    "names in branches": lambda: [bp.Concatenate([[bp.Columns(4, {1: bp.Embedding(5, 2), 3: bp.Embedding(2, 1)})],
+                                                  [bp.Dense(4, 2, "tanh")]]), bp.Dense(7, 3)],
+    "dropout within": lambda: [bp.Residual([bp.Dropout(0.3), bp.Dense(4, 4, "tanh"), bp.Dropout(0.2)]),
+                               bp.Concatenate([[bp.Dropout(0.5)], [bp.Dropout(0.5)]]), bp.Dense(8, 3)],
+    "activations that need their input": lambda: [
+        bp.Activation("gelu"), bp.Dense(4, 5, "mish"), bp.Residual([bp.Activation("silu")]),
+        bp.Dense(5, 3, "gelu_tanh")],
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class LossInstance:
     """A loss, the activations it can stand under, what targets it takes, and for how many outputs it is tested."""

@@ -130,11 +130,12 @@ class Graph(Sequence[Operation]):
     @property
     def tables(self) -> list[tuple[int, int, int]]:
         """The first of some columns of the input that name rows of a table, how many they are, and its rows."""
-        first = self._operations[0]
         return [
-            (column, count, len(first.parameters[name]))
-            for column, count, name in first.attributes.get("tables", ()) if name is not None
-        ]  # fmt: skip
+            (column, count, len(operation.parameters[name]))
+            for operation in self
+            for column, count, name in operation.attributes.get("tables", ())
+            if name is not None
+        ]
 
     def before(self, name: str) -> Graph:
         """What computes the input of an operation; without operations where that is the input of the network."""
@@ -170,7 +171,7 @@ class Graph(Sequence[Operation]):
         """Without an operation that hands on its input, and with others in the place of those of their names."""
         new = {operation.name: operation for operation in changed}
         source = dropped.inputs[0]
-        kept = [new.get(operation.name, operation) for operation in self if operation is not dropped]
+        kept = [new.get(operation.name, operation) for operation in self if operation.name != dropped.name]
         return Graph(
             [
                 replace(op, inputs=tuple(source if name == dropped.name else name for name in op.inputs))
@@ -218,8 +219,9 @@ def _affine(norm: Operation) -> tuple[Array, Array]:
 class Builder:
     """Collects the operations that the layers of a network become; see `Layer.operations`."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_in: int) -> None:
         self.operations: list[Operation] = []
+        self._features = {INPUT: n_in}
         self._layers = 0
 
     def add(
@@ -237,11 +239,12 @@ class Builder:
             attributes = {name: getattr(layer, name) for name in (layer.attributes if layer.compiled else ())}
         self.operations.append(
             Operation(
-                name, layer.operation if layer.compiled else "python", inputs, layer.n_in, layer.n_out,
+                name, layer.operation if layer.compiled else "python", inputs, self._features[inputs[0]], layer.n_out,
                 layer.activation, attributes, parameters, {array: getattr(layer, array) for array in layer.buffers()},
                 layer, self._layers,
             )
         )  # fmt: skip
+        self._features[name] = layer.n_out
         self._layers += not part
         return name
 
@@ -255,6 +258,6 @@ class Builder:
 
 def of_layers(layers: Sequence[Any], n_in: int, dtype: np.dtype[Any]) -> Graph:
     """The graph of layers that follow one another, once they have their arrays."""
-    builder = Builder()
+    builder = Builder(n_in)
     builder.chain(layers, INPUT)
     return Graph(builder.operations, n_in, dtype)
