@@ -11,25 +11,26 @@ import inspect
 from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any, ClassVar, TypeVar
-from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from . import _validate, _words
 
 T = TypeVar("T")
 
-_found: WeakKeyDictionary[type, dict[str, Parameter]] = WeakKeyDictionary()
 
-
-def arguments(kind: type) -> dict[str, Parameter]:
+def arguments(kind: type) -> Mapping[str, Parameter]:
     """The arguments of a constructor by name, in order; its ``**common`` are those of the constructor it calls."""
-    if kind not in _found:
+    found: Mapping[str, Parameter] | None = vars(kind).get("_signature")
+    if found is None:
         given = inspect.signature(kind).parameters.values()
         own = {p.name: p for p in given if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
         if any(p.kind is p.VAR_KEYWORD for p in given):
             builders = [base for base in kind.__mro__ if "__init__" in vars(base) and base is not object]
             own |= {name: p for name, p in arguments(builders[1]).items() if name not in own} if builders[1:] else {}
-        _found[kind] = own
-    return _found[kind]
+        found = own
+        setattr(kind, "_signature", found)  # noqa: B010 - kept with its class
+    return found
 
 
 def from_config(config: Mapping[str, Any], kinds: Mapping[str, type[T]]) -> T:
@@ -42,10 +43,13 @@ class Described:
     """What has such a declaration. The first class of a family names it, for the words of messages."""
 
     _family: ClassVar[str]
+    _checks: ClassVar[bool]
     #: What an attribute passes whenever it is assigned, by the constructor or later; a subclass adds its own.
     _gates: ClassVar[Mapping[str, _validate.Gate]] = {}
     #: How many arguments the repr writes without their names, where the constructor takes them so.
     _positional: ClassVar[int] = 1
+    #: Arguments that it writes even if they are as by default.
+    _always: ClassVar[tuple[str, ...]] = ()
     #: What is put around a method that a subclass brings, by its name.
     _wrappers: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
 
@@ -55,6 +59,7 @@ class Described:
         cls._gates = {
             name: gate for kind in reversed(cls.__mro__) for name, gate in vars(kind).get("_gates", {}).items()
         }
+        cls._checks = cls._check_arguments is not Described._check_arguments
         wrappers = {"__init__": _words.helpful(cls._family), **({} if family else cls._wrappers)}
         for name, wrapper in wrappers.items():
             if name in vars(cls):
@@ -64,9 +69,10 @@ class Described:
         """What is assigned must be what the constructor would take."""
         gate = self._gates.get(name)
         value = value if gate is None else gate(value, name)
-        after = {**vars(self), name: value}
-        if after.keys() >= self._arguments().keys():
-            self._check_arguments(after)
+        if self._checks and name in (names := type(self)._arguments()):
+            after = {**vars(self), name: value}
+            if after.keys() >= names.keys():
+                self._check_arguments(after)
         super().__setattr__(name, value)
 
     def _check_arguments(self, given: Mapping[str, Any]) -> None:
@@ -105,9 +111,15 @@ class Described:
     def __repr__(self) -> str:
         """The call that builds it, without what is as it is by default."""
         words = []
-        for i, (name, parameter) in enumerate(self._arguments().items()):
-            value = self._shown(getattr(self, name, parameter.default))
-            if value != parameter.default:
+        for i, (name, parameter) in enumerate(type(self)._arguments().items()):
+            value = type(self)._shown(self, getattr(self, name, parameter.default))
+            if name in self._always or not _same(value, parameter.default):
                 named = i >= self._positional or parameter.kind is Parameter.KEYWORD_ONLY
                 words.append(f"{name}={value!r}" if named else f"{value!r}")
         return f"{type(self).__name__}({', '.join(words)})"
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether this is the default; an array is not, unless it is the same one."""
+    same = value == default
+    return bool(same) if isinstance(same, (bool, np.bool_)) else value is default

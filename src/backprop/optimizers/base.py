@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
 
 import numpy as np
 
-from .. import _core, _validate, _words
+from .. import _core, _described, _validate
+from .._described import Described
 from ..errors import DivergedError
 from ..schedules import Schedule
 
@@ -96,7 +96,20 @@ class Common(TypedDict, total=False):
     average: float | None
 
 
-class Optimizer(_words.Helped, family="Optimizer"):
+def _counted(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step of a subclass, which is counted if it does not do so itself."""
+
+    @functools.wraps(step)
+    def counted(self: Optimizer, *given: Any, **more: Any) -> Any:
+        made = self.steps
+        returned = step(self, *given, **more)
+        self.steps += self.steps == made
+        return returned
+
+    return counted
+
+
+class Optimizer(Described, family="Optimizer"):
     """What all optimizers have.
 
     One of one's own subclasses this, or one of the others, and brings ``step(net)``, which changes ``net.parameters``
@@ -141,7 +154,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
     average: float | None = None
     steps: int = 0
     _owner: weakref.ref[Array] | None = None
-    #: What an attribute passes whenever it is assigned, by the constructor or later.
+    _always: ClassVar = ("learning_rate",)
     _gates: ClassVar[Mapping[str, _validate.Gate]] = {
         "learning_rate": _rate, "clip_value": _validate.optional(_validate.positive),
         "clip_norm": _validate.optional(_validate.positive), "average": _validate.optional(within),
@@ -164,31 +177,15 @@ class Optimizer(_words.Helped, family="Optimizer"):
         self.steps = 0
         self._owner = None
 
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        """A step of a subclass's own is counted, if it does not do so itself."""
-        super().__init_subclass__(**arguments)
-        own: Any = vars(cls).get("step")
-        if own is not None:
-
-            @functools.wraps(own)
-            def step(self: Optimizer, *given: Any, **more: Any) -> Any:
-                made = self.steps
-                returned = own(self, *given, **more)
-                self.steps += self.steps == made
-                return returned
-
-            cls.step = step  # type: ignore[method-assign]  # the same, counted
-
     def __setattr__(self, name: str, value: Any) -> None:
         """What is assigned must be what the constructor would take; and something that this optimizer has."""
-        gate, kind = self._gates.get(name), type(self)
-        if value is not None and name in _KNOBS and name not in _arguments(kind) and self._ours:
+        if name in _hyperparameters() and value is not None and self._ours and name not in (its := self._arguments()):
             if getattr(self, name, 0) is None:
                 raise ValueError(
                     f"{name}: expected None, which is all that {self!r} knows, got {_validate.shown(value)}"
                 )
-            raise AttributeError(f"{name}: {kind.__name__} has none; it takes {', '.join(_arguments(kind))}")
-        super().__setattr__(name, value if gate is None else gate(value, name))
+            raise AttributeError(f"{name}: {type(self).__name__} has none; it takes {', '.join(its)}")
+        super().__setattr__(name, value)
 
     def step(self, net: Parameters) -> None:
         """Change the trainable parameters of a network by its gradients.
@@ -253,20 +250,14 @@ class Optimizer(_words.Helped, family="Optimizer"):
         TypeError
             If the learning rate is a function, which cannot be written down.
         """
-        names = _arguments(type(self))
-        missing = [name for name in names if not hasattr(self, name)]
-        if missing:
-            raise TypeError(
-                f"config: expected arguments kept as attributes of their names, got {self!r} without {missing}"
-            )
-        arguments = {name: getattr(self, name) for name in names}
-        if callable(self.learning_rate):
-            written = getattr(self.learning_rate, "config", None)
-            if written is None:
-                got = _validate.shown(self.learning_rate)
-                raise TypeError(f"learning_rate: expected a number or a schedule that has a config(), got {got}")
-            arguments["learning_rate"] = written()
-        return {"name": type(self).__name__, **arguments}
+        config = super().config()
+        if callable(config.get("learning_rate")):
+            got = _validate.shown(self.learning_rate)
+            raise TypeError(f"learning_rate: expected a number or a schedule that has a config(), got {got}")
+        return config
+
+    def _written(self, value: Any) -> Any:
+        return value.config() if callable(value) and hasattr(value, "config") else value
 
     # What training asks of an optimizer.
 
@@ -316,7 +307,7 @@ class Optimizer(_words.Helped, family="Optimizer"):
     @property
     def _ours(self) -> bool:
         """Whether all that it does is known here."""
-        return type(self) in _OURS
+        return KINDS.get(type(self).__name__) is type(self)
 
     def _names(self) -> tuple[str, ...]:
         return (*self.slots(), "average") if self.average else self.slots()
@@ -378,28 +369,6 @@ class Optimizer(_words.Helped, family="Optimizer"):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_owner": None}
 
-    def __repr__(self) -> str:
-        words = [f"{self.learning_rate}"]
-        for name, default in _arguments(type(self)).items():
-            value = getattr(self, name, default)  # a subclass may keep it under another name
-            if name != "learning_rate" and value is not default and value != default:
-                words.append(f"{name}={value}")
-        return f"{type(self).__name__}({', '.join(words)})"
-
-
-#: The optimizers that a file may name; what of them can be turned; and the vectors that hold no negative number.
-KINDS: dict[str, type[Optimizer]] = {}
-_OURS: dict[type, dict[str, Any]] = {}
-_KNOBS: set[str] = set()
-_NOT_NEGATIVE = ("square", "sum", "largest", "step")
-
-
-def declare(*kinds: type[Optimizer]) -> None:
-    """Name the optimizers of this package, once."""
-    for kind in kinds:
-        KINDS[kind.__name__], _OURS[kind] = kind, _found_arguments(kind)
-        _KNOBS.update(_OURS[kind])
-
 
 class FullBatch(Optimizer):
     """One that asks for the loss and the gradient of all rows as often as it likes: in a fit, an epoch is an iteration.
@@ -423,21 +392,20 @@ class FullBatch(Optimizer):
         raise NotImplementedError
 
 
-def _arguments(kind: type[Optimizer]) -> dict[str, Any]:
-    """The arguments of a constructor and their defaults: its own, then those that all have."""
-    return _OURS[kind] if kind in _OURS else _found_arguments(kind)
+#: The optimizers that a file may name; and the vectors that hold no negative number.
+KINDS: dict[str, type[Optimizer]] = {}
+_NOT_NEGATIVE = ("square", "sum", "largest", "step")
 
 
-def _found_arguments(kind: type[Optimizer]) -> dict[str, Any]:
-    own = dict(inspect.signature(kind).parameters)
-    starred = [name for name, parameter in own.items() if parameter.kind is parameter.VAR_KEYWORD]
-    common = dict(inspect.signature(Optimizer).parameters) if starred else {}
-    named = {
-        name: own[name]
-        for name in own
-        if name not in starred and own[name].kind is not inspect.Parameter.VAR_POSITIONAL
-    }
-    return {name: parameter.default for name, parameter in (named | common).items()}
+def declare(*kinds: type[Optimizer]) -> None:
+    """Name the optimizers of this package, once."""
+    KINDS.update({kind.__name__: kind for kind in kinds})
+
+
+@cache
+def _hyperparameters() -> frozenset[str]:
+    """What can be set of any of them."""
+    return frozenset().union(*map(_described.arguments, KINDS.values()))
 
 
 def from_config(config: dict[str, Any], schedule: Callable[[dict[str, Any]], Any] | None = None) -> Optimizer:
@@ -455,11 +423,10 @@ def from_config(config: dict[str, Any], schedule: Callable[[dict[str, Any]], Any
     Optimizer
         Give it its ``state`` and ``steps``, and it goes on as the other would.
     """
-    arguments = dict(config)
-    kind = KINDS[_validate.choice(arguments.pop("name", None), "name", KINDS)]
-    if isinstance(arguments.get("learning_rate"), dict) and schedule is not None:
-        arguments["learning_rate"] = schedule(arguments["learning_rate"])
-    return kind(**arguments)
+    rate = config.get("learning_rate")
+    if isinstance(rate, dict) and schedule is not None:
+        config = {**config, "learning_rate": schedule(rate)}
+    return _described.from_config(config, KINDS)
 
 
 def get(optimizer: Any) -> Optimizer:

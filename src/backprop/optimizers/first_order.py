@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar, Unpack
 
@@ -40,10 +39,7 @@ class SGD(Optimizer):
     kernel = "sgd"
     numbers = ("momentum", "nesterov")
 
-    _gates: ClassVar = {
-        **Optimizer._gates, "momentum": _validate.share, "nesterov": _validate.flag,
-        "weight_decay": _validate.not_negative,
-    }  # fmt: skip
+    _gates: ClassVar = {"momentum": _validate.share, "nesterov": _validate.flag, "weight_decay": _validate.not_negative}
 
     def __init__(
         self,
@@ -101,7 +97,7 @@ class RMSprop(Optimizer):
     numbers = ("alpha", "epsilon", "momentum", "centered")
 
     _gates: ClassVar = {
-        **Optimizer._gates, "alpha": _validate.share, "epsilon": _validate.positive, "momentum": _validate.share,
+        "alpha": _validate.share, "epsilon": _validate.positive, "momentum": _validate.share,
         "centered": _validate.flag, "weight_decay": _validate.not_negative,
     }  # fmt: skip
 
@@ -153,8 +149,7 @@ class Adagrad(Optimizer):
     numbers = ("epsilon",)
 
     _gates: ClassVar = {
-        **Optimizer._gates, "epsilon": _validate.positive, "initial_sum": _validate.not_negative,
-        "weight_decay": _validate.not_negative,
+        "epsilon": _validate.positive, "initial_sum": _validate.not_negative, "weight_decay": _validate.not_negative,
     }  # fmt: skip
 
     def __init__(
@@ -205,10 +200,7 @@ class Adadelta(Optimizer):
     kernel = "adadelta"
     numbers = ("rho", "epsilon")
 
-    _gates: ClassVar = {
-        **Optimizer._gates, "rho": _validate.share, "epsilon": _validate.positive,
-        "weight_decay": _validate.not_negative,
-    }  # fmt: skip
+    _gates: ClassVar = {"rho": _validate.share, "epsilon": _validate.positive, "weight_decay": _validate.not_negative}
 
     def __init__(
         self,
@@ -234,8 +226,8 @@ class _Moments(Optimizer):
 
     numbers: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "epsilon")
 
-    _gates: ClassVar[Mapping[str, _validate.Gate]] = {
-        **Optimizer._gates, "beta1": _validate.share, "beta2": _validate.share, "epsilon": _validate.positive,
+    _gates: ClassVar = {
+        "beta1": _validate.share, "beta2": _validate.share, "epsilon": _validate.positive,
         "weight_decay": _validate.not_negative,
     }  # fmt: skip
 
@@ -289,7 +281,7 @@ class Adam(_Moments):
     kernel = "adam"
     numbers = ("beta1", "beta2", "epsilon", "amsgrad")
 
-    _gates: ClassVar = {**_Moments._gates, "amsgrad": _validate.flag}
+    _gates: ClassVar = {"amsgrad": _validate.flag}
 
     def __init__(
         self,
@@ -373,7 +365,7 @@ class NAdam(_Moments):
     kernel = "nadam"
     numbers = ("beta1", "beta2", "epsilon", "momentum_decay")
 
-    _gates: ClassVar = {**_Moments._gates, "momentum_decay": _validate.not_negative}
+    _gates: ClassVar = {"momentum_decay": _validate.not_negative}
 
     def __init__(
         self,
@@ -452,9 +444,7 @@ class Lion(Optimizer):
     kernel = "lion"
     numbers = ("beta1", "beta2")
 
-    _gates: ClassVar = {
-        **Optimizer._gates, "beta1": _validate.share, "beta2": _validate.share, "weight_decay": _validate.not_negative,
-    }  # fmt: skip
+    _gates: ClassVar = {"beta1": _validate.share, "beta2": _validate.share, "weight_decay": _validate.not_negative}
 
     def __init__(
         self,
@@ -503,8 +493,8 @@ class Rprop(Optimizer):
     follows_learning_rate = stochastic = False
 
     _gates: ClassVar = {
-        **Optimizer._gates, "eta_minus": within, "eta_plus": partial(_validate.number, above=1),
-        "step_min": _validate.positive, "step_max": _validate.positive,
+        "eta_minus": within, "eta_plus": partial(_validate.number, above=1), "step_min": _validate.positive,
+        "step_max": _validate.positive,
     }  # fmt: skip
 
     def __init__(

@@ -15,7 +15,7 @@ from .. import _validate
 from .._validate import Array
 from ..errors import DivergedError
 from . import linesearch
-from .base import FullBatch, Optimizer, Parameters, Rate, check_vector
+from .base import FullBatch, Parameters, Rate, check_vector
 
 __all__ = ["LBFGS"]
 
@@ -57,8 +57,8 @@ class LBFGS(FullBatch):
     """
 
     _gates: ClassVar = {
-        **Optimizer._gates, "history_size": partial(_validate.integer, least=1, most=1000),
-        "tolerance": _validate.not_negative, "max_evaluations": partial(_validate.integer, least=1, most=1000),
+        "history_size": partial(_validate.integer, least=1, most=1000), "tolerance": _validate.not_negative,
+        "max_evaluations": partial(_validate.integer, least=1, most=1000),
     }  # fmt: skip
 
     def __init__(
