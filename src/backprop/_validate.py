@@ -5,7 +5,6 @@ NumPy lets strings, complex numbers, masks, dates and an overflow to float32 pas
 
 from __future__ import annotations
 
-import inspect
 import math
 import operator
 import os
@@ -249,17 +248,6 @@ def optional(gate: Gate) -> Gate:
         return None if value is None else gate(value, name)
 
     return passed
-
-
-def reassigned(owner: Any, name: str, value: Any) -> Any:
-    """What an attribute becomes that is assigned anew: its class decides, as if it were built again with this one."""
-    if name not in vars(owner):
-        return value
-    arguments = inspect.signature(type(owner)).parameters.keys()
-    if name not in arguments or not arguments <= set(dir(owner)):  # some other attribute, or it is being built
-        return value
-    built = type(owner)(**{each: getattr(owner, each) for each in arguments} | {name: value})
-    return getattr(built, name)
 
 
 def flag(value: Any, name: str) -> bool:

@@ -6,7 +6,7 @@ import inspect
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -235,18 +235,6 @@ def helpful(family: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         return call
 
     return decorate
-
-
-class Helped:
-    """A base class whose subclasses are built by a `helpful` call."""
-
-    _family: ClassVar[str]
-
-    def __init_subclass__(cls, family: str = "", **words: Any) -> None:
-        super().__init_subclass__(**words)
-        cls._family = family or cls._family
-        if "__init__" in vars(cls):
-            cls.__init__ = helpful(cls._family)(cls.__init__)  # type: ignore[method-assign]  # of the same signature
 
 
 def _cure(function: Callable[..., Any], family: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> str | None:

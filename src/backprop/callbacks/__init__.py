@@ -4,12 +4,14 @@ A callback is an object with any of the methods ``on_...`` of `Callback`, each o
 optimizer, history, and how far it is. Setting ``run.stop = True`` ends the fit after this epoch.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from .base import HOOKS as HOOKS
 from .base import Callback
 from .base import Run as Run
 from .base import wants_batches as wants_batches
 from .checkpoint import Checkpoint
-from .checkpoint import check_state as check_state
 from .finder import LearningRateFinder
 from .logging import CSVLogger, Progress
 from .logging import table as table
@@ -22,3 +24,11 @@ __all__ = [
 
 #: Those whose state a checkpoint keeps under the name of the class alone.
 REMEMBERING = {kind.__name__: kind for kind in (Checkpoint, EarlyStopping, ReduceOnPlateau)}
+
+
+def check_state(
+    kind: str, state: Mapping[str, Any], epoch: int, check_weights: Callable[[dict[str, Any]], None]
+) -> None:
+    """Refuse what a callback of this name cannot remember, if it is one of these; see `Monitoring.check_state`."""
+    if kind in REMEMBERING:
+        REMEMBERING[kind].check_state(state, epoch, check_weights)

@@ -1,12 +1,13 @@
 """What all callbacks have, and what they see of a fit."""
 
-import math
+import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-from .. import _validate, _words, metrics
+from .. import _validate
+from .._described import Described
 
-__all__ = ["HOOKS", "Callback", "Run", "Watching", "rate_to_turn", "wants_batches"]
+__all__ = ["HOOKS", "Callback", "Run", "as_path", "rate_to_turn", "wants_batches"]
 
 
 class Run(Protocol):
@@ -41,17 +42,13 @@ class Run(Protocol):
         ...
 
 
-class Callback(_words.Helped, family="Callback"):
+class Callback(Described, family="Callback"):
     """Base class: subclass it and override what is wanted.
 
     A callback that has to remember something from epoch to epoch does so in a dictionary ``state`` of numbers, strings
     and arrays, which it has from its beginning. A checkpoint keeps it; where a fit goes on from one, it has been put
     back before `on_fit_begin`, and ``run.epoch`` is above 0 there.
     """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        ours = type(self).__module__.rpartition(".")[0] == __package__
-        super().__setattr__(name, _validate.reassigned(self, name, value) if ours else value)
 
     def on_fit_begin(self, run: Run) -> None:
         """Called before the first epoch."""
@@ -92,6 +89,11 @@ def _brings(callback: Any, hook: str) -> bool:
     return method is not None and getattr(method, "__func__", None) is not getattr(Callback, hook)
 
 
+def as_path(value: Any, name: str) -> str:
+    """The path of a file, as text."""
+    return os.fsdecode(value)
+
+
 class Adjustable(Protocol):
     """What a callback that changes the learning rate asks of an optimizer."""
 
@@ -108,40 +110,3 @@ def rate_to_turn(callback: Callback, optimizer: Adjustable) -> Any:
             f"such as Adam(1e-3), got {_validate.shown(optimizer)}, which finds its steps itself"
         )
     return optimizer.learning_rate
-
-
-class Watching(Callback):
-    """Remembers the best value of one number of the history."""
-
-    def __init__(self, monitor: str, min_delta: float, mode: str) -> None:
-        if not isinstance(monitor, str):
-            raise TypeError(
-                f"monitor: expected a name in the history, such as 'val_loss', got {_validate.shown(monitor)}"
-            )
-        self.monitor = monitor
-        self.min_delta = _validate.number(min_delta, "min_delta", least=0)
-        self.mode = _validate.choice(mode, "mode", ("auto", "min", "max"))
-        if mode == "auto":
-            self.mode = metrics.best(monitor)
-        self.state: dict[str, Any] = {}
-
-    def on_fit_begin(self, run: Run) -> None:
-        """Begin anew, unless the run goes on."""
-        if self.monitor not in run.names:
-            near = _words.meant(self.monitor, run.names)
-            cure = f"; did you mean {near!r}?" if near else ""
-            if self.monitor.removeprefix("val_") in run.names:
-                cure = ": give the fit validation data"
-            raise ValueError(f"monitor: expected one of {', '.join(run.names)}, got {self.monitor!r}{cure}")
-        if run.epoch == 0:
-            self.state = {"best": None, "best_epoch": 0, "waited": 0}
-
-    def _improved(self, run: Run) -> bool:
-        """Whether the last epoch is better than all before, by more than min_delta."""
-        value, best = run.history[self.monitor][-1], self.state["best"]
-        gain = 0.0 if best is None else best - value if self.mode == "min" else value - best
-        if not (math.isfinite(value) and (best is None or gain > self.min_delta)):
-            self.state["waited"] += 1
-            return False
-        self.state |= {"best": value, "best_epoch": run.epoch, "waited": 0}
-        return True

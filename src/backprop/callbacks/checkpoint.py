@@ -1,18 +1,24 @@
-"""Checkpoints, written while a fit goes on; and what callbacks remember in one."""
+"""Checkpoints, written while a fit goes on."""
 
 import os
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from .. import _validate
 from ..io import atomic
-from .base import Run, Watching
+from .base import Run, as_path
+from .monitoring import Monitoring
 
-__all__ = ["Checkpoint", "check_state"]
+__all__ = ["Checkpoint"]
 
 
-class Checkpoint(Watching):
+def _keep(value: Any, name: str) -> str | int:
+    if isinstance(value, str):
+        return _validate.choice(value, name, ("last", "best"))
+    return _validate.integer(value, name)
+
+
+class Checkpoint(Monitoring):
     """Write checkpoints, from which `backprop.resume` goes on as if the run had not been stopped.
 
     A checkpoint is a model file, which `backprop.load` reads, with the optimizer, the history and what the other
@@ -40,6 +46,8 @@ class Checkpoint(Watching):
         Before anything is trained: if a folder is not there, or no file can be written into it.
     """
 
+    _gates: ClassVar = {"path": as_path, "keep": _keep, "every": _validate.integer}
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -51,11 +59,12 @@ class Checkpoint(Watching):
     ) -> None:
         super().__init__(monitor, 0.0, mode)
         self.path = os.fsdecode(path)
-        words = isinstance(keep, str)
-        self.keep = _validate.choice(keep, "keep", ("last", "best")) if words else _validate.integer(keep, "keep")
-        self.every = _validate.integer(every, "every")
-        if not words and self._file(0) == self._file(1):
-            raise self._wrong()
+        self.keep = keep
+        self.every = every
+
+    def _check_arguments(self, given: Mapping[str, Any]) -> None:
+        if isinstance(given["keep"], int) and _file(given["path"], 0) == _file(given["path"], 1):
+            raise _no_pattern(given["path"])
 
     def check_resumed(self, state: Mapping[str, Any]) -> None:
         """Refuse what one that keeps something else remembers."""
@@ -93,63 +102,33 @@ class Checkpoint(Watching):
 
         epochs = [*(epoch for epoch in self.state["written"] if epoch != run.epoch), run.epoch]
         self.state["written"] = epochs[-count:]
-        run.save(self._file(run.epoch))
+        run.save(_file(self.path, run.epoch))
         for epoch in epochs[:-count]:
-            Path(self._file(epoch)).unlink(missing_ok=True)
+            Path(_file(self.path, epoch)).unlink(missing_ok=True)
 
     def _due(self, run: Run) -> list[str]:
         """The files that it will write, if the fit is not stopped: the first thousand, and the last."""
         if not isinstance(self.keep, int):
             return [self.path]
         epochs = range(run.epoch + self.every - run.epoch % self.every, run.epochs, self.every)
-        return [self._file(epoch) for epoch in (*epochs[:1000], run.epochs)]
+        return [_file(self.path, epoch) for epoch in (*epochs[:1000], run.epochs)]
 
-    def _file(self, epoch: int) -> str:
-        try:
-            return self.path.format(epoch=int(epoch))  # from a checkpoint it may be anything
-        except (AttributeError, LookupError, ValueError) as error:
-            raise self._wrong() from error
-
-    def _wrong(self) -> ValueError:
-        return ValueError(f'path: expected one such as "run-{{epoch:03}}.safetensors", got {self.path!r}')
+    @classmethod
+    def _remembered(cls, state: Mapping[str, Any], epoch: int) -> dict[str, _validate.Gate]:
+        if "best" not in state:
+            return {"written": _epochs}
+        return super()._remembered(state, 2**40)  # it goes on remembering when another fit begins
 
 
-def check_state(
-    kind: str, state: Mapping[str, Any], epoch: int, check_weights: Callable[[dict[str, Any]], None]
-) -> None:
-    """Refuse what a callback of this module cannot remember after so many epochs; of one's own nothing is known.
+def _file(path: str, epoch: int) -> str:
+    try:
+        return path.format(epoch=int(epoch))  # from a checkpoint it may be anything
+    except (AttributeError, LookupError, ValueError) as error:
+        raise _no_pattern(path) from error
 
-    Parameters
-    ----------
-    kind : str
-        The name of its class.
-    state : dict
-    epoch : int
-    check_weights : callable
-        Refuses arrays, by name, that are not those of the network.
-    """
-    if kind not in ("EarlyStopping", "ReduceOnPlateau", "Checkpoint"):
-        return
-    best = {name.removeprefix("best."): value for name, value in state.items() if name.startswith("best.")}
-    rest = {name: value for name, value in state.items() if not name.startswith("best.")}
-    most = 2**40 if kind == "Checkpoint" else epoch  # it goes on remembering when another fit begins
-    upto: _validate.Gate = partial(_validate.integer, least=0, most=most)
-    gates = {"best": _validate.optional(_validate.number), "best_epoch": upto, "waited": upto}
-    if kind == "ReduceOnPlateau":
-        gates["cooling"] = partial(_validate.integer, least=0)
-    elif kind == "Checkpoint" and "best" not in rest:
-        gates = {"written": _epochs}
-    if rest.keys() != gates.keys():
-        raise ValueError(f"the state of {kind}: expected {', '.join(gates)}, got {_validate.shown(sorted(rest))}")
-    for name, gate in gates.items():
-        gate(rest[name], f"the state of {kind}: {name}")
-    if "best" in rest and (rest["best"] is None) != (rest["best_epoch"] == 0):
-        raise ValueError(f"the state of {kind}: expected a best epoch with the best value, got {rest['best_epoch']}")
-    if best:
-        if kind != "EarlyStopping" or rest["best"] is None:
-            raise ValueError(f"the state of {kind}: expected no weights, got {_validate.shown(sorted(best))}")
-        with _validate.within(f"the best weights of {kind}"):
-            check_weights(best)
+
+def _no_pattern(path: str) -> ValueError:
+    return ValueError(f'path: expected one such as "run-{{epoch:03}}.safetensors", got {path!r}')
 
 
 def _epochs(value: Any, name: str) -> None:

@@ -1,8 +1,10 @@
 """A range test of the learning rate."""
 
 import math
+from collections.abc import Mapping
 from contextlib import closing
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,13 +36,20 @@ class LearningRateFinder(Callback):
     Smith, "Cyclical learning rates for training neural networks", WACV 2017, section 3.3.
     """
 
+    _gates: ClassVar = {
+        "low": _validate.positive, "high": _validate.number, "steps": partial(_validate.integer, least=2),
+    }  # fmt: skip
+
     def __init__(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> None:
-        self.low = _validate.number(low, "low", above=0)
-        self.high = _validate.number(high, "high", above=self.low)
-        self.steps = _validate.integer(steps, "steps", 2)
+        self.low = low
+        self.high = high
+        self.steps = steps
         self.rates: list[float] = []
         self.losses: list[float] = []
         self.smoothed: list[float] = []
+
+    def _check_arguments(self, given: Mapping[str, Any]) -> None:
+        _validate.number(given["high"], "high", above=given["low"])
 
     def on_fit_begin(self, run: Run) -> None:
         """Try the learning rates."""

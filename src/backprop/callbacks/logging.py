@@ -5,10 +5,10 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ..io import atomic
-from .base import Callback, Run
+from .base import Callback, Run, as_path
 
 __all__ = ["CSVLogger", "Progress", "table"]
 
@@ -35,6 +35,7 @@ class CSVLogger(Callback):
         Overwritten after the first epoch; a fit that resumes another begins with the epochs of that.
     """
 
+    _gates: ClassVar = {"path": as_path}
     _out: Any = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

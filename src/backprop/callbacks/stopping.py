@@ -1,14 +1,18 @@
 """Callbacks that end a fit, or slow it down, by what its history says."""
 
 import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 from .. import _validate
-from .base import Callback, Run, Watching, rate_to_turn
+from .base import Callback, Run, rate_to_turn
+from .monitoring import Monitoring
 
 __all__ = ["EarlyStopping", "ReduceOnPlateau", "TerminateOnNaN"]
 
 
-class EarlyStopping(Watching):
+class EarlyStopping(Monitoring):
     """End the fit when a number has not improved for some epochs, and give the network its best weights back.
 
     Parameters
@@ -31,6 +35,8 @@ class EarlyStopping(Watching):
         checkpoint needs.
     """
 
+    _gates: ClassVar = {"patience": _validate.integer, "restore_best": _validate.flag}
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -40,8 +46,8 @@ class EarlyStopping(Watching):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, min_delta, mode)
-        self.patience = _validate.integer(patience, "patience")
-        self.restore_best = _validate.flag(restore_best, "restore_best")
+        self.patience = patience
+        self.restore_best = restore_best
 
     def on_fit_begin(self, run: Run) -> None:
         """Begin; a run that was at its end when its checkpoint was written is there again."""
@@ -60,8 +66,20 @@ class EarlyStopping(Watching):
         for name, array in run.network.arrays().items():
             array[...] = self.state.pop(f"best.{name}", array)
 
+    @classmethod
+    def check_state(cls, state: Mapping[str, Any], epoch: int, check_weights: Callable[[dict[str, Any]], None]) -> None:
+        """As that of its base, and the best weights are some of this network."""
+        weights = {name.removeprefix("best."): value for name, value in state.items() if name.startswith("best.")}
+        rest = {name: value for name, value in state.items() if not name.startswith("best.")}
+        super().check_state(rest, epoch, check_weights)
+        if weights and rest["best"] is None:
+            raise ValueError(f"the state of {cls.__name__}: expected no weights, got {_validate.shown([*weights])}")
+        if weights:
+            with _validate.within(f"the best weights of {cls.__name__}"):
+                check_weights(weights)
 
-class ReduceOnPlateau(Watching):
+
+class ReduceOnPlateau(Monitoring):
     """Lower the learning rate when a number has not improved for some epochs.
 
     Parameters
@@ -87,6 +105,11 @@ class ReduceOnPlateau(Watching):
     keeps the lowered one: it goes on with that in the next fit. `Rprop` and `LBFGS` find their steps themselves.
     """
 
+    _gates: ClassVar = {
+        "factor": partial(_validate.number, above=0, below=1), "patience": _validate.integer,
+        "cooldown": partial(_validate.integer, least=0), "minimum": _validate.not_negative,
+    }  # fmt: skip
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -98,10 +121,10 @@ class ReduceOnPlateau(Watching):
         minimum: float = 0.0,
     ) -> None:
         super().__init__(monitor, min_delta, mode)
-        self.factor = _validate.number(factor, "factor", above=0, below=1)
-        self.patience = _validate.integer(patience, "patience")
-        self.cooldown = _validate.integer(cooldown, "cooldown", 0)
-        self.minimum = _validate.number(minimum, "minimum", least=0)
+        self.factor = factor
+        self.patience = patience
+        self.cooldown = cooldown
+        self.minimum = minimum
 
     def on_fit_begin(self, run: Run) -> None:
         """Begin."""
@@ -122,6 +145,10 @@ class ReduceOnPlateau(Watching):
             rate = run.optimizer.learning_rate
             run.optimizer.learning_rate = min(rate, max(rate * self.factor, self.minimum))
             self.state |= {"cooling": self.cooldown, "waited": 0}
+
+    @classmethod
+    def _remembered(cls, state: Mapping[str, Any], epoch: int) -> dict[str, _validate.Gate]:
+        return {**super()._remembered(state, epoch), "cooling": partial(_validate.integer, least=0)}
 
 
 class TerminateOnNaN(Callback):
