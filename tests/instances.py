@@ -43,7 +43,7 @@ LAYERS = {
 }
 
 
-#: Networks from 4 features to 3: one of each layer, alone and within others.
+#: Networks from 4 features to 3: one of each layer, alone and within others; names are whole numbers in columns 1 and 3.
 NETWORKS = {
     "prelu": lambda: [bp.Dense(4, 5), bp.PReLU(), bp.Dense(5, 3)],
     "prelu alone": lambda: [bp.PReLU(0.4), bp.Dense(4, 3)],
@@ -71,6 +71,7 @@ NETWORKS = {
         bp.Activation("gelu"), bp.Dense(4, 5, "mish"), bp.Residual([bp.Activation("silu")]),
         bp.Dense(5, 3, "gelu_tanh")],
 }  # fmt: skip
+every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
 @dataclass(frozen=True)

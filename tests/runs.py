@@ -34,6 +34,19 @@ def penalised(make, dtype="float32", rng=1):
     return bp.Sequential(made, rng=rng, dtype=dtype)
 
 
+def three_layers(dtype="float64", rng=2, **more):
+    """Of which the first and the last take what is given beside."""
+    layers = [bp.Dense(4, 9, "tanh", **more), bp.Dense(9, 7, "sigmoid"), bp.Dense(7, 3, **more)]
+    return bp.Sequential(layers, rng=rng, dtype=dtype)
+
+
+def shaken(layers, dtype="float64", rng=1):
+    """A network none of whose parameters is 0 or 1."""
+    net = bp.Sequential(layers, rng=rng, dtype=dtype)
+    net.parameters += np.random.default_rng(2).normal(scale=0.3, size=net.parameters.size)
+    return net
+
+
 def table(rows, dtype="float32", seed=0):
     """x (rows, 4), y (rows, 3), weights (rows,)."""
     rng = np.random.default_rng(seed)
@@ -43,7 +56,7 @@ def table(rows, dtype="float32", seed=0):
 
 
 def state(net, optimizer):
-    return [net.parameters, net.gradients, net.steps, optimizer.steps, *optimizer.state.values()]
+    return [net.parameters, net.gradients, net.buffers, net.steps, optimizer.steps, *optimizer.state.values()]
 
 
 def same(*runs):

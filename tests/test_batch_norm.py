@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from oracles import InTorch
+from runs import shaken
 
 import backprop as bp
 
@@ -35,9 +36,7 @@ class Twice(bp.Layer):
 
 
 def network(name, dtype="float64", rng=1):
-    net = bp.Sequential(NETWORKS[name](), rng=rng, dtype=dtype)
-    net.parameters += np.random.default_rng(2).normal(scale=0.3, size=net.parameters.size)  # no zeros, no ones
-    return net
+    return shaken(NETWORKS[name](), dtype, rng)
 
 
 def table(rows, dtype="float64", seed=0):
