@@ -1,13 +1,13 @@
 """Losses: one number for how far a prediction is from its target, and its gradient.
 
 A loss is called as ``loss(y_hat, y, sample_weight=None) -> (value, dy)``; the value is exactly the number whose
-gradient is returned. Within a row the outputs are averaged; `reduction` then says what becomes of the rows, whose
-losses are l and whose weights are w (1 where none are given):
+gradient is returned. The outputs of a sample are averaged; `reduction` then says how the per-sample losses l, with the
+sample weights w (1 where none are given), are combined:
 
 ======== ======================
 "mean"   sum(w l) / sum(w)
 "sum"    sum(w l)
-"none"   w l, one for each row; the gradient is that of their sum
+"none"   w l, one for each sample; the gradient is that of their sum
 ======== ======================
 
 A loss, or a gradient, beyond the largest number of its type is infinite; any other is finite.
@@ -65,7 +65,7 @@ class Loss(Described, family="Loss"):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     Notes
     -----
@@ -224,7 +224,7 @@ class MeanSquaredError(Loss):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
     """
 
     kernel = "mean_squared_error"
@@ -236,7 +236,7 @@ class MeanAbsoluteError(Loss):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
     """
 
     kernel = "mean_absolute_error"
@@ -250,7 +250,7 @@ class Huber(Loss):
     delta : float, default 1
         Up to which error the loss is a square; above 0.
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     References
     ----------
@@ -272,7 +272,7 @@ class LogCosh(Loss):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
     """
 
     kernel = "log_cosh"
@@ -296,7 +296,7 @@ class Quantile(Loss):
         The level, between 0 and 1, or several, at most 32. The network then has n_targets * len(q) outputs, those of
         one target side by side: ``y_hat.reshape(-1, n_targets, len(q))``.
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     References
     ----------
@@ -322,7 +322,7 @@ class BinaryCrossEntropy(Loss):
     from_logits : bool, default False
         y_hat holds the logits z with p = sigmoid(z), not the probabilities p.
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     Notes
     -----
@@ -353,7 +353,7 @@ class CrossEntropy(Loss):
     label_smoothing : float, default 0
         s in q (1 - s) + s / n_out; at least 0, below 1.
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     Notes
     -----
@@ -396,7 +396,7 @@ class Focal(Loss):
     from_logits : bool, default False
         y_hat holds the logits z, not the probabilities p.
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     Notes
     -----
@@ -453,7 +453,7 @@ class Hinge(Loss):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     Notes
     -----
@@ -476,7 +476,7 @@ class SquaredHinge(Hinge):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
     """
 
     kernel = "squared_hinge"
@@ -491,7 +491,7 @@ class Poisson(Loss):
         y_hat holds log r, under any last layer, and not the rate r, under one that is never negative, such as "exp" or
         "softplus".
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     Notes
     -----
@@ -544,7 +544,7 @@ class GaussianNLL(Loss):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     Notes
     -----
@@ -570,7 +570,7 @@ class KLDivergence(Loss):
     from_logits : bool, default False
         y_hat holds the logits z with p = softmax(z), not the probabilities p.
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows; "mean" is PyTorch's "batchmean".
+        How the per-sample losses are combined; "mean" is PyTorch's "batchmean".
 
     Notes
     -----
@@ -597,7 +597,7 @@ class CosineSimilarity(Loss):
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of the rows.
+        How the per-sample losses are combined.
 
     Notes
     -----
