@@ -148,7 +148,7 @@ def test_a_loss_without_a_kernel_keeps_its_reduction_and_its_classes():
     assert each[0][0] == pytest.approx(each[1][0], rel=1e-9)
     total = bp.MeanSquaredError(reduction="sum")
     assert net.evaluate(X, y, loss=total.__call__) == net.evaluate(X, y, loss=total)
-    with pytest.raises(TypeError, match="one that says what it computes, got Loss"):
+    with pytest.raises(TypeError, match="a loss with a formula, got Loss"):
         net.evaluate(X, y, loss=bp.Loss())
 
 

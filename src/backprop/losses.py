@@ -69,8 +69,8 @@ class Loss(Described, family="Loss"):
 
     Notes
     -----
-    A loss of one's own subclasses this, or one of the others, and brings a ``__call__`` of its own. It is called batch
-    by batch, and its `reduction` says how the values of batches become that of an epoch.
+    A custom loss subclasses this, or one of the others, and implements ``__call__``. It is called for each mini-batch,
+    and its `reduction` says how the losses of mini-batches are combined into that of an epoch.
     """
 
     #: Its name in the compiled core, and the attributes that its kernel takes, in order; a custom loss has none.
@@ -144,11 +144,11 @@ class Loss(Described, family="Loss"):
     @property
     def compiled(self) -> bool:
         """Whether the compiled core has its formula; else it is called, on what the network answers."""
-        return bool(self.kernel) and not self._own
+        return bool(self.kernel) and not self._custom
 
     @property
-    def _own(self) -> bool:
-        """Whether a subclass brings its formula."""
+    def _custom(self) -> bool:
+        """Whether a subclass implements it in Python."""
         return type(self).__call__ is not Loss.__call__ or getattr(self.on, "__func__", None) is not Loss.on
 
     def lower(self, logits: bool) -> Formula:
@@ -651,8 +651,8 @@ def get(loss: Any) -> Loss:
     if isinstance(bound, Loss) and loss == bound.__call__:
         loss = bound
     if isinstance(loss, Loss):
-        if not loss.kernel and not loss._own:
-            raise TypeError(f"loss: expected one that says what it computes, got {loss!r}: use a subclass of Loss")
+        if not loss.kernel and not loss._custom:
+            raise TypeError(f"loss: expected a loss with a formula, got {loss!r}, which is abstract: use a subclass of it")
         return loss
     if callable(loss):
         function: Callable[..., Any] = loss

@@ -51,11 +51,11 @@ class Layer(Described, family="Layer"):
 
     Notes
     -----
-    A layer of one's own subclasses this, and brings ``forward(x, training)``, which returns y and, in training, keeps
-    what it needs, and ``backward(dy)``, which returns dx and writes the gradients of its parameters. ``n_in`` and
-    ``n_out`` are set by its constructor, if it does not keep a row's size. Parameters are named by `shapes`, given
-    their first values by `initialize`, and found as attributes: ``self.weight`` and its gradient ``self.weight_grad``.
-    It works in every network, at the speed of NumPy.
+    A custom layer subclasses this and implements ``forward(x, training)``, which returns y and, in training, stores
+    what the backward pass needs, and ``backward(dy)``, which returns dx and writes the gradients of its parameters. Its
+    constructor sets ``n_in`` and ``n_out``, unless the layer has as many outputs as inputs. Parameters are declared by
+    `shapes`, get their initial values in `initialize`, and are attributes: ``self.weight`` and its gradient
+    ``self.weight_grad``. It works in every network, at the speed of NumPy.
 
     Examples
     --------
@@ -107,16 +107,16 @@ class Layer(Described, family="Layer"):
         """Give the parameters and buffers their initial values."""
 
     def forward(self, x: Array, training: bool = False) -> Array:
-        """For a layer of one's own: y (batch, n_out) for x (batch, n_in)."""
+        """For a custom layer: the outputs y (batch, n_out) for the inputs x (batch, n_in)."""
         raise NotImplementedError(self._by_itself("forward"))
 
     def backward(self, dy: Array) -> Array:
-        """For a layer of one's own: dx for the dy of its last forward in training; overwrites its gradients."""
+        """For a custom layer: dx from the dy of its last forward in training; overwrites its gradients."""
         raise NotImplementedError(self._by_itself("backward"))
 
     def _by_itself(self, name: str) -> str:
         if not self.compiled:
-            return f"{name}: expected {type(self).__name__} to have a {name} of its own, got none"
+            return f"{name}: expected {type(self).__name__} to implement {name}, got no such method"
         return (
             f"{name}: expected a network, got its layer {self!r}, which does nothing by itself: call net.{name}, "
             f"or make a network of such a layer, bp.Sequential([{self!r}])"
@@ -200,7 +200,7 @@ class Layer(Described, family="Layer"):
     def __eq__(self, other: object) -> bool:
         """Whether the other would be built alike: by the configuration, not by the parameters.
 
-        Of a layer of one's own nothing is known: it is only equal to itself.
+        Of a custom layer nothing is known: it is only equal to itself.
         """
         return self is other or (
             isinstance(other, Layer) and self._alike(other) and self.compiled and self.trainable == other.trainable
