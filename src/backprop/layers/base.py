@@ -273,8 +273,8 @@ def chain(layers: Any, name: str = "layers") -> tuple[Layer, ...]:
             raise ValueError(f"{name}: expected each once, got {layer!r} again in place {i + 1}: create a new one")
         seen.add(id(layer))
         if any(leaf._bound for _, leaf in layer.leaves()):
-            got = f"{layer!r} of another network in place {i + 1}"
-            raise ValueError(f"{name}: expected new ones, got {got}: it belongs to that one, create a new one")
+            got = f"{layer!r} in place {i + 1}, which belongs to another network"
+            raise ValueError(f"{name}: expected new layers, got {got}: create a new one")
     return checked
 
 
