@@ -30,7 +30,7 @@ __all__ = [
 
 Array = _validate.Array
 
-#: The activations that never go below zero.
+#: The activations without negative outputs.
 RATES = ("exp", "softplus", "relu", "sigmoid", "hard_sigmoid", "softmax")
 
 
@@ -81,11 +81,11 @@ class Loss(Described, family="Loss"):
     #: Which targets it takes, where the link does not say it.
     target: ClassVar[targets.Domain | None] = None
     from_logits: bool = False
-    #: The layers' penalties are divided by the weight of the rows, as the losses are in the mean, and not added to it.
+    #: Whether the layers' penalties are divided by the sum of the sample weights too, as the losses are in the mean.
     shares_penalties: bool = False
-    #: Whether answers between 0 and 1 are, to it, chances of what is 1 in the targets.
+    #: Whether outputs between 0 and 1 are, to it, probabilities that the target is 1.
     classifies: ClassVar[bool] = True
-    #: What it wants of a network, in words.
+    #: Which outputs it needs, in words.
     outputs: ClassVar[str] = "an output for each target"
     _gates: ClassVar[Mapping[str, _validate.Gate]] = {
         "reduction": partial(_validate.choice, choices=("mean", "sum", "none")), "from_logits": _validate.flag,
@@ -100,11 +100,11 @@ class Loss(Described, family="Loss"):
         Parameters
         ----------
         y_hat : array_like, shape (batch, n_out)
-            What the network answered. float32 and float64 keep their type, anything else becomes float64.
+            The outputs of the network. float32 and float64 keep their type, anything else becomes float64.
         y : array_like
             The targets: (batch, n_out), or (batch,) where that is one; labels (batch,) where the loss takes them.
         sample_weight : array_like, shape (batch,), optional
-            How much each row counts. Default: all the same.
+            How much each sample counts. Default: all the same.
 
         Returns
         -------
@@ -127,7 +127,7 @@ class Loss(Described, family="Loss"):
     def on(
         self, y_hat: Array, target: Array | None, labels: Array | None, weights: Array | None, *, logits: bool = False
     ) -> tuple[Any, Array]:
-        """`__call__` on arrays that have passed the gate; with logits, y_hat is what lies beneath the probabilities."""
+        """`__call__` on arrays that were checked; with ``logits`` y_hat holds logits, not probabilities."""
         total = len(y_hat) if weights is None else running_sum(weights) or 1.0  # a batch may count for nothing
         norm = 1 / total if self.reduction == "mean" else 1.0
         values, dy = np.empty(len(y_hat)), np.empty_like(y_hat)
@@ -143,7 +143,7 @@ class Loss(Described, family="Loss"):
 
     @property
     def compiled(self) -> bool:
-        """Whether the compiled core has its formula; else it is called, on what the network answers."""
+        """Whether the compiled core has its formula; else it is called, on the outputs of the network."""
         return bool(self.kernel) and not self._custom
 
     @property
@@ -174,18 +174,18 @@ class Loss(Described, family="Loss"):
         return self.domain(n_out).read(y, self.target_width(n_out), dtype, repr(self))
 
     def link_of(self, n_out: int) -> str | None:
-        """The `link` of a network with so many outputs."""
+        """The `link` for a network with so many outputs."""
         return self.link
 
     def check_outputs(self, y_hat: Array) -> None:
-        """Refuse what a loss by hand is not defined on."""
+        """Refuse outputs that the loss is not defined on."""
         if self.link and not self.from_logits:
             _validate.between(y_hat, 0, 1, "y_hat", f"{self!r} takes probabilities; for logits, from_logits=True")
 
     def fuses(self, end: str, n_out: int) -> bool:
-        """Whether a network that ends in this activation computes the loss on the logits beneath it.
+        """Whether a network that ends in this activation computes the loss on logits, without the activation.
 
-        An end whose answers are not what this loss takes is refused.
+        A last activation whose outputs are not what this loss takes is refused.
         """
         link = self.link_of(n_out)
         if link is None:
@@ -248,7 +248,7 @@ class Huber(Loss):
     Parameters
     ----------
     delta : float, default 1
-        Up to which error the loss is a square; above 0.
+        The error up to which the loss is quadratic; above 0.
     reduction : {"mean", "sum", "none"}, default "mean"
         How the per-sample losses are combined.
 
@@ -267,7 +267,7 @@ class Huber(Loss):
 
 
 class LogCosh(Loss):
-    """l = 1/n_out sum log cosh(y_hat - y): a square near 0, an absolute error far away, smooth between.
+    """l = 1/n_out sum log cosh(y_hat - y): quadratic near 0, an absolute error far away, smooth between.
 
     Parameters
     ----------
@@ -378,21 +378,21 @@ class CrossEntropy(Loss):
 
 
 class Focal(Loss):
-    """Cross-entropy in which each term -log p fades as (1 - p)^gamma: what is easy counts for less.
+    """Cross-entropy in which each term -log p fades as (1 - p)^gamma: easy samples count for less.
 
-    With one output, or where ``multi_label`` says that each output answers a question of its own, it is, of
+    With one output, or where ``multi_label`` says that each output is a binary classification, it is, of
     p = sigmoid(z), l = -1/n_out sum alpha y (1 - p)^gamma log p + (1 - alpha) (1 - y) p^gamma log(1 - p). With several
     outputs, one for each class, it is, of p = softmax(z), l = -sum q (1 - p)^gamma log p.
 
     Parameters
     ----------
     gamma : float, default 2
-        How much the easy ones fade, at least 0; at 0 this is cross-entropy.
+        The focusing parameter, at least 0: the larger, the less easy samples count; at 0 this is cross-entropy.
     alpha : float, optional
-        What targets of 1 count for, between 0 and 1, while those of 0 count 1 - alpha. None: both count 1. Where the
+        The weight of targets of 1, between 0 and 1, while those of 0 weigh 1 - alpha. None: both weigh 1. Where the
         outputs are classes there is none: use class_weight.
     multi_label : bool, default False
-        Several outputs are each a yes or no, under a sigmoid, not one class among them.
+        Each of several outputs is a binary classification, under a sigmoid; False: they are the classes.
     from_logits : bool, default False
         y_hat holds the logits z, not the probabilities p.
     reduction : {"mean", "sum", "none"}, default "mean"
@@ -433,15 +433,15 @@ class Focal(Loss):
 
     @property
     def _alphas(self) -> tuple[float, float]:
-        """What targets of 1 and of 0 count for."""
+        """The weights of targets of 1 and of 0."""
         return (1.0, 1.0) if self.alpha is None else (self.alpha, 1 - self.alpha)
 
     def link_of(self, n_out: int) -> str | None:
-        """A sigmoid for each question, a softmax over classes."""
+        """A sigmoid for each binary output, a softmax over classes."""
         return "sigmoid" if n_out == 1 or self.multi_label else "softmax"
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
-        """Probabilities for each question; labels or distributions over classes."""
+        """Probabilities of each binary output; labels or distributions over classes."""
         if self.alpha is not None and self.link_of(n_out) == "softmax":
             raise ValueError(f"alpha: expected None for the {n_out} classes, got {self.alpha}: use class_weight")
         return super().targets(y, n_out, dtype)
@@ -457,8 +457,8 @@ class Hinge(Loss):
 
     Notes
     -----
-    Targets of 0 and 1 are taken for -1 and 1. With several outputs each is a question of its own; a label (batch,)
-    says that the answer is 1 there and -1 elsewhere: one class against the rest.
+    Targets of 0 and 1 are taken for -1 and 1. With several outputs each is a binary classification; a label (batch,)
+    stands for 1 at its class and -1 elsewhere: one class against the rest.
 
     References
     ----------
@@ -538,7 +538,7 @@ class Poisson(Loss):
 class GaussianNLL(Loss):
     """l = 1/(2 n_targets) sum s + (y - m)^2 e^-s: the negative log-likelihood of y, less log(2 pi) / 2.
 
-    The network answers, for each target, the mean m and the logarithm s of the variance, side by side: it has
+    The network predicts, for each target, the mean m and the logarithm s of the variance, side by side: it has
     2 * n_targets outputs, the means ``y_hat[:, 0::2]`` and the log-variances ``y_hat[:, 1::2]``.
 
     Parameters
