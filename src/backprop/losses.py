@@ -652,7 +652,7 @@ def get(loss: Any) -> Loss:
         loss = bound
     if isinstance(loss, Loss):
         if not loss.kernel and not loss._custom:
-            raise TypeError(f"loss: expected a loss with a formula, got {loss!r}, which is abstract: use a subclass of it")
+            raise TypeError(f"loss: expected a loss with a formula, got {loss!r}, which is abstract: use a subclass")
         return loss
     if callable(loss):
         function: Callable[..., Any] = loss
