@@ -697,7 +697,7 @@ def _checked(given: Any) -> tuple[Layer, ...]:
 
 def _connect(chain: tuple[Layer, ...]) -> tuple[int, int]:
     """Let layers learn their sizes; how many numbers go in and out."""
-    n = layers.chain_takes(chain)
+    n = layers.chain_inputs(chain)
     if n is None:
         got = _validate.shown(list(chain))
         raise ValueError(f"layers: expected at least one layer with sizes, such as Dense, got only {got}")

@@ -7,7 +7,7 @@ lowered to steps of the compiled plan; one that brings ``forward`` and ``backwar
 from .base import INPUT as INPUT
 from .base import KINDS, Layer
 from .base import chain as chain
-from .base import chain_takes as chain_takes
+from .base import chain_inputs as chain_inputs
 from .base import connect_chain as connect_chain
 from .base import from_description as from_description
 from .composite import Concatenate, Residual

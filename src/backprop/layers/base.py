@@ -15,7 +15,7 @@ Array = _validate.Array
 
 #: The input of a network, among the names of its operations.
 INPUT = "input"
-#: How many numbers a row may have, and how many layers may lie within one another.
+#: The most features of a sample, and the most levels of nested layers.
 WIDEST, DEEPEST = 2**40, 50
 #: The layers that a description may name: those of this package.
 KINDS: dict[str, type[Layer]] = {}
@@ -42,12 +42,13 @@ class Layer(Described, family="Layer"):
     Attributes
     ----------
     n_in, n_out : int
-        How many numbers a row has before and after. A layer that keeps a row's size learns it from its network.
+        Inputs and outputs: the features of a sample before and after. A layer with as many outputs as inputs learns
+        them from its network.
     activation : ActivationFunction
         ``identity`` where there is none.
     trainable : bool, default True
-        Set it to False, and training leaves the layer's parameters alone, and the statistics of a `BatchNorm` too; and
-        back, whenever that is wanted.
+        False freezes the layer: training leaves its parameters alone, and the statistics of a `BatchNorm` too. It may
+        be changed at any time.
 
     Notes
     -----
@@ -100,7 +101,7 @@ class Layer(Described, family="Layer"):
         return {}
 
     def buffers(self) -> dict[str, tuple[int, ...]]:
-        """The same for what it keeps beside: numbers that belong to a trained network, and that nothing trains."""
+        """The same for its buffers: arrays that are saved with the network and not trained, as running statistics."""
         return {}
 
     def initialize(self, rng: np.random.Generator) -> None:
@@ -137,16 +138,16 @@ class Layer(Described, family="Layer"):
         """The layers that have parameters of their own: this one, or those it is made of, and where they are in it."""
         yield (), self
 
-    def takes(self) -> int | None:
-        """How many numbers a row must have before it; None: any."""
+    def required_inputs(self) -> int | None:
+        """The inputs it needs; None: any number."""
         return self.n_in
 
-    def times(self) -> int:
-        """How many times as many numbers a row has after it, where it takes any."""
+    def multiplier(self) -> int:
+        """How many outputs it has for each input, where it takes any number."""
         return 1
 
     def connect(self, n: int) -> int:
-        """Learn how many numbers a row has before; how many after."""
+        """Set the sizes from the number of inputs; the number of outputs."""
         if self.n_in is None:
             self.n_in = n
         if self.n_in != n:
@@ -240,7 +241,7 @@ class SameSize(Layer):
 
 
 class Composite(Layer):
-    """A layer of layers."""
+    """A layer that is made of layers."""
 
     #: How many such layers lie within one another here.
     depth = 1
@@ -278,33 +279,33 @@ def chain(layers: Any, name: str = "layers") -> tuple[Layer, ...]:
     return checked
 
 
-def chain_takes(layers: tuple[Layer, ...]) -> int | None:
-    """How many numbers a row must have before these: as the first that has sizes takes them; None: any."""
+def chain_inputs(layers: tuple[Layer, ...]) -> int | None:
+    """The inputs that a chain of layers needs, from its first layer of a fixed size; None: any number."""
     times = 1
     for layer in layers:
-        n = layer.takes()
+        n = layer.required_inputs()
         if n is None:
-            times *= layer.times()
+            times *= layer.multiplier()
         elif n % times:
-            got = f"rows of {times} times as many numbers as those before {layers[0]!r}"
-            raise ValueError(f"layers: {layer!r} expected {n} inputs, got {got}, which are never {n}")
+            got = f"a multiple of {times} from the layers before it, which is never {n}"
+            raise ValueError(f"layers: {layer!r} expected {n} inputs, got {got}")
         else:
             return n // times
     return None
 
 
 def connect_chain(layers: tuple[Layer, ...], n: int) -> int:
-    """Let each layer learn its sizes from the one before; how many numbers a row has after the last."""
+    """Set the sizes of each layer from the outputs of the one before; the outputs of the last."""
     for i, layer in enumerate(layers):
-        takes = layer.takes()
-        if takes is not None and takes != n:
+        needed = layer.required_inputs()
+        if needed is not None and needed != n:
             before = f"of {layers[i - 1]!r}" if i else "before it"
             raise ValueError(
-                f"layers: {layer!r}, {i + 1} of {len(layers)}, expected {takes} inputs, got the {n} {before}"
+                f"layers: {layer!r}, {i + 1} of {len(layers)}, expected {needed} inputs, got the {n} {before}"
             )
         n = layer.connect(n)
         if n > WIDEST:
-            raise ValueError(f"layers: expected rows of at most 2**40 numbers, got {n} after layer {i + 1}")
+            raise ValueError(f"layers: expected at most 2**40 outputs, got {n} of layer {i + 1}")
     return n
 
 

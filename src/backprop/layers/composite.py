@@ -13,14 +13,14 @@ from .base import (
     Composite,
     Layer,
     chain,
-    chain_takes,
+    chain_inputs,
     connect_chain,
     from_description,
 )
 
 
 class Residual(Composite):
-    """y = x + f(x), where f are layers that keep a row's size, one after the other.
+    """y = x + f(x), a residual connection around a chain of layers f with as many outputs as inputs.
 
     Parameters
     ----------
@@ -51,16 +51,16 @@ class Residual(Composite):
             for path, leaf in layer.leaves():
                 yield (i, *path), leaf
 
-    def takes(self) -> int | None:
-        """What its layers do."""
-        return chain_takes(self.layers)
+    def required_inputs(self) -> int | None:
+        """What its layers need."""
+        return chain_inputs(self.layers)
 
     def connect(self, n: int) -> int:
-        """Its layers must give as many numbers as they take."""
+        """Its layers must have as many outputs as inputs."""
         after = connect_chain(self.layers, n)
         if after != n:
             raise ValueError(
-                f"layers: {self!r} expected layers that keep a row's size, got {n} before and {after} after"
+                f"layers: {self!r} expected layers with as many outputs as inputs, got {n} inputs and {after} outputs"
             )
         self.n_in = self.n_out = n
         return n
@@ -76,7 +76,7 @@ class Residual(Composite):
 
 
 class Concatenate(Composite):
-    """y = f(x), g(x)... side by side: branches that all take the same numbers.
+    """y = f(x), g(x)... side by side: branches that all take the same inputs.
 
     Parameters
     ----------
@@ -107,16 +107,16 @@ class Concatenate(Composite):
                 for path, leaf in layer.leaves():
                     yield (b, i, *path), leaf
 
-    def takes(self) -> int | None:
-        """What the first of its branches does that is not content with anything."""
-        return next((n for n in map(chain_takes, self.branches) if n is not None), None)
+    def required_inputs(self) -> int | None:
+        """The inputs of the first branch that fixes them."""
+        return next((n for n in map(chain_inputs, self.branches) if n is not None), None)
 
-    def times(self) -> int:
-        """What its branches do, side by side."""
-        return sum(math.prod(layer.times() for layer in branch) for branch in self.branches)
+    def multiplier(self) -> int:
+        """The sum of those of its branches."""
+        return sum(math.prod(layer.multiplier() for layer in branch) for branch in self.branches)
 
     def connect(self, n: int) -> int:
-        """All branches take the same; what they give is added up."""
+        """All branches take the same inputs; their outputs lie side by side."""
         self.n_in, self.n_out = n, sum(connect_chain(branch, n) for branch in self.branches)
         return self.n_out
 
@@ -139,8 +139,8 @@ def _compiled(layers: tuple[Layer, ...], owner: Layer) -> tuple[Layer, ...]:
 
 
 def _depth(layers: Iterable[Layer]) -> int:
-    """How many layers of layers lie within one another in one of these."""
+    """How many levels of nested layers there are in these."""
     found = 1 + max((layer.depth for layer in layers if isinstance(layer, Composite)), default=0)
     if found > DEEPEST:
-        raise ValueError(f"layers: expected at most {DEEPEST} layers within one another, got {found}")
+        raise ValueError(f"layers: expected at most {DEEPEST} levels of nested layers, got {found}")
     return found

@@ -1,4 +1,4 @@
-"""The layer of weighted sums."""
+"""The fully connected layer."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .base import Array, Layer
 
 
 class Dense(Layer):
-    """y = f(x w + b): every output a weighted sum of every input.
+    """y = f(x w + b): fully connected.
 
     Parameters
     ----------
     n_in, n_out : int
-        How many numbers a row has before and after.
+        Inputs and outputs.
     activation : str or ActivationFunction, default "identity"
         f, by name or from `backprop.activations`.
     use_bias : bool, default True
-        Without it, y = f(x w).
+        False: y = f(x w).
     weight_init, bias_init : str, default "glorot_uniform", "zeros"
         A name from `backprop.initializers`.
     l1, l2 : float, default 0
-        Add l1 sum |w| + l2 sum w^2 to the loss that is trained on, and to its gradient; at least 0. Not of the bias.
+        Regularization of the weight: l1 sum |w| + l2 sum w^2 is added to the training loss; at least 0.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Layers that take each number by itself."""
+"""Elementwise layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import Array, SameSize
 
 
 class Activation(SameSize):
-    """y = f(x), alone: for a network in which something stands between the weights and the activation.
+    """y = f(x), an activation by itself: for something between a layer's weights and its activation.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Activation(SameSize):
 
 
 class Dropout(SameSize):
-    """In training, zero each number with probability `rate` and divide the others by 1 - rate; else do nothing.
+    """In training, zero each input with probability `rate` and divide the others by 1 - rate; else do nothing.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ class Dropout(SameSize):
 
     Notes
     -----
-    Inverted dropout [1]_. Which numbers are dropped is a function of the network's seed, the training step and the
-    place in the batch: it depends neither on the number of threads nor on what was computed before.
+    Inverted dropout [1]_. The mask is a function of the network's seed, the training step and the place in the
+    mini-batch: it depends neither on the number of threads nor on what was computed before.
 
     References
     ----------
@@ -52,12 +52,12 @@ class Dropout(SameSize):
 
 
 class PReLU(SameSize):
-    """y = x where x > 0, else weight x: a rectifier whose slope below zero is learned, one for each column.
+    """y = x where x > 0, else weight x: a leaky ReLU whose slope is trained, one for each feature.
 
     Parameters
     ----------
     slope : float, default 0.25
-        Where the slopes begin; at least 0, below 1.
+        Initial slope; at least 0, below 1.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class PReLU(SameSize):
         self.slope = slope
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """`weight`, a number for each column."""
+        """`weight`, one for each feature."""
         return {"weight": (self.n_out,)}
 
     def initialize(self, rng: np.random.Generator) -> None:

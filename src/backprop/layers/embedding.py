@@ -1,4 +1,4 @@
-"""Layers that look up whole numbers in tables of vectors."""
+"""Embeddings of categorical features."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .base import INPUT, Array, Builder, Composite, Layer, from_description
 
 
 class Embedding(Layer):
-    """Whole numbers become vectors: y is the row of the table that x names.
+    """Integers become vectors: y is the row of the embedding table with the index x.
 
     The first layer of a network, or within `Columns`.
 
     Parameters
     ----------
     values : int
-        Rows of the table: x is 0 to values - 1.
+        Size of the vocabulary: x is 0 to values - 1.
     width : int
-        Their length.
+        Length of an embedding vector.
     columns : int, default 1
-        How many numbers a row of x has, each looked up in the same table: the vectors lie side by side.
+        Features of x, all looked up in the same table: their vectors lie side by side.
     weight_init : str, default "lecun_normal"
         A name from `backprop.initializers`, for one input: the standard normal distribution, as in PyTorch.
 
@@ -62,7 +62,7 @@ class Embedding(Layer):
         initializers.fill(self.weight, self.weight_init, 1, self.width, rng)
 
     def tables(self) -> list[tuple[int, int, Embedding | None]]:
-        """The first of some columns, how many they are, and their table: it has one for all."""
+        """Groups of columns: the first, how many, and their table; here one group."""
         return [(0, self.columns, self)]
 
     def operations(self, graph: Builder, source: str, name: str) -> str:
@@ -71,7 +71,7 @@ class Embedding(Layer):
 
 
 class Columns(Composite):
-    """The columns of a table with words in it: some become vectors, the others go on as they are, in their order.
+    """Embeddings for the categorical columns of a table; the other columns pass through, in their order.
 
     The first layer of a network.
 
@@ -80,7 +80,7 @@ class Columns(Composite):
     n_in : int
         How many columns there are.
     embeddings : dict of int to Embedding
-        For the columns that hold whole numbers, what they become; each an `Embedding` of one column.
+        By column, for those that hold integers; each an `Embedding` of one column.
 
     Examples
     --------
@@ -122,7 +122,7 @@ class Columns(Composite):
             yield (column,), embedding
 
     def tables(self) -> list[tuple[int, int, Embedding | None]]:
-        """The first of some columns, how many they are, and their table, where they have one."""
+        """Groups of columns: the first, how many, and their table, where they have one."""
         found: list[tuple[int, int, Embedding | None]] = []
         after = 0
         for column, embedding in [*self.embeddings.items(), (self.n_in, None)]:

@@ -1,4 +1,4 @@
-"""Layers that normalise: each row, or each column over the batch."""
+"""Layers that normalize: each sample, or each feature over the mini-batch."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class _Norm(SameSize):
     _gates: ClassVar = {"epsilon": _validate.positive}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """`weight` and `bias`, a number for each column."""
+        """`weight` and `bias`, one for each feature."""
         return {"weight": (self.n_out,), "bias": (self.n_out,)}
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Change nothing but mean and variance."""
+        """Weight 1, bias 0."""
         self.weight[:], self.bias[:] = 1, 0
 
 
 class LayerNorm(_Norm):
-    """Normalise each row: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over the numbers of the row.
+    """Normalize each sample: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over its features.
 
     Parameters
     ----------
     epsilon : float, default 1e-5
-        Keeps the root from zero; above 0.
+        Added to the variance, for numerical stability; above 0.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class LayerNorm(_Norm):
 
     References
     ----------
-    Ba, Kiros, Hinton, "Layer normalization", 2016, eq. 4. The variance is that of the row, divided by n.
+    Ba, Kiros, Hinton, "Layer normalization", 2016, eq. 4. The variance is that of the sample, divided by n.
     """
 
     operation = "layer_norm"
@@ -59,7 +59,7 @@ class LayerNorm(_Norm):
 
 
 class BatchNorm(_Norm):
-    """Normalise each column: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over the rows of the batch.
+    """Normalize each feature: y = weight (x - mean) / sqrt(variance + epsilon) + bias, over the mini-batch.
 
     `predict` takes the running mean and variance instead, which follow those of the batches: after each step of a fit,
     and in each `Sequential.forward` by hand, running += momentum (batch - running).
@@ -68,9 +68,9 @@ class BatchNorm(_Norm):
     ----------
     momentum : float, default 0.1
         How fast the running statistics follow; at least 0, at most 1. It may be changed in a network. 0 freezes them,
-        as ``trainable = False`` does: then they stay, and training is normalised by them too.
+        as ``trainable = False`` does: then training is normalized by them too.
     epsilon : float, default 1e-5
-        Keeps the root from zero; above 0.
+        Added to the variance, for numerical stability; above 0.
 
     Attributes
     ----------
@@ -81,12 +81,12 @@ class BatchNorm(_Norm):
 
     Notes
     -----
-    As in PyTorch, a batch is normalised by its variance divided by n, and the running variance follows the one divided
+    As in PyTorch, a mini-batch is normalized by its variance divided by n, and the running variance follows the one divided
     by n - 1. A full batch is kept in memory as a whole.
 
-    Frozen statistics make of it a map of each row by itself, in training and in `predict`, as in Keras. So does a batch
-    of a single row, which has no variance: it is normalised by the running statistics, and leaves them alone. Each row
-    of a batch counts the same in its mean and variance, whatever its sample_weight.
+    With frozen statistics it computes the same in training as in `predict`, as in Keras. A mini-batch of a single
+    sample has no variance: it is normalized by the running statistics, and leaves them alone. Each sample counts the
+    same in the mean and variance of its mini-batch, whatever its sample_weight.
 
     `Sequential.update_statistics` sets the running statistics to those of given rows.
 
@@ -109,7 +109,7 @@ class BatchNorm(_Norm):
 
     @property
     def frozen(self) -> bool:
-        """Whether its running statistics stay as they are, and normalise the batches of training too."""
+        """Whether its running statistics stay as they are, and normalize in training too."""
         return not (self.trainable and self.momentum)
 
     def pace(self) -> float:
@@ -117,10 +117,10 @@ class BatchNorm(_Norm):
         return 0.0 if self.frozen else self.momentum
 
     def buffers(self) -> dict[str, tuple[int, ...]]:
-        """`running_mean` and `running_variance`, a number for each column."""
+        """`running_mean` and `running_variance`, one for each feature."""
         return {"running_mean": (self.n_out,), "running_variance": (self.n_out,)}
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Change nothing, in training nothing but mean and variance."""
+        """Weight 1, bias 0; running mean 0, running variance 1."""
         super().initialize(rng)
         self.running_mean[:], self.running_variance[:] = 0, 1
