@@ -81,8 +81,8 @@ class BatchNorm(_Norm):
 
     Notes
     -----
-    As in PyTorch, a mini-batch is normalized by its variance divided by n, and the running variance follows the one divided
-    by n - 1. A full batch is kept in memory as a whole.
+    As in PyTorch, a mini-batch is normalized by its variance divided by n, and the running variance follows the one
+    divided by n - 1. A full batch is kept in memory as a whole.
 
     With frozen statistics it computes the same in training as in `predict`, as in Keras. A mini-batch of a single
     sample has no variance: it is normalized by the running statistics, and leaves them alone. Each sample counts the
