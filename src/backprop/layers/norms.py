@@ -67,7 +67,8 @@ class BatchNorm(_Norm):
     Parameters
     ----------
     momentum : float, default 0.1
-        How fast the running statistics follow; at least 0, at most 1. It may be changed in a network. 0 freezes them,
+        Weight of a mini-batch in the running statistics; at least 0, at most 1. It may be changed in a network. 0
+        freezes them,
         as ``trainable = False`` does: then training is normalized by them too.
     epsilon : float, default 1e-5
         Added to the variance, for numerical stability; above 0.
@@ -112,8 +113,8 @@ class BatchNorm(_Norm):
         """Whether its running statistics stay as they are, and normalize in training too."""
         return not (self.trainable and self.momentum)
 
-    def pace(self) -> float:
-        """How fast they follow: the core asks at the beginning of each run, since it may have changed."""
+    def effective_momentum(self) -> float:
+        """The momentum, 0 where frozen: the core asks at the beginning of each run, since it may have changed."""
         return 0.0 if self.frozen else self.momentum
 
     def buffers(self) -> dict[str, tuple[int, ...]]:

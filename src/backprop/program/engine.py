@@ -77,7 +77,7 @@ def norms(graph: Graph, storage: Storage) -> Iterator[tuple[Array, Chain]]:
     They come in the order in which they are computed, so what is written into one counts for the next.
     """
     for norm in graph:
-        if norm.kind == "batch_norm" and norm.layer.pace():
+        if norm.kind == "batch_norm" and norm.layer.effective_momentum():
             begin = storage.buffer_offset(norm.buffers["running_mean"])
             before = graph.before(norm.name)
             parts = [_part(run, storage) for run in _runs(before)] or [_identity(graph.n_in, storage)]
@@ -157,7 +157,7 @@ def _weights(operation: Operation, storage: Storage) -> tuple[int, int]:
 def _extra(operation: Operation, storage: Storage) -> tuple[Any, ...]:
     """What some operations take beside: a batch norm its momentum and its buffers, columns their tables."""
     if operation.kind == "batch_norm":
-        return operation.layer.pace, storage.buffer_offset(operation.buffers["running_mean"])
+        return operation.layer.effective_momentum, storage.buffer_offset(operation.buffers["running_mean"])
     found = []
     for _, count, name in operation.attributes.get("tables", ()):
         table = None if name is None else operation.parameters[name]
