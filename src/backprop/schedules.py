@@ -1,8 +1,8 @@
-"""Schedules: the learning rate as a function of the number of steps made, which is 0 before the first.
+"""Learning rate schedules: the learning rate as a function of the number of steps made, which is 0 before the first.
 
 An optimizer takes one where it takes a number, ``bp.Adam(bp.schedules.Cosine(1e-3, 10_000))``, as it takes any function
 of the step. These are evaluated for many steps at once, can be compared, and are kept in a checkpoint. A step is a
-batch: an epoch has ceil(rows / batch_size) of them.
+mini-batch: an epoch has ceil(rows / batch_size) of them.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ Array = _validate.Array
 
 
 class Schedule(_described.Described, family="Schedule"):
-    """What all schedules have. The attributes of one are the arguments it was made with."""
+    """Base class of the schedules, and of a custom one; the attributes are the arguments of the constructor."""
 
     learning_rate: float
 
@@ -27,7 +27,7 @@ class Schedule(_described.Described, family="Schedule"):
 
     def rates(self, steps: Array) -> Array:
         """The learning rates after these numbers of steps, (n,) whole numbers."""
-        if type(self).__call__ is not Schedule.__call__:  # a subclass's own
+        if type(self).__call__ is not Schedule.__call__:  # a custom schedule
             return np.array([self(int(step)) for step in steps], np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             rates: Array = self._rates(steps)
@@ -51,7 +51,7 @@ class Schedule(_described.Described, family="Schedule"):
 
 
 class Constant(Schedule):
-    """The same learning rate for ever.
+    """A constant learning rate.
 
     Parameters
     ----------
@@ -67,16 +67,16 @@ class Constant(Schedule):
 
 
 class Step(Schedule):
-    """learning_rate factor^floor(t / every) at step t: down a stair. PyTorch's StepLR.
+    """learning_rate factor^floor(t / every) at step t: step decay. PyTorch's StepLR.
 
     Parameters
     ----------
     learning_rate : float
         At the start.
     every : int
-        How many steps each stair lasts.
+        Steps between two decays.
     factor : float, default 0.1
-        What the rate is multiplied by at its end; above 0.
+        What the rate is multiplied by at each decay; above 0.
     """
 
     _gates: ClassVar = {"every": _validate.integer, "factor": _validate.positive}
@@ -91,7 +91,7 @@ class Step(Schedule):
 
 
 class Exponential(Schedule):
-    """learning_rate factor^(t / every) at step t. PyTorch's ExponentialLR, where every is 1.
+    """learning_rate factor^(t / every) at step t: exponential decay. PyTorch's ExponentialLR, where every is 1.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Exponential(Schedule):
     factor : float
         What the rate is multiplied by over `every` steps; above 0.
     every : int, default 1
-        With the steps of an epoch, the factor is that of an epoch.
+        With the number of steps in an epoch, the factor is that of an epoch.
     """
 
     _gates: ClassVar = {"factor": _validate.positive, "every": _validate.integer}
@@ -115,22 +115,21 @@ class Exponential(Schedule):
 
 
 class Cosine(Schedule):
-    """final + (learning_rate - final) (1 + cos(pi t)) / 2, t from 0 to 1: down half a wave, once or again and again.
+    """final + (learning_rate - final) (1 + cos(pi t)) / 2, t from 0 to 1: cosine annealing, once or restarted.
 
     Parameters
     ----------
     learning_rate : float
         The highest.
     steps : int
-        When the lowest is reached, the warm-up included.
+        Steps until the lowest is reached, the warm-up included.
     final : float, default 0.0
         The lowest.
     warmup : int, default 0
-        For how many steps, fewer than `steps`, the rate first rises to the highest, on a line:
-        learning_rate (t + 1) / (warmup + 1).
+        Steps, fewer than `steps`, of a linear warm-up to the highest, learning_rate (t + 1) / (warmup + 1).
     growth : int or None, default None
-        None: after `steps` the rate stays where it is. A number: it starts again from the highest, without a warm-up,
-        and each wave is so many times as long as the one before.
+        None: after `steps` the rate stays where it is. A number: warm restarts from the highest, each cycle so many
+        times as long as the one before.
 
     References
     ----------
@@ -156,12 +155,12 @@ class Cosine(Schedule):
         _validate.integer(given["warmup"], "warmup", 0, given["steps"] - 1)
 
     def _rates(self, steps: Array) -> Any:
-        wave = (1 + np.cos(np.pi * self._share(np.maximum(steps - self.warmup, 0)))) / 2
-        line = self.learning_rate * (steps + 1) / (self.warmup + 1)
-        return np.where(steps < self.warmup, line, self.final + (self.learning_rate - self.final) * wave)
+        cosine = (1 + np.cos(np.pi * self._progress(np.maximum(steps - self.warmup, 0)))) / 2
+        rising = self.learning_rate * (steps + 1) / (self.warmup + 1)
+        return np.where(steps < self.warmup, rising, self.final + (self.learning_rate - self.final) * cosine)
 
-    def _share(self, steps: Array) -> Any:
-        """How much of its wave lies behind each step."""
+    def _progress(self, steps: Array) -> Any:
+        """The share of its cycle that lies behind each step."""
         length = self.steps - self.warmup
         if self.growth is None:
             return np.minimum(steps / length, 1)
@@ -170,8 +169,8 @@ class Cosine(Schedule):
         starts = [0, length]
         while starts[-1] <= steps.max(initial=0):
             starts.append(starts[-1] + self.growth * (starts[-1] - starts[-2]))
-        wave = np.searchsorted(starts, steps, side="right")
-        begin, end = np.take(starts, wave - 1), np.take(starts, wave)
+        cycle = np.searchsorted(starts, steps, side="right")
+        begin, end = np.take(starts, cycle - 1), np.take(starts, cycle)
         return (steps - begin) / (end - begin)
 
 
@@ -183,9 +182,9 @@ class Polynomial(Schedule):
     learning_rate : float
         At the start.
     steps : int
-        When `final` is reached.
+        Steps until `final` is reached.
     power : float, default 1.0
-        1 is a line; above 0.
+        1 is a linear decay; above 0.
     final : float, default 0.0
         Where it ends.
     """
@@ -204,20 +203,20 @@ class Polynomial(Schedule):
 
 
 class OneCycle(Schedule):
-    """Up half a wave of the cosine, and down another to almost nothing. PyTorch's OneCycleLR, without its momentum.
+    """Cosine annealing up to the highest rate, then down to almost nothing. PyTorch's OneCycleLR, without its momentum.
 
     Parameters
     ----------
     learning_rate : float
         The highest.
     steps : int
-        Of the whole; the rate stays where it is afterwards.
+        Length of the cycle; the rate stays where it is afterwards.
     pct_start : float, default 0.3
-        The share of the steps on the way up; at least 0, below 1.
+        The share of the steps in which the rate rises; at least 0, below 1.
     div_factor : float, default 25.0
-        How many times as high the highest is as the first; above 0.
+        The highest rate is this times the initial one; above 0.
     final_div_factor : float, default 1e4
-        How many times as high the first is as the last; above 0.
+        The initial rate is this times the last one; above 0.
 
     References
     ----------
