@@ -1,14 +1,13 @@
 """Activations: the functions y = f(z) that a layer ends in, by name or as these objects.
 
-An object is a name and, for `leaky_relu` and `elu`, a number; called, it applies its function to an array. To add one,
+An object is a name and, for `leaky_relu` and `elu`, a parameter; called, it applies its function to an array. To add one,
 write its pair of kernels in ``kernels/activations.pxi``, name them in the two choices at that file's end, and give it a
 line here.
 
 Notes
 -----
-Definitions, constants, and the derivatives where a function is bent are PyTorch's, of the modules of torch.nn named
-here. Where they are bent, the derivative is the one from the left for ELU, SELU, ReLU and LeakyReLU, and 0 for
-Hardsigmoid and Hardtanh. Softplus is the logarithm everywhere; PyTorch's becomes z above 20, where they differ by 2e-9.
+Definitions, constants, and the derivatives at kinks are PyTorch's, of the modules of torch.nn named here: at a kink,
+the derivative is the one from the left for ELU, SELU, ReLU and LeakyReLU, and 0 for Hardsigmoid and Hardtanh. Softplus is the logarithm everywhere; PyTorch's becomes z above 20, where they differ by 2e-9.
 `exp` is torch.exp. The smooth ones are within 4 units in the last place, from the largest number to the smallest.
 
 References
@@ -31,8 +30,8 @@ from typing import Any
 
 from . import _core, _validate
 
-#: Which functions have a number, what it is called, and what it stays below.
-_NUMBERS = {"leaky_relu": ("slope", 1.0), "elu": ("alpha", 1e30)}
+#: The functions with a parameter, its name, and what it stays below.
+_PARAMETERS = {"leaky_relu": ("slope", 1.0), "elu": ("alpha", 1e30)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ class ActivationFunction:
     name : str
         Which function.
     slope : float, default 0
-        Just below zero: of ``leaky_relu``, at least 0, below 1; of ``elu``, where it is alpha, at least 0. Other
-        functions have none to choose.
+        The parameter of ``leaky_relu``, at least 0, below 1, or of ``elu``, its alpha, at least 0. Other functions
+        have none.
     """
 
     name: str
@@ -53,9 +52,9 @@ class ActivationFunction:
 
     def __post_init__(self) -> None:
         _validate.choice(self.name, "activation", _core.ACTIVATIONS)
-        word, below = _NUMBERS.get(self.name, ("slope", 1.0))
-        if _validate.number(self.slope, word, least=0, below=below) and self.name not in _NUMBERS:
-            raise ValueError(f"slope: expected {' or '.join(_NUMBERS)}, which have one, got {self.name}")
+        word, below = _PARAMETERS.get(self.name, ("slope", 1.0))
+        if _validate.number(self.slope, word, least=0, below=below) and self.name not in _PARAMETERS:
+            raise ValueError(f"slope: expected {' or '.join(_PARAMETERS)}, which have one, got {self.name}")
 
     def __call__(self, z: Any) -> _validate.Array:
         """Apply the function.
@@ -77,7 +76,7 @@ class ActivationFunction:
         return y
 
     def apply(self, y: _validate.Array) -> None:
-        """Apply it in place, to rows that lie one after the other."""
+        """Apply it in place, to a contiguous array (batch, n)."""
         _core.activate(self.code, self.slope, y)
 
     @property
@@ -86,21 +85,21 @@ class ActivationFunction:
         return _core.ACTIVATIONS[self.name]
 
     def with_slope(self, slope: float) -> "ActivationFunction":
-        """The leaky rectifier of another slope, at least 0, below 1."""
+        """A leaky ReLU with another slope, at least 0, below 1."""
         return self._with("slope", slope)
 
     def with_alpha(self, alpha: float) -> "ActivationFunction":
-        """The exponential linear unit of another alpha, at least 0."""
+        """An ELU with another alpha, at least 0."""
         return self._with("alpha", alpha)
 
     def _with(self, word: str, number: float) -> "ActivationFunction":
-        for name, (own, _) in _NUMBERS.items():
+        for name, (own, _) in _PARAMETERS.items():
             if own == word and name != self.name:
                 raise ValueError(f"{word}: expected {name}, which has one, got {self.name}")
         return ActivationFunction(self.name, number)
 
     def __repr__(self) -> str:
-        other = f".with_{_NUMBERS[self.name][0]}({self.slope})" if self != _TABLE[self.name] else ""
+        other = f".with_{_PARAMETERS[self.name][0]}({self.slope})" if self != _TABLE[self.name] else ""
         return f"activations.{self.name}{other}"
 
 

@@ -1,4 +1,4 @@
-"""Initial weights: a name chooses how far apart they lie, from how many numbers go in and come out.
+"""Initializers: a name chooses the variance of the initial weights, from the inputs and outputs of the layer.
 
 ========== ============================ ==========================================================
 glorot     variance 2 / (n_in + n_out)  Glorot and Bengio, AISTATS 2010, eq. 12 and 16
@@ -31,7 +31,7 @@ def named(value: str, name: str) -> str:
 
 
 def fill(array: _validate.Array, initializer: str, n_in: int, n_out: int, rng: np.random.Generator) -> None:
-    """Overwrite an array with initial weights, drawn in float64 so that both types start alike."""
+    """Overwrite an array with initial weights, drawn in float64 so that they are the same in both types."""
     if initializer == "zeros":
         array[...] = 0
         return
