@@ -126,14 +126,7 @@ BAD_TARGETS = [
     ("none", lambda y: y[:0], ValueError, "expected 5 rows", "got 0"),
 ]
 BAD_PROBABILITIES = [
-    (
-        "below 0",
-        changed(-0.1),
-        ValueError,
-        "from 0 to 1",
-        "got -0.1 at row 3",
-        "BinaryCrossEntropy() takes probabilities",
-    ),
+    ("below 0", changed(-0.1), ValueError, "from 0 to 1", "got -0.1 at row 3", "BinaryCrossEntropy() takes prob"),
     ("above 1", changed(1.1), ValueError, "from 0 to 1", "got 1.1 at row 3"),
     ("-1 and 1", lambda y: 2 * y - 1, ValueError, "from 0 to 1", "got -1.0"),
     ("1 and 2", lambda y: y + 1, ValueError, "from 0 to 1", "got 2.0"),

@@ -1,14 +1,15 @@
 """Activations: the functions y = f(z) that a layer ends in, by name or as these objects.
 
-An object is a name and, for `leaky_relu` and `elu`, a parameter; called, it applies its function to an array. To add one,
-write its pair of kernels in ``kernels/activations.pxi``, name them in the two choices at that file's end, and give it a
-line here.
+An object is a name and, for `leaky_relu` and `elu`, a parameter; called, it applies its function to an array. To add
+one, write its pair of kernels in ``kernels/activations.pxi``, name them in the two choices at that file's end, and give
+it a line here.
 
 Notes
 -----
 Definitions, constants, and the derivatives at kinks are PyTorch's, of the modules of torch.nn named here: at a kink,
-the derivative is the one from the left for ELU, SELU, ReLU and LeakyReLU, and 0 for Hardsigmoid and Hardtanh. Softplus is the logarithm everywhere; PyTorch's becomes z above 20, where they differ by 2e-9.
-`exp` is torch.exp. The smooth ones are within 4 units in the last place, from the largest number to the smallest.
+the derivative is the one from the left for ELU, SELU, ReLU and LeakyReLU, and 0 for Hardsigmoid and Hardtanh. Softplus
+is the logarithm everywhere; PyTorch's becomes z above 20, where they differ by 2e-9. `exp` is torch.exp. The smooth ones
+are within 4 units in the last place, from the largest number to the smallest.
 
 References
 ----------
