@@ -8,8 +8,8 @@ Notes
 -----
 Definitions, constants, and the derivatives at kinks are PyTorch's, of the modules of torch.nn named here: at a kink,
 the derivative is the one from the left for ELU, SELU, ReLU and LeakyReLU, and 0 for Hardsigmoid and Hardtanh. Softplus
-is the logarithm everywhere; PyTorch's becomes z above 20, where they differ by 2e-9. `exp` is torch.exp. The smooth ones
-are within 4 units in the last place, from the largest number to the smallest.
+is the logarithm everywhere; PyTorch's becomes z above 20, where they differ by 2e-9. `exp` is torch.exp. The smooth
+ones are within 4 units in the last place, from the largest number to the smallest.
 
 References
 ----------
