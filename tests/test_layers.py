@@ -277,7 +277,7 @@ def test_refused(make, error, says):
 def test_layers_belong_to_one_network_also_within_others():
     inner = bp.Dense(4, 4)
     bp.Sequential([bp.Residual([inner])], rng=0)
-    with pytest.raises(ValueError, match="of another network"):
+    with pytest.raises(ValueError, match="belongs to another network"):
         bp.Sequential([bp.Residual([inner])], rng=0)
     twice = bp.Dense(4, 4)
     with pytest.raises(ValueError, match="expected each once"):
