@@ -253,7 +253,7 @@ def test_a_number_that_names_nothing(value, says):
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: bp.Residual([bp.Dense(4, 3)]), ValueError, "layers that keep a row's size, got 4 before and 3 after"),
+        (lambda: bp.Residual([bp.Dense(4, 3)]), ValueError, "as many outputs as inputs, got 4 inputs and 3 outputs"),
         (lambda: bp.Residual(bp.Dense(4, 4)), TypeError, "layers: expected a list"),
         (lambda: bp.Residual([bp.Dense]), TypeError, "call it, Dense(...)"),
         (lambda: bp.Concatenate([[bp.Dense(4, 3)]]), ValueError, "branches: expected at least two, got 1"),

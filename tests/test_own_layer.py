@@ -151,12 +151,12 @@ def test_sizes_are_inferred_backwards(name, tmp_path):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: [bp.Concatenate([[], [bp.LayerNorm()]]), bp.Dense(5, 3)], "2 times as many numbers .* never 5"),
-        (lambda: [bp.Dropout(0.1), bp.Concatenate([[], [], []]), bp.Dense(10, 3)], "3 times as many .* never 10"),
+        (lambda: [bp.Concatenate([[], [bp.LayerNorm()]]), bp.Dense(5, 3)], "got a multiple of 2 .* never 5"),
+        (lambda: [bp.Dropout(0.1), bp.Concatenate([[], [], []]), bp.Dense(10, 3)], "got a multiple of 3 .* never 10"),
         (lambda: [bp.Concatenate([[], [bp.LayerNorm()]]), bp.PReLU()], "expected at least one layer with sizes"),
         (
             lambda: [bp.Residual([bp.Concatenate([[], []])]), bp.Dense(6, 3)],
-            "layers that keep a row's size, got 6 before",
+            "as many outputs as inputs, got 6 inputs",
         ),
     ],
 )
