@@ -60,18 +60,19 @@ class Layer(Described, family="Layer"):
 
     Examples
     --------
-    >>> class Scale(bp.Layer):
+    >>> class Sine(bp.Layer):
     ...     def shapes(self):
-    ...         return {"factor": (self.n_in,)}
+    ...         return {"frequency": (self.n_in,)}
     ...     def initialize(self, rng):
-    ...         self.factor[:] = 1
+    ...         self.frequency[:] = rng.uniform(1, 10, self.n_in)
     ...     def forward(self, x, training):
     ...         if training:
     ...             self.x = x
-    ...         return self.factor * x
+    ...         return np.sin(self.frequency * x)
     ...     def backward(self, dy):
-    ...         self.factor_grad[:] = (dy * self.x).sum(axis=0)
-    ...         return self.factor * dy
+    ...         dz = np.cos(self.frequency * self.x) * dy
+    ...         self.frequency_grad[:] = (dz * self.x).sum(axis=0)
+    ...         return self.frequency * dz
     """
 
     n_in: int | None = None
