@@ -1,6 +1,7 @@
 """What every object that knows how it was built can do: its arguments, gates, configuration, repr and equality."""
 
 import json
+from typing import ClassVar
 
 import pytest
 
@@ -10,14 +11,14 @@ from backprop._described import Described, arguments
 
 
 class Base(Described, family="Loss"):
-    _gates = {"size": _validate.integer, "label": lambda value, name: value.lower()}
+    _gates: ClassVar = {"size": _validate.integer, "label": lambda value, name: value.lower()}
 
     def __init__(self, size, *, label="x", common=None):
         self.size, self.label, self.common = size, label, common
 
 
 class Pair(Base):
-    _gates = {"least": _validate.integer}
+    _gates: ClassVar = {"least": _validate.integer}
 
     def __init__(self, least, most=9, **common):
         super().__init__(1, **common)
@@ -90,7 +91,7 @@ def test_alike_is_built_alike():
 
 def test_a_method_that_a_subclass_brings_is_wrapped():
     class Counted(Described, family="Loss"):
-        _wrappers = {"step": lambda step: lambda self: step(self) + 1}
+        _wrappers: ClassVar = {"step": lambda step: lambda self: step(self) + 1}
 
         def step(self):
             return 0
@@ -103,5 +104,5 @@ def test_a_method_that_a_subclass_brings_is_wrapped():
 
 
 def test_a_wrong_argument_is_told_what_to_write():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'sizes'.*did you mean size"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'sizes'.*did you mean size"):
         Base(sizes=2)
