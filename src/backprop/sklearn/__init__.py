@@ -11,11 +11,11 @@ except ImportError as error:
     raise ImportError('backprop.sklearn needs scikit-learn 1.6 or later: pip install "backprop-nn[sklearn]"') from error
 
 from .classifier import MLPClassifier
-from .estimator import _times
 from .labels import Labels
 from .regressor import MLPRegressor
+from .solvers import _times
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
 for _pickled in (MLPClassifier, MLPRegressor, Labels, _times):
-    _pickled.__module__ = __name__  # by this a pickle finds them, wherever they are
+    _pickled.__module__ = __name__  # where pickles look for them

@@ -1,4 +1,4 @@
-"""The classifier."""
+"""`MLPClassifier`: what is trained on for which classes, and the outputs as probabilities and classes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_label
 from .. import _validate, losses
 from ..network import Sequential
 from .data import Rows
-from .estimator import _MLP
+from .estimator import MLP
+from .head import Head
 from .labels import Labels
-from .objective import Objective
 from .parameters import NEW, activation_of, keep
 
 __all__ = ["MLPClassifier"]
@@ -25,7 +25,7 @@ __all__ = ["MLPClassifier"]
 Array = _validate.Array
 
 
-class MLPClassifier(ClassifierMixin, _MLP):
+class MLPClassifier(ClassifierMixin, MLP):
     """Classify by a multi-layer perceptron: scikit-learn's `MLPClassifier`, trained by backprop.
 
     Parameters
@@ -35,7 +35,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     activation : str, ActivationFunction or list of them, default="relu"
         Any of `backprop.activations`, beside scikit-learn's names; a list has one for each hidden layer.
     learning_rate : {"constant", "invscaling", "adaptive"} or callable, default="constant"
-        A schedule gives the rate of each step, for "adam" too.
+        A learning rate schedule, a function of the step, also for "adam".
     random_state : int, RandomState instance or None, default=None
         The same int gives the same model to the last bit, for any number of threads or jobs.
     loss : str, Loss or callable, default="log_loss"
@@ -43,43 +43,43 @@ class MLPClassifier(ClassifierMixin, _MLP):
         ``CrossEntropy(label_smoothing=0.1)``, or any ``(y_hat, y) -> (value, dy)``.
     output_activation : str or ActivationFunction, default=None
         None: the softmax, or the sigmoid for two classes and for several labels; the identity under a loss with
-        ``from_logits=True``. Sigmoids for several classes are one class against the rest.
+        ``from_logits=True``. Sigmoids for several classes are one-vs-rest.
     dropout : float or list of float, default=0.0
-        The share of the numbers dropped after each hidden layer; a list has one for each.
+        The dropout rate after each hidden layer; a list has one for each.
     batch_norm, layer_norm : bool, default=False
-        Put one between the weights and the activation of each hidden layer.
+        Normalize between the weights and the activation of each hidden layer.
     class_weight : dict, list of dict, "balanced" or None, default=None
-        How much the rows of each class count, beside sample_weight.
+        Weights of the classes in the loss, beside sample_weight.
     optimizer : Optimizer, str or None, default=None
         A new copy of it is used in place of `solver`, with its own learning rate, momentum and clipping. With an
-        ``average=``, the averaged weights are those of the fitted model. `LBFGS` and `Rprop` go by all rows at once
-        under batch_size="auto".
+        ``average=``, the averaged weights are those of the fitted model. `LBFGS` and `Rprop` are full-batch under
+        batch_size="auto".
     clip_norm, clip_value : float or None, default=None
-        No gradient is longer, or has a larger number.
+        Gradient clipping: the largest norm, and the largest element.
     categorical_features : array-like or "from_dtype", default=None
-        Columns that name categories, by index, name or mask: they are embedded, with a vector for each category of the
-        first fit, and one, zero at first, for the missing and the unknown. "from_dtype": those that are categories in
-        a pandas DataFrame. The other columns are scaled to mean 0 and variance 1 in the first fit; without
+        Columns of categories, by index, name or mask. Each category of the first fit has an embedding, and one, zero at
+        first, is for missing and unknown categories. "from_dtype": the columns of dtype category of a pandas
+        DataFrame. The other columns are scaled to mean 0 and variance 1 in the first fit; without
         categorical_features, nothing is scaled.
     callbacks : list of Callback, default=()
-        What to call between epochs; they are not copied.
+        Called between epochs; they are not copied.
     progress : bool, default=False
-        Show how far it is.
+        Whether to show a progress bar.
     dtype : {"float32", "float64"} or None, default=None
         Of the network; None: that of X, but "float64" for solver="lbfgs".
     threads : int or None, default=None
-        How many threads share the work; None: as many as pay, of those that are free.
+        Number of threads; None: as many as pay, of those that are free.
 
     Attributes
     ----------
     classes_, loss_, best_loss_, loss_curve_, validation_scores_, ...
         Those of scikit-learn.
     coefs_, intercepts_ : list of ndarray
-        Views into the network: what is written into them changes it.
+        Views of the network's parameters: what is written into them changes it.
     network_ : Sequential
         The network inside.
     validation_loss_curve_ : list of float
-        The loss on the validation data after each epoch, where there are such; without the penalty.
+        The loss on the validation data after each epoch, if there are any; without the penalty.
     stopped_ : bool
         Whether the last fit ended, or the last `partial_fit` would have, because nothing improved any more.
     """
@@ -90,7 +90,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
     }  # fmt: skip
 
     classes_: Array
-    _usual, _numeric, _stratified = "log_loss", False, True
+    _default_loss, _numeric, _stratified = "log_loss", False, True
 
     def __init__(  # type: ignore[no-untyped-def]  # its parameters are scikit-learn's, which has no types
         self, hidden_layer_sizes=(100,), activation="relu", *,
@@ -118,7 +118,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             As `fit` takes them. With `early_stopping` and validation data, `stopped_` turns true once the score has not
             improved for so many calls, and the best weights are back.
         classes : array-like of shape (n_classes,), default=None
-            All there will ever be; needed in the first call.
+            All classes of all calls; needed in the first.
 
         Returns
         -------
@@ -141,7 +141,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
         outputs = self._outputs(X)
-        return self._labels.decode(self._chances(outputs))
+        return self._labels.decode(self._probabilities(outputs))
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, in the order of `classes_`.
@@ -154,8 +154,8 @@ class MLPClassifier(ClassifierMixin, _MLP):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        chances = self._chances(self._outputs(X))
-        return np.hstack([1 - chances, chances]) if self.n_outputs_ == 1 else chances
+        probabilities = self._probabilities(self._outputs(X))
+        return np.hstack([1 - probabilities, probabilities]) if self.n_outputs_ == 1 else probabilities
 
     def predict_log_proba(self, X: Any) -> Array:
         """The logarithms of `predict_proba`.
@@ -192,7 +192,7 @@ class MLPClassifier(ClassifierMixin, _MLP):
             self._labels = Labels(y, None, self._softmax())
             self.classes_ = self._labels.classes
             return self._encode(y)
-        labels, classes = self._labels.again(y, self._softmax()), unique_labels(y)
+        labels, classes = self._labels.of_another_fit(y, self._softmax()), unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
@@ -209,56 +209,60 @@ class MLPClassifier(ClassifierMixin, _MLP):
         return self._labels.encode(y)
 
     def _softmax(self) -> bool:
-        """Whether two classes share a softmax, and not one sigmoid."""
+        """Whether two classes have a softmax, not one sigmoid."""
         given = self.output_activation
         if self.loss == "log_loss" and given is None:
             return False
         named = given is not None and activation_of(given).name == "softmax"
-        loss = None if self.loss == "log_loss" else self._chosen()
+        loss = None if self.loss == "log_loss" else self._given_loss()
         return bool(named or (isinstance(loss, losses.Loss) and loss.link_of(1) == "softmax"))
 
-    def _objective(self, targets: int) -> Objective:
-        labels = self._labels
-        usual = "softmax" if labels.multiclass else "sigmoid"
+    def _head(self, targets: int) -> Head:
+        multiclass = self._labels.multiclass
+        default = "softmax" if multiclass else "sigmoid"
         if self.loss == "log_loss":
-            end = self._end(None, usual, [usual])
-            if labels.multiclass:
-                return Objective(losses.CrossEntropy(), targets, end)
-            return Objective(losses.BinaryCrossEntropy(), targets, end, targets, targets)
-        apart = self.loss == "focal" and not labels.multiclass
-        loss = losses.Focal(multi_label=True) if apart else self._chosen()
+            activation = self._activation(default, [default])
+            if multiclass:
+                return Head(losses.CrossEntropy(), targets, activation)
+            return Head(losses.BinaryCrossEntropy(), targets, activation, targets, targets)
+        loss = losses.Focal(multi_label=True) if self.loss == "focal" and not multiclass else self._given_loss()
+        self._check_loss(loss, targets)
         link = loss.link_of(targets) if isinstance(loss, losses.Loss) else None
-        odd = isinstance(loss, losses.CosineSimilarity) and not labels.multiclass  # one number has no direction
-        if odd or getattr(loss, "log_input", False) or not getattr(loss, "classifies", True):
+        if link is not None and loss.from_logits:
+            return Head(loss, targets, self._activation("identity", ["identity"], ": the loss takes logits"))
+        allowed = ["sigmoid", "hard_sigmoid"] if link is None else [link]
+        if link is None and not self._labels.several:
+            allowed.insert(0, "softmax")
+        cure = ": outputs that are probabilities; for logits, take a loss with from_logits=True"
+        return Head(loss, targets, self._activation(link or default, allowed, cure))
+
+    def _check_loss(self, loss: Any, targets: int) -> None:
+        """Refuse a loss that knows no probabilities, or not those of these labels."""
+        direction = isinstance(loss, losses.CosineSimilarity) and not self._labels.multiclass  # one number has none
+        if direction or getattr(loss, "log_input", False) or not getattr(loss, "classifies", True):
             raise ValueError(
                 f"loss: expected a loss of probabilities, got {loss!r}: take 'log_loss' or 'focal', or build a "
                 "Sequential and fit it with this loss"
             )
-        if labels.several and link == "softmax":
+        if self._labels.several and isinstance(loss, losses.Loss) and loss.link_of(targets) == "softmax":
             raise ValueError(
-                f"loss: expected one for which each label is a question of its own, such as 'binary_cross_entropy' or "
-                f"'focal', got {loss!r}, for which a row is of one class"
+                f"loss: expected one for multi-label targets, such as 'binary_cross_entropy' or 'focal', got {loss!r}, "
+                "for which each row is of one class"
             )
-        if link is not None and loss.from_logits:
-            return Objective(loss, targets, self._end(loss, "identity", ["identity"], ": it takes logits"))
-        each = ["sigmoid", "hard_sigmoid"] if link is None else [link]
-        among = each if labels.several or link is not None else ["softmax", *each]
-        cure = ": answers that are probabilities; for logits, take a loss with from_logits=True"
-        return Objective(loss, targets, self._end(loss, link or usual, among, cure))
 
-    def _chances(self, outputs: Array) -> Array:
-        """What the network answers as probabilities: of each class, or each label, or the second of two classes."""
-        loss, end = self._loss, self.network_.layers[-1].activation.name
+    def _probabilities(self, outputs: Array) -> Array:
+        """Outputs as probabilities: of each class, or each label, or the second of two classes."""
+        loss, activation = self._loss, self.network_.layers[-1].activation.name
         if getattr(loss, "from_logits", False):
             assert isinstance(loss, losses.Loss)
-            outputs, end = loss.metric_outputs(outputs), loss.link_of(outputs.shape[1]) or end
-        if not self._labels.multiclass or end == "softmax":
+            outputs, activation = loss.metric_outputs(outputs), loss.link_of(outputs.shape[1]) or activation
+        if not self._labels.multiclass or activation == "softmax":
             return outputs
-        sums = outputs.sum(axis=1, keepdims=True)  # one class against the rest, each by itself
+        sums = outputs.sum(axis=1, keepdims=True)  # one-vs-rest, each by itself
         return np.divide(outputs, sums, out=np.full_like(outputs, 1 / outputs.shape[1]), where=sums > 0)
 
-    def _score_of(self, net: Sequential, rows: Rows, instead: float) -> float:
-        chances = self._chances(net.predict(rows.X, threads=self.threads))
-        found, wanted = (self._labels.decide(y) for y in (chances, rows.y))
-        right = (found == wanted).reshape(len(wanted), -1).all(axis=1)
+    def _validation_score(self, net: Sequential, rows: Rows, otherwise: float) -> float:
+        probabilities = self._probabilities(net.predict(rows.X, threads=self.threads))
+        predicted, true = (self._labels.decide(y) for y in (probabilities, rows.y))
+        right = (predicted == true).reshape(len(true), -1).all(axis=1)
         return float(np.average(right, weights=rows.weights))

@@ -1,4 +1,4 @@
-"""The parameters of the estimators: what they may be, and how scikit-learn's names are ours."""
+"""The parameters of the estimators: what they may be, and scikit-learn's names for ours."""
 
 from __future__ import annotations
 
@@ -11,22 +11,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .. import _validate, activations, optimizers
 from ..activations import ActivationFunction
 
-__all__ = ["ALIASES", "EPOCHS_ONLY", "NEW", "STEPPING", "activation_of", "each", "keep"]
+__all__ = ["ALIASES", "NEW", "activation_of", "each", "keep"]
 
 #: scikit-learn's name for an activation of ours.
 ALIASES: dict[Any, Any] = {"logistic": "sigmoid"}
 
-#: What only makes sense epoch by epoch, and the value that leaves it alone.
-EPOCHS_ONLY: dict[str, Any] = {
-    "dropout": 0.0, "batch_norm": False, "clip_norm": None, "clip_value": None, "callbacks": (), "progress": False,
-}  # fmt: skip
-
-#: The parameters that an optimizer is made from.
-STEPPING = (
-    "optimizer", "solver", "learning_rate", "learning_rate_init", "momentum", "nesterovs_momentum", "beta_1", "beta_2",
-    "epsilon", "clip_norm", "clip_value",
-)  # fmt: skip
-
+#: What the parameters beside scikit-learn's, and those that take more, may be.
 NEW: dict[str, list[Any]] = {
     "loss": [str, callable],
     "activation": [str, list, tuple, ActivationFunction],
@@ -61,7 +51,7 @@ def each(value: Any, sizes: list[int], name: str) -> list[Any]:
 
 
 def activation_of(given: Any) -> ActivationFunction:
-    """The last activation, by a name of ours or scikit-learn's."""
+    """The output activation, by a name of ours or scikit-learn's."""
     name = ALIASES.get(given, given)
     if isinstance(name, str):
         _validate.choice(name, "output_activation", activations._TABLE)

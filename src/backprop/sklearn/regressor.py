@@ -1,4 +1,4 @@
-"""The regressor."""
+"""`MLPRegressor`: what is trained on for which targets, and the outputs as predictions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sklearn.utils.metaestimators import available_if
 from .. import _validate, losses, metrics
 from ..network import Sequential
 from .data import Rows, column
-from .estimator import _MLP
-from .objective import Objective
+from .estimator import MLP
+from .head import Head
 from .parameters import NEW, keep
 
 __all__ = ["MLPRegressor"]
@@ -24,7 +24,7 @@ __all__ = ["MLPRegressor"]
 Array = _validate.Array
 
 
-class MLPRegressor(RegressorMixin, _MLP):
+class MLPRegressor(RegressorMixin, MLP):
     """Predict numbers by a multi-layer perceptron: scikit-learn's `MLPRegressor`, trained by backprop.
 
     Parameters
@@ -47,14 +47,14 @@ class MLPRegressor(RegressorMixin, _MLP):
 
     Notes
     -----
-    Under ``Quantile([...])`` a row has an answer for each level of each target; under `GaussianNLL` `predict` gives the
-    means, with ``return_std=True`` the standard deviations too. Early stopping judges these two by the loss, not by R2.
-    Under losses of logits, or of logarithms (``log_input=True``), `predict` gives what they stand for.
+    Under ``Quantile([...])`` a row has a prediction for each level of each target; under `GaussianNLL` `predict` gives
+    the means, with ``return_std=True`` the standard deviations too. Early stopping judges these two by the loss, not by
+    R2. Under losses of logits, or of logarithms (``log_input=True``), `predict` gives what they stand for.
     """
 
     _parameter_constraints: ClassVar = {**neural_network.MLPRegressor._parameter_constraints, **NEW}
 
-    _usual, _numeric, _stratified = "squared_error", True, False
+    _default_loss, _numeric, _stratified = "squared_error", True, False
 
     def __init__(  # type: ignore[no-untyped-def]  # its parameters are scikit-learn's, which has no types
         self, loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *,
@@ -88,7 +88,7 @@ class MLPRegressor(RegressorMixin, _MLP):
         return self._partial_fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
     def predict(self, X: Any, *, return_std: bool = False) -> Any:
-        """The answer to each row.
+        """Predict the targets of each row.
 
         Parameters
         ----------
@@ -98,22 +98,22 @@ class MLPRegressor(RegressorMixin, _MLP):
 
         Returns
         -------
-        answers : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         std : ndarray of the same shape
             Only with ``return_std=True``.
         """
         outputs = self._outputs(X)
-        answers = column(self._means(outputs))
+        predicted = column(self._means(outputs))
         if not return_std:
-            return answers
+            return predicted
         if not isinstance(self._loss, losses.GaussianNLL):
             got = _validate.shown(self._loss)
             raise ValueError(f"return_std: expected a fit with loss='gaussian_nll', which finds variances, got {got}")
         with np.errstate(over="ignore"):
-            return answers, column(np.exp(outputs[:, 1::2] / 2))
+            return predicted, column(np.exp(outputs[:, 1::2] / 2))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The coefficient of determination of the answers, R2, as of every regressor; at best 1.
+        """The coefficient of determination of the predictions, R2, as of every regressor; at best 1.
 
         Parameters
         ----------
@@ -127,12 +127,13 @@ class MLPRegressor(RegressorMixin, _MLP):
             Under ``Quantile([...])`` that of the median, or of the level that is nearest to it (of the mean of two that
             are equally near); under `GaussianNLL` that of the mean.
         """
-        answers, loss = self.predict(X), self._loss
+        predicted, loss = self.predict(X), self._loss
         if isinstance(loss, losses.Quantile) and isinstance(loss.q, tuple):
             levels = np.array(loss.q)
             away = abs(levels - 0.5)
-            answers = answers.reshape(len(answers), -1, len(levels))[:, :, away <= away.min() + 1e-12].mean(axis=2)
-        return float(r2_score(y, answers, sample_weight=sample_weight))
+            predicted = predicted.reshape(len(predicted), -1, len(levels))
+            predicted = predicted[:, :, away <= away.min() + 1e-12].mean(axis=2)
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def _targets(self, y: Any, incremental: bool) -> Array:
         return self._encode(y)
@@ -140,48 +141,47 @@ class MLPRegressor(RegressorMixin, _MLP):
     def _encode(self, y: Any) -> Array:
         return np.asarray(y)
 
-    def _objective(self, targets: int) -> Objective:
+    def _head(self, targets: int) -> Head:
         if self.loss == "squared_error":
-            return Objective(losses.MeanSquaredError(), targets, self._end(None, "identity", None), targets / 2, 0.5)
+            return Head(losses.MeanSquaredError(), targets, self._activation("identity"), targets / 2, 0.5)
         if self.loss == "poisson":
-            end = self._end(None, "exp", losses.RATES)
-            return Objective(losses.Poisson(), targets, end, targets, targets)
-        loss = self._chosen()
-        link = loss.link_of(targets) if isinstance(loss, losses.Loss) else None
+            return Head(losses.Poisson(), targets, self._activation("exp", losses.RATES), targets, targets)
+        loss = self._given_loss()
         if isinstance(loss, losses.CosineSimilarity) and targets == 1:
             raise ValueError(f"loss: expected one that looks at more than the sign of a single target, got {loss!r}")
         if isinstance(loss, losses.Quantile):
-            return Objective(loss, targets * len(loss.lower(False).numbers), self._end(loss, "identity", None))
+            return Head(loss, targets * np.size(loss.q), self._activation("identity"))
         if isinstance(loss, losses.GaussianNLL):
             why = ": log-variances stand beside the means"
-            return Objective(loss, 2 * targets, self._end(loss, "identity", ["identity"], why))
+            return Head(loss, 2 * targets, self._activation("identity", ["identity"], why))
         if isinstance(loss, losses.Poisson) and not loss.log_input:
-            return Objective(loss, targets, self._end(loss, "exp", losses.RATES, ": it takes rates"))
+            return Head(loss, targets, self._activation("exp", losses.RATES, ": the loss takes rates"))
+        link = loss.link_of(targets) if isinstance(loss, losses.Loss) else None
         if link is not None:
-            end = "identity" if loss.from_logits else link
-            return Objective(loss, targets, self._end(loss, end, [end]))
-        return Objective(loss, targets, self._end(loss, "identity", None))
+            activation = "identity" if loss.from_logits else link
+            return Head(loss, targets, self._activation(activation, [activation]))
+        return Head(loss, targets, self._activation("identity"))
 
     def _means(self, outputs: Array) -> Array:
-        """The answers in the unit of the targets, without the variances beside them."""
+        """The predictions in the unit of the targets, without the variances beside them."""
         loss = self._loss
         if getattr(loss, "from_logits", False) or getattr(loss, "log_input", False):
             assert isinstance(loss, losses.Loss)
             return loss.metric_outputs(outputs)
         return outputs[:, ::2] if isinstance(loss, losses.GaussianNLL) else outputs
 
-    def _constant(self, rows: Rows | None) -> float:
+    def _loss_offset(self, rows: Rows | None) -> float:
         if rows is None or self.loss != "poisson":
             return 0.0
         rates = rows.y.astype(np.float64)
         return float(np.average(xlogy(rates, rates) - rates, weights=rows.weights, axis=0).sum())
 
-    def _score_of(self, net: Sequential, rows: Rows, instead: float) -> float:
+    def _validation_score(self, net: Sequential, rows: Rows, otherwise: float) -> float:
         if isinstance(self._loss, losses.Quantile | losses.GaussianNLL):
-            return instead  # not only the mean is learned
-        answers = self._means(net.predict(rows.X, threads=self.threads))
-        if answers.shape != rows.y.shape:
-            return instead
-        if not np.isfinite(answers).all():
+            return otherwise  # not only the mean is learned
+        predicted = self._means(net.predict(rows.X, threads=self.threads))
+        if predicted.shape != rows.y.shape:
+            return otherwise
+        if not np.isfinite(predicted).all():
             return math.nan
-        return metrics.explained(rows.y - answers, rows.y, rows.weights)
+        return metrics.explained(rows.y - predicted, rows.y, rows.weights)
