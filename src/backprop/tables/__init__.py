@@ -8,7 +8,8 @@ twice or more on average: those are classes, as texts are.
 
 from .cells import Style
 from .columns import Reading, readings
-from .reader import Table, read
+from .reader import read
 from .recipe import Number, Recipe, Text
+from .table import Table
 
 __all__ = ["Number", "Reading", "Recipe", "Style", "Table", "Text", "read", "readings"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from .. import _validate
 from .cells import PLAIN, Style, Survey, digits
-from .reader import MOST_CATEGORIES, Table
+from .table import MOST_CATEGORIES, Table
 
 __all__ = ["Reading", "readings"]
 

@@ -12,7 +12,8 @@ import numpy as np
 from .. import _validate
 from .cells import PLAIN, Style, Survey, digits, is_missing
 from .columns import Reading, readings
-from .reader import MOST_CATEGORIES, Table, read
+from .reader import read
+from .table import MOST_CATEGORIES, Table
 
 __all__ = ["Number", "Recipe", "Text"]
 

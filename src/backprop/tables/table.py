@@ -1,0 +1,182 @@
+"""A table: the cells of a CSV file, column by column, as texts, as numbers, or as classes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from reprlib import repr as shortened
+from typing import Any
+
+import numpy as np
+
+from .. import _validate, _words
+from .cells import PLAIN, Style, Survey, is_missing
+
+__all__ = ["MOST_CATEGORIES", "Table"]
+
+Array = _validate.Array
+
+#: More different texts than this are names rather than categories.
+MOST_CATEGORIES = 256
+#: More different whole numbers than this are amounts rather than classes.
+MOST_WHOLE_NUMBERS = 10
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a CSV file.
+
+    Attributes
+    ----------
+    path : str
+        For the error messages.
+    columns : dict of str to sequence of str
+        The cells of each column, without the white space around them.
+    lines : list of int
+        The line of the file on which each row begins: the header is on line 1.
+    delimiter : str
+        What divides the cells.
+    has_header : bool
+        False where the columns are called "1", "2" and so on, as the file does not name them.
+    """
+
+    path: str
+    columns: dict[str, tuple[str, ...]]
+    lines: list[int]
+    delimiter: str = ","
+    has_header: bool = True
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def error(self, row: int, name: str, message: str) -> ValueError:
+        """An error that says where it is."""
+        return ValueError(f"{self.path}, row {self.lines[row]}, column {name!r}: {message}")
+
+    def cells(self, name: str) -> tuple[str, ...]:
+        """The cells of a column, as they stand."""
+        return self.columns[self.named(name)]
+
+    def named(self, name: str) -> str:
+        """The name of a column; a word that is none is refused."""
+        if name not in self.columns:
+            near = _words.meant(name, self.columns)
+            names = [*self.columns]
+            has = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ValueError(f"no column {name!r} in {self.path}: it has {has}{hint}")
+        return name
+
+    def rows(self, rows: Sequence[int]) -> "Table":
+        """Some of the rows."""
+        columns = {name: tuple(cells[row] for row in rows) for name, cells in self.columns.items()}
+        return Table(self.path, columns, [self.lines[row] for row in rows], self.delimiter, self.has_header)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The cells of a column, none of them empty."""
+        cells = self.cells(name)
+        if "" in cells:
+            raise self.error(cells.index(""), name, "expected a value, got an empty cell: fill it, or drop the row")
+        return cells
+
+    def is_numeric(self, name: str) -> bool:
+        """Whether most of the cells of a column that are not missing are numbers, however written."""
+        return Survey(self.cells(name)).is_numeric
+
+    def where_given(self, name: str) -> "Table":
+        """The rows in which the cell of a column is not missing."""
+        cells, number = self.cells(name), self.is_numeric(name)
+        rows = [row for row, cell in enumerate(cells) if not is_missing(cell, number)]
+        if not rows:
+            raise ValueError(f"{self.path}, column {name!r}: expected a value in some rows, got none")
+        return self if len(rows) == len(self) else self.rows(rows)
+
+    def style(self, survey: Survey, decimal: str | None = None) -> Style:
+        """How the numbers of a column are read.
+
+        Where there are two ways, "1.234" is 1.234 and "1,234" is 1234, or 1.234 where semicolons divide the cells; if
+        the decimal mark of the file is known, that decides.
+        """
+        if decimal is None:
+            decimal = "," if survey.style().decimal == "," and self.delimiter == ";" else "."
+        return survey.style(decimal)
+
+    def numbers(self, name: str, style: Style | None = None, missing: bool = False, cure: str = "") -> Array:
+        """The cells of a column as float64 (rows,), all of them finite; NaN where they are missing, if they may be.
+
+        Parameters
+        ----------
+        name : str
+        style : Style, optional
+            How they are written. Default: as most of them are.
+        missing : bool, default False
+            Whether cells may be empty, or say "NA" or the like.
+        cure : str, default ""
+            What to do about a cell that is no number.
+        """
+        style = self.style(Survey(self.cells(name))) if style is None else style
+        numbers = np.empty(len(self))
+        for row, cell in enumerate(self.cells(name) if missing else self.texts(name)):
+            number = style.number(cell)
+            if number is None and missing and is_missing(cell, number=True):
+                number = math.nan
+            elif number is None or not math.isfinite(number):
+                like = f" ({style})" if style != PLAIN else ""
+                raise self.error(row, name, f"expected a finite number{like}, got {shortened(cell)}{cure}")
+            numbers[row] = number
+        return numbers
+
+    def categories(self, name: str) -> list[str]:
+        """The different texts of a column, sorted."""
+        found = sorted(set(self.texts(name)))
+        if len(found) > MOST_CATEGORIES:
+            limit = f"expected numbers, or at most {MOST_CATEGORIES} different texts, got {len(found)}"
+            raise ValueError(f"{self.path}, column {name!r}: {limit}: leave the column out")
+        return found
+
+    def target(self, name: str, task: str | None = None, style: Style | None = None) -> tuple[list[str] | None, Array]:
+        """The classes of a target in order, and the label of each row; or None, and its numbers.
+
+        Parameters
+        ----------
+        name : str
+        task : {"classification", "regression"}, optional
+            Default: numbers are predicted as numbers, unless they are at most ten whole ones, each twice or more on
+            average.
+        style : Style, optional
+            How numbers are written. Default: as most of them are.
+        """
+        if task == "regression" or (task is None and self.is_numeric(name)):
+            values = self.numbers(name, style, cure=": mend it, or predict classes (--task classification)")
+            found = np.unique(values)
+            amounts = len(found) > min(MOST_WHOLE_NUMBERS, len(self) / 2) or (found != np.floor(found)).any()
+            if (amounts or task) and len(found) > 1:
+                return None, values
+        classes, labels = self._classes(name)
+        if not 1 < len(classes) < len(self):
+            limit = f"expected at least 2 classes, and fewer than the {len(self)} rows, got {len(classes)}"
+            raise ValueError(f"{self.path}, column {name!r}: {limit}")
+        return classes, labels
+
+    def _classes(self, name: str) -> tuple[list[str], Array]:
+        """The classes in order, and the label of each row: numbers of one value are one class, however spelled."""
+        spelled = self.texts(name)
+        values: dict[str, Any] = {cell: _value(cell) for cell in set(spelled)}
+        if None in values.values():
+            values = {cell: cell for cell in values}
+        names: dict[Any, str] = {}
+        for cell in sorted(values, key=lambda cell: (len(cell), cell)):
+            names.setdefault(values[cell], cell)
+        if len(names) > MOST_CATEGORIES:
+            limit = f"expected at most {MOST_CATEGORIES} classes, got {len(names):,}"
+            raise ValueError(f"{self.path}, column {name!r}: {limit}")
+        order = {value: i for i, value in enumerate(sorted(names))}
+        return [names[value] for value in order], np.array([order[values[cell]] for cell in spelled])
+
+
+def _value(cell: str) -> int | float | None:
+    """The finite number that a cell is, exactly where it is whole."""
+    try:
+        return int(cell) if "_" not in cell else None
+    except ValueError:
+        number = PLAIN.number(cell)
+        return number if number is not None and math.isfinite(number) else None
