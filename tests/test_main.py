@@ -77,7 +77,7 @@ def test_digits_the_main_job(run: Run) -> None:
     pytest.importorskip("matplotlib")
     status, out, err = run("train", "digits")
     assert status == 0
-    assert "digits: 1,438 rows to learn from, 359 others to test on" in out and "Dense(64, " in out
+    assert "digits: 1,438 rows to train on, 359 others to test on" in out and "Dense(64, " in out
     found = re.fullmatch(r"test accuracy: (\d+\.\d) %", out.splitlines()[-1])
     assert found and float(found[1]) >= 97
     assert err  # the progress
@@ -115,7 +115,7 @@ def test_the_options_are_heeded(run: Run) -> None:
 @needs_mnist
 def test_mnist(run: Run) -> None:
     status, out, _ = run("train", "mnist", "--data", MNIST, "--no-plot")
-    assert status == 0 and "60,000 rows to learn from, 10,000 others to test on" in out
+    assert status == 0 and "60,000 rows to train on, 10,000 others to test on" in out
     assert "Dense(784, 128, 'relu')" in out and bp.load("mnist.safetensors").epochs == 5
     assert float(out.splitlines()[-1].split()[-2]) >= 97.5
 
@@ -135,7 +135,7 @@ def test_classes_of_a_table(run: Run) -> None:
     table = [[row[0], row[1], row[2]] for row in flowers()]
     status, out, _ = run("train", write("flowers.csv", table), "--target", "species")
     assert status == 0 and out.splitlines()[-1] == "test accuracy: 100.0 %"
-    assert "flowers.csv: 72 rows to learn from, 18 others to test on" in out
+    assert "flowers.csv: 72 rows to train on, 18 others to test on" in out
     status, out, err = run("predict", "flowers.safetensors", "flowers.csv")
     rows = list(csv.reader(io.StringIO(out)))
     assert (status, err, rows[0]) == (0, "", ["species", "probability"])
@@ -185,7 +185,7 @@ def test_how_columns_are_read_is_said(run: Run) -> None:
         "species: target, 3 classes (species 0, species 1, species 2)",
         "weight: number",
         "2 of 90 rows left out: their species is missing",
-        "t.csv: 70 rows to learn from, 18 others to test on",
+        "t.csv: 70 rows to train on, 18 others to test on",
     ]
     status, out, _ = run("predict", "t.safetensors", "t.csv")
     assert status == 0 and len(out.splitlines()) == 91  # an answer for every row
@@ -226,7 +226,7 @@ def test_a_target_of_a_few_whole_numbers_is_classes_and_that_is_said(run: Run) -
 def test_a_table_without_a_header(run: Run) -> None:
     table = flowers()[1:]
     status, out, _ = run("train", write("t.csv", table), "--no-header", "--target", 3, "--no-plot")
-    assert status == 0 and "t.csv: 72 rows to learn from" in out and "3: target, 3 classes" in out
+    assert status == 0 and "t.csv: 72 rows to train on" in out and "3: target, 3 classes" in out
     expected = run("predict", "t.safetensors", "t.csv")
     assert expected[0] == 0 and len(expected[1].splitlines()) == 91
     write("u.csv", [[row[0], row[1], row[3]] for row in table])
@@ -240,7 +240,7 @@ def test_a_header_of_numbers(run: Run) -> None:
     table[0] = ["1", "2", "3"]
     assert run("train", write("t.csv", table), "--target", 3, "--epochs", 1, "--no-plot")[0] == 2
     status, out, _ = run("train", "t.csv", "--header", "--target", 3, "--epochs", 1, "--no-plot")
-    assert status == 0 and "t.csv: 48 rows to learn from, 12 others" in out
+    assert status == 0 and "t.csv: 48 rows to train on, 12 others" in out
 
 
 def test_a_model_of_the_first_version(run: Run) -> None:
@@ -314,7 +314,7 @@ def test_scores_are_those_of_the_rows_held_out(run: Run) -> None:
 def test_accuracy_stands_beside_the_share_of_the_largest_class(run: Run) -> None:
     table = [["x", "y"], *[[f"{i % 7}.5", "rare" if i % 10 == 0 else "common"] for i in range(200)]]
     out = run("train", write("t.csv", table), "--target", "y", "--no-plot", "--epochs", 5)[1].splitlines()
-    assert out[-2:] == ["share of the largest class, common: 90.0 %", "test accuracy: 90.0 %"]
+    assert out[-2:] == ["accuracy of always predicting common: 90.0 %", "test accuracy: 90.0 %"]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_training_stops_early_with_the_best_weights(run: Run) -> None:
     options = "--target y --no-plot --epochs 200 --hidden 128,128 --learning-rate 0.01"
     command = ["train", write("t.csv", table), *options.split()]
     out = run(*command)[1]
-    found = re.search(r"^best epoch: (\d+) of (\d+), by the loss of (\d+) of the rows to learn from$", out, re.M)
+    found = re.search(r"^best epoch: (\d+) of (\d+), by the loss on (\d+) training rows held out$", out, re.M)
     assert found and int(found[3]) == 32
     best, epochs = int(found[1]), int(found[2])
     assert best + 40 == epochs < 200
@@ -549,7 +549,7 @@ def test_standard_input(run: Run, trained: list[str], monkeypatch: pytest.Monkey
     assert run("predict", "t.safetensors", name)[1].splitlines() == trained
     given()
     status, out, _ = run("train", name, "--target", "species", "--epochs", 1, "--no-plot")
-    assert status == 0 and "stdin: 72 rows to learn from" in out and "model: stdin.safetensors" in out
+    assert status == 0 and "stdin: 72 rows to train on" in out and "model: stdin.safetensors" in out
     assert Path("stdin.safetensors").read_bytes() == Path("t.safetensors").read_bytes()
     given()
     assert run("train", name, "--target", "species", "--epochs", 1, "--no-plot", "--output", "a.safetensors")[0] == 0

@@ -212,7 +212,7 @@ def test_digits_take_labels_in_every_form() -> None:
     for y in labels[:, None], np.eye(10)[labels], labels.tolist(), labels.astype(float):
         assert plots.png(plots.digits(HISTORY, images, y, scores.tolist())) == expected
     for args, says in (
-        ((images[:, :7], labels, scores), "images: expected square pictures, got rows of 56"),
+        ((images[:, :7], labels, scores), "images: expected square images, got rows of 56"),
         ((images, labels, scores[:, :1]), r"scores: expected a column for each class, \(n, classes\), got \(30, 1\)"),
         ((images, labels + 1, scores), "labels: expected labels 0 to 9"), ((images, labels[:9], scores), "labels: expected 30 rows"),
     ):  # fmt: skip

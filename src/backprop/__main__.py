@@ -1,7 +1,7 @@
 """The command line: ``python -m backprop train digits``, ``predict MODEL FILE.csv``, ``info``.
 
 A command ends in its result, or in one line on the standard error that says what was expected, what came, and where.
-Files are written at the very end, and wholly; whether they can be is looked at before the work begins.
+Files are written at the very end, and wholly; whether they can be is checked before the work begins.
 """
 
 import argparse
@@ -77,23 +77,23 @@ def _drop_output() -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Learn, test, and write the model and its picture."""
+    """Train, test, and write the model and its picture."""
     output, picture = _checked(args)
     rng = np.random.default_rng(args.seed)
     task = _task(args, rng)
     alone = task.test is task.train
-    (x, y), watched = (task.train, None) if alone or not args.early_stopping else _held_back(task, rng)
+    (x, y), validation = (task.train, None) if alone or not args.early_stopping else _validation_split(task, rng)
     net = _network(task, rng)
     others = "the same" if alone else f"{len(task.test[0]):,} others"
-    print(*task.remarks, f"{_called(args)}: {len(task.train[0]):,} rows to learn from, {others} to test on", sep="\n")
+    print(*task.remarks, f"{_called(args)}: {len(task.train[0]):,} rows to train on, {others} to test on", sep="\n")
     print(net.summary())
     steps = task.epochs * -(-len(x) // task.batch_size)
     loss, metric = ("cross_entropy", "accuracy") if task.classes else ("mse", "r2")
     stopping = bp.EarlyStopping(patience=max(10, task.epochs // 5))
     history = net.fit(
         x, y, loss=loss, optimizer=bp.Adam(bp.schedules.Polynomial(task.learning_rate, steps)),
-        epochs=task.epochs, batch_size=task.batch_size, validation_data=watched or (None if alone else task.test),
-        metrics=[metric], callbacks=[stopping] if watched else [], progress=True, threads=args.threads,
+        epochs=task.epochs, batch_size=task.batch_size, validation_data=validation or (None if alone else task.test),
+        metrics=[metric], callbacks=[stopping] if validation else [], progress=True, threads=args.threads,
     )  # fmt: skip
     scores = _scores(task, net, args.threads)
     drawn = _picture(task, net, history) if picture else None
@@ -102,14 +102,14 @@ def train(args: argparse.Namespace) -> None:
     if picture and drawn:
         atomic.write(picture, drawn)
         print(f"picture: {picture}")
-    if watched:
+    if validation:
         best, epochs = stopping.state["best_epoch"], len(history["loss"])
-        print(f"best epoch: {best} of {epochs}, by the loss of {len(watched[0]):,} of the rows to learn from")
+        print(f"best epoch: {best} of {epochs}, by the loss on {len(validation[0]):,} training rows held out")
     print(*scores, sep="\n")
 
 
 def predict(args: argparse.Namespace) -> None:
-    """Write what a model says of a table, as CSV."""
+    """Write the predictions for a table, as CSV."""
     net = bp.load(args.model)
     recipe = _recipe(net, args.model)
     target, text = recipe.target, io.StringIO()
@@ -135,15 +135,15 @@ def info(args: argparse.Namespace) -> None:
         print(f"{name}: {value}")
 
 
-# What there is to learn.
+# What there is to train on.
 
 
 class Task(NamedTuple):
-    """Rows to learn from and to test on, and how to go about it where the options do not say."""
+    """Rows to train on and to test on, and the hyperparameters where the options do not give them."""
 
     train: tuple[Array, Array]
     test: tuple[Array, Array]
-    classes: int  # 0 where a number is to be predicted
+    classes: int  # 0: regression
     hidden: tuple[int, ...]
     epochs: int
     batch_size: int = 32
@@ -156,7 +156,7 @@ class Task(NamedTuple):
 
 
 def _task(args: argparse.Namespace, rng: np.random.Generator) -> Task:
-    """The task with the defaults that suit it, and the options where they are given."""
+    """The task with the hyperparameters that suit it, and the options where they are given."""
     if args.what not in TASKS and (_is_stdin(args) or Path(args.what).suffix or Path(args.what).exists()):
         task = _table(args, rng)
     else:
@@ -187,7 +187,7 @@ def _moons(args: argparse.Namespace, rng: np.random.Generator) -> Task:
 
 
 def _xor(args: argparse.Namespace, rng: np.random.Generator) -> Task:
-    rows = datasets.xor()  # all there are: they are learned from and tested on
+    rows = datasets.xor()  # all there are, to train and to test on
     return Task(rows, rows, 2, (8,), epochs=500, batch_size=4, learning_rate=0.05, activation="tanh", plot="regions")
 
 
@@ -217,7 +217,7 @@ def _columns(words: Iterable[str] | None, table: tables.Table) -> list[str]:
     return [name for word in words or () for name in ([word] if word in table.columns else word.split(","))]
 
 
-#: Of fewer rows none can be spared to stop by.
+#: Of fewer rows none can be spared for early stopping.
 FEWEST = 40
 
 #: What `train` knows by name.
@@ -229,17 +229,17 @@ def _divided(x: Array, y: Array, rng: np.random.Generator) -> tuple[tuple[Array,
     return (x[train], y[train]), (x[test], y[test])
 
 
-def _held_back(task: Task, rng: np.random.Generator) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
-    """The rows to learn from, and some of them, if they are many, to stop by before the network has them by heart."""
+def _validation_split(task: Task, rng: np.random.Generator) -> tuple[tuple[Array, Array], tuple[Array, Array] | None]:
+    """The rows to train on, and some of them, if they are many, held out for early stopping."""
     x, y = task.train
     if len(x) < FEWEST:
         return task.train, None
     try:
         labels = y if task.classes else np.zeros(len(y))
-        learn, watch = datasets.hold_out(labels, rng, 0.2 if len(x) < 5 * FEWEST else 0.1)
+        train, held_out = datasets.hold_out(labels, rng, 0.2 if len(x) < 5 * FEWEST else 0.1)
     except ValueError:  # each class has but one row
         return task.train, None
-    return (x[learn], y[learn]), (x[watch], y[watch])
+    return (x[train], y[train]), (x[held_out], y[held_out])
 
 
 def _network(task: Task, rng: np.random.Generator) -> bp.Sequential:
@@ -257,11 +257,11 @@ def _network(task: Task, rng: np.random.Generator) -> bp.Sequential:
     return net
 
 
-# What it comes to.
+# The results.
 
 
 def _scores(task: Task, net: bp.Sequential, threads: int | None) -> list[str]:
-    """How good the network is on the rows to test on, each score beside what it is to be measured by."""
+    """The test scores, an accuracy beside that of always predicting the largest class."""
     x, y = task.test
     y_hat = net.predict(x, threads=threads)
     if task.classes:
@@ -270,15 +270,15 @@ def _scores(task: Task, net: bp.Sequential, threads: int | None) -> list[str]:
         target = task.recipe.target if task.recipe else None
         name = target.categories[largest] if isinstance(target, tables.Text) else largest
         return [
-            f"share of the largest class, {name}: {_below(100 * float(np.mean(y == largest)), 1)} %",
+            f"accuracy of always predicting {name}: {_below(100 * float(np.mean(y == largest)), 1)} %",
             f"test accuracy: {_below(100 * metrics.accuracy(y_hat, y), 1)} %",
         ]
     assert task.recipe
     assert isinstance(task.recipe.target, tables.Number)
-    said, true = (task.recipe.target.decode(numbers) for numbers in (y_hat, y))
-    errors = [("rmse", metrics.rmse(said, true)), ("mae", metrics.mae(said, true))]
+    predicted, true = (task.recipe.target.decode(numbers) for numbers in (y_hat, y))
+    errors = [("rmse", metrics.rmse(predicted, true)), ("mae", metrics.mae(predicted, true))]
     scores = [f"test {name}: {digits(float(f'{error:.4g}'))}" for name, error in errors]
-    return [*scores, f"test r2: {_below(metrics.r2(said, true), 4)}"]
+    return [*scores, f"test r2: {_below(metrics.r2(predicted, true), 4)}"]
 
 
 def _below(score: float, places: int) -> str:
@@ -346,14 +346,14 @@ def _checked(args: argparse.Namespace) -> tuple[Path, Path | None]:
         inputs.append(Path(args.what))
     for written in [output, picture] if picture else [output]:
         for given in inputs:
-            _apart(written, given, "the data")
+            _refuse_same_file(written, given, "the data")
         atomic.expect_writable([str(written)])
     if picture:
-        _apart(picture, output, "the model")
+        _refuse_same_file(picture, output, "the model")
     return output, picture
 
 
-def _apart(written: Path, other: Path, what: str) -> None:
+def _refuse_same_file(written: Path, other: Path, what: str) -> None:
     """Refuse to write over a file, by whatever name, link or hard link."""
     if written.exists() and other.exists() and written.samefile(other):
         raise ValueError(f"{written}: expected another file than {what}, {other}, to write to: use --output")
@@ -378,8 +378,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"backprop {bp.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    text = "Learn from data, test, and write a model and a picture. What is not given is chosen to suit the data."
-    learn = commands.add_parser("train", help="learn from data, test, write a model and a picture", description=text)
+    text = "Train on data, test, and write a model and a picture. What is not given is chosen to suit the data."
+    learn = commands.add_parser("train", help="train on data, test, write a model and a picture", description=text)
     learn.set_defaults(run=train)
     learn.add_argument("what", metavar="DATA", help=f"{', '.join(TASKS)}, or a CSV file; - for stdin")
     _add_columns(learn.add_argument_group("of a CSV file"))
@@ -387,14 +387,14 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("--hidden", type=_sizes, metavar="N,N", help="sizes of the hidden layers, such as 64,32")
     learn.add_argument("--epochs", type=int, metavar="N")
     learn.add_argument("--batch-size", type=int, metavar="N")
-    learn.add_argument("--learning-rate", type=float, metavar="X", help="at the start; it falls to 0 on a line")
+    learn.add_argument("--learning-rate", type=float, metavar="X", help="at the start; it falls linearly to 0")
     learn.add_argument("--seed", type=int, default=0, metavar="N", help="the same gives the same model (default 0)")
     learn.add_argument("--output", metavar="MODEL", help="default: DATA.safetensors in this folder; DATA.png beside it")
     learn.add_argument("--no-plot", action="store_true", help="make no picture")
-    text = "learn to the last epoch, from all rows; else a tenth says which epoch is best"
+    text = "train to the last epoch, on all rows; else a tenth is held out for validation"
     learn.add_argument("--no-early-stopping", dest="early_stopping", action="store_false", help=text)
 
-    say = commands.add_parser("predict", help="write what a model says of a table, as CSV")
+    say = commands.add_parser("predict", help="write the predictions for a table, as CSV")
     say.set_defaults(run=predict)
     say.add_argument("model", metavar="MODEL", help="that was trained on a CSV file")
     say.add_argument("table", metavar="FILE.csv", help="with the same columns; the target may be absent; - for stdin")

@@ -1,6 +1,6 @@
-"""Data to learn on: for the command line, the examples and the tests.
+"""Data sets to learn on: for the command line, the examples and the tests.
 
-Inputs are float32 (rows, numbers), labels int64 (rows,).
+Features are float32 (rows, features), labels int64 (rows,).
 """
 
 import errno
@@ -37,16 +37,16 @@ def xor() -> tuple[Array, Array]:
 
 
 def moons(n: int = 1000, noise: float = 0.2, rng: Any = None) -> tuple[Array, Array]:
-    """Two half circles, each with an end inside the other.
+    """Two half circles, each with an end inside the other: binary classification in the plane.
 
     Parameters
     ----------
     n : int, default 1000
         How many points in all.
     noise : float, default 0.2
-        The standard deviation of what is added to each coordinate; the radius is 1.
+        The standard deviation of the Gaussian noise on each coordinate; the radius is 1.
     rng : int, numpy.random.Generator or None, default None
-        Where the noise comes from.
+        Seed of the noise, or its generator.
 
     Returns
     -------
@@ -160,25 +160,25 @@ def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
 
 
 def hold_out(y: Array, rng: np.random.Generator, share: float = 0.2) -> tuple[Array, Array]:
-    """Divide rows into those to learn from and those to test on: a share of each class, of two rows at least one.
+    """A stratified split into training and test rows: a share of each class, of two rows at least one.
 
     Parameters
     ----------
     y : numpy.ndarray, shape (rows,)
         Labels; all the same where there are no classes.
     rng : numpy.random.Generator
-        Where the choice comes from.
+        Shuffles the rows.
     share : float, default 0.2
-        To test on.
+        Of the test rows.
 
     Returns
     -------
     train, test : numpy.ndarray
-        The numbers of the rows.
+        The indices of the rows.
     """
     order = rng.permutation(len(y))
     classes = [order[y[order] == label] for label in np.unique(y)]
     test = np.concatenate([rows[: max(round(share * len(rows)), min(1, len(rows) - 1))] for rows in classes])
     if len(test) == 0:
-        raise ValueError("expected a class with two rows, to learn from one and test on the other, got none")
+        raise ValueError("expected a class with two rows, to train on one and test on the other, got none")
     return np.setdiff1d(order, test), np.sort(test)

@@ -1,4 +1,4 @@
-"""Check gradients: backpropagation against central differences, for any network and loss."""
+"""Check gradients: backpropagation against central finite differences, for any network and loss."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ __all__ = ["GradientCheck", "check_gradients"]
 
 @dataclass(frozen=True, slots=True)
 class GradientCheck:
-    """What a check found.
+    """The result of a check.
 
     Attributes
     ----------
     error : float
         The largest relative error, |a - n| / max(|a|, |n|, floor), of the gradient a by backpropagation against n by
-        differences; the floor is a hundredth of the largest gradient, as a difference of losses can tell no less.
+        finite differences; the floor is a hundredth of the largest gradient, as these can tell no less.
     parameter : str
         Where it is: ``layers[0].weight[3, 1]``.
     """
@@ -37,9 +37,9 @@ def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight
     Parameters
     ----------
     net : Sequential
-        In float64, unless only a coarse check is wanted. Its parameters are the same afterwards.
+        In float64, for a check of more than a few digits. Its parameters are the same afterwards.
     loss, x, y, sample_weight
-        As `Sequential.fit` takes them. A few rows are enough: it takes two forward passes for each parameter.
+        As `Sequential.fit` takes them. A few rows are enough: each parameter takes two forward passes.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight
 
 
 def _name(net: Sequential, index: int) -> str:
-    """The parameter at this place of the flat vector, as one would write it."""
+    """The name of the parameter at this index of the flat vector."""
     for at, leaf in net.leaves.items():
         for name, shape in leaf.shapes().items():
             size = math.prod(shape)

@@ -1,7 +1,7 @@
-"""Pictures of a training: its curves, digits with what the network says of them, its regions, a range test.
+"""Figures: learning curves, digits with their predictions, decision regions, a learning rate range test.
 
 Each function returns a `matplotlib.figure.Figure`, which belongs to no window and no global state; a notebook shows it,
-and `png` makes a file of it. Matplotlib is imported when a picture is asked for.
+and `png` makes a file of it. Matplotlib is imported when a figure is asked for.
 """
 
 import functools
@@ -24,15 +24,15 @@ __all__ = ["curves", "digits", "png", "range_test", "regions"]
 Array = npt.NDArray[Any]
 History = Mapping[str, Sequence[float]]
 
-#: The activations whose numbers lie between 0 and 1; and around 0, between -1 and 1.
+#: Activations with outputs between 0 and 1; and between -1 and 1.
 PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax")
 SIGNED = ("tanh", "hard_tanh", "softsign")
-#: Of the grid of digits.
+#: The grid of digits.
 ROWS, COLUMNS = 4, 6
 
 
 def curves(history: History, ax: Any = None) -> Any:
-    """Draw the loss and each metric over the epochs; beside them those of the held-out data, where there are any.
+    """Draw the learning curves: the loss and each metric over the epochs, on the training and the validation data.
 
     Parameters
     ----------
@@ -74,66 +74,67 @@ def range_test(rates: Sequence[float], losses: Sequence[float], smoothed: Sequen
         ax.legend(frameon=False)
     ax.set(xscale="log", xlabel="learning rate", ylabel="loss")
     low, high = min(losses), smoothed[0]
-    if high > low:  # how high it bursts is of no interest
+    if high > low:  # how far it diverges is of no interest
         ax.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
     _plain(ax)
     return ax.figure
 
 
 def digits(history: History, images: Array, labels: Array, scores: Array) -> "Figure":
-    """Draw the curves, and some digits with what the network says of them: up to a third of them those it gets wrong.
+    """Draw the learning curves, and some digits with their predicted classes, up to a third of them wrong ones.
 
     Parameters
     ----------
     history : History
         From `Sequential.fit`.
     images : array_like, shape (n, pixels) or (n, side, side)
-        Square pictures, row after row.
+        Square images, row after row.
     labels : array_like, shape (n,) or (n, classes)
         The digits, or a 1 in the column of each.
     scores : array_like, shape (n, classes)
-        From `Sequential.predict`.
+        The predictions of `Sequential.predict`.
     """
     images, scores = _validate.array(images, "images"), _validate.array(scores, "scores")
     _validate.some_rows(images, "images")
     images = images.reshape(len(images), -1)
     side = math.isqrt(images.shape[1])
     if side * side != images.shape[1]:
-        raise ValueError(f"images: expected square pictures, got rows of {images.shape[1]} pixels")
+        raise ValueError(f"images: expected square images, got rows of {images.shape[1]} pixels")
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(f"scores: expected a column for each class, (n, classes), got {scores.shape}")
     labels = _labels(labels, scores.shape[1], "labels")
     _validate.same_rows(len(images), labels=labels, scores=scores)
     figure, right = _with_curves(history)
-    said = scores.argmax(axis=1)
-    wrong = np.flatnonzero(said != labels)
-    shown = np.concatenate([wrong[: ROWS * COLUMNS // 3], np.flatnonzero(said == labels)])
+    predicted = scores.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    shown = np.concatenate([wrong[: ROWS * COLUMNS // 3], np.flatnonzero(predicted == labels)])
     right.suptitle(f"{len(labels):,} test digits, {len(wrong):,} of them wrong")
     for place, i in enumerate(shown[: ROWS * COLUMNS], start=1):
         axes = right.add_subplot(ROWS, COLUMNS, place)
         axes.imshow(images[i].reshape(side, side), cmap="gray_r")
         axes.set(xticks=[], yticks=[])
-        right_one = said[i] == labels[i]
-        axes.set_title(f"{said[i]}" if right_one else f"{said[i]}, not {labels[i]}", fontsize="medium", pad=4)
+        right_one = predicted[i] == labels[i]
+        title = f"{predicted[i]}" if right_one else f"{predicted[i]}, not {labels[i]}"
+        axes.set_title(title, fontsize="medium", pad=4)
         axes.title.set_color("black" if right_one else "tab:red")
         axes.spines[:].set(color="lightgray" if right_one else "tab:red", linewidth=1 if right_one else 2)
     return figure
 
 
 def regions(history: History, net: Any, x: Any, y: Any, *, loss: Any = None) -> "Figure":
-    """Draw the curves, and what a network of two inputs says of the plane around some points.
+    """Draw the learning curves, and the decision regions of a network of two inputs around some points.
 
     Parameters
     ----------
     history : History
         From `Sequential.fit`.
     net : Sequential
-        Its outputs are scores of the classes; or one, of class 1.
+        Its outputs are scores of the classes; or a single one, of class 1.
     x : array_like, shape (n, 2)
     y : array_like, shape (n,), (n, 1) or (n, classes)
-        Labels; -1 and 1, where there are two; or rows with a 1 in the column of the class.
+        Labels; -1 and 1, where there are two; or one-hot rows.
     loss : str or Loss, optional
-        What the network was trained on: it says where the single output of a last layer like "identity" is cut.
+        The loss that the network was trained on: it tells the threshold of a single output under "identity" or such.
     """
     x = _validate.matrix(x, "x", 2, np.float64)
     _validate.some_rows(x)
@@ -152,7 +153,7 @@ def regions(history: History, net: Any, x: Any, y: Any, *, loss: Any = None) -> 
         extent=(across[0], across[-1], up[0], up[-1]),
     )  # fmt: skip
     axes.scatter(x[:, 0], x[:, 1], c=colors[labels], s=24, edgecolors="white", linewidths=0.7)
-    axes.set(title="what the network says, and the test points", xlabel="$x_1$", ylabel="$x_2$")
+    axes.set(title="predicted classes, and the test points", xlabel="$x_1$", ylabel="$x_2$")
     return figure
 
 
@@ -171,19 +172,19 @@ def _labels(y: Any, classes: int, name: str) -> Array:
 
 
 def _shares(net: Any, x: Array, y: Array, loss: Any) -> Array:
-    """What the network says of each class, (rows, classes): rows that sum to 1, of which the highest is its answer."""
-    outputs, end, middle = net.predict(x), net.layers[-1].activation.name, 0.5
+    """The predicted share of each class, (rows, classes): rows that sum to 1, the highest in the predicted class."""
+    outputs, activation, threshold = net.predict(x), net.layers[-1].activation.name, 0.5
     if loss is not None:
-        outputs, middle = Objective.of(loss, net.graph[-1]).scores(outputs, y)
-    elif end in SIGNED or (end not in PROBABILITIES and y.min() < 0):
-        middle = 0.0
-    elif end not in PROBABILITIES and net.n_out == 1:
+        outputs, threshold = Objective.of(loss, net.graph[-1]).scores(outputs, y)
+    elif activation in SIGNED or (activation not in PROBABILITIES and y.min() < 0):
+        threshold = 0.0
+    elif activation not in PROBABILITIES and net.n_out == 1:
         raise ValueError(
-            f"loss: expected the loss of a network whose one output is no probability, a last layer {end!r}, got None"
+            f"loss: expected the loss of a network whose one output is no probability, that of {activation!r}, got None"
         )
     outputs = outputs.astype(np.float64)
     if net.n_out == 1:
-        p = np.clip(outputs if middle else (outputs + 1) / 2, 0, 1)
+        p = np.clip(outputs if threshold else (outputs + 1) / 2, 0, 1)
         return np.hstack([1 - p, p])
     if outputs.min() < 0 or outputs.max() > 1 or not outputs.sum(axis=1).all():
         outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
@@ -192,7 +193,7 @@ def _shares(net: Any, x: Array, y: Array, loss: Any) -> Array:
 
 
 def _colors(n: int) -> Array:
-    """One for each class, red, green and blue from 0 to 1."""
+    """A color for each class, red, green and blue from 0 to 1."""
     import matplotlib
 
     if n <= 10:
@@ -229,7 +230,7 @@ def _figure(width: float) -> "Figure":
 
 
 def _with_curves(history: History) -> "tuple[Figure, FigureBase]":
-    """A figure with the curves on the left, and its empty right."""
+    """A figure with the learning curves on the left, and its empty right."""
     figure = _figure(width=12)
     grid = figure.add_gridspec(1, 2)
     left, right = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
@@ -247,7 +248,7 @@ def _draw_curves(figure: "FigureBase", history: History) -> None:
 
 
 def _draw_panel(axes: Any, history: History, name: str) -> None:
-    for key, label in (name, "training"), (f"val_{name}", "held out"):
+    for key, label in (name, "training"), (f"val_{name}", "validation"):
         values = history.get(key, ())
         axes.plot(range(1, len(values) + 1), values, marker="." if len(values) == 1 else "", label=label)
     axes.set_ylabel(name)
