@@ -14,7 +14,7 @@ from itertools import product
 
 __all__ = ["PLAIN", "Style", "Survey", "digits", "is_missing"]
 
-#: What stands for nothing, in whatever case; where numbers are expected, more does.
+#: Missing values, in whatever case; where numbers are expected, there are more.
 MISSING = frozenset({"", "?", "na", "n/a", "n.a.", "#n/a", "<na>", "nan", "null"})
 NO_NUMBER = MISSING | {"none", "nil", "missing", "unknown", "-", "--", "–", "—", "."}
 
@@ -49,7 +49,7 @@ _DATE = re.compile(
 
 
 def is_missing(cell: str, number: bool = False) -> bool:
-    """Whether a cell says nothing; where a number is expected, "none" and a dash say so too."""
+    """Whether a cell is a missing value; where a number is expected, "none" and a dash are."""
     return cell.casefold() in (NO_NUMBER if number else MISSING)
 
 

@@ -1,8 +1,8 @@
-"""How each column of a table is read: as numbers, as categories, or not at all, and why.
+"""How each column of a table is read: as a numeric feature, as a categorical one, or not at all, and why.
 
 A column is numeric if more than half of its cells are numbers; then one that is not is an error, and no text. Columns
-that surely teach nothing are left out: those that name the rows, dates, and empty ones. A reading says all of that in
-a line, and whoever knows better says so with an option.
+that surely teach nothing are dropped: identifiers, dates, and empty ones. A reading says all of that in a line, and
+whoever knows better says so with an option.
 """
 
 import re
@@ -15,7 +15,7 @@ from .table import MOST_CATEGORIES, Table
 
 __all__ = ["Reading", "readings"]
 
-#: How columns that number the rows are called.
+#: Names of identifiers.
 _IDENTIFIER = re.compile(r"(?i:(?:.*[_ .-])?(?:id|uuid|guid|index)|row(?:names?)?|unnamed: 0)|.*[a-z](?:Id|ID)")
 
 

@@ -1,4 +1,4 @@
-"""The recipe that makes numbers of a table: learned from one, it serves every table with the same columns."""
+"""The recipe that preprocesses a table: fitted to one, it serves every table with the same columns."""
 
 import math
 import os
@@ -22,7 +22,7 @@ Array = _validate.Array
 
 @dataclass(frozen=True)
 class Number:
-    """A column of numbers, standardised: their mean becomes 0, their standard deviation 1.
+    """A numeric feature, standardised: its mean becomes 0, its standard deviation 1.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Number:
     style : Style
         How the numbers are written.
     missing : bool
-        Whether a second number says that the first is missing, and the mean stands for it.
+        Whether a second column flags the missing values, in whose place the mean stands.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Number:
 
     @property
     def width(self) -> int:
-        """How many numbers it becomes."""
+        """How many columns it becomes."""
         return 1 + self.missing
 
     @classmethod
     def learn(cls, table: Table, name: str, rows: Array, style: Style | None = None) -> "Number":
-        """The mean and the deviation of some rows; of a column that is constant there, the deviation is taken as 1."""
+        """The mean and the standard deviation of some rows; 1, of a column that is constant there."""
         style = table.style(Survey(table.cells(name))) if style is None else style
         cure = f": mend it, or read the column as words (--category {name}), or leave it out (--drop {name})"
         column = table.numbers(name, style, missing=True, cure=cure)
@@ -97,21 +97,21 @@ class Number:
         return [digits(number) for number in best.tolist()]
 
     def remarks(self, table: Table) -> str:
-        """What was not so in training, to be said beside a prediction."""
+        """What differs from training, to be said beside a prediction."""
         n = 0 if self.missing else sum(is_missing(cell, number=True) for cell in table.cells(self.name))
         return f"{self.name}: {n:,} of {len(table):,} cells missing, taken as the mean" if n else ""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A column of texts: a number for each category, 1 for the one that stands there and 0 for the others.
+    """A categorical feature, one-hot encoded.
 
     Attributes
     ----------
     name : str
     categories : list of str
     missing : bool
-        Whether there is one more, for where nothing stands.
+        Whether missing values are one more category.
     """
 
     name: str
@@ -120,12 +120,12 @@ class Text:
 
     @property
     def width(self) -> int:
-        """How many numbers it becomes."""
+        """How many columns it becomes."""
         return len(self.categories) + self.missing
 
     @classmethod
     def learn(cls, table: Table, name: str, rows: Array) -> "Text":
-        """The different texts of a column, the most frequent if they are too many."""
+        """The categories of a column, the most frequent if they are too many."""
         cells = table.cells(name)
         frequent = sorted(Survey(cells).texts.items(), key=lambda item: (-item[1], item[0]))[:MOST_CATEGORIES]
         if not frequent:
@@ -133,16 +133,16 @@ class Text:
         return cls(name, sorted(text for text, _ in frequent), any(is_missing(cells[row]) for row in rows))
 
     def labels(self, table: Table) -> Array:
-        """The column as places in `categories`: int64 (rows,)."""
-        labels = self._places(table)
+        """The column as indices of `categories`: int64 (rows,)."""
+        labels = self._codes(table)
         if (labels < 0).any() or labels.max() >= len(self.categories):
             row = int(np.argmax((labels < 0) | (labels >= len(self.categories))))
             got = shortened(table.cells(self.name)[row])
             raise table.error(row, self.name, f"expected one of {shortened(self.categories)}, got {got}")
         return labels
 
-    def _places(self, table: Table) -> Array:
-        """That of each category, of a missing one behind them, and -1 for others."""
+    def _codes(self, table: Table) -> Array:
+        """The index of each category, of a missing one behind them, and -1 for others."""
         index = {category: i for i, category in enumerate(self.categories)}
         nothing = len(index) if self.missing else -1
         for cell in set(table.cells(self.name)) - index.keys():
@@ -154,12 +154,12 @@ class Text:
     def encode(self, table: Table) -> Array:
         """The column, one-hot: float32 (rows, width); all 0 where it holds none of the categories."""
         return np.vstack([np.eye(self.width, dtype=np.float32), np.zeros((1, self.width), np.float32)])[
-            self._places(table)
+            self._codes(table)
         ]
 
     def remarks(self, table: Table) -> str:
-        """What was not so in training, to be said beside a prediction."""
-        rows = np.flatnonzero(self._places(table) < 0)
+        """What differs from training, to be said beside a prediction."""
+        rows = np.flatnonzero(self._codes(table) < 0)
         if len(rows) == 0:
             return ""
         first = shortened(table.cells(self.name)[rows[0]])
@@ -168,7 +168,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a table becomes numbers: learned from one, it serves every table with the same columns.
+    """The preprocessing of a table: fitted to one, it serves every table with the same columns.
 
     Attributes
     ----------
@@ -185,14 +185,14 @@ class Recipe:
 
     @classmethod
     def learn(cls, table: Table, target: str, rows: Array, how: Mapping[str, Reading] | None = None) -> "Recipe":
-        """Take the columns beside the target as inputs; the means and deviations are those of some rows.
+        """Take the columns beside the target as features; the means and standard deviations are those of some rows.
 
         Parameters
         ----------
         table : Table
         target : str
         rows : numpy.ndarray
-            The numbers of the rows to learn from.
+            The indices of the training rows.
         how : mapping of str to Reading, optional
             How the columns are read. Default: as `readings` has it.
         """
@@ -213,7 +213,7 @@ class Recipe:
 
     @property
     def n_in(self) -> int:
-        """How many numbers a row becomes."""
+        """How many features a row becomes."""
         return sum(column.width for column in self.inputs)
 
     def read(self, path: str | os.PathLike[str]) -> Table:
@@ -229,18 +229,18 @@ class Recipe:
         return Table(table.path, cells, table.lines, table.delimiter, has_header=False)
 
     def x(self, table: Table) -> Array:
-        """The inputs of a network: float32 (rows, n_in)."""
+        """The features, as the inputs of a network: float32 (rows, n_in)."""
         if absent := [column.name for column in self.inputs if column.name not in table.columns]:
             got = shortened(list(table.columns))
             raise ValueError(f"{table.path}: expected the columns of the training, got no {shortened(absent)} in {got}")
         return np.hstack([column.encode(table) for column in self.inputs])
 
     def remarks(self, table: Table) -> list[str]:
-        """What was not so in training, a line for each column."""
+        """What differs from training, a line for each column."""
         return [remark for column in self.inputs if (remark := column.remarks(table))]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it; what is as it was in the first version is not said."""
+        """As JSON can hold it; what has its default is left out, as in files of the first version."""
         entries = {"inputs": [_entry(column) for column in self.inputs], "target": _entry(self.target)}
         return entries | ({"columns": self.columns} if self.columns else {})
 
