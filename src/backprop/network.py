@@ -125,9 +125,9 @@ class Sequential(_core.Predictor):
         --------
         >>> net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 1)], rng=0)
         >>> print(net.graph)
-        input              -> (batch, 2)
-        0      dense input -> (batch, 3) tanh, weight (2, 3), bias (3,)
-        1      dense 0     -> (batch, 1) weight (3, 1), bias (1,)
+        input             -> (batch, 2)
+        0     dense input -> (batch, 3) tanh, weight (2, 3), bias (3,)
+        1     dense 0     -> (batch, 1) weight (3, 1), bias (1,)
         """
         return graph.of_layers(self.layers, self.n_in, self.dtype)
 

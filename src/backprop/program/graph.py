@@ -89,9 +89,9 @@ class Graph(Sequence[Operation]):
     --------
     >>> net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 1)], rng=0)
     >>> print(net.graph)
-    input              -> (batch, 2)
-    0      dense input -> (batch, 3) tanh, weight (2, 3), bias (3,)
-    1      dense 0     -> (batch, 1) weight (3, 1), bias (1,)
+    input             -> (batch, 2)
+    0     dense input -> (batch, 3) tanh, weight (2, 3), bias (3,)
+    1     dense 0     -> (batch, 1) weight (3, 1), bias (1,)
     """
 
     def __init__(self, operations: Iterable[Operation], n_in: int, dtype: np.dtype[Any]) -> None:
