@@ -288,7 +288,7 @@ def _levels(q: Any, name: str) -> float | tuple[float, ...]:
 
 
 class Quantile(Loss):
-    """l = 1/n_out sum q max(y - y_hat, 0) + (1 - q) max(y_hat - y, 0): the pinball loss, whose least is the quantile q.
+    """l = 1/n_out sum q max(y - y_hat, 0) + (1 - q) max(y_hat - y, 0): the pinball loss, least at the quantile q.
 
     Parameters
     ----------
@@ -344,7 +344,7 @@ class BinaryCrossEntropy(Loss):
 
 
 class CrossEntropy(Loss):
-    """l = -sum q log p, with q the target distribution over the classes: one at the label, or the row given.
+    """l = -sum q log p, with q the target distribution over the classes: one at the label, or as given.
 
     Parameters
     ----------
@@ -521,7 +521,7 @@ class Poisson(Loss):
             _validate.between(y_hat, 0, np.inf, "y_hat", f"{self!r} takes rates; for their logarithms, log_input=True")
 
     def fuses(self, end: str, n_out: int) -> bool:
-        """Never; a last layer that may be negative gives no rates."""
+        """Never; a last activation with negative outputs is refused, unless they are logarithms."""
         if not self.log_input and end not in RATES:
             raise ValueError(
                 f"loss: {self!r} expected rates, a last layer that ends in one of {', '.join(RATES)}, got {end!r}: "

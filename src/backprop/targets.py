@@ -52,8 +52,8 @@ def is_labels(y: Array, n_out: int) -> bool:
     return n_out > 1 and (y.ndim == 1 or y.shape[1:] == (1,))
 
 
-def no_signs(target: Array) -> Array:
-    """Where a target is neither 1, nor what stands against it: -1, or 0 throughout."""
+def not_binary(target: Array) -> Array:
+    """Where a target is neither of the two values: -1, or 0 throughout, and 1."""
     wrong: Array = (target != 1) & (target != (-1 if (target < 0).any() else 0))
     return wrong
 
@@ -65,11 +65,11 @@ def no_signs(target: Array) -> Array:
 class Meaning:
     """What the targets of a network are: a loss says it once, and no metric guesses."""
 
-    #: How many numbers a row of targets has; None: the loss is a function, of which nothing is known.
+    #: The targets of a sample; None: the loss is a function, of which nothing is known.
     targets: int | None = None
-    #: Whether each column is a yes or no of its own; None: y tells.
+    #: Whether each column is a binary classification; None: y tells.
     multi_label: bool | None = None
-    #: Above which score the answer is yes; None: 0.5, for targets of 0 and 1.
+    #: The score above which the prediction is 1; None: 0.5, for targets of 0 and 1.
     threshold: float | None = None
 
     def seen(self, y: Array) -> "Meaning":
@@ -94,7 +94,7 @@ def is_signs(y: Array) -> bool:
 
 
 def is_multi_label(y: Array) -> bool | None:
-    """Whether some of these rows hold another number of ones than one; None: they are neither labels nor classes."""
+    """Whether these rows hold several labels: False, one each; None: they are neither labels nor classes."""
     if y.min() < 0 and not is_signs(y):
         return None
     ones = np.maximum(y, 0).sum(axis=1, dtype=np.float64)
@@ -108,7 +108,7 @@ def is_multi_label(y: Array) -> bool | None:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a loss takes for targets: any numbers, or what a subclass says."""
+    """The targets that a loss takes: any numbers; a subclass restricts them."""
 
     def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
         """Targets as (rows, width) of this type, or labels as (rows,) int64; the other is None.
@@ -141,7 +141,7 @@ class Probabilities(Interval):
     """Of each column, the probability that it is 1."""
 
     def meaning(self, y: Array, width: int | None) -> Meaning:
-        """Several labels a row."""
+        """Several labels a sample."""
         return Meaning(width, multi_label=True, threshold=0.5)
 
 
@@ -186,7 +186,7 @@ class Signs(Domain):
         if is_labels(given, width):
             return None, labels(given, width)
         target = values(given, width, dtype)
-        for row, column in np.argwhere(no_signs(target))[:1]:
+        for row, column in np.argwhere(not_binary(target))[:1]:
             raise ValueError(f"y: expected -1 and 1, or 0 and 1, got {target[row, column]!s} at row {row}")
         return target, None
 
@@ -205,15 +205,15 @@ COUNTS = Interval(0, np.inf, "counts as targets")
 
 
 def class_weights(y: Any, class_weight: Any, n_out: int) -> Array:
-    """What each row counts for by its class: the ``sample_weight`` of a loss by hand.
+    """Sample weights from class weights: the ``sample_weight`` of a loss by hand.
 
     Parameters
     ----------
     y : array_like
         Labels (batch,); or targets (batch, n_out), each row with a single 1, where else it has 0 or -1.
     class_weight : dict, array_like or "balanced"
-        By label: a dict, in which those not named count 1; an array, one weight for each class; "balanced" weighs each
-        class rows / (classes * its rows).
+        By label: a dict, in which those not named weigh 1; an array, one weight for each class; "balanced" weighs each
+        class samples / (classes * its samples).
     n_out : int
         The outputs of the network, one for each class; 1 where there are two classes, 0 (or -1) and 1.
 
@@ -247,11 +247,11 @@ def class_weights(y: Any, class_weight: Any, n_out: int) -> Array:
 
 
 def _classes(y: Array, n_out: int) -> Array:
-    """The label of each row."""
+    """The label of each sample."""
     if is_labels(y, n_out):
         return labels(y, n_out)
     target = values(y, n_out, np.float64)
     hot = target > 0
-    if no_signs(target).any() or (n_out > 1 and (hot.sum(axis=1) != 1).any()):
+    if not_binary(target).any() or (n_out > 1 and (hot.sum(axis=1) != 1).any()):
         raise ValueError("class_weight: expected targets that are classes, got others")
     return hot.argmax(axis=1) if n_out > 1 else hot[:, 0].astype(np.int64)
