@@ -103,6 +103,23 @@ def test_the_check_finds_every_wrong_gradient():
         assert float(found) == found.error
 
 
+def test_the_check_finds_a_wrong_gradient_that_is_small():
+    """An error counts beside its own gradient, as long as that is not a hundred times smaller than the largest."""
+
+    class Doubled(bp.Sequential):
+        def value_and_gradient(self, *args, **kwargs):
+            value, gradient = super().value_and_gradient(*args, **kwargs)
+            sizes = np.where(abs(gradient) > abs(gradient).max() / 80, abs(gradient), np.inf)
+            self.share = sizes.min() / abs(gradient).max()
+            gradient[sizes.argmin()] *= 2
+            return value, gradient
+
+    net = Doubled([bp.Dense(4, 3, "tanh"), bp.Dense(3, 2)], rng=1, dtype="float64")
+    x, y, _ = data(MSE)
+    assert bp.check_gradients(net, "mse", x, y[:, :2]).error == pytest.approx(0.5, rel=1e-4)
+    assert net.share < 0.2
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
 def test_the_check_finds_a_loss_whose_gradient_is_not_its_own(loss):
     def wrong(y_hat, y):

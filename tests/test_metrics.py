@@ -41,6 +41,7 @@ def problems(n):
         yield scores, rng.integers(0, max(present, 2 if present == n else 1), rows)
     yield np.eye(max(n, 2))[:, -n:], np.arange(max(n, 2))  # all right
     yield np.eye(max(n, 2))[::-1, -n:], np.arange(max(n, 2))
+    yield np.eye(max(n, 2))[np.maximum(np.arange(max(n, 2)), 1), -n:], np.arange(max(n, 2))  # class 0 never said
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])

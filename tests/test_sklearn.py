@@ -206,6 +206,16 @@ def test_training_is_theirs(kind, solver, weighted):
 
 
 @quiet
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+def test_every_activation_of_theirs_begins_with_their_weights(activation):
+    x, y = _data("multiclass")
+    how = {"solver": "sgd", "random_state": 3, "max_iter": 1, "shuffle": False}
+    a, b = (kind((6, 5), activation, **how).fit(x, y) for kind in PAIRS[0])
+    for mine, wanted in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-8, atol=1e-9)
+
+
+@quiet
 @since_1_7
 @pytest.mark.parametrize("loss", ["squared_error", "poisson"])
 def test_their_losses(loss):
