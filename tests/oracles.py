@@ -82,6 +82,8 @@ class InTorch:
                 return x @ own[0] + (own[1] if layer.use_bias else 0)
             case bp.Activation():
                 return x
+            case bp.Dropout() if not self.training:
+                return x
             case bp.Residual():
                 return x + self._sequence(layer.layers, x)
             case bp.Concatenate():

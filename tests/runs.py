@@ -1,5 +1,8 @@
 """Networks and rows that many tests train on, the four lines by hand, and what two runs are compared by."""
 
+import signal
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import reference
@@ -96,3 +99,19 @@ class Notes:
 
     def on_fit_end(self, run):
         self.seen.append(("end", run.epoch))
+
+
+@contextmanager
+def alarm(error, seconds):
+    """A signal after so many seconds, whose handler raises the error."""
+
+    def handler(number, frame):
+        raise error
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

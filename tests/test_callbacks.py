@@ -4,7 +4,6 @@ import copy
 import csv
 import os
 import pickle
-import signal
 import sys
 import warnings
 from contextlib import suppress
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from runs import alarm
 
 import backprop as bp
 
@@ -656,14 +656,8 @@ def test_what_is_done_before_ctrl_c_is_in_the_history():
             return run.epochs
 
     (x, y), net = table(), network()
-    handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with pytest.raises(KeyboardInterrupt):
-            net.fit(x, y, loss="mse", optimizer=bp.SGD(0.01), epochs=10_000_000, batch_size=5, callbacks=[Look()])
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+    with alarm(KeyboardInterrupt, 0.3), pytest.raises(KeyboardInterrupt):
+        net.fit(x, y, loss="mse", optimizer=bp.SGD(0.01), epochs=10_000_000, batch_size=5, callbacks=[Look()])
     done = seen[0].epoch
     assert 0 < done == len(seen[0].history["loss"]) == net.epochs == net.steps // 5
     twin = network().fit(x, y, loss="mse", optimizer=bp.SGD(0.01), epochs=min(done, 1000), batch_size=5)

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from runs import small, table
+from runs import alarm, small, table
 
 import backprop as bp
 
@@ -129,17 +129,8 @@ def test_any_signal_handler_may_end_a_fit():
     class EnoughError(Exception):
         pass
 
-    def enough(number, frame):
-        raise EnoughError
-
-    x, y, _ = table(100)
-    net, before = small(), signal.signal(signal.SIGALRM, enough)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with pytest.raises(EnoughError):
-            net.fit(x, y, loss="mse", optimizer=bp.SGD(1e-3), epochs=10**7)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    (x, y, _), net = table(100), small()
+    with alarm(EnoughError, 0.2), pytest.raises(EnoughError):
+        net.fit(x, y, loss="mse", optimizer=bp.SGD(1e-3), epochs=10**7)
     assert net.steps > 0 and np.isfinite(net.parameters).all()
     net.fit(x, y, loss="mse", optimizer=bp.SGD(1e-3))

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from runs import alarm
 
 import backprop as bp
 from backprop import _threads
@@ -147,20 +148,12 @@ CALLS = {
 
 def interrupted(call, after):
     """Seconds from a signal to what its handler raises; None where the call is over before."""
-
-    def stop(number, frame):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, stop)
     begun = time.monotonic()
     try:
-        signal.setitimer(signal.ITIMER_REAL, after)
-        call()
+        with alarm(KeyboardInterrupt, after):
+            call()
     except KeyboardInterrupt:
         return time.monotonic() - begun - after
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     return None
 
 

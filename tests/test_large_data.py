@@ -245,9 +245,8 @@ def test_class_weights_of_batches():
     assert_same(trained(x, labels, net=net(), shuffle=False, **how), trained(batches, None, net=net(), **how))
 
 
-def test_a_loader_of_pytorchs():
-    data = pytest.importorskip("torch.utils.data", reason="PyTorch is not installed")
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+def test_a_loader_of_pytorchs(torch):
+    data = torch.utils.data
     x, y, _ = (torch.from_numpy(array.astype("float32")) for array in table())
     loader = data.DataLoader(data.TensorDataset(x, y), batch_size=7)
     assert_same(trained(x.numpy(), y.numpy(), shuffle=False), trained(loader, None))

@@ -2,12 +2,11 @@
 
 import math
 import os
-import signal
 
 import numpy as np
 import pytest
 import runs
-from runs import three_layers
+from runs import alarm, three_layers
 
 import backprop as bp
 from backprop.datasets import xor
@@ -172,20 +171,12 @@ def test_lbfgs_refuses_to_begin_where_there_is_no_number():
 
 @pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
 def test_lbfgs_when_interrupted_keeps_the_last_iteration():
-    def stop(number, frame):
-        raise KeyboardInterrupt
-
     x, y = table(20_000)
     net, twin = (bp.Sequential([bp.Dense(4, 64, "tanh"), bp.Dense(64, 3)], rng=0, dtype="float64") for _ in range(2))
-    optimizer, before = bp.LBFGS(), signal.signal(signal.SIGALRM, stop)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with pytest.raises(KeyboardInterrupt):
-            # One thread: what a signal raises in the callback of a weak reference, as one that ends has, Python drops.
-            net.fit(x, y, loss="mse", optimizer=optimizer, epochs=100_000, threads=1)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    optimizer = bp.LBFGS()
+    with alarm(KeyboardInterrupt, 0.3), pytest.raises(KeyboardInterrupt):
+        # One thread: what a signal raises in the callback of a weak reference, as one that ends has, Python drops.
+        net.fit(x, y, loss="mse", optimizer=optimizer, epochs=100_000, threads=1)
     assert net.epochs == optimizer.steps > 0
     twin.fit(x, y, loss="mse", optimizer=bp.LBFGS(), epochs=optimizer.steps)
     assert np.array_equal(net.parameters, twin.parameters)

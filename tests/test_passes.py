@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from instances import ACTIVATIONS
-from oracles import differences, error
+from oracles import InTorch, differences, error
 
 import backprop as bp
 from backprop import _core
@@ -127,34 +127,19 @@ def test_logits_leave_out_the_last_activation(f):
     np.testing.assert_array_equal(with_f.gradients, without.gradients)
 
 
-def test_evaluation_as_pytorch_does_it():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+def test_evaluation_as_pytorch_does_it(torch):
     net, x, towards = network("batch norms"), rows(9), rows(9, 3, seed=4)
-    norms = [layer for layer in net.layers if isinstance(layer, bp.BatchNorm)]
-    theirs = torch.nn.Sequential(
-        torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 6), torch.nn.Dropout(0.5), torch.nn.BatchNorm1d(6), torch.nn.GELU(),
-        torch.nn.Linear(6, 3), torch.nn.BatchNorm1d(3),
-    ).double().eval()  # fmt: skip
-    dense = [layer for layer in net.layers if isinstance(layer, bp.Dense)]
-    pairs = list(zip(dense, (theirs[1], theirs[5]), strict=True))
-    pairs += zip(norms, (theirs[0], theirs[3], theirs[6]), strict=True)
-    with torch.no_grad():
-        for mine, other in pairs:
-            other.weight[:] = torch.from_numpy(mine.weight.T.copy())
-            other.bias[:] = torch.from_numpy(mine.bias.copy())
-        for mine, other in pairs[2:]:
-            other.running_mean[:] = torch.from_numpy(mine.running_mean.copy())
-            other.running_var[:] = torch.from_numpy(mine.running_variance.copy())
-    leaf = torch.from_numpy(x.copy()).requires_grad_()
-    y = theirs(leaf)
-    y.backward(torch.from_numpy(towards))
+    twin = InTorch(torch, net)
+    twin.training = False
+    given = torch.tensor(x, requires_grad=True)
+    y = twin(given)
+    y.backward(torch.tensor(towards))
     dx = np.empty_like(x)
     np.testing.assert_allclose(forward(net, x, training=False), y.detach().numpy(), rtol=1e-10, atol=1e-12)
     net.plan.backward(towards, dx)
-    np.testing.assert_allclose(dx, leaf.grad.numpy(), rtol=1e-10, atol=1e-12)
-    for mine, other in pairs:
-        np.testing.assert_allclose(mine.weight_grad, other.weight.grad.numpy().T, rtol=1e-10, atol=1e-12)
-        np.testing.assert_allclose(mine.bias_grad, other.bias.grad.numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(dx, given.grad.numpy(), rtol=1e-10, atol=1e-12)
+    gradients = twin.flat([parameter.grad for parameter in twin.parameters])
+    np.testing.assert_allclose(net.gradients, gradients, rtol=1e-10, atol=1e-12)
 
 
 def test_training_mode_is_the_default_and_statistics_follow_it():
