@@ -106,7 +106,6 @@ def is_multi_label(y: Array) -> bool | None:
 # Domains.
 
 
-@dataclass(frozen=True)
 class Domain:
     """The targets that a loss takes: any numbers; a subclass restricts them."""
 
@@ -121,14 +120,15 @@ class Domain:
         """What they are to the metrics; where the domain leaves it open, these tell."""
         return Meaning(width).seen(y)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, vars(self).values()))})"
 
-@dataclass(frozen=True)
+
 class Interval(Domain):
     """Numbers from `low` to `high`, and what a message calls them."""
 
-    low: float
-    high: float
-    name: str
+    def __init__(self, low: float, high: float, name: str) -> None:
+        self.low, self.high, self.name = low, high, name
 
     def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
         """Targets (rows, width) in the interval."""
