@@ -311,7 +311,7 @@ class Quantile(Loss):
 
     def __init__(self, q: float | Iterable[float] = 0.5, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.q = q
+        self.q = _levels(q, "q")
 
 
 class BinaryCrossEntropy(Loss):
