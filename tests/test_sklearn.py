@@ -528,24 +528,6 @@ def test_categories_of_a_data_frame():
 
 
 @quiet
-@pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
-def test_input_gradients_are_differences(kind):
-    x, y = _data(kind)
-    model = MLPRegressor if kind == "regression" else MLPClassifier
-    mlp = model(hidden_layer_sizes=(6, 5), activation="tanh", batch_norm=True, dropout=0.2, max_iter=5).fit(x, y)
-    before = mlp.network_.parameters.copy(), mlp.network_.steps
-    found = mlp.input_gradients(x[:10])
-    assert found.shape == ((10, 3, 7) if kind == "multiclass" else (10, 7))
-    for column, step in enumerate(1e-6 * np.eye(7)):
-        up, down = (mlp.network_.predict(x[:10] + s) for s in (step, -step))
-        np.testing.assert_allclose(
-            found[..., column].reshape(up.shape), (up - down) / 2e-6, rtol=1e-5, atol=1e-8 * abs(found).max()
-        )
-    np.testing.assert_array_equal(mlp.network_.parameters, before[0])
-    assert mlp.network_.steps == before[1]
-
-
-@quiet
 def test_weights_are_views():
     x, y = _data("regression")
     mlp = MLPRegressor(max_iter=1).fit(x, y)

@@ -150,7 +150,8 @@ class MLPRegressor(RegressorMixin, MLP):
         if isinstance(loss, losses.CosineSimilarity) and targets == 1:
             raise ValueError(f"loss: expected one that looks at more than the sign of a single target, got {loss!r}")
         if isinstance(loss, losses.Quantile):
-            return Head(loss, targets * np.size(loss.q), self._activation("identity"))
+            levels = len(loss.q) if isinstance(loss.q, tuple) else 1
+            return Head(loss, targets * levels, self._activation("identity"))
         if isinstance(loss, losses.GaussianNLL):
             why = ": log-variances stand beside the means"
             return Head(loss, 2 * targets, self._activation("identity", ["identity"], why))
