@@ -262,7 +262,7 @@ def test_scores_that_are_not_numbers_are_no_answer():
         ([[0.1, 0.8], [0.9, 0.2]], [[0.4, 1], [1, 1]], {}, "y: expected rows that sum to 1"),
         ([[0.1, 0.8], [0.9, 0.2]], [[2, 1], [1, 1]], {}, "y: expected numbers from 0 to 1"),
         ([[0.1, 0.8], [0.9, 0.2]], [[1, 1], [1, 0]], {"multi_label": False}, "y: expected rows that sum to 1"),
-        ([[0.1, 0.8], [0.9, 0.2]], [1, 0], {"multi_label": True}, "several labels a row"),
+        ([[0.1, 0.8], [0.9, 0.2]], [1, 0], {"multi_label": True}, "multi-label targets"),
         ([[0.1, 0.8], [0.9, 0.2]], [1, np.nan], {}, "y: expected finite"),
         ([[0.1], [0.9]], [1, 2], {"multi_label": True}, "from 0 to 1"),
     ],
@@ -282,7 +282,7 @@ def test_what_a_threshold_and_several_labels_are():
             metrics.accuracy(scores, [0, 1, 1], **{word: value})
     several, always = [[1, 0, 1], [0, 0, 0]], np.ones((2, 3))
     assert metrics.log_loss(always, several) == pytest.approx(4 / 6 * -np.log(np.finfo(float).eps), rel=1e-12)
-    with pytest.raises(ValueError, match="top_2: expected one class a row, got several labels"):
+    with pytest.raises(ValueError, match="top_2: expected one class a row, got multi-label targets"):
         metrics.top_k(2)(always, several)
     with pytest.raises(ValueError, match="y_hat: expected rows that sum to 1"):
         metrics.log_loss([[0.9, 0.9]], [1])
@@ -340,7 +340,7 @@ def test_a_metric_of_ones_own_is_given_targets_in_the_shape_of_the_outputs(loss,
     [
         ("mse", N, LABELS, "expected targets of shape"), ("mse", N, LABELS[:, None], "expected targets of shape"),
         ("kl_divergence", N, LABELS, "expected targets of shape"), ("binary_cross_entropy", N, LABELS, "of shape"),
-        ("cross_entropy", N, SEVERAL, "several labels a row"), ("focal", N, SEVERAL, "several labels a row"),
+        ("cross_entropy", N, SEVERAL, "multi-label targets"), ("focal", N, SEVERAL, "multi-label targets"),
         ("cross_entropy", N, 2 * HOT - 1, "from 0 to 1"), ("binary_cross_entropy", 1, 2 * YES - 1, "from 0 to 1"),
         ("hinge", 1, 0.8 * YES + 0.1, "-1 and 1"), ("hinge", 2, 2 * YES - 1, "labels 0 to 1"),
         ("hinge", N, UNEVEN, "-1 and 1"), ("mse", 1, HOT, "expected targets of shape"),

@@ -1,24 +1,24 @@
-"""Metrics: how good a prediction is, in numbers for people. A metric is any callable ``(y_hat, y) -> float``.
+"""Metrics: how good predictions are, in numbers for people. A metric is any callable ``(y_hat, y) -> float``.
 
-Those of classes take scores (batch, n_out). What the targets beside them mean:
+Those of classification take scores (batch, n_out). What the targets beside them mean:
 
 ================================  ==================================================================================
-one column                        yes or no: 1 above the threshold and else 0; the targets (batch,) or (batch, 1)
-several, each a class             the highest says the class; labels (batch,) or (batch, 1), 0 to n_out - 1, or rows
-                                  that sum to 1, of which the highest is the class
-several labels at once            each column yes or no, above the threshold; targets (batch, n_out) of 0 and 1
+binary: one column                the positive class above the threshold; targets 0 and 1, (batch,) or (batch, 1)
+multiclass                        the class of the highest score; labels (batch,) or (batch, 1), 0 to n_out - 1, or
+                                  rows that sum to 1, of which the highest is the class
+multi-label                       each column is binary; targets (batch, n_out) of 0 and 1
 ================================  ==================================================================================
 
-In `Sequential.fit` and `evaluate` the loss says which. By hand rows of 0 and 1 are classes where each sums to 1, else
-labels; ``multi_label`` says so beforehand, for rows of which each happens to hold a single 1.
+In `Sequential.fit` and `evaluate` the loss says which. By hand, rows of 0 and 1 are multiclass where each sums to 1,
+else multi-label; ``multi_label`` says so beforehand, for rows of which each happens to hold a single 1.
 
-Precision, recall and f1 are those of class 1 where there are two classes, in one column or in two; of more, the mean is
-taken over those that occur in y or are predicted, of several labels over all ("macro"). All agree with scikit-learn.
+Binary precision, recall and f1, in one column or in two, are those of class 1. Otherwise they are means ("macro"): over
+the classes that occur in y or among the predictions, or over all labels. All agree with scikit-learn.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,23 +34,23 @@ Array = _validate.Array
 Metric = Callable[[Any, Any], float]
 
 
-# Of classes.
+# Of classification.
 
 
 def accuracy(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: float | None = None) -> float:
-    """The share of rows whose class is right; of several labels, of rows in which all are.
+    """The share of rows whose predicted class is right; multi-label: of rows in which all labels are.
 
     Parameters
     ----------
     y_hat : array_like, shape (batch, n_out)
-        Scores: the class is the column of the highest; with one column, or several labels, yes above the threshold.
+        Scores. Multiclass: the highest is the predicted class; else those above the threshold are positive.
     y : array_like
-        Labels (batch,), or as y_hat.
+        Labels (batch,), or targets of the shape of y_hat.
     multi_label : bool or None, default None
-        Whether each column is a yes or no of its own, for which targets from 0 to 1 stand: yes above one half. False:
-        the columns are classes. None: several labels where rows of 0 and 1 do not all sum to 1.
+        Whether each column is binary, with targets from 0 to 1, which are positive above one half. False: the columns
+        are classes. None: multi-label where rows of 0 and 1 do not all sum to 1.
     threshold : float or None, default None
-        Above which score a column of its own says yes. None: 0.5, and the targets are 0 and 1; given, they may be -1
+        Above which score a binary column is positive. None: 0.5, and the targets are 0 and 1; given, they may be -1
         and 1 too, as ``threshold=0`` takes them.
 
     Raises
@@ -59,7 +59,17 @@ def accuracy(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: 
         If the shapes do not fit, the scores are not finite, or the targets are not classes.
     """
     scores, truth = _read(y_hat, y, multi_label, threshold, signs=threshold is not None)
-    return float(np.mean((_said(scores, truth, threshold) == truth).reshape(len(truth), -1).all(axis=1)))
+    return float(np.mean((_predicted(scores, truth, threshold) == truth).reshape(len(truth), -1).all(axis=1)))
+
+
+F = TypeVar("F", bound=Callable[..., float])
+
+
+def _as_accuracy(metric: F) -> F:
+    """Give a metric with the parameters of `accuracy` their part of its docstring."""
+    if accuracy.__doc__ and metric.__doc__:  # there are none under -OO
+        metric.__doc__ += accuracy.__doc__[accuracy.__doc__.index("\n\n") :]
+    return metric
 
 
 def top_k(k: int) -> Metric:
@@ -86,7 +96,7 @@ class _TopK:
             raise ValueError(f"{self.__name__}: expected a column of scores for each class, got one: use accuracy")
         y_hat, labels = _read(y_hat, y, multi_label)
         if labels.ndim > 1:
-            raise ValueError(f"{self.__name__}: expected one class a row, got several labels: use accuracy")
+            raise ValueError(f"{self.__name__}: expected one class a row, got multi-label targets: use accuracy")
         highest = y_hat.argsort(axis=1, kind="stable")[:, -self.k :]
         return float(np.mean((highest == labels[:, None]).any(axis=1)))
 
@@ -94,47 +104,32 @@ class _TopK:
         return f"metrics.top_k({self.k})"
 
 
+@_as_accuracy
 def precision(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: float | None = None) -> float:
-    """How many of the rows that are said to be of a class are; 0 where none is said to be.
-
-    Parameters
-    ----------
-    y_hat, y, multi_label, threshold
-        As `accuracy` takes them.
-    """
-    right, said, _ = _counts(y_hat, y, multi_label, threshold)
-    return _mean_ratio(right, said)
+    """The share of true positives among those predicted positive, tp / (tp + fp); 0 where there are none."""
+    hits, predicted, _ = _counts(y_hat, y, multi_label, threshold)
+    return _macro(hits, predicted)
 
 
+@_as_accuracy
 def recall(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: float | None = None) -> float:
-    """How many of the rows that are of a class are said to be; 0 where none is.
-
-    Parameters
-    ----------
-    y_hat, y, multi_label, threshold
-        As `accuracy` takes them.
-    """
-    right, _, true = _counts(y_hat, y, multi_label, threshold)
-    return _mean_ratio(right, true)
+    """The share of true positives among those that are positive, tp / (tp + fn); 0 where there are none."""
+    hits, _, positive = _counts(y_hat, y, multi_label, threshold)
+    return _macro(hits, positive)
 
 
+@_as_accuracy
 def f1(y_hat: Any, y: Any, *, multi_label: bool | None = None, threshold: float | None = None) -> float:
-    """The harmonic mean of precision and recall, 2 right / (said + true); 0 where there are neither.
-
-    Parameters
-    ----------
-    y_hat, y, multi_label, threshold
-        As `accuracy` takes them.
-    """
-    right, said, true = _counts(y_hat, y, multi_label, threshold)
-    return _mean_ratio(2 * right, said + true)
+    """The harmonic mean of precision and recall, 2 tp / (2 tp + fp + fn); 0 where there are none of these."""
+    hits, predicted, positive = _counts(y_hat, y, multi_label, threshold)
+    return _macro(2 * hits, predicted + positive)
 
 
 def roc_auc(y_hat: Any, y: Any, *, multi_label: bool | None = None) -> float:
-    """The area under the ROC curve: how often a row of a class has a higher score for it than a row of another.
+    """The area under the ROC curve: how often a positive row has a higher score than a negative one.
 
-    Equal scores count half. With one column, or two classes, of class 1; with more, the mean over the classes, each
-    against the rest; of several labels, the mean over them. NaN where a class, or the rest, has no rows.
+    Ties count half. Binary, in one column or in two: of class 1. Multiclass: the mean over the classes, one versus
+    rest; multi-label: the mean over the labels. NaN where a class, or the rest, has no rows.
 
     Parameters
     ----------
@@ -154,23 +149,23 @@ def roc_auc(y_hat: Any, y: Any, *, multi_label: bool | None = None) -> float:
 
 
 def log_loss(y_hat: Any, y: Any, *, multi_label: bool | None = None) -> float:
-    """The mean of -log p of what y says, with p kept from 0 and 1 by the precision of its type.
+    """The mean of -log p of the true class (the cross-entropy), with p clipped by the precision of its type.
 
     Parameters
     ----------
     y_hat : array_like, shape (batch, n_out)
-        Probabilities of the classes, in rows that sum to 1; with one column, of class 1; of several labels, of each.
+        Probabilities. Binary: of class 1; multiclass: of the classes, in rows that sum to 1; multi-label: of each.
     y : array_like
         Labels (batch,), or probabilities as y_hat.
     multi_label : bool or None, default None
-        As `accuracy` takes it. Of several labels, the mean over them.
+        As `accuracy` takes it. Multi-label: the mean over the labels.
     """
     y_hat, y = _scores(y_hat, y)
     y = np.maximum(y, 0) if is_signs(y) else y
     _validate.between(y_hat, 0, 1, "y_hat", "log_loss takes probabilities")
     epsilon = np.finfo(y_hat.dtype if y_hat.dtype.kind == "f" else np.float64).eps
     p, n = np.clip(y_hat.astype(np.float64), epsilon, 1 - epsilon), y_hat.shape[1]
-    if n == 1 or (y.shape == y_hat.shape and _labels_a_row(y, multi_label)):
+    if n == 1 or (y.shape == y_hat.shape and _multi_labelled(y, multi_label)):
         q = _validate.real(y.reshape(-1, n), "y", np.float64)
         _validate.between(q, 0, 1, "y", "log_loss takes labels or probabilities as targets")
         return float(np.mean(-q * np.log(p) - (1 - q) * np.log(1 - p)))
@@ -193,7 +188,7 @@ def _scores(y_hat: Any, y: Any) -> tuple[Array, Array]:
 def _read(
     y_hat: Any, y: Any, multi_label: bool | None, threshold: float | None = None, *, signs: bool = False
 ) -> tuple[Array, Array]:
-    """The scores, finite, beside what is true: the label of each row (batch,), or yes and no (batch, n_out)."""
+    """Scores, finite, beside the true classes: the label of each row (batch,), or positive or not (batch, n_out)."""
     if threshold is not None:
         _validate.number(threshold, "threshold")
     y_hat, y = _scores(y_hat, y)
@@ -201,21 +196,21 @@ def _read(
 
 
 def _truth(y: Array, shape: tuple[int, ...], multi_label: bool | None, *, signs: bool) -> Array:
-    """What is true, beside scores of this shape."""
+    """The true classes, beside scores of this shape."""
     if multi_label is not None:
         _validate.flag(multi_label, "multi_label")
     n = shape[1]
     if n > 1 and y.shape != shape:
         return _labels(y, n, multi_label)
     y = _validate.real(y, "y", np.float64) if y.dtype.kind == "f" else y
-    negative = is_signs(y)
-    y = np.maximum(y, 0).reshape(-1, n) if negative else y.reshape(-1, n)
-    if n > 1 and not _labels_a_row(y, multi_label):
+    signed = is_signs(y)
+    y = np.maximum(y, 0).reshape(-1, n) if signed else y.reshape(-1, n)
+    if n > 1 and not _multi_labelled(y, multi_label):
         return np.asarray(y.argmax(axis=1))
-    if negative and not signs:
+    if signed and not signs:
         raise ValueError("y: expected 0 and 1, got -1: for scores around 0 and targets of -1 and 1, threshold=0")
     if multi_label:
-        _validate.between(y, 0, 1, "y", "each target is a yes or no, or the probability of yes")
+        _validate.between(y, 0, 1, "y", "each target is 0 or 1, or the probability of 1")
     else:
         _validate.names(y.reshape(-1), 2, "y")
     return y > 0.5
@@ -223,18 +218,18 @@ def _truth(y: Array, shape: tuple[int, ...], multi_label: bool | None, *, signs:
 
 def _labels(y: Array, n: int, multi_label: bool | None) -> Array:
     if multi_label:
-        raise ValueError(f"y: expected several labels a row, (batch, {n}), got {y.shape}")
+        raise ValueError(f"y: expected multi-label targets, (batch, {n}), got {y.shape}")
     return labels(y, n)
 
 
-def _labels_a_row(y: Array, multi_label: bool | None) -> bool:
-    """Whether rows (batch, n), n > 1, say yes or no of each column, and not which of them is the class."""
+def _multi_labelled(y: Array, multi_label: bool | None) -> bool:
+    """Whether rows (batch, n), n > 1, have several labels each; else each is of one of n classes."""
     if multi_label is None:
         multi_label = is_multi_label(y)
     if multi_label:
         return True
-    _validate.between(y, 0, 1, "y", "each row is one of several classes, or has several labels, 0 and 1")
-    _sums_to_one(y, "y", "each row is one of several classes, or has several labels, 0 and 1")
+    _validate.between(y, 0, 1, "y", "multiclass rows are probabilities or one-hot, multi-label ones are of 0 and 1")
+    _sums_to_one(y, "y", "multiclass rows are probabilities or one-hot, multi-label ones are of 0 and 1")
     return False
 
 
@@ -245,25 +240,26 @@ def _sums_to_one(rows: Array, name: str, cure: str) -> None:
         raise ValueError(f"{name}: expected rows that sum to 1, got {sums[row]:.6g} in row {row}: {cure}")
 
 
-def _said(scores: Array, truth: Array, threshold: float | None) -> Array:
-    """What the scores say, as `_read` gives what is true."""
+def _predicted(scores: Array, truth: Array, threshold: float | None) -> Array:
+    """The predicted classes, in the form in which `_read` gives the true ones."""
     return scores.argmax(axis=1) if truth.ndim == 1 else scores > (0.5 if threshold is None else threshold)
 
 
 def _counts(y_hat: Any, y: Any, multi_label: bool | None, threshold: float | None) -> tuple[Array, Array, Array]:
-    """For each class that counts: how many rows are rightly said to be of it, are said to be, and are."""
+    """For each class that counts, the rows: true positives, all predicted positive, all that are positive."""
     scores, true = _read(y_hat, y, multi_label, threshold, signs=threshold is not None)
-    said, n = _said(scores, true, threshold), scores.shape[1]
+    predicted, n = _predicted(scores, true, threshold), scores.shape[1]
     if true.ndim == 2:
-        right, said, true = (rows.sum(axis=0) for rows in (said & true, said, true))
-        return right, said, true
-    counts = [np.bincount(rows, minlength=n) for rows in (true[said == true], said, true)]
+        hits, said, positive = (rows.sum(axis=0) for rows in (predicted & true, predicted, true))
+        return hits, said, positive
+    counts = [np.bincount(rows, minlength=n) for rows in (true[predicted == true], predicted, true)]
     which = counts[1] + counts[2] > 0 if n > 2 else [1]
-    right, said, true = (count[which] for count in counts)
-    return right, said, true
+    hits, said, positive = (count[which] for count in counts)
+    return hits, said, positive
 
 
-def _mean_ratio(part: Array, whole: Array) -> float:
+def _macro(part: Array, whole: Array) -> float:
+    """The mean of ratios; 0 / 0 is 0."""
     return float(np.mean(part / np.maximum(whole, 1)))
 
 
@@ -280,7 +276,7 @@ def _area(scores: Array, positive: Array) -> float:
     return sum(counts) / (2 * len(high) * len(low)) if len(high) and len(low) else np.nan
 
 
-# Of numbers: with several outputs, the mean of what each has.
+# Of regression: of several outputs, the mean over them.
 
 
 def mse(y_hat: Any, y: Any) -> float:
@@ -348,9 +344,9 @@ _HIGHER = {
     "explained_variance": explained_variance,
 }  # fmt: skip
 _TABLE: dict[str, Metric] = {**_HIGHER, **_LOWER}
-#: Those of numbers; and those that cut scores.
-_OF_NUMBERS = mse, rmse, mae, r2, explained_variance
-_CUT = accuracy, precision, recall, f1
+#: Those of regression; and those with a threshold.
+_OF_REGRESSION = mse, rmse, mae, r2, explained_variance
+_WITH_THRESHOLD = accuracy, precision, recall, f1
 _TOP = re.compile(r"top_([1-9]\d{0,8})")
 
 
@@ -374,7 +370,7 @@ def _named(name: Any) -> Metric:
 
 
 def measure(metrics: Mapping[str, Metric], y_hat: Array, y: Array, meaning: Meaning) -> dict[str, Any]:
-    """All of these metrics; ours are told what the targets mean, others are given them in the shape of the outputs."""
+    """All of these metrics; ours are told what the targets mean, custom ones get them in the shape of the outputs."""
     return {name: _measured(name, metric, y_hat, y, meaning) for name, metric in metrics.items()}
 
 
@@ -384,9 +380,9 @@ def _measured(name: str, metric: Any, y_hat: Array, y: Array, meaning: Meaning) 
     if meaning.targets not in (None, y_hat.shape[1]):
         raise ValueError(
             f"y: expected targets of shape {y_hat.shape}, as y_hat has, got {meaning.shaped(y).shape}: {name} wants an "
-            "output for each target; give a function (y_hat, y) of your own"
+            "output for each target; give a custom metric, a function (y_hat, y)"
         )
-    if metric in _OF_NUMBERS:
+    if metric in _OF_REGRESSION:
         return metric(y_hat, y)
     if metric is log_loss and meaning.threshold == 0:
         raise ValueError("log_loss: expected probabilities, got scores around 0, of -1 and 1: use roc_auc")
@@ -396,8 +392,8 @@ def _measured(name: str, metric: Any, y_hat: Array, y: Array, meaning: Meaning) 
 
 
 def _told(metric: Any, meaning: Meaning) -> dict[str, Any]:
-    """What one of our metrics of classes is told."""
-    cut = {"threshold": meaning.threshold} if metric in _CUT else {}
+    """What one of our metrics of classification is told."""
+    cut = {"threshold": meaning.threshold} if metric in _WITH_THRESHOLD else {}
     return {"multi_label": meaning.multi_label, **cut}
 
 
@@ -410,18 +406,14 @@ def check(metrics: Mapping[str, Metric], y: Array, n_out: int, meaning: Meaning)
     for name, metric in metrics.items():
         if _is_ours(name, metric):
             _measured(name, metric, np.full((1, n_out), 1 / n_out), y[:1], meaning)
-            if metric not in (*_OF_NUMBERS, log_loss):
+            if metric not in (*_OF_REGRESSION, log_loss):
                 told = _told(metric, meaning)
-                _truth(
-                    y,
-                    (len(y), n_out),
-                    told["multi_label"],
-                    signs=metric is roc_auc or told.get("threshold") is not None,
-                )
+                signs = metric is roc_auc or told.get("threshold") is not None
+                _truth(y, (len(y), n_out), told["multi_label"], signs=signs)
 
 
 def best(name: str) -> str:
-    """Whether the lowest ("min") or the highest ("max") is the best of a loss or a metric of ours, or a val_ one."""
+    """The mode, "min" or "max", of the loss or a built-in metric, also with val_ before its name."""
     name = name.removeprefix("val_")
     if name in _HIGHER or _TOP.fullmatch(name):
         return "max"
@@ -429,6 +421,4 @@ def best(name: str) -> str:
         return "min"
     near = _words.meant(name, [*_TABLE, "loss"])
     hint = f"; did you mean {near!r}?" if near else ""
-    raise ValueError(
-        f'mode: expected "min" or "max" for {name!r}, of which only you know what is good, got "auto"{hint}'
-    )
+    raise ValueError(f'mode: expected "min" or "max" for {name!r}, got "auto", which knows only built-in metrics{hint}')
