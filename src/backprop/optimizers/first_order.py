@@ -20,7 +20,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     learning_rate : float or callable
-        How far to go.
+        Step size.
     momentum : float, default 0
         How much of the last step is kept; at least 0, below 1.
     nesterov : bool, default False
@@ -66,14 +66,14 @@ class SGD(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """Steps of a like size for all parameters: p -= learning_rate g / (sqrt(v) + epsilon).
+    """The gradient over its root mean square: p -= learning_rate g / (sqrt(v) + epsilon).
 
-    v is a running mean of g^2, alpha v + (1 - alpha) g^2.
+    v is a moving average of g^2, alpha v + (1 - alpha) g^2.
 
     Parameters
     ----------
     learning_rate : float or callable, default 1e-2
-        How far to go.
+        Step size.
     alpha : float, default 0.99
         How much of the mean is kept; at least 0, below 1.
     epsilon : float, default 1e-8
@@ -125,12 +125,12 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Ever shorter steps, where the gradient was large: v += g^2; p -= learning_rate g / (sqrt(v) + epsilon).
+    """Adaptive gradients: v += g^2; p -= learning_rate g / (sqrt(v) + epsilon).
 
     Parameters
     ----------
     learning_rate : float or callable, default 1e-2
-        How far to go. PyTorch's lr_decay is a schedule: ``lambda t: learning_rate / (1 + lr_decay * t)``.
+        Step size. PyTorch's lr_decay is a schedule: ``lambda t: learning_rate / (1 + lr_decay * t)``.
     epsilon : float, default 1e-10
         Keeps the denominator from zero; above 0.
     initial_sum : float, default 0
@@ -175,14 +175,14 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Steps in the unit of the parameters: d = g sqrt(u + epsilon) / sqrt(v + epsilon); p -= learning_rate d.
+    """Steps in the units of the parameters: d = g sqrt(u + epsilon) / sqrt(v + epsilon); p -= learning_rate d.
 
-    v and u are running means of g^2 and d^2, rho v + (1 - rho) g^2, the latter of the steps before.
+    v and u are moving averages of g^2 and d^2, rho v + (1 - rho) g^2, the latter of the steps before.
 
     Parameters
     ----------
     learning_rate : float or callable, default 1.0
-        How far to go; the paper has no such number.
+        Step size; the paper has none.
     rho : float, default 0.9
         How much of the means is kept; at least 0, below 1.
     epsilon : float, default 1e-6
@@ -260,7 +260,7 @@ class Adam(_Moments):
     Parameters
     ----------
     learning_rate : float or callable, default 1e-3
-        How far to go.
+        Step size.
     beta1, beta2 : float, default 0.9, 0.999
         How much of the means is kept; at least 0, below 1.
     epsilon : float, default 1e-8
@@ -347,7 +347,7 @@ class NAdam(_Moments):
     Parameters
     ----------
     learning_rate : float or callable, default 2e-3
-        How far to go.
+        Step size.
     beta1, beta2, epsilon
         As `Adam` takes them.
     momentum_decay : float, default 4e-3
@@ -392,7 +392,7 @@ class RAdam(_Moments):
     Parameters
     ----------
     learning_rate : float or callable, default 1e-3
-        How far to go.
+        Step size.
     beta1, beta2, epsilon
         As `Adam` takes them.
     weight_decay : float, default 0
@@ -421,14 +421,14 @@ class RAdam(_Moments):
 
 
 class Lion(Optimizer):
-    """Steps of one size, by sign: p -= learning_rate (sign(beta1 m + (1 - beta1) g) + weight_decay p).
+    """Sign momentum: p -= learning_rate (sign(beta1 m + (1 - beta1) g) + weight_decay p).
 
     Then m = beta2 m + (1 - beta2) g.
 
     Parameters
     ----------
     learning_rate : float or callable, default 1e-4
-        How far each parameter goes; a third to a tenth of what Adam takes.
+        Step size of each parameter; a third to a tenth of Adam's.
     beta1, beta2 : float, default 0.9, 0.99
         How much of m counts in the step, and is kept; at least 0, below 1.
     weight_decay : float, default 0
@@ -466,26 +466,26 @@ class Lion(Optimizer):
 
 
 class Rprop(Optimizer):
-    """Each parameter a step of its own, by the sign of its gradient alone: p -= sign(g) step. For whole sets of data.
+    """Resilient backpropagation: p -= sign(g) step, with a step size for each parameter. For full batches.
 
-    The step grows by eta_plus as long as g keeps its sign. Where that has changed, the step shrinks by eta_minus, the
-    parameter waits, and g counts as 0 in what comes next.
+    A step size grows by eta_plus as long as g keeps its sign. Where that has changed, it shrinks by eta_minus, the
+    parameter stays, and g counts as 0 in the next step.
 
     Parameters
     ----------
     learning_rate : float or callable, default 1e-2
-        The first step; of a schedule, its first number.
+        Initial step size; of a schedule, its first value.
     eta_minus, eta_plus : float, default 0.5, 1.2
-        Between 0 and 1, and above 1.
+        Factors of the step sizes: between 0 and 1, and above 1.
     step_min, step_max : float, default 1e-6, 50
-        Between these a step stays; above 0.
+        Bounds of the step sizes; above 0.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
     References
     ----------
     Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm", ICNN
-    1993; as in PyTorch, a step that was too far is not taken back (iRprop-: Igel and Huesken, 2003).
+    1993; as in PyTorch, without weight backtracking (iRprop-: Igel and Huesken, 2003).
     """
 
     kernel = "rprop"
@@ -519,7 +519,7 @@ class Rprop(Optimizer):
             raise ValueError(f"step_max: expected at least step_min, {self.step_min}, got {self.step_max}")
 
     def slots(self) -> tuple[str, ...]:
-        """The last gradient, and the steps."""
+        """The last gradient, and the step sizes."""
         return "gradient", "step"
 
     def _initial(self, name: str, parameters: Array) -> Array:
