@@ -22,9 +22,9 @@ class SGD(Optimizer):
     learning_rate : float or callable
         Step size.
     momentum : float, default 0
-        How much of the last step is kept; at least 0, below 1.
+        Decay rate of the velocity m; at least 0, below 1.
     nesterov : bool, default False
-        Step by g + momentum m instead of m: the gradient as seen from where the momentum leads.
+        Nesterov momentum: step by g + momentum m instead of m.
     weight_decay : float, default 0
         This times p is added to g.
     **common
@@ -61,7 +61,7 @@ class SGD(Optimizer):
             raise ValueError("nesterov: expected a momentum above 0 with it, got 0")
 
     def slots(self) -> tuple[str, ...]:
-        """The momentum, where there is one."""
+        """The velocity, where there is momentum."""
         return ("momentum",) if self.momentum else ()
 
 
@@ -75,13 +75,13 @@ class RMSprop(Optimizer):
     learning_rate : float or callable, default 1e-2
         Step size.
     alpha : float, default 0.99
-        How much of the mean is kept; at least 0, below 1.
+        Decay rate of the moving average; at least 0, below 1.
     epsilon : float, default 1e-8
         Keeps the denominator from zero; above 0.
     momentum : float, default 0
-        With it, m = momentum m + g / (sqrt(v) + epsilon) and p -= learning_rate m; at least 0, below 1.
+        Above 0: m = momentum m + g / (sqrt(v) + epsilon) and p -= learning_rate m. At least 0, below 1.
     centered : bool, default False
-        Divide by the square root of the variance, v less the square of a running mean of g.
+        Divide by the standard deviation: the root of v less the square of a moving average of g.
     weight_decay : float, default 0
         This times p is added to g.
     **common
@@ -120,7 +120,7 @@ class RMSprop(Optimizer):
         self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
-        """The mean square; the momentum and the mean, where there are such."""
+        """The moving average of squares; with momentum its velocity, centered the moving average of the gradient."""
         return "square", *(("momentum",) if self.momentum else ()), *(("mean",) if self.centered else ())
 
 
@@ -134,7 +134,7 @@ class Adagrad(Optimizer):
     epsilon : float, default 1e-10
         Keeps the denominator from zero; above 0.
     initial_sum : float, default 0
-        Where v begins (initial_accumulator_value in PyTorch); at least 0.
+        Initial value of v (initial_accumulator_value in PyTorch); at least 0.
     weight_decay : float, default 0
         This times p is added to g.
     **common
@@ -167,7 +167,7 @@ class Adagrad(Optimizer):
         self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
-        """The sum of the squares."""
+        """The sum of squared gradients."""
         return ("sum",)
 
     def _initial(self, name: str, parameters: Array) -> Array:
@@ -184,7 +184,7 @@ class Adadelta(Optimizer):
     learning_rate : float or callable, default 1.0
         Step size; the paper has none.
     rho : float, default 0.9
-        How much of the means is kept; at least 0, below 1.
+        Decay rate of the moving averages; at least 0, below 1.
     epsilon : float, default 1e-6
         Lets the steps begin, and keeps the denominator from zero; above 0.
     weight_decay : float, default 0
@@ -217,12 +217,12 @@ class Adadelta(Optimizer):
         self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
-        """The mean squares of gradients and of steps."""
+        """The moving averages of squared gradients and of squared steps."""
         return "square", "step"
 
 
 class _Moments(Optimizer):
-    """What Adam and its kin share: two running means, and their constants."""
+    """What Adam and its variants share: the estimates of two moments, and their hyperparameters."""
 
     numbers: ClassVar[tuple[str, ...]] = ("beta1", "beta2", "epsilon")
 
@@ -247,22 +247,22 @@ class _Moments(Optimizer):
         self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
-        """The running means of the gradient and of its square."""
+        """The first and the second moment: moving averages of the gradient and of its square."""
         return "mean", "square"
 
 
 class Adam(_Moments):
     """Adaptive moments: p -= learning_rate m' / (sqrt(v') + epsilon).
 
-    m and v are running means of g and g^2 with weights beta1 and beta2; m' = m / (1 - beta1^t) and
-    v' = v / (1 - beta2^t) take out their bias towards zero at step t.
+    m and v, the estimates of the first and second moment, are moving averages of g and g^2 with decay rates beta1 and
+    beta2; m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) correct their bias towards zero at step t.
 
     Parameters
     ----------
     learning_rate : float or callable, default 1e-3
         Step size.
     beta1, beta2 : float, default 0.9, 0.999
-        How much of the means is kept; at least 0, below 1.
+        Decay rates of the moment estimates; at least 0, below 1.
     epsilon : float, default 1e-8
         Keeps the denominator from zero; above 0.
     amsgrad : bool, default False
@@ -275,7 +275,7 @@ class Adam(_Moments):
     References
     ----------
     Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1; amsgrad: Reddi, Kale, Kumar,
-    "On the convergence of Adam and beyond", ICLR 2018, algorithm 2, with the bias taken out as PyTorch does.
+    "On the convergence of Adam and beyond", ICLR 2018, algorithm 2, with bias correction as in PyTorch.
     """
 
     kernel = "adam"
@@ -298,7 +298,7 @@ class Adam(_Moments):
         self.amsgrad = amsgrad
 
     def slots(self) -> tuple[str, ...]:
-        """The running means; with amsgrad, the largest square."""
+        """The moments; with amsgrad, the largest second one."""
         return (*super().slots(), "largest") if self.amsgrad else super().slots()
 
 
@@ -341,8 +341,8 @@ class AdamW(Adam):
 class NAdam(_Moments):
     """Adam with Nesterov's momentum: p -= learning_rate (a g + b m) / (sqrt(v') + epsilon).
 
-    The momentum warms up, mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2), and stands for beta1 where the bias is taken
-    out: a = (1 - mu_t) / (1 - mu_1 ... mu_t), b = mu_t+1 / (1 - mu_1 ... mu_t+1).
+    The momentum warms up, mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2), and stands for beta1 in the bias correction:
+    a = (1 - mu_t) / (1 - mu_1 ... mu_t), b = mu_t+1 / (1 - mu_1 ... mu_t+1).
 
     Parameters
     ----------
@@ -351,7 +351,7 @@ class NAdam(_Moments):
     beta1, beta2, epsilon
         As `Adam` takes them.
     momentum_decay : float, default 4e-3
-        How soon the momentum has warmed up; at least 0.
+        How fast the momentum warms up; at least 0.
     weight_decay : float, default 0
         This times p is added to g.
     **common
@@ -383,11 +383,11 @@ class NAdam(_Moments):
 
 
 class RAdam(_Moments):
-    """Adam that warms up by itself: p -= learning_rate r m' / (sqrt(v') + epsilon'), or learning_rate m' at first.
+    """Rectified Adam, which warms up by itself: p -= learning_rate r m' / (sqrt(v') + epsilon'), or learning_rate m' at first.
 
-    With R = 2 / (1 - beta2) - 1 and s = R - 2 t beta2^t / (1 - beta2^t), the length of the mean that v is, the first
-    holds where s > 5, with r = sqrt((s - 4) (s - 2) R / ((R - 4) (R - 2) s)); as in PyTorch, epsilon is added to the
-    root of v before its bias is taken out.
+    With R = 2 / (1 - beta2) - 1 and s = R - 2 t beta2^t / (1 - beta2^t), the length of the moving average v, the first
+    holds where s > 5, with the rectification r = sqrt((s - 4) (s - 2) R / ((R - 4) (R - 2) s)); as in PyTorch, epsilon
+    is added to the root of v before its bias correction.
 
     Parameters
     ----------
@@ -430,7 +430,7 @@ class Lion(Optimizer):
     learning_rate : float or callable, default 1e-4
         Step size of each parameter; a third to a tenth of Adam's.
     beta1, beta2 : float, default 0.9, 0.99
-        How much of m counts in the step, and is kept; at least 0, below 1.
+        Decay rates of m, in the step and of m itself; at least 0, below 1.
     weight_decay : float, default 0
         Decoupled: see the formula. At least 0.
     **common
@@ -461,7 +461,7 @@ class Lion(Optimizer):
         self.weight_decay = weight_decay
 
     def slots(self) -> tuple[str, ...]:
-        """The running mean of the gradient."""
+        """The moving average of the gradient."""
         return ("mean",)
 
 
