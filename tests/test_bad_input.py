@@ -350,7 +350,7 @@ FIT = [
      "did you mean 'adam'?"),
     ("an optimizer's class", lambda it: fit(it, optimizer=bp.Adam), TypeError, "such as Adam(1e-3)", "Adam"),
     ("a rate for an optimizer", lambda it: fit(it, optimizer=0.1), TypeError, "such as Adam(1e-3)", "got 0.1"),
-    ("an optimizer without formula", lambda it: fit(it, optimizer=bp.Optimizer(0.1)), TypeError, "with a formula"),
+    ("an optimizer without formula", lambda it: fit(it, optimizer=bp.Optimizer(0.1)), TypeError, "that defines step(net)"),
     ("an optimizer of another network", lambda it: fit(it, optimizer=optimizer_of_another(it)), ValueError,
      "optimizer: expected one for this network", "of another"),
     ("a metric beside a list", lambda it: fit(it, metrics="mse"), TypeError, "metrics: expected a list", "got 'mse'"),

@@ -437,7 +437,7 @@ def test_what_an_optimizer_of_ones_own_does_not_know_is_refused():
     with pytest.raises(ValueError, match="average: expected None, which is all that LBFGS"):
         averaging.average = 0.9
     trained(averaging)
-    with pytest.raises(TypeError, match="with a formula"):
+    with pytest.raises(TypeError, match="that defines step"):
         trained(bp.Optimizer(0.1))
     optimizer = Noisy(0.01, average=0.9)
     net = trained(optimizer)

@@ -112,9 +112,9 @@ def _counted(step: Callable[..., Any]) -> Callable[..., Any]:
 class Optimizer(Described, family="Optimizer"):
     """What all optimizers have.
 
-    One of one's own subclasses this, or one of the others, and brings ``step(net)``, which changes ``net.parameters``
-    by ``net.gradients``. In a `Sequential.fit` it is called after each batch; its vectors belong into ``state``, where
-    checkpoints find them.
+    A custom optimizer subclasses this, or one of the others, and defines ``step(net)``, which changes
+    ``net.parameters`` by ``net.gradients``. `Sequential.fit` calls it after each batch; its vectors belong into
+    ``state``, where checkpoints find them.
 
     Parameters
     ----------
@@ -122,19 +122,19 @@ class Optimizer(Described, family="Optimizer"):
         A number, at least 0; a schedule from `backprop.schedules`; or any function of the number of steps made (0
         before the first) that returns one.
     clip_value : float or None, default None
-        No number of the gradient counts for more than this, up or down.
+        Gradient clipping by value: each element counts as if it were between -clip_value and clip_value.
     clip_norm : float or None, default None
-        Where the Euclidean norm of the gradient of all trainable parameters is larger, the gradient is scaled down to
-        it: exactly, without the 1e-6 that PyTorch adds to the norm. It comes before clip_value, if there are both, and
-        before weight decay. ``net.gradients`` stays as it was.
+        Gradient clipping by norm: where the Euclidean norm of the gradient of all trainable parameters is larger, the
+        gradient is scaled down to it, exactly, without the 1e-6 that PyTorch adds to the norm. It comes before
+        clip_value, if there are both, and before weight decay. ``net.gradients`` stays as it was.
     average : float or None, default None
-        Above 0, below 1: keep the exponential moving average of the parameters, average a + (1 - average) p after
-        each step, beginning with those after the first. See `averaged`.
+        Decay rate of an exponential moving average (EMA) of the parameters, average a + (1 - average) p after each
+        step, beginning with those after the first; above 0, below 1. See `averaged`.
 
     Attributes
     ----------
     state : dict of str to numpy.ndarray
-        Flat vectors, one number for each parameter; empty before the first step.
+        Flat vectors, with an element for each parameter; empty before the first step.
     steps : int
         How many steps it has made. Together with the state, that is all it remembers.
     """
@@ -263,11 +263,11 @@ class Optimizer(Described, family="Optimizer"):
 
     @property
     def compiled(self) -> bool:
-        """Whether the compiled core makes its steps; one with a `step` of its own is called for each."""
+        """Whether the compiled core makes its steps; a custom `step` is called for each."""
         return getattr(self.step, "__func__", None) is Optimizer.step
 
     def ready(self, net: Parameters) -> None:
-        """Refuse what cannot train this network; else have the state vectors that it needs."""
+        """Check its arguments, and allocate its state for this network."""
         if self.compiled:
             self.lower()
         elif not self.kernel:
@@ -284,7 +284,7 @@ class Optimizer(Described, family="Optimizer"):
         return ()
 
     def bind(self, net: Parameters) -> tuple[Array, ...]:
-        """The state vectors for this network, made if this is its first step; refuse the network of another."""
+        """The state vectors for this network, allocated before its first step; it is bound to this network then."""
         if not hasattr(net, "parameters"):
             raise TypeError(f"net: expected a network, got {_validate.shown(net)}")
         owner = self._owner() if self._owner is not None else None
@@ -292,8 +292,8 @@ class Optimizer(Described, family="Optimizer"):
         _vectors(self.state, "state")
         fits = all(s.shape == net.parameters.shape and s.dtype == net.parameters.dtype for s in self.state.values())
         if (self._owner is not None and owner is not net.parameters) or not fits:
-            got = f"{self!r}, which is bound to the parameters of another"
-            raise ValueError(f"optimizer: expected one for this network, got {got}: make one for each network")
+            got = f"{self!r}, which is bound to another network"
+            raise ValueError(f"optimizer: expected one for this network, got {got}: create a new one")
         if owner is None:
             self._owner = weakref.ref(net.parameters)
         names = self._names()
@@ -306,7 +306,7 @@ class Optimizer(Described, family="Optimizer"):
 
     @property
     def _ours(self) -> bool:
-        """Whether all that it does is known here."""
+        """Whether it is built-in."""
         return KINDS.get(type(self).__name__) is type(self)
 
     def _names(self) -> tuple[str, ...]:
@@ -337,7 +337,7 @@ class Optimizer(Described, family="Optimizer"):
         return parameters.copy() if name == "average" else np.zeros_like(parameters)
 
     def rates(self, count: int) -> Array:
-        """The learning rates of the next steps: one if it is a number, else one for each."""
+        """The learning rates of the next steps: one if it is constant, else one for each."""
         rate, steps = self.learning_rate, range(self.steps, self.steps + count)
         if not callable(rate):
             return np.array([_validate.number(rate, "learning_rate", least=0)])
@@ -354,9 +354,9 @@ class Optimizer(Described, family="Optimizer"):
         return Rule(self.lower(), self.bind(net), net.trainable_ranges, self.steps)
 
     def lower(self) -> Update:
-        """How the compiled core makes its steps."""
+        """Its steps, as the compiled core takes them."""
         if not self.kernel:
-            raise TypeError(f"optimizer: expected one with a formula, such as Adam(1e-3), got {self!r}")
+            raise TypeError(f"optimizer: expected one that defines step(net), or a built-in one, got {self!r}")
         self._check_together()
         return Update(
             _core.OPTIMIZERS[self.kernel], tuple([float(getattr(self, name)) for name in self.numbers]),
@@ -404,7 +404,7 @@ def declare(*kinds: type[Optimizer]) -> None:
 
 @cache
 def _hyperparameters() -> frozenset[str]:
-    """What can be set of any of them."""
+    """The arguments of all built-in optimizers."""
     return frozenset().union(*map(_described.arguments, KINDS.values()))
 
 

@@ -26,7 +26,7 @@ class SGD(Optimizer):
     nesterov : bool, default False
         Nesterov momentum: step by g + momentum m instead of m.
     weight_decay : float, default 0
-        This times p is added to g.
+        Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
@@ -83,7 +83,7 @@ class RMSprop(Optimizer):
     centered : bool, default False
         Divide by the standard deviation: the root of v less the square of a moving average of g.
     weight_decay : float, default 0
-        This times p is added to g.
+        Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
@@ -136,7 +136,7 @@ class Adagrad(Optimizer):
     initial_sum : float, default 0
         Initial value of v (initial_accumulator_value in PyTorch); at least 0.
     weight_decay : float, default 0
-        This times p is added to g.
+        Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
@@ -188,7 +188,7 @@ class Adadelta(Optimizer):
     epsilon : float, default 1e-6
         Lets the steps begin, and keeps the denominator from zero; above 0.
     weight_decay : float, default 0
-        This times p is added to g.
+        Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
@@ -268,7 +268,7 @@ class Adam(_Moments):
     amsgrad : bool, default False
         Divide by the root of the largest v so far.
     weight_decay : float, default 0
-        This times p is added to g. See `AdamW`.
+        Coupled weight decay: this times p is added to g. See `AdamW`.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
@@ -310,7 +310,7 @@ class AdamW(Adam):
     learning_rate, beta1, beta2, epsilon, amsgrad
         As `Adam` takes them.
     weight_decay : float, default 1e-2
-        What share of p is taken, times the learning rate; at least 0.
+        Decoupled weight decay: see the formula. At least 0.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
@@ -353,7 +353,7 @@ class NAdam(_Moments):
     momentum_decay : float, default 4e-3
         How fast the momentum warms up; at least 0.
     weight_decay : float, default 0
-        This times p is added to g.
+        Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
@@ -396,7 +396,7 @@ class RAdam(_Moments):
     beta1, beta2, epsilon
         As `Adam` takes them.
     weight_decay : float, default 0
-        This times p is added to g.
+        Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
@@ -432,7 +432,7 @@ class Lion(Optimizer):
     beta1, beta2 : float, default 0.9, 0.99
         Decay rates of m, in the step and of m itself; at least 0, below 1.
     weight_decay : float, default 0
-        Decoupled: see the formula. At least 0.
+        Decoupled weight decay: see the formula. At least 0.
     **common
         clip_value, clip_norm, average: see `Optimizer`.
 
