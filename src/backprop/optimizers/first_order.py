@@ -383,7 +383,7 @@ class NAdam(_Moments):
 
 
 class RAdam(_Moments):
-    """Rectified Adam, which warms up by itself: p -= learning_rate r m' / (sqrt(v') + epsilon'), or learning_rate m' at first.
+    """Rectified Adam: p -= learning_rate r m' / (sqrt(v') + epsilon'), or learning_rate m' at first, to warm up.
 
     With R = 2 / (1 - beta2) - 1 and s = R - 2 t beta2^t / (1 - beta2^t), the length of the moving average v, the first
     holds where s > 5, with the rectification r = sqrt((s - 4) (s - 2) R / ((R - 4) (R - 2) s)); as in PyTorch, epsilon

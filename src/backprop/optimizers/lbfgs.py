@@ -1,4 +1,4 @@
-"""L-BFGS: an optimizer that asks for the loss of all rows as often as it likes."""
+"""L-BFGS: a quasi-Newton method for full batches."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ from .base import FullBatch, Parameters, Rate, check_vector
 __all__ = ["LBFGS"]
 
 
+#: The loss and its gradient at the present parameters.
+Evaluate = Callable[[], tuple[float, Array]]
+
+
 @runtime_checkable
 class KeepsStatistics(Protocol):
     """A network whose running statistics follow in the end, from the rows that its loss was computed on."""
@@ -28,27 +32,28 @@ class KeepsStatistics(Protocol):
 
 
 class LBFGS(FullBatch):
-    """Quasi-Newton steps for whole sets of data, to many digits: p -= H g, as long as a line search finds.
+    """Limited-memory BFGS, a quasi-Newton method for full batches: p -= step H g, with the step of a line search.
 
-    H approximates the inverse of the second derivatives, from how g changed over the last steps. In a `fit` an epoch is
-    one iteration on all rows, whatever the batch_size; dropout drops the same numbers in all of them. After it, the
-    running statistics of a `BatchNorm` are those of all rows under the new parameters.
+    H approximates the inverse of the Hessian, from how g changed over the last steps. In a `fit` an epoch is one
+    iteration on all rows, whatever the batch_size; the dropout masks are the same in all of them. After it, the running
+    statistics of a `BatchNorm` are those of all rows under the new parameters.
 
     Parameters
     ----------
     learning_rate : float, default 1.0
-        The first length that a line search tries, in units of H g; 1 is Newton's.
+        The step size that a line search tries first; 1 is Newton's.
     history_size : int, default 10
-        From how many steps.
+        From how many of the last steps H is computed.
     tolerance : float, default 1e-7
-        Where no number of the gradient is larger, this is the minimum, and no step is taken; at least 0.
+        Where no element of the gradient is larger, this is the minimum, and no step is taken; at least 0.
     max_evaluations : int, default 25
-        How many lengths a line search tries.
+        How many step sizes a line search tries at most.
 
     Notes
     -----
     The steps and the changes of the gradient are its state, under the number of their iteration: s7, y7. A line search
-    that finds nothing forgets them; the next goes along the gradient. Frozen parameters stay as they are.
+    that finds no lower point clears this history; the next is one of steepest descent. Frozen parameters stay as they
+    are.
 
     References
     ----------
@@ -74,10 +79,8 @@ class LBFGS(FullBatch):
         self.tolerance = tolerance
         self.max_evaluations = max_evaluations
 
-    def minimize(
-        self, net: Parameters, evaluate: Callable[[], tuple[float, Array]], iterations: int = 1
-    ) -> list[float]:
-        """Make some iterations.
+    def minimize(self, net: Parameters, evaluate: Evaluate, iterations: int = 1) -> list[float]:
+        """Make iterations.
 
         Parameters
         ----------
@@ -106,7 +109,7 @@ class LBFGS(FullBatch):
             frozen[begin:end] = False
         rows: list[Array]
 
-        def look() -> tuple[float, Array]:
+        def evaluate_trainable() -> tuple[float, Array]:
             before, rows[:] = rows[:], []
             try:
                 value, gradient = evaluate()
@@ -115,27 +118,25 @@ class LBFGS(FullBatch):
             return value, np.where(frozen, 0, gradient)
 
         with net._statistics_follow() if isinstance(net, KeepsStatistics) else nullcontext([]) as rows:
-            return self._iterate(net, look, iterations)
+            return self._iterate(net, evaluate_trainable, iterations)
 
-    def _iterate(self, net: Parameters, look: Callable[[], tuple[float, Array]], iterations: int) -> list[float]:
-        value, gradient = look()
+    def _iterate(self, net: Parameters, evaluate: Evaluate, iterations: int) -> list[float]:
+        value, gradient = evaluate()
         if not (math.isfinite(value) and np.isfinite(gradient).all()):
             raise DivergedError(f"the loss is {value:g} before the first step", epoch=0, batch=self.steps)
         values, searching = [], True
         for _ in range(iterations):
             values.append(value)
             if searching and float(abs(gradient).max(initial=0)) > self.tolerance:
-                known = bool(self.state)
-                found = self._search(net, look, value, gradient)
+                has_history = bool(self.state)
+                found = self._search(net, evaluate, value, gradient)
                 value, gradient = found.value, found.gradient
-                searching = (
-                    known or found.step > 0
-                )  # if nothing is lower along the gradient itself, nothing ever will be
+                searching = has_history or found.step > 0  # where steepest descent finds nothing, nothing will be found
             self.steps += 1
         return values
 
     def check_state(self, state: Mapping[str, Array], steps: int, parameters: Array) -> None:
-        """As that of `Optimizer`: pairs of a step and a change of the gradient, along which the slope rose."""
+        """As that of `Optimizer`: pairs of a step and a change of the gradient, of positive curvature."""
         numbers = sorted(int(name[1:]) for name in state if re.fullmatch("s(0|[1-9][0-9]{0,18})", name))
         if state.keys() != {f"{letter}{i}" for letter in "sy" for i in numbers} or len(numbers) > self.history_size:
             raise ValueError(
@@ -147,56 +148,54 @@ class LBFGS(FullBatch):
             check_vector(name, vector, parameters)
         for i in numbers:
             with np.errstate(over="ignore", invalid="ignore"):
-                rise = _dot(state[f"s{i}"], state[f"y{i}"])
-            if not (rise > 0 and math.isfinite(rise)):
-                raise ValueError(f"state: expected a slope that rose along s{i}, got {rise}")
+                curvature = _dot(state[f"s{i}"], state[f"y{i}"])
+            if not (curvature > 0 and math.isfinite(curvature)):
+                raise ValueError(f"state: expected positive curvature s{i} y{i}, got {curvature}")
 
-    def _search(
-        self, net: Parameters, look: Callable[[], tuple[float, Array]], value: float, gradient: Array
-    ) -> linesearch.Point:
-        """Go to where a line search ends, and remember what was learned on the way."""
+    def _search(self, net: Parameters, evaluate: Evaluate, value: float, gradient: Array) -> linesearch.Point:
+        """Move to where a line search ends, and add the step to the history."""
         first, begin, direction = float(self.rates(1)[0]), net.parameters.copy(), self._direction(gradient)
         if not (np.isfinite(direction).all() and _dot(direction, gradient) < 0):
             self.state.clear()
-        if not self.state:  # nothing is known of the scale
+        if not self.state:  # steepest descent, of unknown scale
             direction, first = -gradient, first * min(1.0, 1 / float(abs(gradient).sum(dtype=np.float64)))
 
         def at(step: float) -> linesearch.Point:
             net.parameters[...] = begin + step * direction
-            value, gradient = look()
+            value, gradient = evaluate()
             return linesearch.Point(step, value, _dot(gradient, direction), gradient)
 
         found = start = linesearch.Point(0.0, value, _dot(gradient, direction), gradient)
         noise = 10 * float(np.finfo(begin.dtype).eps) * abs(value)
-        with np.errstate(over="ignore", invalid="ignore"):  # too far is seen by its loss
+        with np.errstate(over="ignore", invalid="ignore"):  # a step that is too large is seen by its loss
             try:
                 found = linesearch.strong_wolfe(at, start, first, self.max_evaluations, noise=noise)
             finally:
                 net.parameters[...] = begin + found.step * direction
                 net.gradients[...] = found.gradient
-            self._remember(net.parameters - begin, found.gradient - gradient)
+            self._update_history(net.parameters - begin, found.gradient - gradient)
         return found
 
     def _direction(self, gradient: Array) -> Array:
-        """-H g, by two loops over what is remembered (algorithm 7.4)."""
-        direction, pairs, shares = -gradient, self._pairs(), []
+        """-H g, by two loops over the history (algorithm 7.4)."""
+        direction, pairs, alphas = -gradient, self._history(), []
         for s, y in reversed(pairs):
-            shares.append(_dot(s, direction) / _dot(s, y))
-            direction -= shares[-1] * y
+            alphas.append(_dot(s, direction) / _dot(s, y))
+            direction -= alphas[-1] * y
         if pairs:
             s, y = pairs[-1]
             direction *= _dot(s, y) / _dot(y, y)
         for s, y in pairs:
-            direction += (shares.pop() - _dot(y, direction) / _dot(s, y)) * s
+            direction += (alphas.pop() - _dot(y, direction) / _dot(s, y)) * s
         return direction
 
-    def _pairs(self) -> list[tuple[Array, Array]]:
+    def _history(self) -> list[tuple[Array, Array]]:
         """The steps and the changes of the gradient, the oldest first."""
         when = sorted(int(name[1:]) for name in self.state if name.startswith("s"))
         return [(self.state[f"s{i}"], self.state[f"y{i}"]) for i in when]
 
-    def _remember(self, s: Array, y: Array) -> None:
-        """Keep a step along which the slope rose, and not more than enough; forget all where there was no step."""
+    def _update_history(self, s: Array, y: Array) -> None:
+        """Add a step, if its curvature is positive, and drop the oldest; clear it where there was no step."""
         if not s.any():
             self.state.clear()
         elif _dot(s, y) > np.finfo(s.dtype).eps * _dot(y, y):

@@ -1,4 +1,4 @@
-"""Line searches: how far to go along a direction that leads down."""
+"""Line searches: the step size along a descent direction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Point", "strong_wolfe"]
 
 
 class Point(NamedTuple):
-    """A point on the line: how far along it, the value and the slope there, and the whole gradient."""
+    """A point on the line: the step to it, the value and the slope along the line there, and the whole gradient."""
 
     step: float
     value: float
@@ -23,37 +23,38 @@ class Point(NamedTuple):
 
     @property
     def finite(self) -> bool:
-        """Whether all of it is."""
+        """Whether value, slope and gradient are."""
         return math.isfinite(self.value) and math.isfinite(self.slope) and bool(np.isfinite(self.gradient).all())
 
 
 def strong_wolfe(
-    look: Callable[[float], Point],
+    evaluate: Callable[[float], Point],
     start: Point,
-    first: float,
-    most: int,
+    initial_step: float,
+    max_evaluations: int,
     *,
     noise: float = 0.0,
     decrease: float = 1e-4,
     curvature: float = 0.9,
 ) -> Point:
-    """Look for a point that is low and level enough: the strong Wolfe conditions.
+    """Search for a step that meets the strong Wolfe conditions: sufficient decrease and curvature.
 
     Parameters
     ----------
-    look : callable
-        The point at some step. Values that are not finite count as too high.
+    evaluate : callable
+        The point at a step. Values that are not finite count as too high.
     start : Point
         That at step 0; its slope is negative.
-    first : float
+    initial_step : float
         The step to try first.
-    most : int
-        How many to try.
+    max_evaluations : int
+        How many to try at most.
     noise : float, default 0
         Below this, differences of values say nothing, and the slopes decide. Near a minimum the value changes with the
         square of the step, and rounding hides it long before the slope is zero.
     decrease, curvature : float, default 1e-4, 0.9
-        The value is below start.value + decrease step start.slope, the slope at most curvature times that at the start.
+        The value is below start.value + decrease step start.slope, the slope at most curvature times that at the start
+        (c1 and c2 of the reference).
 
     Returns
     -------
@@ -62,13 +63,13 @@ def strong_wolfe(
 
     References
     ----------
-    Nocedal and Wright, "Numerical optimization", 2nd ed. 2006, algorithms 3.5 and 3.6 in one: there is no point yet
-    beyond which not to look, and then there is. For noise: Hager and Zhang, "A new conjugate gradient method with
+    Nocedal and Wright, "Numerical optimization", 2nd ed. 2006, algorithms 3.5 and 3.6 in one: the bracket has no
+    upper end yet, and then it has. For noise: Hager and Zhang, "A new conjugate gradient method with
     guaranteed descent and an efficient line search", SIAM J. Optim. 16, 2005, section 4.
     """
-    low, high, step = start, None, first
-    for _ in range(most):
-        point = look(step)
+    low, high, step = start, None, initial_step
+    for _ in range(max_evaluations):
+        point = evaluate(step)
         bound = min(low.value, start.value + decrease * step * start.slope) + noise
         if not (point.finite and point.value <= bound):
             high = point
@@ -83,13 +84,13 @@ def strong_wolfe(
 
 
 def _between(low: Point, high: Point) -> float:
-    """Where the cubic through both points and slopes is least (eq. 3.59), well within; else in the middle."""
-    width, share = high.step - low.step, 0.5
+    """The minimizer of the cubic interpolation (eq. 3.59), kept from the ends of the bracket; else its middle."""
+    width, fraction = high.step - low.step, 0.5
     if high.finite:
         d = low.slope + high.slope - 3 * (low.value - high.value) / (low.step - high.step)
         root = d * d - low.slope * high.slope
         if root >= 0:
             root = math.copysign(math.sqrt(root), width)
             bottom = high.slope - low.slope + 2 * root
-            share = 1 - (high.slope + root - d) / bottom if bottom != 0 else 0.5
-    return low.step + width * min(max(share, 0.1), 0.9)
+            fraction = 1 - (high.slope + root - d) / bottom if bottom != 0 else 0.5
+    return low.step + width * min(max(fraction, 0.1), 0.9)
