@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol
 from .. import _validate
 from .._described import Described
 
-__all__ = ["HOOKS", "Callback", "Run", "as_path", "rate_to_turn", "wants_batches"]
+__all__ = ["HOOKS", "Callback", "Run", "adjustable_rate", "as_path", "wants_batches"]
 
 
 class Run(Protocol):
@@ -15,11 +15,11 @@ class Run(Protocol):
 
     network: Any
     optimizer: Any
-    #: One list for each name, one number for each epoch done.
+    #: For each name a list, with a value for each epoch done.
     history: Mapping[str, Sequence[float]]
     #: The names that the history has after an epoch.
     names: Sequence[str]
-    #: Epochs done, and wanted. At the beginning of a fit that resumes another, some are done.
+    #: Epochs done, and to do altogether. At the beginning of a fit that resumes another, some are done.
     epoch: int
     epochs: int
     #: The last batch of this epoch, counted from 0, and its loss; kept where a callback has a hook for batches.
@@ -27,7 +27,7 @@ class Run(Protocol):
     loss: float
     #: Set it, and this epoch was the last.
     stop: bool
-    #: Whether a loss that stops being finite raises `DivergedError`, or just ends the fit; and that error.
+    #: Whether a loss that diverges raises `DivergedError`, or just ends the fit; and that error.
     raises: bool
     error: Exception | None
 
@@ -38,16 +38,16 @@ class Run(Protocol):
         """Refuse, before anything is trained, what no checkpoint can hold."""
 
     def trial(self, rates: Iterable[float]) -> Generator[float]:
-        """The losses of the coming batches, one trained on at each learning rate; afterwards all is as it was."""
+        """The losses of the next batches, with a step at each learning rate; then network and optimizer are reset."""
         ...
 
 
 class Callback(Described, family="Callback"):
     """Base class: subclass it and override what is wanted.
 
-    A callback that has to remember something from epoch to epoch does so in a dictionary ``state`` of numbers, strings
-    and arrays, which it has from its beginning. A checkpoint keeps it; where a fit goes on from one, it has been put
-    back before `on_fit_begin`, and ``run.epoch`` is above 0 there.
+    A callback keeps its state from epoch to epoch in a dictionary ``state`` of numbers, strings and arrays, which its
+    constructor creates. Checkpoints save it; where a fit resumes from one, it has been restored before `on_fit_begin`,
+    and ``run.epoch`` is above 0 there.
     """
 
     def on_fit_begin(self, run: Run) -> None:
@@ -65,13 +65,13 @@ class Callback(Described, family="Callback"):
         """Called after each step of the optimizer."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """Called after each epoch, when its numbers are in ``run.history``."""
+        """Called after each epoch, when its losses and metrics are in ``run.history``."""
 
     def on_fit_end(self, run: Run) -> None:
         """Called after the last epoch, also when the fit was stopped or failed."""
 
     def epochs_unseen(self, run: Run) -> int:
-        """How many of the coming epochs may pass in one call of the core before `on_epoch_end` has to see them."""
+        """How many of the next epochs may be trained in one call of the core before `on_epoch_end` is called."""
         return 1
 
 
@@ -102,11 +102,11 @@ class Adjustable(Protocol):
     follows_learning_rate: ClassVar[bool]
 
 
-def rate_to_turn(callback: Callback, optimizer: Adjustable) -> Any:
+def adjustable_rate(callback: Callback, optimizer: Adjustable) -> Any:
     """The learning rate of an optimizer; one whose steps do not follow it is refused."""
     if "learning_rate" not in vars(optimizer) or not optimizer.follows_learning_rate:
         raise TypeError(
             f"{type(callback).__name__}: expected an optimizer whose steps grow with its learning rate, "
-            f"such as Adam(1e-3), got {_validate.shown(optimizer)}, which finds its steps itself"
+            f"such as Adam(1e-3), got {_validate.shown(optimizer)}, which chooses its step sizes itself"
         )
     return optimizer.learning_rate

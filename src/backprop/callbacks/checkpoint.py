@@ -21,18 +21,17 @@ def _keep(value: Any, name: str) -> str | int:
 class Checkpoint(Monitoring):
     """Write checkpoints, from which `backprop.resume` goes on as if the run had not been stopped.
 
-    A checkpoint is a model file, which `backprop.load` reads, with the optimizer, the history and what the other
-    callbacks remember beside the network. It is written wholly or not at all, and after all other callbacks have seen
-    the epoch.
+    A checkpoint is a model file, which `backprop.load` reads, with the optimizer, the history and the state of the
+    other callbacks beside the network. It is written atomically, and after all other callbacks have seen the epoch.
 
     Parameters
     ----------
     path : str or path-like
         The file; to keep several, a pattern with a place for the epoch, such as ``"run-{epoch:03}.safetensors"``.
     keep : "last", "best" or int, default "last"
-        What the file holds: the last epoch, or the best so far. A number: that many files, of the last epochs. What it
-        has written is what one object remembers from fit to fit: a second fit that is worse than the first does not
-        replace the best of both, as long as that file is there. A new object begins anew.
+        What the file holds: the last epoch, or the best so far. A number: that many files, of the last epochs. An
+        object keeps its state from fit to fit: a second fit that is worse than the first does not replace the best of
+        both, as long as that file is there. A new object begins anew.
     monitor : str, default "val_loss"
         Of "best": a name in the history.
     mode : {"auto", "min", "max"}, default "auto"
@@ -67,7 +66,7 @@ class Checkpoint(Monitoring):
             raise _no_pattern(given["path"])
 
     def check_resumed(self, state: Mapping[str, Any]) -> None:
-        """Refuse what one that keeps something else remembers."""
+        """Refuse the state of one that keeps something else."""
         if ("best" in state) != (self.keep == "best"):
             want = "the best" if "best" in state else "the last"
             raise ValueError(
@@ -75,7 +74,7 @@ class Checkpoint(Monitoring):
             )
 
     def on_fit_begin(self, run: Run) -> None:
-        """Begin, where all that is asked for can be written."""
+        """Begin, if the files can be written."""
         before = self.state
         if self.keep == "best":
             super().on_fit_begin(run)
@@ -114,10 +113,10 @@ class Checkpoint(Monitoring):
         return [_file(self.path, epoch) for epoch in (*epochs[:1000], run.epochs)]
 
     @classmethod
-    def _remembered(cls, state: Mapping[str, Any], epoch: int) -> dict[str, _validate.Gate]:
+    def _state_gates(cls, state: Mapping[str, Any], epoch: int) -> dict[str, _validate.Gate]:
         if "best" not in state:
             return {"written": _epochs}
-        return super()._remembered(state, 2**40)  # it goes on remembering when another fit begins
+        return super()._state_gates(state, 2**40)  # it goes on remembering when another fit begins
 
 
 def _file(path: str, epoch: int) -> str:

@@ -1,4 +1,4 @@
-"""A range test of the learning rate."""
+"""The learning rate range test."""
 
 import math
 from collections.abc import Mapping
@@ -9,27 +9,27 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _validate, plots
-from .base import Callback, Run, rate_to_turn
+from .base import Callback, Run, adjustable_rate
 
 __all__ = ["LearningRateFinder"]
 
 
 class LearningRateFinder(Callback):
-    """Raise the learning rate from batch to batch, to see where the loss falls and where it bursts.
+    """The learning rate range test: raise it from batch to batch, to see where the loss falls and where it diverges.
 
-    Before the first epoch; then network and optimizer are as they were, and the fit ends: nothing has been trained.
+    Before the first epoch; then network and optimizer are reset, and the fit ends: nothing has been trained.
 
     Parameters
     ----------
     low, high : float, default 1e-7, 10.0
-        The first and the last learning rate; above 0. Between them it is multiplied by the same factor each time.
+        The first and the last learning rate; above 0. Between them it grows exponentially.
     steps : int, default 100
         How many batches; fewer where the smoothed loss rises above four times its lowest, or stops being finite.
 
     Attributes
     ----------
     rates, losses, smoothed : list of float
-        Of each batch; smoothed are running means of the losses, in which each counts for 0.9 of the one after it.
+        Of each batch; smoothed are exponential moving averages of the losses with a decay rate of 0.9, bias corrected.
 
     References
     ----------
@@ -53,7 +53,7 @@ class LearningRateFinder(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         """Try the learning rates."""
-        rate_to_turn(self, run.optimizer)
+        adjustable_rate(self, run.optimizer)
         rates = np.geomspace(self.low, self.high, self.steps).tolist()
         self.rates, self.losses, self.smoothed = [], [], []
         total, weight, lowest = 0.0, 0.0, math.inf
@@ -72,7 +72,7 @@ class LearningRateFinder(Callback):
     def suggestion(self) -> float | None:
         """A tenth of the learning rate at which the smoothed loss was lowest; None where it never fell.
 
-        A millionth is no fall: losses that are all the same differ by as much in how they are rounded.
+        A millionth is no fall: equal losses differ by as much from rounding.
         """
         if not self.smoothed:
             return None

@@ -1,4 +1,4 @@
-"""Callbacks that say how far a fit is: in a file, and on the screen."""
+"""Callbacks that report progress: to a file, and to the screen."""
 
 import io
 import os
@@ -27,7 +27,7 @@ def table(history: Mapping[str, Sequence[float]], first: int = 0) -> str:
 
 
 class CSVLogger(Callback):
-    """Write the history as a table while it is made: a line an epoch, at once, as `History.to_csv` does at the end.
+    """Write the history to a CSV file, a line after each epoch, as `History.to_csv` does at the end.
 
     Parameters
     ----------
@@ -67,11 +67,11 @@ class CSVLogger(Callback):
 
 
 class Progress(Callback):
-    """Show how far a fit is: a bar where tqdm is installed, else a line an epoch, never more than one a second."""
+    """Show the progress of a fit: a bar where tqdm is installed, else a line an epoch, at most one a second."""
 
     def on_fit_begin(self, run: Run) -> None:
         """Start the bar, or the clock."""
-        self._said, self._when, self._bar = run.epoch, time.monotonic(), None
+        self._printed, self._time, self._bar = run.epoch, time.monotonic(), None
         try:
             from tqdm import tqdm
         except ImportError:
@@ -79,25 +79,25 @@ class Progress(Callback):
         self._bar = tqdm(total=run.epochs, initial=run.epoch, unit="epoch", file=sys.stderr)
 
     def on_epoch_end(self, run: Run) -> None:
-        """Move on."""
+        """Update the bar, or print a line."""
         if self._bar is not None:
-            self._bar.set_postfix_str(self._numbers(run), refresh=False)
+            self._bar.set_postfix_str(self._line(run), refresh=False)
             self._bar.update()
-        elif time.monotonic() - self._when >= 1:
-            self._say(run)
+        elif time.monotonic() - self._time >= 1:
+            self._print(run)
 
     def on_fit_end(self, run: Run) -> None:
-        """Leave the bar where it is, or say how it ended."""
+        """Close the bar, or print the last line."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        elif run.epoch > self._said:
-            self._say(run)
+        elif run.epoch > self._printed:
+            self._print(run)
 
-    def _say(self, run: Run) -> None:
-        self._said, self._when = run.epoch, time.monotonic()
-        print(f"epoch {run.epoch}/{run.epochs}  {self._numbers(run)}", file=sys.stderr, flush=True)
+    def _print(self, run: Run) -> None:
+        self._printed, self._time = run.epoch, time.monotonic()
+        print(f"epoch {run.epoch}/{run.epochs}  {self._line(run)}", file=sys.stderr, flush=True)
 
     @staticmethod
-    def _numbers(run: Run) -> str:
+    def _line(run: Run) -> str:
         return "  ".join(f"{name} {values[-1]:.4g}" for name, values in run.history.items() if values)

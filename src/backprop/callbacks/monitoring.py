@@ -1,4 +1,4 @@
-"""Callbacks that monitor a number of the history."""
+"""Callbacks that monitor a loss or a metric."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ def _name(value: Any, name: str) -> str:
 
 
 class Monitoring(Callback):
-    """Remembers the best value of one number of the history."""
+    """Keeps the best value of a loss or a metric, and for how long it has not improved."""
 
     _gates: ClassVar[Mapping[str, _validate.Gate]] = {
         "monitor": _name, "min_delta": _validate.not_negative,
@@ -37,7 +37,7 @@ class Monitoring(Callback):
         super().__setattr__(name, value)
 
     def on_fit_begin(self, run: Run) -> None:
-        """Begin anew, unless the run goes on."""
+        """Reset the state, unless the run resumes another."""
         if self.monitor not in run.names:
             near = _words.meant(self.monitor, run.names)
             cure = f"; did you mean {near!r}?" if near else ""
@@ -48,7 +48,7 @@ class Monitoring(Callback):
             self.state = {"best": None, "best_epoch": 0, "waited": 0}
 
     def _improved(self, run: Run) -> bool:
-        """Whether the last epoch is better than all before, by more than min_delta."""
+        """Whether the last epoch is better than the best before, by more than min_delta."""
         value, best = run.history[self.monitor][-1], self.state["best"]
         gain = 0.0 if best is None else best - value if self.mode == "min" else value - best
         if not (math.isfinite(value) and (best is None or gain > self.min_delta)):
@@ -59,7 +59,7 @@ class Monitoring(Callback):
 
     @classmethod
     def check_state(cls, state: Mapping[str, Any], epoch: int, check_weights: Callable[[dict[str, Any]], None]) -> None:
-        """Refuse what it cannot remember after so many epochs.
+        """Refuse a state that it cannot have after so many epochs.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class Monitoring(Callback):
         check_weights : callable
             Refuses arrays, by name, that are not those of the network.
         """
-        place, gates = f"the state of {cls.__name__}", cls._remembered(state, epoch)
+        place, gates = f"the state of {cls.__name__}", cls._state_gates(state, epoch)
         if state.keys() != gates.keys():
             raise ValueError(f"{place}: expected {', '.join(gates)}, got {_validate.shown(sorted(state))}")
         for name, gate in gates.items():
@@ -77,7 +77,7 @@ class Monitoring(Callback):
             raise ValueError(f"{place}: expected a best epoch with the best value, got {state['best_epoch']}")
 
     @classmethod
-    def _remembered(cls, state: Mapping[str, Any], epoch: int) -> dict[str, _validate.Gate]:
-        """What its state holds after so many epochs, and what each of it passes."""
+    def _state_gates(cls, state: Mapping[str, Any], epoch: int) -> dict[str, _validate.Gate]:
+        """The names in its state after so many epochs, and what each value passes."""
         count = partial(_validate.integer, least=0, most=epoch)
         return {"best": _validate.optional(_validate.number), "best_epoch": count, "waited": count}

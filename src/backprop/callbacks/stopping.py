@@ -1,4 +1,4 @@
-"""Callbacks that end a fit, or slow it down, by what its history says."""
+"""Callbacks that stop a fit, or lower its learning rate."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,25 +6,25 @@ from functools import partial
 from typing import Any, ClassVar
 
 from .. import _validate
-from .base import Callback, Run, rate_to_turn
+from .base import Callback, Run, adjustable_rate
 from .monitoring import Monitoring
 
 __all__ = ["EarlyStopping", "ReduceOnPlateau", "TerminateOnNaN"]
 
 
 class EarlyStopping(Monitoring):
-    """End the fit when a number has not improved for some epochs, and give the network its best weights back.
+    """Stop when a monitored loss or metric has not improved for some epochs, and restore the best weights.
 
     Parameters
     ----------
     monitor : str, default "val_loss"
-        A name in the history.
+        What is monitored: a name in the history.
     patience : int, default 10
         How many epochs in a row without improvement end the fit.
     min_delta : float, default 0.0
         By how much more than this an epoch must be better than the best to count as an improvement.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether lower or higher is better; "auto" knows that of the loss and the metrics of `backprop.metrics`.
+        Whether lower or higher is better; "auto" knows that of the loss and of built-in metrics.
     restore_best : bool, default True
         However the fit ends, the network then has the weights of its best epoch. The optimizer stays where it is.
 
@@ -50,7 +50,7 @@ class EarlyStopping(Monitoring):
         self.restore_best = restore_best
 
     def on_fit_begin(self, run: Run) -> None:
-        """Begin; a run that was at its end when its checkpoint was written is there again."""
+        """Begin; a run that had stopped when its checkpoint was written stops again."""
         super().on_fit_begin(run)
         run.stop = run.stop or self.state["waited"] >= self.patience
 
@@ -62,13 +62,13 @@ class EarlyStopping(Monitoring):
             self.state |= {f"best.{name}": array.copy() for name, array in run.network.arrays().items()}
 
     def on_fit_end(self, run: Run) -> None:
-        """Give the weights back."""
+        """Restore the best weights."""
         for name, array in run.network.arrays().items():
             array[...] = self.state.pop(f"best.{name}", array)
 
     @classmethod
     def check_state(cls, state: Mapping[str, Any], epoch: int, check_weights: Callable[[dict[str, Any]], None]) -> None:
-        """As that of its base, and the best weights are some of this network."""
+        """As that of all, and the best weights are some of this network."""
         weights = {name.removeprefix("best."): value for name, value in state.items() if name.startswith("best.")}
         rest = {name: value for name, value in state.items() if not name.startswith("best.")}
         super().check_state(rest, epoch, check_weights)
@@ -80,12 +80,12 @@ class EarlyStopping(Monitoring):
 
 
 class ReduceOnPlateau(Monitoring):
-    """Lower the learning rate when a number has not improved for some epochs.
+    """Reduce the learning rate when a monitored loss or metric has not improved for some epochs.
 
     Parameters
     ----------
     monitor : str, default "val_loss"
-        A name in the history.
+        What is monitored: a name in the history.
     factor : float, default 0.1
         What the learning rate is multiplied by; above 0, below 1.
     patience : int, default 10
@@ -95,14 +95,14 @@ class ReduceOnPlateau(Monitoring):
     mode : {"auto", "min", "max"}, default "auto"
         As `EarlyStopping` takes it.
     cooldown : int, default 0
-        For how many epochs after that none is counted.
+        For how many epochs after a reduction none is counted.
     minimum : float, default 0.0
         The lowest learning rate.
 
     Notes
     -----
     As PyTorch's ReduceLROnPlateau with threshold_mode="abs". The optimizer needs a number for its learning rate, and
-    keeps the lowered one: it goes on with that in the next fit. `Rprop` and `LBFGS` find their steps themselves.
+    keeps the lowered one: it goes on with that in the next fit. `Rprop` and `LBFGS` choose their step sizes themselves.
     """
 
     _gates: ClassVar = {
@@ -129,15 +129,15 @@ class ReduceOnPlateau(Monitoring):
     def on_fit_begin(self, run: Run) -> None:
         """Begin."""
         super().on_fit_begin(run)
-        rate = rate_to_turn(self, run.optimizer)
+        rate = adjustable_rate(self, run.optimizer)
         if callable(rate):
             raise TypeError(f"ReduceOnPlateau: expected an optimizer with a number for its learning rate, got {rate!r}")
         if rate == 0:
-            raise ValueError("ReduceOnPlateau: expected a learning rate above 0, got 0: there is nothing to lower")
+            raise ValueError("ReduceOnPlateau: expected a learning rate above 0, got 0: there is nothing to reduce")
         self.state.setdefault("cooling", 0)
 
     def on_epoch_end(self, run: Run) -> None:
-        """Count, or lower the learning rate."""
+        """Count, or reduce the learning rate."""
         self._improved(run)
         if self.state["cooling"]:
             self.state |= {"cooling": self.state["cooling"] - 1, "waited": 0}
@@ -147,14 +147,14 @@ class ReduceOnPlateau(Monitoring):
             self.state |= {"cooling": self.cooldown, "waited": 0}
 
     @classmethod
-    def _remembered(cls, state: Mapping[str, Any], epoch: int) -> dict[str, _validate.Gate]:
-        return {**super()._remembered(state, epoch), "cooling": partial(_validate.integer, least=0)}
+    def _state_gates(cls, state: Mapping[str, Any], epoch: int) -> dict[str, _validate.Gate]:
+        return {**super()._state_gates(state, epoch), "cooling": partial(_validate.integer, least=0)}
 
 
 class TerminateOnNaN(Callback):
-    """Let the fit end, and return its history, where a loss that stops being finite would raise `DivergedError`.
+    """Let the fit end, and return its history, where a loss that is infinite or NaN would raise `DivergedError`.
 
-    The loss of the validation data counts too. The network keeps its last finite weights.
+    The validation loss counts too. The network keeps its last finite weights.
 
     Attributes
     ----------
@@ -165,11 +165,11 @@ class TerminateOnNaN(Callback):
     error: Exception | None = None
 
     def on_fit_begin(self, run: Run) -> None:
-        """Say so."""
+        """Let divergence raise nothing."""
         run.raises, self.error = False, None
 
     def on_epoch_end(self, run: Run) -> None:
-        """Look at the losses."""
+        """Stop where a loss is not finite."""
         values = [run.history[name][-1] for name in ("loss", "val_loss") if name in run.history]
         run.stop = run.stop or not all(map(math.isfinite, values))
 
