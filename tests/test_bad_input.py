@@ -352,7 +352,7 @@ FIT = [
     ("a rate for an optimizer", lambda it: fit(it, optimizer=0.1), TypeError, "such as Adam(1e-3)", "got 0.1"),
     ("an optimizer without formula", lambda it: fit(it, optimizer=bp.Optimizer(0.1)), TypeError, "that defines step(net)"),
     ("an optimizer of another network", lambda it: fit(it, optimizer=optimizer_of_another(it)), ValueError,
-     "optimizer: expected one for this network", "of another"),
+     "optimizer: expected one for this network", "bound to another network: create a new one"),
     ("a metric beside a list", lambda it: fit(it, metrics="mse"), TypeError, "metrics: expected a list", "got 'mse'"),
     ("metrics None", lambda it: fit(it, metrics=None), TypeError, "metrics: expected a list", "got None"),
     ("metrics in an array", lambda it: fit(it, metrics=np.array("mse")), TypeError, "metrics: expected a list", "array("),

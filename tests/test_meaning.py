@@ -340,7 +340,7 @@ def test_a_metric_of_ones_own_is_given_targets_in_the_shape_of_the_outputs(loss,
     [
         ("mse", N, LABELS, "expected targets of shape"), ("mse", N, LABELS[:, None], "expected targets of shape"),
         ("kl_divergence", N, LABELS, "expected targets of shape"), ("binary_cross_entropy", N, LABELS, "of shape"),
-        ("cross_entropy", N, SEVERAL, "multi-label targets"), ("focal", N, SEVERAL, "multi-label targets"),
+        ("cross_entropy", N, SEVERAL, "several labels a row"), ("focal", N, SEVERAL, "several labels a row"),
         ("cross_entropy", N, 2 * HOT - 1, "from 0 to 1"), ("binary_cross_entropy", 1, 2 * YES - 1, "from 0 to 1"),
         ("hinge", 1, 0.8 * YES + 0.1, "-1 and 1"), ("hinge", 2, 2 * YES - 1, "labels 0 to 1"),
         ("hinge", N, UNEVEN, "-1 and 1"), ("mse", 1, HOT, "expected targets of shape"),
