@@ -227,7 +227,7 @@ def test_everything_built_in_runs_in_the_engine():
     for name in set(bp.activations.__all__) - {"ActivationFunction"}:
         assert getattr(bp.activations, name).code in bp._core.ACTIVATIONS.values(), name
     for name in NETWORKS:
-        assert network(name).plan is not None, name
+        assert network(name)._plan is not None, name
 
 
 # What is refused.

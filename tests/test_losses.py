@@ -568,7 +568,7 @@ def test_every_loss_is_the_same_beside_a_layer_of_ones_own(instance, place):
     ways = product(("mean", "sum"), (None, weights)) if place == "first" else [("mean", weights)]
     for end, (reduction, w) in product(ends, list(ways)):
         loss, nets = instance.make(reduction), beside(place, ACTIVATIONS[end], instance.n_out)
-        assert [net.plan is None for net in nets] == [True, False]
+        assert [net._plan is None for net in nets] == [True, False]
         own, plain = (net.value_and_gradient(x, y, loss, sample_weight=w) for net in nets)
         assert own[0] == pytest.approx(plain[0], rel=1e-12)
         np.testing.assert_allclose(own[1], plain[1], rtol=1e-12, atol=1e-13 * abs(plain[1]).max())

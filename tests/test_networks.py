@@ -3,7 +3,9 @@
 import copy
 import multiprocessing
 import pickle
+import re
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,3 +108,18 @@ def test_other_processes_predict_the_same_bits():
         assert np.array_equal(pool.submit(net.predict, x).result(120), net.predict(x))
         elsewhere = pool.submit(net.fit, x, y, loss="mse", optimizer=bp.Adam(), epochs=2).result(120)
     assert elsewhere["loss"] == net.fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=2)["loss"]
+
+
+def test_the_public_names_of_a_network_are_those_of_its_documentation():
+    page = (Path(__file__).parents[1] / "docs" / "api" / "networks.rst").read_text(encoding="utf-8")
+    section = page.split("autoclass:: backprop.Sequential\n")[1].split(".. autofunction")[0]
+    documented = set(re.findall(r":: (\w+)\n", section))
+    attributes = set(re.findall(r"^    ([\w, ]+) : ", bp.Sequential.__doc__.split("Attributes")[1], re.MULTILINE))
+    documented |= {name.strip() for names in attributes for name in names.split(",")}
+    net = bp.Sequential([bp.Dense(2, 1)], rng=0)
+    assert {name for name in dir(net) if not name.startswith("_")} == documented
+
+
+def test_scoring_as_scikit_learn_does_it_is_named():
+    with pytest.raises(AttributeError, match=r"no attribute 'score': evaluate gives the loss and the metrics"):
+        bp.Sequential([bp.Dense(2, 1)], rng=0).score([[0.0, 1.0]], [1.0])

@@ -191,7 +191,7 @@ def test_a_loss_that_broadcasts_is_refused_everywhere():
 @pytest.mark.parametrize("way", ["a layer", "a layer that overrides"])
 def test_penalties_beside_a_layer_of_ones_own(way):
     net, plain = network(way, "identity", 2), network("compiled", "identity", 2)
-    assert net.plan is None and net.penalty() == pytest.approx(plain.penalty(), rel=1e-12)
+    assert net._plan is None and net.penalty() == pytest.approx(plain.penalty(), rel=1e-12)
     net.forward(X)
     plain.forward(X)
     net.backward(np.zeros((ROWS, 2)))
@@ -216,7 +216,7 @@ def test_a_subclass_of_a_layer_goes_its_own_way():
         net.fit(X, X[:, :2], loss="mse", optimizer=bp.SGD(0.1))
     with pytest.raises(TypeError, match="built-in layers within Residual, got Doubled"):
         bp.Residual([Doubled(4, 4)])
-    assert bp.Sequential([Shifted(4, 2)], rng=0).plan is not None
+    assert bp.Sequential([Shifted(4, 2)], rng=0)._plan is not None
 
 
 @pytest.mark.parametrize("way", WAYS[:-1])

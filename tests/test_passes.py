@@ -42,13 +42,13 @@ def rows(n, width=4, dtype="float64", seed=0):
 
 def predicted(net, x, logits=False):
     out = np.empty((len(x), 3), x.dtype)
-    assert net.plan.predict(x, out, logits)
+    assert net._plan.predict(x, out, logits)
     return out
 
 
 def forward(net, x, **how):
     out = np.full((len(x), 3), np.nan, x.dtype)
-    net.plan.forward(x, out, 5, 6, **how)
+    net._plan.forward(x, out, 5, 6, **how)
     return out
 
 
@@ -71,10 +71,10 @@ def test_evaluation_backward_is_the_derivative_of_predict(name, logits):
     net, x = network(name), rows(6)
     towards = rows(6, 3, seed=4)
     forward(net, rows(6, seed=9))  # what another pass left behind is not met again
-    net.plan.backward(towards)
+    net._plan.backward(towards)
     forward(net, x, training=False, logits=logits)
     dx = np.empty_like(x)
-    net.plan.backward(towards, dx)
+    net._plan.backward(towards, dx)
 
     def value():
         return (towards * predicted(net, x, logits)).sum() + net.penalty()
@@ -92,9 +92,9 @@ def test_without_parameters_dx_is_the_same_and_gradients_stay(name, training):
         towards, dx, alone = rows(n, 3, seed=4), np.empty_like(x), np.empty_like(x)
         forward(net, x, training=training)
         net.gradients[:] = 77
-        net.plan.backward(towards, alone, parameters=False)
+        net._plan.backward(towards, alone, parameters=False)
         assert (net.gradients == 77).all()
-        net.plan.backward(towards, dx)
+        net._plan.backward(towards, dx)
         assert not (net.gradients == 77).any()
         np.testing.assert_array_equal(dx, alone)
 
@@ -104,7 +104,7 @@ def test_one_forward_serves_many_backwards():
     y = forward(net, x, training=False)
     jacobian = np.empty((3, *x.shape))
     for k in range(3):
-        net.plan.backward(np.tile(np.eye(3)[k], (5, 1)), jacobian[k], parameters=False)
+        net._plan.backward(np.tile(np.eye(3)[k], (5, 1)), jacobian[k], parameters=False)
     by_hand = np.empty_like(jacobian)
     for k in range(3):
         by_hand[k] = differences(lambda k=k: predicted(net, x)[:, k].sum(), x)
@@ -121,8 +121,8 @@ def test_logits_leave_out_the_last_activation(f):
     x, towards = rows(5), rows(5, 3, seed=4)
     found, expected = np.empty_like(x), np.empty_like(x)
     np.testing.assert_array_equal(forward(with_f, x, logits=True), forward(without, x))
-    with_f.plan.backward(towards, found)
-    without.plan.backward(towards, expected)
+    with_f._plan.backward(towards, found)
+    without._plan.backward(towards, expected)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(with_f.gradients, without.gradients)
 
@@ -136,7 +136,7 @@ def test_evaluation_as_pytorch_does_it(torch):
     y.backward(torch.tensor(towards))
     dx = np.empty_like(x)
     np.testing.assert_allclose(forward(net, x, training=False), y.detach().numpy(), rtol=1e-10, atol=1e-12)
-    net.plan.backward(towards, dx)
+    net._plan.backward(towards, dx)
     np.testing.assert_allclose(dx, given.grad.numpy(), rtol=1e-10, atol=1e-12)
     gradients = twin.flat([parameter.grad for parameter in twin.parameters])
     np.testing.assert_allclose(net.gradients, gradients, rtol=1e-10, atol=1e-12)
@@ -151,7 +151,7 @@ def test_training_mode_is_the_default_and_statistics_follow_it():
 
 def gradients_of_a_batch(net, x, y, **how):
     return _core.Training(
-        net.plan, x, y, None, None, loss=(_core.LOSSES["mean_squared_error"], False, ()), logits=False, mean=True,
+        net._plan, x, y, None, None, loss=(_core.LOSSES["mean_squared_error"], False, ()), logits=False, mean=True,
         state=(), update_step=0, batch_size=len(x), losses=np.zeros((1, 2)), outputs=None, shuffle=False,
         seed=1, first_epoch=0, first_step=0, threads=1, **{"update": None, "ranges": (), "rates": np.zeros(1), **how},
     ).run()  # fmt: skip

@@ -139,8 +139,8 @@ class Plan:
 class Predictor:
     """What a network inherits: predict, by a short way for a few rows that need no conversion, else by _predict."""
 
-    plan: Plan | None
-    stale: bool
+    _plan: Plan | None
+    _stale: bool
 
     def predict(
         self, x: Any, *, batch_size: int | None = None, threads: int | None = None, out: _Array | None = None

@@ -168,7 +168,7 @@ _METHODS = {
     "add": "layers are given at once, Sequential([...])",
     "append": "layers are given at once, Sequential([...])", "train": "fit trains, and forward answers as in training",
     "eval": "predict answers without dropout", "train_on_batch": "fit takes one step on one batch",
-    "test_on_batch": "evaluate", "predict_proba": "predict gives the probabilities of a softmax or sigmoid at the end",
+    "test_on_batch": "evaluate", "score": "evaluate gives the loss and the metrics", "predict_proba": "predict gives the probabilities of a softmax or sigmoid at the end",
     "predict_classes": "predict(x).argmax(axis=1)", "weights": "parameters, or layers[0].weight",
     "get_weights": "arrays()", "set_weights": "parameters can be assigned to", "trainable_weights": "parameters",
     "named_parameters": "arrays()", "state_dict": "arrays()", "load_state_dict": "bp.load reads what save wrote",

@@ -52,7 +52,11 @@ class Sequential(_core.Predictor):
     buffers : numpy.ndarray, shape (n_buffers,)
         What layers keep beside their parameters, such as the running statistics of a `BatchNorm`.
     n_in, n_out : int
-        How many numbers a row has before and after.
+        Features of a row of the input, and of the output.
+    dtype : numpy.dtype
+        Of the parameters and of the arithmetic.
+    seed, epochs, steps : int
+        What the order of the rows and the dropout masks depend on: the seed, and how much has been trained.
     metadata : dict
         It travels with the model file, a copy and a pickle, and comes back as it is: None, bools, ints, finite floats,
         strings, and lists and dicts of such, with strings for keys. Anything else is refused when it is assigned, and
@@ -106,7 +110,7 @@ class Sequential(_core.Predictor):
         whole = self.graph
         self._end, self._inputs.tables = whole[-1], whole.tables
         self._engine = engine.build(whole, self._storage)
-        self.plan: _core.Plan | None = self._engine if isinstance(self._engine, _core.Plan) else None
+        self._plan: _core.Plan | None = self._engine if isinstance(self._engine, _core.Plan) else None
 
     def __setattr__(self, name: str, value: Any) -> None:
         gate = self._gates.get(name)
@@ -281,7 +285,7 @@ class Sequential(_core.Predictor):
         with self._restored_if_refused():
             for statistics, before in engine.norms(self.graph, self._storage):
                 statistics[...] = moments.of(rows, before, statistics.shape[1], step, _threads.checked(threads))
-        self.stale = False
+        self._stale = False
 
     @contextmanager
     def _restored_if_refused(self) -> Iterator[None]:
@@ -505,7 +509,7 @@ class Sequential(_core.Predictor):
         """
         atomic.write(file, self.to_bytes())
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of its `arrays`, by the same names."""
         return {
             f"{at}.{name}": shape for at, leaf in self.leaves.items()
@@ -589,15 +593,15 @@ class Sequential(_core.Predictor):
         Where statistics would be needed and no x is given, `predict` and what else uses them waits for
         `update_statistics`.
         """
-        own, statistics, stale = self.parameters.copy(), self.buffers.copy(), self.stale
+        own, statistics, stale = self.parameters.copy(), self.buffers.copy(), self._stale
         try:
             self.parameters[...] = parameters
-            self.stale = bool(self._norms())
+            self._stale = bool(self._norms())
             if x is not None:
                 self.update_statistics(x)
             yield
         finally:
-            self.parameters[...], self.buffers[...], self.stale = own, statistics, stale
+            self.parameters[...], self.buffers[...], self._stale = own, statistics, stale
 
     @contextmanager
     def _statistics_follow(self) -> Iterator[list[Array]]:
@@ -637,7 +641,7 @@ class Sequential(_core.Predictor):
             )
 
     def _check_statistics(self) -> None:
-        if self.stale:
+        if self._stale:
             raise ValueError(
                 "BatchNorm: expected running statistics of the averaged parameters, got those of the others: "
                 "take averaged(net, x) with the rows of the training, or call net.update_statistics(x) first"

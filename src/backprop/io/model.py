@@ -79,7 +79,7 @@ def read(
                 raise ValueError(f"more than {MOST_LISTS} layers and branches")
             net = _declared(declare, strict_json.decode(metadata["architecture"], "architecture"))
             net.metadata = strict_json.decode(metadata["metadata"], "metadata")
-        wanted = net.shapes()
+        wanted = net._shapes()
         more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted and "training" in metadata}
         try:
             _compare(wanted, arrays, net.dtype)
@@ -172,6 +172,6 @@ def _check_training(net: Any, training: checkpoint.Checkpoint) -> None:
     if training.optimizer["name"] in optimizers.KINDS and training.optimizer["learning_rate"] is not None:
         optimizer = optimizers.from_config(training.optimizer, schedules.from_config)
         training.check_state(optimizer, net.parameters)
-    weights = partial(_compare, net.shapes(), dtype=net.dtype)
+    weights = partial(_compare, net._shapes(), dtype=net.dtype)
     for kind, state in zip(training.asked["callbacks"], training.callbacks, strict=True):
         callbacks.check_state(kind, state, training.epoch, weights)

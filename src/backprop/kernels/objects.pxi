@@ -340,8 +340,8 @@ cdef class Plan:
 
 cdef class Predictor:
     """What a network inherits: `predict`, by a short way for a few rows that need no conversion."""
-    cdef public Plan plan
-    cdef public bint stale                              # its running statistics are those of other weights
+    cdef public Plan _plan
+    cdef public bint _stale                              # its running statistics are those of other weights
 
     def predict(self, x, *, batch_size=None, threads=None, out=None):
         """What the network answers.
@@ -365,8 +365,8 @@ cdef class Predictor:
         numpy.ndarray, shape (batch, n_out)
         """
         cdef object answer = None
-        if self.plan is not None and not self.stale and is_count(threads, 1024) and is_count(batch_size, 2 ** 40):
-            answer = self.plan.short_answer(x, out)
+        if self._plan is not None and not self._stale and is_count(threads, 1024) and is_count(batch_size, 2 ** 40):
+            answer = self._plan.short_answer(x, out)
         return self._predict(x, batch_size, threads, out) if answer is None else answer
 
 
