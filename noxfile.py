@@ -15,6 +15,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 
 DIST = Path("dist")
+TORCH = "torch==2.13.0"
 #: What tests read beside themselves.
 READ = ["examples", "tools", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml"]
 #: What looks at the kernels one by one, in each build of the core by itself.
@@ -61,6 +62,7 @@ def lint(session: nox.Session) -> None:
     session.run("cython-lint", "src/backprop/_core.pyx", *map(str, sorted(Path("src/backprop/kernels").glob("*.pxi"))))
     session.run("rumdl", "check", ".")
     session.run("codespell")
+    session.run("python", "tools/check_versions.py")
     session.run("validate-pyproject", "pyproject.toml")
     session.run("zizmor", "--offline", "--quiet", ".github")
     workflows = [str(path) for path in Path(".github/workflows").iterdir()]
@@ -99,7 +101,7 @@ def suite(session: nox.Session) -> None:
     """All tests against the wheel, with all that they compare with; what computes on every build; after `wheel`."""
     session.install(f"{made(session, '*.whl')}[test]", *group("oracles"))
     # An oracle of which there is not a build for every machine: without it, its tests say so and are skipped.
-    session.run("python", "-m", "pip", "install", "-q", "torch==2.13.0", success_codes=[0, 1], silent=True)
+    session.run("python", "-m", "pip", "install", "-q", TORCH, success_codes=[0, 1], silent=True)
     two = ["-n2", "--dist=worksteal"]
     pytest(session, *two, *session.posargs)
     code = "import backprop; print(*sorted(backprop._core.SUPPORTED - {backprop.show_config()['isa']}))"
@@ -142,7 +144,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """How long things take beside the peers."""
-    session.install(".[all]", "torch==2.13.0", "jax", "onnx", "onnxruntime")
+    session.install(".[all]", TORCH, "jax", "onnx", "onnxruntime")
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
