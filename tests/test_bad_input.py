@@ -572,7 +572,7 @@ BY_HAND = [
     ("step: a network's class", lambda it: it.optimizer.step(bp.Sequential(KINDS["binary"][0]())), ValueError,
      "optimizer: expected one for this network"),
     ("step: one like it", lambda it: it.optimizer.step(bp.Sequential(KINDS["regression"][0]())), ValueError,
-     "optimizer: expected one for this network", "of another"),
+     "optimizer: expected one for this network", "bound to another network: create a new one"),
     ("step: of another", lambda it: optimizer_of_another(it).step(it.net), ValueError, "expected one for this network"),
     ("step: a schedule gives NaN", lambda it: bp.SGD(lambda step: float("nan")).step(it.net), ValueError, "learning_rate"),
     *((f"{place} = {name}", lambda it, place=place, make=make: assign(it, place, make), error, *says)
