@@ -15,6 +15,7 @@ cdef extern from "simd.h" nogil:
 cdef enum LossKind:
     MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR, HUBER, LOG_COSH, QUANTILE, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, FOCAL,
     HINGE, SQUARED_HINGE, POISSON, GAUSSIAN_NLL, KL_DIVERGENCE, COSINE_SIMILARITY
+    LOSS_COUNT                                  # stays the last
 
 LOSSES = {
     "mean_squared_error": MEAN_SQUARED_ERROR, "mean_absolute_error": MEAN_ABSOLUTE_ERROR, "huber": HUBER,
@@ -44,7 +45,7 @@ cdef int read_loss(given, Loss *loss) except -1:
     if not isinstance(given, tuple):            # a named one, too
         raise TypeError(f"expected a tuple, got {type(given).__name__}")
     loss.kind, loss.from_logits, numbers = given
-    if loss.kind < 0 or loss.kind > COSINE_SIMILARITY:
+    if not 0 <= loss.kind < LOSS_COUNT:
         raise ValueError(f"expected a code of LOSSES, got {loss.kind}")
     n = len(numbers)
     if not (1 <= n <= NUMBERS if loss.kind == QUANTILE else n == numbers_of(loss.kind)):

@@ -108,7 +108,7 @@ cdef class Plan:
             graph.n_in = step.n_in
         if not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40 or not -1e300 < step.alpha < 1e300:
             raise ValueError(f"step {s}: sizes do not fit")
-        if step.operation < 0 or step.operation > COLUMNS or step.activation < 0 or step.activation >= ACTIVATION_COUNT:
+        if not 0 <= step.operation < OPERATION_COUNT or not 0 <= step.activation < ACTIVATION_COUNT:
             raise ValueError(f"step {s}: unknown operation or activation")
         if needs_z(step.activation) and step.operation != ACTIVATION:
             raise ValueError(f"step {s}: an activation whose derivative is taken from z is a step of its own")
@@ -841,7 +841,7 @@ cdef class Rule(Memory):
         if not isinstance(update, tuple):  # a named one, too
             raise TypeError(f"expected a tuple, got {type(update).__name__}")
         it.kind, numbers, it.weight_decay, it.clip_value, it.clip_norm, it.average = update
-        if it.kind <= NO_UPDATE or it.kind > RPROP or numbers is None or len(numbers) > 8:
+        if not NO_UPDATE < it.kind < UPDATE_COUNT or numbers is None or len(numbers) > 8:
             raise ValueError("an unknown optimizer")
         for i in range(len(numbers)):
             it.parameters[i] = numbers[i]

@@ -14,6 +14,7 @@ cdef extern from "simd.h" nogil:
 
 cdef enum UpdateKind:
     NO_UPDATE, SGD, RMSPROP, ADAGRAD, ADADELTA, ADAM, ADAMW, NADAM, RADAM, LION, RPROP
+    UPDATE_COUNT                                # stays the last
 
 OPTIMIZERS = {
     "sgd": SGD, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "adadelta": ADADELTA, "adam": ADAM, "adamw": ADAMW,
@@ -363,7 +364,7 @@ cdef inline void begin_step(Update *u, double learning_rate) noexcept nogil:
     u.step += 1
     u.rate = learning_rate
     u.fresh = 1 if u.step == 1 else 1 - u.average
-    if ADAM <= u.kind <= RADAM:
+    if u.kind == ADAM or u.kind == ADAMW or u.kind == NADAM or u.kind == RADAM:
         begin_adam(u, learning_rate, <double> u.step)
 
 

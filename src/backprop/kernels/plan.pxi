@@ -23,6 +23,7 @@ from numpy import empty, float64, ndarray
 
 cdef enum Operation:
     DENSE, ACTIVATION, DROPOUT, ADD, JOIN, PRELU, LAYER_NORM, BATCH_NORM, COLUMNS
+    OPERATION_COUNT                             # stays the last
 
 OPERATIONS = {
     "dense": DENSE, "activation": ACTIVATION, "dropout": DROPOUT, "add": ADD, "join": JOIN, "prelu": PRELU,
