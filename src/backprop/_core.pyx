@@ -13,17 +13,30 @@ the classes of objects.pxi and the functions after them, which check every size.
 
 cimport cython
 
+include "kernels/types.pxi"
+include "kernels/elementary.pxi"
+include "kernels/reductions.pxi"
+
+include "kernels/matmul.pxi"
 include "kernels/dense.pxi"
 include "kernels/activations.pxi"
 include "kernels/losses.pxi"
 include "kernels/optimizers.pxi"
 include "kernels/penalties.pxi"
 include "kernels/random.pxi"
-include "kernels/layers.pxi"
+
 include "kernels/signals.pxi"
-include "kernels/plan.pxi"
-include "kernels/turned.pxi"
+include "kernels/graph.pxi"
+include "kernels/layers.pxi"
+include "kernels/passes.pxi"
+include "kernels/tiny.pxi"
 include "kernels/training.pxi"
-include "kernels/objects.pxi"
+
+include "kernels/memory.pxi"
+include "kernels/plan.pxi"
+include "kernels/predict.pxi"
+include "kernels/tape.pxi"
+include "kernels/rule.pxi"
+include "kernels/training_object.pxi"
 include "kernels/interface.pxi"
 include "kernels/measure.pxi"

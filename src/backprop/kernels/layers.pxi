@@ -1,11 +1,6 @@
 # Layers beside the dense one, a pair for each: forward writes y from x; backward passes dy on to dx, added to what is
 # there if it `adds`, and leaves dy, from which the gradients of the parameters are summed afterwards, column by column.
 
-cdef struct Column:
-    Py_ssize_t weight                           # where its table begins in the flat vector; -1: the number goes on
-    Py_ssize_t values, n                        # rows of the table, and their length
-    Py_ssize_t count                            # of how many columns, side by side, all this holds
-
 cdef enum:
     KEPT = 4                                    # numbers that a layer norm keeps of each row
 
@@ -92,11 +87,6 @@ cdef void prelu_gradient(
 
 cdef struct Moments:
     double mean, rstd
-
-
-cdef inline double total_of(const double *parts) noexcept nogil:
-    """Of eight sums side by side."""
-    return ((parts[0] + parts[1]) + (parts[2] + parts[3])) + ((parts[4] + parts[5]) + (parts[6] + parts[7]))
 
 
 cdef inline Moments moments(Py_ssize_t n, const real *x, double epsilon) noexcept nogil:

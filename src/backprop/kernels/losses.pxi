@@ -73,11 +73,6 @@ cdef inline Py_ssize_t target_width(const Loss *loss, Py_ssize_t n) noexcept nog
     return n // each if n % each == 0 else 0
 
 
-cdef inline double smallest(const real *_) noexcept nogil:
-    """The smallest normal number of this type."""
-    return 1.1754943508222875e-38 if real is float else 2.2250738585072014e-308
-
-
 # One number: the loss of y_hat where y is the target, and its slope, the derivative with respect to y_hat.
 
 cdef inline double safe_log(double p, double tiny) noexcept nogil:
@@ -263,15 +258,6 @@ cdef double binary_cross_entropy(
     return total / n
 
 
-cdef inline Py_ssize_t place_of(Py_ssize_t n, const real *x, real wanted) noexcept nogil:
-    """Where it is first; 0 if it is a NaN."""
-    cdef Py_ssize_t i
-    for i in range(n):
-        if x[i] == wanted:
-            return i
-    return 0
-
-
 cdef inline double log_sum_exp(
     Py_ssize_t n, const real *z, real top, real *e, Py_ssize_t *likeliest, double *others,
 ) noexcept nogil:
@@ -373,15 +359,6 @@ cdef double focal(
             rest = others if i == likeliest else 1 + others - p
             dy[i] = <real> (scale * (dy[i] * rest - (slopes - dy[i]) * p))
     return value
-
-
-cdef inline double largest_size(Py_ssize_t n, const real *x) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef real size, top = absolute(x[0])
-    for i in range(1, n):
-        size = absolute(x[i])
-        top = size if size > top else top
-    return top
 
 
 cdef double cosine_similarity(Py_ssize_t n, const real *y_hat, const real *y, double scale, real *dy) noexcept nogil:

@@ -8,10 +8,6 @@
 
 from libc.math cimport INFINITY, expm1, pow, sqrt, sqrtf
 
-cdef extern from "simd.h" nogil:
-    float choose_f(bint condition, float a, float b)
-    double choose_d(bint condition, double a, double b)
-
 cdef enum UpdateKind:
     NO_UPDATE, SGD, RMSPROP, ADAGRAD, ADADELTA, ADAM, ADAMW, NADAM, RADAM, LION, RPROP
     UPDATE_COUNT                                # stays the last
@@ -37,19 +33,6 @@ cdef struct Update:
     int64_t step                                # 1 for the first
     double rate, fresh                          # what all parameters share in a step: see begin_step
     double ahead, unbias, floor, shrink         # and with the Adams
-
-
-cdef inline real square_root(real x) noexcept nogil:
-    return sqrtf(x) if real is float else sqrt(x)
-
-
-cdef inline real choose(bint condition, real a, real b) noexcept nogil:
-    return choose_f(condition, a, b) if real is float else choose_d(condition, a, b)
-
-
-cdef inline real sign(real x) noexcept nogil:
-    cdef real one = 1, zero = 0                     # a literal would make the arithmetic double
-    return choose(x > 0, one, choose(x < 0, -one, zero))
 
 
 cdef inline real above_zero(double epsilon, const real *p) noexcept nogil:
@@ -289,29 +272,6 @@ cdef void clip(Py_ssize_t n, real scale, real most, const real *g, real *clipped
         x = scale * g[i]
         x = most if x > most else x
         clipped[i] = -most if x < -most else x
-
-
-cdef void sums(Py_ssize_t n, const real *x, double *sizes, double *squares) noexcept nogil:
-    """Adds |x| to one, x^2 to the other: eight sums side by side, then one after the other, always in this order."""
-    cdef double size[8]
-    cdef double square[8]
-    cdef double one
-    cdef Py_ssize_t i, whole = n - n % 8
-    cdef int k
-    for k in range(8):
-        size[k] = square[k] = 0
-    for i in range(0, whole, 8):
-        for k in range(8):
-            one = x[i + k]
-            size[k] += fabs(one)
-            square[k] += one * one
-    for i in range(whole, n):
-        one = x[i]
-        size[i - whole] += fabs(one)
-        square[i - whole] += one * one
-    for k in range(8):
-        sizes[0] += size[k]
-        squares[0] += square[k]
 
 
 # What all parameters share in a step.

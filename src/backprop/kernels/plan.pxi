@@ -1,652 +1,316 @@
-# The plan: a network lowered to a list of steps over flat memory, and what runs it without the interpreter.
-#
-# Steps are a graph: each takes the output of an earlier one (or the input), some of two. A workspace holds, for each
-# step, the rows of its output y and of the gradient dy (which becomes dz in place), rows padded to whole registers.
-# Rows are independent of one another on the way forward and back, weights of one another in their gradients and
-# updates. So a batch has two phases, with a meeting of the threads after each part:
-#
-#   rows      gather, forward, loss, backward to every dz     threads share the rows
-#   weights   dw and db, then the update                      threads share the units of each step, then all parameters
-#
-# and every number is computed by one thread, in an order that does not depend on how many there are. A batch norm
-# looks along the columns: it begins a new part of the steps, before which the threads meet.
-
-from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
-)
-from cpython.float cimport PyFloat_AS_DOUBLE
-from cpython.long cimport PyLong_AsLongLongAndOverflow
-from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc
-
-from numpy import empty, float64, ndarray
-
-cdef enum Operation:
-    DENSE, ACTIVATION, DROPOUT, ADD, JOIN, PRELU, LAYER_NORM, BATCH_NORM, COLUMNS
-    OPERATION_COUNT                             # stays the last
-
-OPERATIONS = {
-    "dense": DENSE, "activation": ACTIVATION, "dropout": DROPOUT, "add": ADD, "join": JOIN, "prelu": PRELU,
-    "layer_norm": LAYER_NORM, "batch_norm": BATCH_NORM, "columns": COLUMNS,
-}
-
-cdef enum Columnwise:                           # what a batch norm knows of each column, at the end of a workspace
-    MEAN, RSTD, VARIANCE, SUM_DY, SUM_PRODUCT, COLUMNWISE
-
-cdef enum:
-    INPUT = -1
-    BLOCK = 64                                  # rows whose outputs stay in the first cache
-    LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
-    NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
-    AHEAD = 8192                                # numbers of the next rows that are asked for, at most
-    TURNED_WORK = 256                           # multiply-adds of a batch that is computed turned, at most
-    CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
-    SLICE = 512                                 # rows of a batch beyond a chunk whose gradients are one sum
-
-cdef struct Step:
-    int operation, activation
-    double alpha                                # slope of an activation, rate of dropout, epsilon of a norm
-    Py_ssize_t n_in, n_out, ld
-    Py_ssize_t weight, bias                     # where they begin in the flat vectors; bias -1: none
-    Py_ssize_t buffer                           # where running statistics begin: mean, then variance
-    int norm                                    # which of the batch norms it is
-    Py_ssize_t units, unit                      # what threads share of the weight: so many times so many numbers
-    int source, other                           # whose output it takes: the number of a step, or INPUT
-    bint adds, adds_other                       # their gradient has been written by a later step
-    int key                                     # what a dropout mask depends on
-    Py_ssize_t y, dy                            # numbers before theirs in a workspace, for each row of its capacity
-    Py_ssize_t statistics                       # the same for KEPT numbers a row; of a batch norm, its place at the end
-    Py_ssize_t n_columns
-    Column *columns
-
-cdef struct Graph:
-    int n_steps
-    Step *steps
-    Py_ssize_t n_in, n_out, n_parameters, n_buffers
-    Py_ssize_t widest, block                    # rows that go through all the steps together
-    Py_ssize_t y_width, width                   # numbers in a row of a workspace: outputs; and with the gradients
-    Py_ssize_t at_end                           # numbers at the end of a workspace, in which doubles for columns lie
-    double work                                 # multiply-adds for one row on the way forward
-    void *buffers
-    bint tables                                 # some numbers of the input are names, to be looked at first
-    int n_penalties, n_norms
-    Penalty *penalties
-
-cdef struct Pass:
-    uint64_t seed
-    uint64_t step                               # which training step: what the dropout masks depend on
-    Py_ssize_t first_row                        # which row of its batch is row 0 of the workspace
-    bint training                               # dropout drops, batch norms go by their batch
-    bint keeps                                  # a backward pass may follow
-    bint logits                                 # leave out the last activation: the loss takes logits
-    const double *momenta                       # in training, of each batch norm: how fast its statistics follow
+# The objects that Python sees own memory, and check every size, so that nothing reaches outside it. A plan is a graph
+# and the flat vectors that it runs over.
 
 
-cdef inline Py_ssize_t padded(Py_ssize_t n, Py_ssize_t lanes) noexcept nogil:
-    return (n + lanes - 1) // lanes * lanes
+cdef object keep_buffers(Plan plan, real[::1] buffers):
+    if buffers is not None and buffers.shape[0] > 0:
+        plan.buffers = buffers
+        plan.graph.n_buffers, plan.graph.buffers = buffers.shape[0], &buffers[0]
 
 
-cdef inline Py_ssize_t distance(Py_ssize_t n, Py_ssize_t lanes) noexcept nogil:
-    """Between rows of n numbers: whole registers, unless that were mostly padding."""
-    return n if 2 * n <= lanes else padded(n, lanes)
+@cython.final
+cdef class Plan:
+    """A network lowered to steps over two flat vectors, which the caller allocates with SLACK numbers to spare.
 
-
-cdef inline int activation_of(const Graph *graph, int s, bint logits) noexcept nogil:
-    return IDENTITY if logits and s == graph.n_steps - 1 else graph.steps[s].activation
-
-
-cdef inline uint64_t dropout_key(const Pass *how, int key) noexcept nogil:
-    return mix(mix(how.seed, how.step), <uint64_t> key + 1000)
-
-
-# Memory that the kernels may read and write beyond: a workspace of rows, and what each thread needs beside it.
-
-# A thread's scratch is a row of zeros, and the memory of a panel; the gradients of weights need a block beside it.
-
-cdef inline Py_ssize_t zeros_size(const Graph *graph) noexcept nogil:
-    return padded(graph.widest + SLACK, SLACK)
-
-
-cdef inline Py_ssize_t scratch_size(const Graph *graph) noexcept nogil:
-    return zeros_size(graph) + min(DEPTH, graph.widest) * WIDEST
-
-
-cdef inline Py_ssize_t training_scratch_size(const Graph *graph) noexcept nogil:
-    return zeros_size(graph) + DEPTH * (WIDEST + ROWS)
-
-
-cdef void copy_rows(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, real *y, Py_ssize_t ldy,
-) noexcept nogil:
-    cdef Py_ssize_t r
-    for r in range(rows):
-        copy_row(n, x + r * ldx, y + r * ldy)
-
-
-cdef void copy_rows_watched(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, real *y, Py_ssize_t ldy, Watch *watch,
-) noexcept nogil:
-    cdef Py_ssize_t done = 0, some = 1 + PIECE // n
-    while done < rows and not look_for_signals(watch, PIECE + n):
-        some = min(some, rows - done)
-        copy_rows(some, n, x + done * ldx, ldx, y + done * ldy, ldy)
-        done += some
-
-
-cdef void gather_rows(Py_ssize_t rows, Py_ssize_t n, const real *x, const int64_t *order, real *y) noexcept nogil:
-    """Rows from all over x; the row after the next is asked for while this one is copied."""
-    cdef Py_ssize_t r
-    for r in range(rows):
-        if r + 2 < rows:
-            prefetch_panel(UNPACKED, 1, n, x + order[r + 2] * n, n, 0, 1)
-        copy_row(n, x + order[r] * n, y + r * n)
-
-
-cdef inline Py_ssize_t workspace_size(const Graph *graph, Py_ssize_t rows) noexcept nogil:
-    """Of training; a prediction needs its outputs only, and what lies at the end."""
-    return padded(rows * graph.width, 8) + graph.at_end
-
-
-cdef inline int part_end(const Graph *graph, int s) noexcept nogil:
-    """The batch norm that ends the part of the steps that begins with s; or the number of steps."""
-    s += 1
-    while s < graph.n_steps and graph.steps[s].operation != BATCH_NORM:
-        s += 1
-    return s
-
-
-cdef inline int part_before(const Graph *graph, int s) noexcept nogil:
-    """Where the part begins that the batch norm s ends."""
-    s -= 1
-    while s > 0 and graph.steps[s].operation != BATCH_NORM:
-        s -= 1
-    return max(s, 0)
-
-
-cdef inline double *columns_of(
-    const Graph *graph, const Step *step, real *work, Py_ssize_t capacity, Columnwise which,
-) noexcept nogil:
-    """Of a batch norm, a number for each column; the sums are those of dy and of dy x'."""
-    return <double *> (work + padded(capacity * graph.width, 8) + step.statistics) + which * step.ld
-
-
-cdef inline const real *value_of(
-    const Graph *graph, const Pass *how, int s, const real *x, const real *work, Py_ssize_t capacity,
-    Py_ssize_t from_row, Py_ssize_t *ld,
-) noexcept nogil:
-    """The rows of a step's output, or of the input x."""
-    while s != INPUT and graph.steps[s].operation == DROPOUT and not how.training:
-        s = graph.steps[s].source
-    if s == INPUT:
-        ld[0] = graph.n_in
-        return x
-    ld[0] = graph.steps[s].ld
-    return work + graph.steps[s].y * capacity + from_row * ld[0]
-
-
-cdef inline double pace_of(const Pass *how, const Step *step, Py_ssize_t rows) noexcept nogil:
-    """How fast the running statistics of a batch norm follow so many rows. 0: they stay, and these are normalised by
-    them. A single row has no variance."""
-    return how.momenta[step.norm] if how.training and rows > 1 else 0
-
-
-cdef void normalise(
-    const Graph *graph, const Pass *how, const Step *step, const real *parameters, Py_ssize_t rows, const real *x,
-    Py_ssize_t ldx, real *work, Py_ssize_t capacity, real *y,
-) noexcept nogil:
-    """A batch norm: where a backward pass may follow, by what `column_statistics` has found; else by the running
-    statistics, a few columns at a time."""
-    cdef const real *running = <const real *> graph.buffers + step.buffer
-    cdef double mean[WIDEST]
-    cdef double rstd[WIDEST]
-    cdef Py_ssize_t p, at, n
-    if how.keeps:
-        batch_norm_forward(
-            rows, step.n_out, x, ldx, columns_of(graph, step, work, capacity, MEAN),
-            columns_of(graph, step, work, capacity, RSTD), parameters + step.weight, parameters + step.bias, y, step.ld)
-        return
-    for p in range((step.n_out + WIDEST - 1) // WIDEST):
-        at = p * WIDEST
-        n = min(WIDEST, step.n_out - at)
-        running_moments(n, step.alpha, running + at, running + step.n_out + at, mean, rstd)
-        batch_norm_forward(
-            rows, n, x + at, ldx, mean, rstd, parameters + step.weight + at, parameters + step.bias + at, y + at,
-            step.ld)
-
-
-cdef void combine(
-    const Graph *graph, const Step *step, Py_ssize_t rows, const real *a, Py_ssize_t lda, const real *b,
-    Py_ssize_t ldb, real *y,
-) noexcept nogil:
-    """Two outputs added, or side by side."""
-    if step.operation == ADD:
-        add_forward(rows, step.n_out, a, lda, b, ldb, y, step.ld)
-    else:
-        copy_rows(rows, step.n_in, a, lda, y, step.ld)
-        copy_rows(rows, step.n_out - step.n_in, b, ldb, y + step.n_in, step.ld)
-
-
-cdef void dense_forward_watched(
-    Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *w, const real *b,
-    real *y, Py_ssize_t ldy, const real *zeros, real *panel, Watch *watch,
-) noexcept nogil:
-    """dense_forward, so many outputs at a time that between them signals can be looked for."""
-    cdef Py_ssize_t at = 0, n, most = WIDEST + <Py_ssize_t> (LONG_WORK * LANES_F / (<double> rows * n_in))
-    if most >= n_out:
-        dense_forward(rows, n_in, n_out, x, ldx, w, b, y, ldy, zeros, panel)
-        return
-    most -= most % WIDEST
-    while at < n_out and not look_for_signals(watch, rows * <double> n_in * most):
-        n = min(most, n_out - at)
-        matmul(
-            rows, n, n_in, x, ldx, 1, w + at, n_out, packing_for(rows, n_out, x), panel, y + at, ldy,
-            b + at if b != NULL else zeros, 0, ldy % lanes(y) != 0)
-        at += n
-
-
-cdef const real *forward_rows(
-    const Graph *graph, const Pass *how, int begin, int end, const real *parameters, Py_ssize_t from_row,
-    Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, Py_ssize_t *ld, Watch *watch=NULL,
-) noexcept nogil:
-    """Rows from_row... of a workspace: from the input x (rows, n_in) through some steps. Returns the last output.
-
-    With a watch it looks for signals on its way; whoever gave it sees from the status whether it came to its end.
+    Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
+    are offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum,
+    offset in the buffers) of a batch norm, the momentum a number or a function that gives the present one, and (weight
+    or -1, values, n, count) for so many columns side by side, one where there is no count. The first seven will do
+    where each step takes the one before. Each penalty is (begin, end, l1, l2).
     """
-    cdef Py_ssize_t lda, ldb
-    cdef const Step *step
-    cdef const real *a
-    cdef const real *b
-    cdef real *y
-    cdef int s
-    for s in range(begin, end):
-        step = &graph.steps[s]
-        if step.operation == DROPOUT and not how.training:
-            continue
-        if watch != NULL and look_for_signals(watch, rows * (<double> step.units * step.unit + step.n_out)):
-            break
-        a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
-        y = work + step.y * capacity + from_row * step.ld
-        if step.operation == DENSE and watch != NULL:
-            dense_forward_watched(
-                rows, step.n_in, step.n_out, a, lda, parameters + step.weight,
-                parameters + step.bias if step.bias >= 0 else NULL, y, step.ld, scratch, scratch + zeros_size(graph),
-                watch)
-        elif step.operation == DENSE:
-            dense_forward(
-                rows, step.n_in, step.n_out, a, lda, parameters + step.weight,
-                parameters + step.bias if step.bias >= 0 else NULL, y, step.ld, scratch, scratch + zeros_size(graph))
-        elif step.operation == DROPOUT:
-            dropout(
-                dropout_key(how, step.key), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, a, lda, y)
-        elif step.operation == ACTIVATION:
-            copy_rows(rows, step.n_out, a, lda, y, step.ld)
-        elif step.operation == PRELU:
-            prelu_forward(rows, step.n_out, a, lda, parameters + step.weight, y, step.ld)
-        elif step.operation == LAYER_NORM:
-            layer_norm_forward(
-                rows, step.n_out, step.alpha, a, lda, parameters + step.weight, parameters + step.bias, y, step.ld,
-                work + step.statistics * capacity + KEPT * from_row if how.keeps else NULL)
+    cdef Graph graph
+    cdef Py_ssize_t n_given                             # steps that there is memory for
+    cdef bint single
+    cdef float[::1] parameters_f, gradients_f
+    cdef double[::1] parameters_d, gradients_d
+    cdef void *parameters
+    cdef void *gradients
+    cdef object buffers, dtype
+    cdef list momenta                                   # of the batch norms
+    cdef tuple row_shape
+    cdef Tape tape
+
+    def __cinit__(
+        self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None, buffers=None,
+        tuple penalties not None=(),
+    ):
+        cdef Py_ssize_t s, room
+        cdef tuple given = tuple([tuple(step) for step in steps])
+        self.single = memoryview(parameters).format == "f"
+        if self.single:
+            self.parameters_f, self.gradients_f = parameters, gradients
+            self.parameters, self.gradients = &self.parameters_f[0], &self.gradients_f[0]
+            room = min(self.parameters_f.shape[0], self.gradients_f.shape[0])
+            keep_buffers[float](self, buffers)
+        else:
+            self.parameters_d, self.gradients_d = parameters, gradients
+            self.parameters, self.gradients = &self.parameters_d[0], &self.gradients_d[0]
+            room = min(self.parameters_d.shape[0], self.gradients_d.shape[0])
+            keep_buffers[double](self, buffers)
+        if not 0 <= n_parameters <= room - SLACK or not given:
+            raise ValueError("a plan has steps, and SLACK numbers behind its parameters")
+        self.graph.steps = <Step *> calloc(len(given), sizeof(Step))
+        if self.graph.steps == NULL:
+            raise MemoryError
+        self.n_given, self.momenta = len(given), []
+        self.graph.n_parameters = n_parameters
+        # Weights that do not stay in the cache serve more rows before they leave it.
+        self.graph.block = ROWS if n_parameters * (4 if self.single else 8) > FAR else BLOCK
+        for s in range(len(given)):
+            self.add(s, given[s])
+        self.lay_out()
+        self.graph.penalties = <Penalty *> calloc(max(1, len(penalties)), sizeof(Penalty))
+        if self.graph.penalties == NULL:
+            raise MemoryError
+        for s in range(len(penalties)):
+            self.penalise(&self.graph.penalties[s], penalties[s])
+        self.graph.n_penalties = <int> len(penalties)
+        self.dtype = empty(0, "f" if self.single else "d").dtype
+        self.row_shape = (1, self.graph.n_out)
+
+    cdef Py_ssize_t width_of(self, int s, Py_ssize_t before) except -1:
+        """Of the output of one of the steps before, or of the input."""
+        if not INPUT <= s < before:
+            raise ValueError(f"step {before}: no such step before it as {s}")
+        return self.graph.n_in if s == INPUT else self.graph.steps[s].n_out
+
+    cdef int add(self, Py_ssize_t s, tuple given) except -1:
+        """Check the next step against those before."""
+        cdef Graph *graph = &self.graph
+        cdef Step *step = &graph.steps[s]
+        if len(given) == 7:
+            given += (s - 1, INPUT, s, ())
+        (step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias, step.source,
+         step.other, step.key, extra) = given
+        if s == 0:
+            graph.n_in = step.n_in
+        if not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40 or not -1e300 < step.alpha < 1e300:
+            raise ValueError(f"step {s}: sizes do not fit")
+        if not 0 <= step.operation < OPERATION_COUNT or not 0 <= step.activation < ACTIVATION_COUNT:
+            raise ValueError(f"step {s}: unknown operation or activation")
+        if needs_z(step.activation) and step.operation != ACTIVATION:
+            raise ValueError(f"step {s}: an activation whose derivative is taken from z is a step of its own")
+        if self.width_of(step.source, s) != step.n_in:
+            raise ValueError(f"step {s}: sizes do not fit")
+        self.check_sizes(s, step)
+        if step.operation == COLUMNS:
+            self.add_columns(s, step, tuple(extra))
         elif step.operation == BATCH_NORM:
-            normalise(graph, how, step, parameters, rows, a, lda, work, capacity, y)
+            momentum, step.buffer = extra
+            step.norm = graph.n_norms
+            graph.n_norms += 1
+            self.momenta.append(momentum)
+            if not 0 <= step.buffer <= graph.n_buffers - 2 * step.n_out:
+                raise ValueError(f"step {s}: buffers do not fit")
+            self.momentum(step.norm)
+        if not 0 <= step.weight <= graph.n_parameters - step.units * <double> step.unit or (
+            step.bias != -1 and not 0 <= step.bias <= graph.n_parameters - step.n_out
+        ):
+            raise ValueError(f"step {s}: parameters do not fit")
+        graph.widest = max(graph.widest, step.n_in, step.n_out)
+        graph.work += step.n_in * <double> step.n_out if step.operation == DENSE else step.n_out
+        graph.n_out = step.n_out
+        graph.n_steps = s + 1
+        return 0
+
+    cdef double momentum(self, int norm) except -1:
+        """How fast the statistics of a batch norm are to follow, from now on."""
+        cdef object given = self.momenta[norm]
+        cdef double momentum = given() if callable(given) else given
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"expected a momentum from 0 to 1, got {momentum}")
+        return momentum
+
+    cdef int read_momenta(self, double *momenta) except -1:
+        cdef int i
+        for i in range(self.graph.n_norms):
+            momenta[i] = self.momentum(i)
+        return 0
+
+    cdef int check_sizes(self, Py_ssize_t s, Step *step) except -1:
+        """What goes in and out of an operation, and what it has of parameters."""
+        cdef bint fits = step.n_in == step.n_out
+        step.units, step.unit = 0, 1
+        if step.operation == DENSE:
+            fits, step.units, step.unit = True, step.n_in, step.n_out
+        elif step.operation == DROPOUT:
+            fits = fits and 0 <= step.alpha < 1 and step.activation == IDENTITY
+        elif step.operation == ADD:
+            fits = fits and self.width_of(step.other, s) == step.n_out
+        elif step.operation == JOIN:
+            fits = self.width_of(step.other, s) == step.n_out - step.n_in
+        elif step.operation == PRELU:
+            step.units = step.n_out
+        elif step.operation == LAYER_NORM or step.operation == BATCH_NORM:
+            fits = fits and step.alpha >= 0 and step.bias >= 0
+            step.units = step.n_out
         elif step.operation == COLUMNS:
-            columns_forward(rows, step.n_columns, step.columns, parameters, a, lda, y, step.ld)
+            fits = step.source == INPUT
+        if not fits:
+            raise ValueError(f"step {s}: sizes or rate do not fit")
+        if step.units == 0:
+            step.weight, step.bias = 0, -1
+        return 0
+
+    cdef int add_columns(self, Py_ssize_t s, Step *step, tuple given) except -1:
+        """The columns of the input, and the extent of their tables from `weight` on."""
+        cdef Column *column
+        cdef Py_ssize_t c
+        cdef double n_in = 0, n_out = 0, end = 0
+        step.columns = <Column *> calloc(max(1, len(given)), sizeof(Column))
+        if step.columns == NULL:
+            raise MemoryError
+        step.weight, step.n_columns = self.graph.n_parameters, len(given)
+        for c in range(len(given)):
+            column = &step.columns[c]
+            column.weight, column.values, column.n, column.count = given[c] if len(given[c]) == 4 else (*given[c], 1)
+            if not 0 < column.n <= step.n_out or not 0 < column.values < 2 ** 40 or (
+                not 0 < column.count <= step.n_in
+            ) or (
+                column.n != 1 if column.weight < 0 else
+                column.values * <double> column.n > self.graph.n_parameters - column.weight
+            ):
+                raise ValueError(f"step {s}: column {c} does not fit")
+            n_in += column.count
+            n_out += column.count * <double> column.n
+            if column.weight >= 0:
+                self.graph.tables = True
+                step.weight = min(step.weight, column.weight)
+                end = max(end, column.weight + column.values * <double> column.n)
+        if n_in != step.n_in or n_out != step.n_out:
+            raise ValueError(f"step {s}: columns do not fit")
+        step.units = max(0, <Py_ssize_t> end - step.weight)
+        return 0
+
+    cdef int lay_out(self) except -1:
+        """Place the outputs and gradients in a workspace, and see which gradients are added to."""
+        cdef Graph *graph = &self.graph
+        cdef Py_ssize_t lanes = LANES_F if self.single else LANES_D
+        cdef Step *step
+        cdef int s
+        for s in range(graph.n_steps):
+            step = &graph.steps[s]
+            step.ld = distance(step.n_out, lanes)
+            graph.widest = max(graph.widest, step.ld)
+            step.y = graph.y_width
+            graph.y_width += step.ld
+            if graph.y_width > <Py_ssize_t> 2 ** 40:
+                raise ValueError(f"step {s}: rows do not fit into memory")
+        graph.width = graph.y_width
+        for s in range(graph.n_steps):
+            step = &graph.steps[s]
+            step.dy = graph.width
+            graph.width += step.ld
+            if step.operation == LAYER_NORM:
+                step.statistics = graph.width
+                graph.width += KEPT
+            elif step.operation == BATCH_NORM:
+                step.statistics = graph.at_end
+                graph.at_end += 2 * COLUMNWISE * step.ld
+        written = [False] * (graph.n_steps + 1)         # the input is the first of them
+        for s in range(graph.n_steps - 1, -1, -1):
+            step = &graph.steps[s]
+            step.adds = written[step.source + 1]
+            written[step.source + 1] = True
+            if step.operation == ADD or step.operation == JOIN:
+                step.adds_other = written[step.other + 1]
+                written[step.other + 1] = True
+        return 0
+
+    cdef int penalise(self, Penalty *it, tuple given) except -1:
+        it.begin, it.end, it.l1, it.l2 = given
+        if not 0 <= it.begin <= it.end <= self.graph.n_parameters:
+            raise ValueError("a penalty on parameters that there are not")
+        return 0
+
+    def __dealloc__(self):
+        cdef Py_ssize_t s
+        for s in range(self.n_given):
+            free(self.graph.steps[s].columns)
+        free(self.graph.steps)
+        free(self.graph.penalties)
+
+    @property
+    def work(self):
+        """Multiply-adds for one row on the way forward."""
+        return self.graph.work
+
+    def penalty(self):
+        """What the penalties add to the loss."""
+        if self.single:
+            return penalty_forward(self.graph.n_penalties, self.graph.penalties, <const float *> self.parameters)
+        return penalty_forward(self.graph.n_penalties, self.graph.penalties, <const double *> self.parameters)
+
+    def predict(self, x not None, out not None, bint logits=False, int threads=1):
+        """Write the outputs for x (rows, n_in) into out (rows, n_out); with logits, without the last activation.
+
+        Whether all of x is finite: if not, what is in out is not to be used.
+        """
+        cdef int status = RUNNING
+        if threads > 1 and len(x) >= 2 * self.graph.block and len(x) == len(out):
+            return Prediction(self, x, out, logits).run(min(threads, len(x) // self.graph.block))
+        return self.predict_rows(x, out, logits, &status)
+
+    cdef object predict_rows(self, x, out, bint logits, int *status):
+        if self.single:
+            return predict[float](self, x, out, logits, status)
+        return predict[double](self, x, out, logits, status)
+
+    def answer(self, x, out=None):
+        """predict, for a few rows, in a new array or in out; None for whatever the gate has to look at."""
+        return self.short_answer(x, out)
+
+    cdef object short_answer(self, x, out):
+        """This is what a single row costs, so it goes through the buffer protocol once for x and once for the answer,
+        and through no other object. Rows of another type, and Python's numbers, are converted on the way.
+        """
+        cdef Py_buffer view
+        cdef object found = None
+        if type(x) is not ndarray:
+            if type(x) is not list and type(x) is not tuple:
+                return None
+            return few_numbers[float](self, x, out, NULL) if self.single else few_numbers[double](self, x, out, NULL)
+        try:
+            PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_STRIDES)
+        except (BufferError, ValueError):               # dates, for one
+            return None
+        try:
+            if view.ndim == 2 and view.shape[1] == self.graph.n_in and self.is_little(view.shape[0]):
+                if self.single:
+                    found = few_rows[float](self, &view, out, NULL)
+                else:
+                    found = few_rows[double](self, &view, out, NULL)
+        finally:
+            PyBuffer_Release(&view)
+        return found
+
+    cdef bint is_apart(self, const Py_buffer *view) noexcept:
+        """Whether a contiguous buffer lies outside the parameters and their gradients."""
+        cdef Py_ssize_t size = self.graph.n_parameters * (sizeof(float) if self.single else sizeof(double))
+        return (
+            is_apart(view, <const char *> self.parameters, <const char *> self.parameters + size)
+            and is_apart(view, <const char *> self.gradients, <const char *> self.gradients + size))
+
+    cdef bint is_little(self, Py_ssize_t rows) noexcept:
+        """Whether so many rows are so little work that nothing pays but to do it."""
+        return not self.graph.tables and 0 < rows <= self.graph.block and rows * self.graph.work <= LITTLE_WORK
+
+    def forward(
+        self, x not None, out not None, uint64_t seed=0, uint64_t step=0, bint training=True, bint logits=False,
+    ):
+        """As predict, keeping what backward needs: in training mode, or in evaluation mode, with the bits of predict.
+        With logits, without the last activation, here and in backward."""
+        cdef Pass how = Pass(
+            seed=seed, step=step, first_row=0, training=training, keeps=True, logits=logits, momenta=NULL)
+        if self.single:
+            forward[float](self, x, out, how)
         else:
-            b = value_of(graph, how, step.other, x, work, capacity, from_row, &ldb)
-            combine(graph, step, rows, a, lda, b, ldb, y)
-        activation_forward(
-            activation_of(graph, s, how.logits), <real> step.alpha, rows, step.n_out, step.ld, y)
-    return value_of(graph, how, end - 1, x, work, capacity, from_row, ld)
+            forward[double](self, x, out, how)
 
-
-cdef void backward_activation(
-    const Graph *graph, int activation, const Step *step, Py_ssize_t rows, const real *z, Py_ssize_t ldz, const real *y,
-    real *dy,
-) noexcept nogil:
-    """From dy to dz. Where z is needed it may be the input, whose rows are not padded."""
-    cdef Py_ssize_t r
-    if not needs_z(activation) or ldz == step.ld:
-        activation_backward(activation, <real> step.alpha, rows, step.n_out, step.ld, z, y, dy)
-        return
-    for r in range(rows):
-        activation_backward(
-            activation, <real> step.alpha, 1, step.n_out, step.n_out, z + r * ldz, y + r * step.ld, dy + r * step.ld)
-
-
-cdef void backward_step(
-    const Graph *graph, const Pass *how, const Step *step, const real *parameters, Py_ssize_t batch,
-    Py_ssize_t from_row, Py_ssize_t rows, const real *a, Py_ssize_t lda, real *work, Py_ssize_t capacity,
-    real *scratch, real *dy, real *to, Py_ssize_t ldt,
-) noexcept nogil:
-    """From a step's dz to the gradient of what it takes."""
-    if step.operation == DENSE:
-        dense_input_gradient(
-            rows, step.n_in, step.n_out, dy, step.ld, parameters + step.weight, to, ldt, step.adds, scratch,
-            scratch + zeros_size(graph))
-    elif step.operation == PRELU:
-        prelu_backward(rows, step.n_out, a, lda, parameters + step.weight, dy, step.ld, to, ldt, step.adds)
-    elif step.operation == LAYER_NORM:
-        layer_norm_backward(
-            rows, step.n_out, a, lda, parameters + step.weight, work + step.statistics * capacity + KEPT * from_row, dy,
-            step.ld, to, ldt, step.adds)
-    elif step.operation == BATCH_NORM:
-        batch_norm_backward(
-            1 / <double> batch if pace_of(how, step, batch) > 0 else 0, rows, step.n_out, a, lda,
-            columns_of(graph, step, work, capacity, MEAN), columns_of(graph, step, work, capacity, RSTD),
-            parameters + step.weight,
-            columns_of(graph, step, work, capacity, SUM_DY), columns_of(graph, step, work, capacity, SUM_PRODUCT), dy,
-            step.ld, to, ldt, step.adds)
-    elif step.operation == COLUMNS:
-        columns_backward(rows, step.n_columns, step.columns, dy, step.ld, to, ldt, step.adds)
-    else:
-        if step.operation == DROPOUT and how.training:
-            dropout(
-                dropout_key(how, step.key), step.alpha, how.first_row + from_row, rows, step.n_out, step.ld, dy,
-                step.ld, dy)
-        pass_on(rows, step.n_in, dy, step.ld, to, ldt, step.adds)
-
-
-cdef inline real *gradient_of(
-    const Graph *graph, int s, real *dx, real *work, Py_ssize_t capacity, Py_ssize_t from_row, Py_ssize_t *ld,
-) noexcept nogil:
-    """Where the gradient of a step's output belongs, or that of the input: dx, which may be NULL."""
-    if s == INPUT:
-        ld[0] = graph.n_in
-        return dx
-    ld[0] = graph.steps[s].ld
-    return work + graph.steps[s].dy * capacity + from_row * ld[0]
-
-
-cdef void backward_rows(
-    const Graph *graph, const Pass *how, int begin, int end, const real *parameters, Py_ssize_t batch,
-    Py_ssize_t from_row, Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, real *dx,
-) noexcept nogil:
-    """From the dy of step end - 1, in the workspace, to the dz of every step down to begin; dx (rows, n_in) if wanted.
-
-    A batch norm's own dz is passed on with the part that it ends: first, all rows are summed.
-    """
-    cdef const Step *step
-    cdef const real *a
-    cdef real *dy
-    cdef real *to
-    cdef Py_ssize_t lda, ldt
-    cdef int s
-    for s in range(end - 1, begin - 1, -1):
-        step = &graph.steps[s]
-        dy = work + step.dy * capacity + from_row * step.ld
-        a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
-        backward_activation(
-            graph, activation_of(graph, s, how.logits), step, rows, a, lda,
-            work + step.y * capacity + from_row * step.ld, dy)
-        if step.operation == BATCH_NORM:
-            return
-        to = gradient_of(graph, step.source, dx, work, capacity, from_row, &ldt)
-        if to != NULL:
-            backward_step(
-                graph, how, step, parameters, batch, from_row, rows, a, lda, work, capacity, scratch, dy, to, ldt)
-        if step.operation == ADD or step.operation == JOIN:
-            to = gradient_of(graph, step.other, dx, work, capacity, from_row, &ldt)
-            if to != NULL and step.operation == ADD:
-                pass_on(rows, step.n_out, dy, step.ld, to, ldt, step.adds_other)
-            elif to != NULL:
-                pass_on(rows, step.n_out - step.n_in, dy + step.n_in, step.ld, to, ldt, step.adds_other)
-
-
-cdef void backward_norm(
-    const Graph *graph, const Pass *how, int s, const real *parameters, Py_ssize_t batch, Py_ssize_t from_row,
-    Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, real *dx,
-) noexcept nogil:
-    """Pass on the dz of a batch norm, whose sums are known by now."""
-    cdef const Step *step = &graph.steps[s]
-    cdef Py_ssize_t lda, ldt
-    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
-    cdef real *to = gradient_of(graph, step.source, dx, work, capacity, from_row, &ldt)
-    if to != NULL:
-        backward_step(
-            graph, how, step, parameters, batch, from_row, rows, a, lda, work, capacity, scratch,
-            work + step.dy * capacity + from_row * step.ld, to, ldt)
-
-
-cdef void column_statistics(
-    const Graph *graph, const Pass *how, int s, Py_ssize_t from_n, Py_ssize_t to_n, Py_ssize_t rows, const real *x,
-    real *work, Py_ssize_t capacity,
-) noexcept nogil:
-    """Mean and variance of some columns of what a batch norm takes; or the running ones, where those stay."""
-    cdef const Step *step = &graph.steps[s]
-    cdef Py_ssize_t lda, n = to_n - from_n
-    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
-    cdef const real *running = <const real *> graph.buffers + step.buffer + from_n
-    cdef double *mean = columns_of(graph, step, work, capacity, MEAN) + from_n
-    cdef double *rstd = columns_of(graph, step, work, capacity, RSTD) + from_n
-    if pace_of(how, step, rows) > 0:
-        column_moments(
-            rows, n, a + from_n, lda, step.alpha, mean, rstd,
-            columns_of(graph, step, work, capacity, VARIANCE) + from_n)
-    else:
-        running_moments(n, step.alpha, running, running + step.n_out, mean, rstd)
-
-
-cdef void column_sums(
-    const Graph *graph, const Pass *how, int s, Py_ssize_t from_n, Py_ssize_t to_n, Py_ssize_t rows, const real *x,
-    real *work, Py_ssize_t capacity,
-) noexcept nogil:
-    """What its backward pass takes of some columns."""
-    cdef const Step *step = &graph.steps[s]
-    cdef Py_ssize_t lda
-    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, 0, &lda)
-    batch_norm_sums(
-        rows, to_n - from_n, a + from_n, lda, columns_of(graph, step, work, capacity, MEAN) + from_n,
-        columns_of(graph, step, work, capacity, RSTD) + from_n, work + step.dy * capacity + from_n, step.ld,
-        columns_of(graph, step, work, capacity, SUM_DY) + from_n,
-        columns_of(graph, step, work, capacity, SUM_PRODUCT) + from_n)
-
-
-cdef void look_along_columns(
-    const Graph *graph, const Pass *how, int s, Py_ssize_t from_n, Py_ssize_t to_n, Py_ssize_t rows, const real *x,
-    real *work, Py_ssize_t capacity, bint back, Watch *watch,
-) noexcept nogil:
-    """What a batch norm's pass forward or back takes of some columns: a few at a time, and a look between them."""
-    cdef Py_ssize_t at, to
-    for at in range(from_n, to_n, 8):
-        to = min(to_n, at + 8)
-        if look_for_signals(watch, 64.0 * rows):
-            return
-        if back:
-            column_sums(graph, how, s, at, to, rows, x, work, capacity)
+    def backward(self, dy not None, dx=None, double penalties=1, bint parameters=True):
+        """From dy (rows, n_out) of the last forward to the flat gradient, that of the penalties so many times included,
+        and, where it is given, dx (rows, n_in). With parameters=False, the flat gradient is left as it is."""
+        if self.single:
+            backward[float](self, dy, dx, penalties, parameters)
         else:
-            column_statistics(graph, how, s, at, to, rows, x, work, capacity)
-
-
-cdef bint keep_statistics(
-    const Graph *graph, const Pass *how, Py_ssize_t rows, real *work, Py_ssize_t capacity,
-) noexcept nogil:
-    """Let the running statistics follow those of a batch; whether they stay finite."""
-    cdef bint finite = True
-    cdef real *running
-    cdef const Step *step
-    cdef int s
-    for s in range(graph.n_steps):
-        step = &graph.steps[s]
-        if step.operation == BATCH_NORM and pace_of(how, step, rows) > 0:
-            running = <real *> graph.buffers + step.buffer
-            finite &= batch_norm_running(
-                rows, step.n_out, pace_of(how, step, rows), columns_of(graph, step, work, capacity, MEAN),
-                columns_of(graph, step, work, capacity, VARIANCE), running, running + step.n_out)
-    return finite
-
-
-cdef inlined parameter_gradients(
-    const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t from_row,
-    Py_ssize_t rows, const real *x, real *work, Py_ssize_t capacity, real *scratch, double *sums, real *gradients,
-) noexcept nogil:
-    """The gradients of some units of a step's weight: dw = x^T dz, and with the first of them db = the sum of dz."""
-    cdef const Step *step = &graph.steps[s]
-    cdef const real *dz = work + step.dy * capacity + from_row * step.ld
-    cdef Py_ssize_t lda
-    cdef const real *a = value_of(graph, how, step.source, x, work, capacity, from_row, &lda)
-    if step.operation == DENSE:
-        dense_weight_gradient(
-            rows, to_unit - from_unit, step.n_out, a + from_unit, lda, dz, step.ld,
-            gradients + step.weight + from_unit * step.unit, scratch, scratch + zeros_size(graph))
-        if from_unit == 0 and step.bias >= 0:
-            dense_bias_gradient(rows, step.n_out, dz, step.ld, gradients + step.bias, scratch)
-    elif to_unit > from_unit:
-        column_gradients(
-            graph, step, from_unit, to_unit - from_unit, from_row, rows, a, lda, dz, work, capacity, sums, gradients)
-
-
-cdef void column_gradients(
-    const Graph *graph, const Step *step, Py_ssize_t at, Py_ssize_t n, Py_ssize_t from_row, Py_ssize_t rows,
-    const real *a, Py_ssize_t lda, const real *dz, real *work, Py_ssize_t capacity, double *sums, real *gradients,
-) noexcept nogil:
-    """The same for a step with a number for each column; for tables, the numbers at... of them."""
-    cdef real *dw = gradients + step.weight + at
-    cdef real *db = gradients + step.bias + at
-    cdef const double *sum_dy
-    cdef const double *sum_product
-    cdef Py_ssize_t i
-    if step.operation == BATCH_NORM:
-        sum_dy = columns_of(graph, step, work, capacity, SUM_DY)
-        sum_product = columns_of(graph, step, work, capacity, SUM_PRODUCT)
-        for i in range(n):
-            dw[i], db[i] = <real> sum_product[at + i], <real> sum_dy[at + i]
-        return
-    if step.operation == PRELU:
-        memset(dw, 0, n * sizeof(real))
-        prelu_gradient(rows, n, a + at, lda, dz + at, step.ld, dw)
-    elif step.operation == LAYER_NORM:
-        layer_norm_gradient(
-            rows, n, a + at, lda, work + step.statistics * capacity + KEPT * from_row, dz + at, step.ld, dw, db)
-    else:
-        if sums == NULL:
-            memset(dw, 0, n * sizeof(real))
-        columns_gradient(
-            rows, step.n_columns, step.columns, a, lda, dz, step.ld, step.weight + at, step.weight + at + n, gradients,
-            sums)
-
-
-cdef inline void bias_range(
-    const Step *step, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t *begin, Py_ssize_t *end,
-) noexcept nogil:
-    """Where those biases lie whose gradients are found with these units: of a dense layer, all with the first."""
-    begin[0] = end[0] = max(0, step.bias)
-    if step.bias < 0:
-        return
-    if step.operation != DENSE:
-        begin[0], end[0] = step.bias + from_unit, step.bias + to_unit
-    elif from_unit == 0:
-        end[0] = step.bias + step.n_out
-
-
-cdef void add_slice(Py_ssize_t n, bint first, bint last, real *gradients, double *sums) noexcept nogil:
-    """Add what a slice of the rows has come to; with the last, the gradients become what all have."""
-    cdef Py_ssize_t i
-    if first:
-        for i in range(n):
-            sums[i] = gradients[i]
-    elif last:
-        for i in range(n):
-            gradients[i] = <real> (sums[i] + gradients[i])
-    else:
-        for i in range(n):
-            sums[i] += gradients[i]
-
-
-cdef inlined chunk_gradients(
-    const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
-    const real *x, real *work, Py_ssize_t capacity, real *scratch, double *sums, bint begins, bint ends,
-    real *gradients, Watch *watch,
-) noexcept nogil:
-    """parameter_gradients, of a whole batch, or of a part of one that has sums, and begins or ends with it.
-
-    Batch norms have summed their columns by then, over all rows.
-    """
-    if sums == NULL or graph.steps[s].operation == BATCH_NORM:
-        parameter_gradients(
-            graph, how, s, from_unit, to_unit, 0, rows, x, work, capacity, scratch, <double *> NULL, gradients)
-    else:
-        sliced_gradients(
-            graph, how, s, from_unit, to_unit, rows, x, work, capacity, scratch, sums, begins, ends, gradients, watch)
-
-
-cdef void sliced_gradients(
-    const Graph *graph, const Pass *how, int s, Py_ssize_t from_unit, Py_ssize_t to_unit, Py_ssize_t rows,
-    const real *x, real *work, Py_ssize_t capacity, real *scratch, double *sums, bint begins, bint ends,
-    real *gradients, Watch *watch,
-) noexcept nogil:
-    """Each slice of the rows is a sum of its own, and these are added in double. Of a table, a slice meets few rows:
-    there each dy is added in double at once. Without a watch, all of it is done."""
-    cdef const Step *step = &graph.steps[s]
-    cdef Py_ssize_t at = step.weight + from_unit * step.unit, n = (to_unit - from_unit) * step.unit, done = 0, some, i
-    cdef Py_ssize_t bias, bias_end
-    cdef bint first, last, table = step.operation == COLUMNS
-    if table and begins:
-        memset(sums + at, 0, n * sizeof(double))
-    bias_range(step, from_unit, to_unit, &bias, &bias_end)
-    while done < rows:
-        some = min(SLICE, rows - done)
-        if watch != NULL and look_for_signals(watch, some * <double> (step.n_out if table else n)):
-            return
-        first, last = begins and done == 0, ends and done + some == rows
-        parameter_gradients(
-            graph, how, s, from_unit, to_unit, done, some, x + done * graph.n_in, work, capacity, scratch,
-            sums if table else NULL, gradients)
-        if not table:
-            add_slice(n, first, last, gradients + at, sums + at)
-            add_slice(bias_end - bias, first, last, gradients + bias, sums + bias)
-        done += some
-    if table and ends:
-        for i in range(at, at + n):
-            gradients[i] = <real> sums[i]
-
-
-cdef inline Py_ssize_t rows_at_a_time(const Graph *graph) noexcept nogil:
-    """That go through all the steps, there and back, between two looks at the signals."""
-    return max(16, min(graph.block, <Py_ssize_t> (LONG_WORK * LANES_F / graph.work)))
-
-
-cdef inline Py_ssize_t units_at_a_time(const Step *step, Py_ssize_t rows) noexcept nogil:
-    """Whose gradients, over a slice of the rows or all, are computed between two looks. Tables are left whole: each
-    part of one would go through the rows again."""
-    rows = min(rows, CHUNK)
-    if step.operation == COLUMNS or rows * <double> step.units * step.unit <= LONG_WORK * LANES_F:
-        return step.units
-    return TILE_ROWS + <Py_ssize_t> (LONG_WORK * LANES_F / (max(1, rows) * <double> step.unit))
-
-
-cdef bint is_finite(Py_ssize_t n, const real *x) noexcept nogil:
-    """Whether there is no infinity and no NaN."""
-    cdef Py_ssize_t i
-    cdef int broken = 0
-    for i in range(n):
-        broken |= x[i] - x[i] != 0
-    return not broken
-
-
-cdef bint predict_rows(
-    const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits, real *work,
-    Py_ssize_t capacity, real *scratch, Watch *watch,
-) noexcept nogil:
-    """The outputs (rows, n_out) for x (rows, n_in), a block of `capacity` rows at a time; whether x is finite.
-
-    Also False where it was interrupted. Without a watch, that is not looked for.
-    """
-    cdef Pass how = Pass(
-        seed=0, step=0, first_row=0, training=False, keeps=False, logits=logits, momenta=NULL)
-    cdef Py_ssize_t done = 0, n, ahead, ld
-    cdef bint long_block = capacity * graph.work > LONG_WORK * LANES_F
-    cdef const real *y
-    memset(scratch, 0, zeros_size(graph) * sizeof(real))
-    while done < rows:
-        n = min(rows - done, capacity)
-        if watch != NULL and look_for_signals(watch, graph.work * n + 4000):
-            return False
-        if not is_finite(n * graph.n_in, x + done * graph.n_in):
-            return False
-        ahead = min(AHEAD, (rows - done - n) * graph.n_in)
-        prefetch_panel(UNPACKED, 1, ahead, x + (done + n) * graph.n_in, 0, 0, 1)
-        y = forward_rows(
-            graph, &how, 0, graph.n_steps, parameters, 0, n, x + done * graph.n_in, work, capacity, scratch, &ld,
-            watch if long_block else NULL)
-        copy_rows(n, graph.n_out, y, ld, out + done * graph.n_out, graph.n_out)
-        done += n
-    return watch == NULL or atomic_get(watch.status) == RUNNING
+            backward[double](self, dy, dx, penalties, parameters)

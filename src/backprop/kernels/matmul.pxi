@@ -1,0 +1,478 @@
+# The matrix product: c = start + a b, with a read by its two strides.
+#
+# Each element of c is one chain of multiply-adds over k in ascending order, whatever tile it falls into: the bits
+# depend neither on the number of threads nor on which rows are computed together.
+#
+# A product goes block by block, a block panel by panel of b, a panel tile by tile of c:
+#
+#   block    ROWS x DEPTH of a                  stays in the second cache
+#   panel    DEPTH x 2 registers of b           streams through the first
+#   tile     TILE_ROWS x 2 registers of c       stays in registers
+#
+# b and start are read, and c is written, in whole registers: up to a tile's width beyond the end of a row. Whoever
+# owns that memory leaves the room (SLACK); what is computed there is never used. Where c has none, it is `exact`.
+
+cdef enum:
+    DEPTH = 512                                 # the longest part of a sum before c is stored
+    ROWS = 256                                  # of a, which each panel of b serves
+    FAR = 262_144                               # bytes of b that are no longer near
+    APART = 2048                                # bytes between rows that collide in the first cache
+    PACKED_ROWS = 32                            # fewer do not pay for the copy of a panel
+    TINY = 64                                   # multiply-adds that are over before a tile has begun
+    WIDEST = 32                                 # the width of the widest tile: 2 registers of 16 floats
+
+cdef enum Packing:
+    UNPACKED, COPIED, TRANSPOSED
+
+
+cdef inline vec *at(const vec *p, Py_ssize_t i) noexcept nogil:
+    """The register that begins at number i of p."""
+    if vec is vf:
+        return <vf *> (<float *> p + i)
+    else:
+        return <vd *> (<double *> p + i)
+
+
+cdef inline vec splat(const vec *p, Py_ssize_t i) noexcept nogil:
+    """Number i of p, in every lane."""
+    if vec is vf:
+        return splat_f(<const float *> p + i)
+    else:
+        return splat_d(<const double *> p + i)
+
+
+cdef inlined tile(
+    int rows, bint wide, Py_ssize_t depth, const vec *a, Py_ssize_t row, Py_ssize_t step, const vec *b, Py_ssize_t ldb,
+    vec *c, Py_ssize_t ldc, const vec *start, Py_ssize_t lds,
+) noexcept nogil:
+    """Rows x (1 or 2 registers) of c. The sums are named: an array of them would live in memory, not in registers."""
+    cdef vec s, b0, b1, c00, c01, c10, c11, c20, c21, c30, c31, c40, c41, c50, c51, c60, c61, c70, c71
+    cdef Py_ssize_t k
+    c00 = start[0]
+    if wide:
+        c01 = start[1]
+    if rows > 1:
+        c10 = at(start, 1 * lds)[0]
+        if wide:
+            c11 = at(start, 1 * lds)[1]
+    if rows > 2:
+        c20 = at(start, 2 * lds)[0]
+        if wide:
+            c21 = at(start, 2 * lds)[1]
+    if rows > 3:
+        c30 = at(start, 3 * lds)[0]
+        if wide:
+            c31 = at(start, 3 * lds)[1]
+    if rows > 4:
+        c40 = at(start, 4 * lds)[0]
+        if wide:
+            c41 = at(start, 4 * lds)[1]
+    if rows > 5:
+        c50 = at(start, 5 * lds)[0]
+        if wide:
+            c51 = at(start, 5 * lds)[1]
+    if rows > 6:
+        c60 = at(start, 6 * lds)[0]
+        if wide:
+            c61 = at(start, 6 * lds)[1]
+    if rows > 7:
+        c70 = at(start, 7 * lds)[0]
+        if wide:
+            c71 = at(start, 7 * lds)[1]
+    for k in range(depth):
+        b0 = b[0]
+        if wide:
+            b1 = b[1]
+        s = splat(a, 0)
+        c00 = c00 + s * b0
+        if wide:
+            c01 = c01 + s * b1
+        if rows > 1:
+            s = splat(a, 1 * row)
+            c10 = c10 + s * b0
+            if wide:
+                c11 = c11 + s * b1
+        if rows > 2:
+            s = splat(a, 2 * row)
+            c20 = c20 + s * b0
+            if wide:
+                c21 = c21 + s * b1
+        if rows > 3:
+            s = splat(a, 3 * row)
+            c30 = c30 + s * b0
+            if wide:
+                c31 = c31 + s * b1
+        if rows > 4:
+            s = splat(a, 4 * row)
+            c40 = c40 + s * b0
+            if wide:
+                c41 = c41 + s * b1
+        if rows > 5:
+            s = splat(a, 5 * row)
+            c50 = c50 + s * b0
+            if wide:
+                c51 = c51 + s * b1
+        if rows > 6:
+            s = splat(a, 6 * row)
+            c60 = c60 + s * b0
+            if wide:
+                c61 = c61 + s * b1
+        if rows > 7:
+            s = splat(a, 7 * row)
+            c70 = c70 + s * b0
+            if wide:
+                c71 = c71 + s * b1
+        a = at(a, step)
+        b = at(b, ldb)
+    c[0] = c00
+    if wide:
+        c[1] = c01
+    if rows > 1:
+        at(c, 1 * ldc)[0] = c10
+        if wide:
+            at(c, 1 * ldc)[1] = c11
+    if rows > 2:
+        at(c, 2 * ldc)[0] = c20
+        if wide:
+            at(c, 2 * ldc)[1] = c21
+    if rows > 3:
+        at(c, 3 * ldc)[0] = c30
+        if wide:
+            at(c, 3 * ldc)[1] = c31
+    if rows > 4:
+        at(c, 4 * ldc)[0] = c40
+        if wide:
+            at(c, 4 * ldc)[1] = c41
+    if rows > 5:
+        at(c, 5 * ldc)[0] = c50
+        if wide:
+            at(c, 5 * ldc)[1] = c51
+    if rows > 6:
+        at(c, 6 * ldc)[0] = c60
+        if wide:
+            at(c, 6 * ldc)[1] = c61
+    if rows > 7:
+        at(c, 7 * ldc)[0] = c70
+        if wide:
+            at(c, 7 * ldc)[1] = c71
+
+
+cdef void tile_of(
+    int rows, bint wide, Py_ssize_t depth, const vec *a, Py_ssize_t row, Py_ssize_t step, const vec *b, Py_ssize_t ldb,
+    vec *c, Py_ssize_t ldc, const vec *start, Py_ssize_t lds,
+) noexcept nogil:
+    """The tile of this shape: each call below is a copy of `tile` with its shape constant."""
+    if wide:
+        if rows == 1: tile(1, True, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 2: tile(2, True, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 3: tile(3, True, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 4: tile(4, True, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 5: tile(5, True, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 6: tile(6, True, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 7: tile(7, True, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        else: tile(8, True, depth, a, row, step, b, ldb, c, ldc, start, lds)
+    else:
+        if rows == 1: tile(1, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 2: tile(2, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 3: tile(3, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 4: tile(4, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 5: tile(5, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 6: tile(6, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        elif rows == 7: tile(7, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
+        else: tile(8, False, depth, a, row, step, b, ldb, c, ldc, start, lds)
+
+
+cdef inlined strip(
+    int registers, Py_ssize_t depth, const vec *a, Py_ssize_t step, const vec *b, Py_ssize_t ldb, vec *c,
+    const vec *start,
+) noexcept nogil:
+    """One row of c, up to 8 registers: a sum waits for itself, so the more of them the better."""
+    cdef vec s, c0, c1, c2, c3, c4, c5, c6, c7
+    cdef Py_ssize_t k
+    c0 = start[0]
+    if registers > 1:
+        c1 = start[1]
+    if registers > 2:
+        c2, c3 = start[2], start[3]
+    if registers > 4:
+        c4, c5, c6, c7 = start[4], start[5], start[6], start[7]
+    for k in range(depth):
+        s = splat(a, 0)
+        c0 = c0 + s * b[0]
+        if registers > 1:
+            c1 = c1 + s * b[1]
+        if registers > 2:
+            c2 = c2 + s * b[2]
+            c3 = c3 + s * b[3]
+        if registers > 4:
+            c4 = c4 + s * b[4]
+            c5 = c5 + s * b[5]
+            c6 = c6 + s * b[6]
+            c7 = c7 + s * b[7]
+        a = at(a, step)
+        b = at(b, ldb)
+    c[0] = c0
+    if registers > 1:
+        c[1] = c1
+    if registers > 2:
+        c[2], c[3] = c2, c3
+    if registers > 4:
+        c[4], c[5], c[6], c[7] = c4, c5, c6, c7
+
+
+cdef void strip_of(
+    Py_ssize_t registers, Py_ssize_t depth, const vec *a, Py_ssize_t step, const vec *b, Py_ssize_t ldb, vec *c,
+    const vec *start,
+) noexcept nogil:
+    if registers == 8: strip(8, depth, a, step, b, ldb, c, start)
+    elif registers == 4: strip(4, depth, a, step, b, ldb, c, start)
+    elif registers == 2: strip(2, depth, a, step, b, ldb, c, start)
+    else: strip(1, depth, a, step, b, ldb, c, start)
+
+
+cdef void tile_at(
+    int rows, Py_ssize_t width, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step, const real *b,
+    Py_ssize_t ldb, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+) noexcept nogil:
+    """One tile of c. Where c is exact and the tile hangs over its edge, it is computed aside and its part copied."""
+    cdef bint wide = width > lanes(c)
+    cdef real aside[8 * WIDEST]
+    cdef real *to = c
+    cdef Py_ssize_t ldt = ldc, r, n
+    if exact and width < (2 * lanes(c) if wide else lanes(c)):
+        to, ldt = aside, WIDEST
+        if lds == ldc and start != NULL and start == c:
+            for r in range(rows):
+                for n in range(width):
+                    aside[r * WIDEST + n] = start[r * lds + n]
+            start, lds = aside, WIDEST
+    if real is float:
+        tile_of[vf](rows, wide, depth, <vf *> a, row, step, <vf *> b, ldb, <vf *> to, ldt, <vf *> start, lds)
+    else:
+        tile_of[vd](rows, wide, depth, <vd *> a, row, step, <vd *> b, ldb, <vd *> to, ldt, <vd *> start, lds)
+    if to != c:
+        for r in range(rows):
+            for n in range(width):
+                c[r * ldc + n] = aside[r * WIDEST + n]
+
+
+cdef void row_product(
+    Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t step, const real *b, Py_ssize_t ldb, real *c,
+    const real *start, bint exact,
+) noexcept nogil:
+    """A single row of c."""
+    cdef Py_ssize_t left = n // lanes(c) if exact else (n + lanes(c) - 1) // lanes(c), from_n = 0, registers
+    while left > 0:
+        registers = 8 if left >= 8 else 4 if left >= 4 else 2 if left >= 2 else 1
+        if real is float:
+            strip_of[vf](registers, depth, <vf *> a, step, <vf *> (b + from_n), ldb, <vf *> (c + from_n),
+                         <vf *> (start + from_n))
+        else:
+            strip_of[vd](registers, depth, <vd *> a, step, <vd *> (b + from_n), ldb, <vd *> (c + from_n),
+                         <vd *> (start + from_n))
+        from_n += registers * lanes(c)
+        left -= registers
+    if from_n < n:
+        tile_at(1, n - from_n, depth, a, 0, step, b + from_n, ldb, c + from_n, 0, start + from_n, 0, True)
+
+
+cdef inline void copy_row(Py_ssize_t n, const real *x, real *y) noexcept nogil:
+    """y = x, register by register; the last one overlaps the one before."""
+    cdef Py_ssize_t i = 0
+    if n < lanes(x):
+        for i in range(n):
+            y[i] = x[i]
+        return
+    while i < n:
+        i = min(i, n - lanes(x))
+        if real is float:
+            (<vf *> (y + i))[0] = (<const vf *> (x + i))[0]
+        else:
+            (<vd *> (y + i))[0] = (<const vd *> (x + i))[0]
+        i += lanes(x)
+
+
+cdef inline void transpose(const real *b, Py_ssize_t ldb, real *c, Py_ssize_t ldc) noexcept nogil:
+    """c = b^T, a square as wide as a register."""
+    if real is float:
+        transpose_f(b, ldb, c, ldc)
+    else:
+        transpose_d(b, ldb, c, ldc)
+
+
+cdef void pack_transposed(
+    Py_ssize_t depth, Py_ssize_t width, const real *b, Py_ssize_t ldb, real *panel, Py_ssize_t ldp,
+) noexcept nogil:
+    """panel (depth, width) = b^T, squares first."""
+    cdef Py_ssize_t side = lanes(b), k, n, across = width // side * side, down = depth // side * side
+    for k in range(down // side):
+        for n in range(across // side):
+            transpose(b + side * (n * ldb + k), ldb, panel + side * (k * ldp + n), ldp)
+    for n in range(width):
+        for k in range(down if n < across else 0, depth):
+            panel[k * ldp + n] = b[n * ldb + k]
+
+
+cdef void pack(
+    Packing packing, Py_ssize_t depth, Py_ssize_t width, const real *b, Py_ssize_t ldb, real *panel, Py_ssize_t ldp,
+) noexcept nogil:
+    """Depth x width of b (of b transposed) side by side in a panel, so that its rows do not collide in the cache."""
+    cdef Py_ssize_t k
+    if packing == TRANSPOSED:
+        pack_transposed(depth, width, b, ldb, panel, ldp)
+    else:
+        for k in range(depth):
+            copy_row(width, b + k * ldb, panel + k * ldp)
+    if width < ldp:
+        for k in range(depth):
+            memset(panel + k * ldp + width, 0, (ldp - width) * sizeof(real))
+
+
+cdef void prefetch_panel(
+    Packing packing, Py_ssize_t depth, Py_ssize_t width, const real *b, Py_ssize_t ldb, Py_ssize_t part,
+    Py_ssize_t parts,
+) noexcept nogil:
+    """Ask memory for one of the parts of what `pack` will read."""
+    cdef Py_ssize_t line = 64 // <Py_ssize_t> sizeof(real), k, i
+    if packing == TRANSPOSED:
+        depth, width = width, depth
+    for k in range(depth * part // parts, depth * (part + 1) // parts):
+        for i in range((width + line - 1) // line):
+            prefetch(b + k * ldb + i * line)
+
+
+cdef inline Py_ssize_t tiles_of(Py_ssize_t m) noexcept nogil:
+    return (m + TILE_ROWS - 1) // TILE_ROWS
+
+
+cdef inline int next_rows(Py_ssize_t m, Py_ssize_t tiles) noexcept nogil:
+    """How many of m rows the next of so many tiles takes: nearly equal parts, as a last one of one row is slow."""
+    return <int> ((m + tiles - 1) // tiles)
+
+
+cdef void pack_columns(Py_ssize_t m, Py_ssize_t depth, const real *a, Py_ssize_t step, real *packed) noexcept nogil:
+    """a, whose columns are far apart in memory, tile by tile: each (depth, rows)."""
+    cdef Py_ssize_t t, k, i, tiles = tiles_of(m)
+    cdef int rows
+    for t in range(tiles):
+        rows = next_rows(m, tiles - t)
+        for k in range(depth):
+            if rows == TILE_ROWS:
+                memcpy(packed + k * TILE_ROWS, a + k * step, TILE_ROWS * sizeof(real))
+            else:
+                for i in range(rows):
+                    packed[k * rows + i] = a[k * step + i]
+        a += rows
+        packed += rows * depth
+        m -= rows
+
+
+cdef void block_product(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t ldb, Packing packing, bint far, real *panel,
+    real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+) noexcept nogil:
+    """A product whose a fits into the second cache. While a panel of b serves, the next one is on its way."""
+    cdef Py_ssize_t wide = 2 * lanes(c), across = ldb if packing == TRANSPOSED else 1, tiles = tiles_of(m)
+    cdef Py_ssize_t from_n, width, from_m, p, t, r, ldp = ldb if packing == UNPACKED else wide
+    cdef const real *right
+    cdef const real *left
+    cdef real *packed = panel + DEPTH * WIDEST
+    cdef bint columns = packing == COPIED and step != 1
+    cdef int rows
+    if columns:
+        pack_columns(m, depth, a, step, packed)
+    for p in range((n + wide - 1) // wide):
+        from_n = p * wide
+        width = min(n - from_n, wide)
+        right = b + from_n * across
+        if packing != UNPACKED:
+            pack(packing, depth, width, right, ldb, panel, wide)
+            right = panel
+        from_m = 0
+        for t in range(tiles):
+            rows = next_rows(m - from_m, tiles - t)
+            left = <const real *> packed + from_m * depth if columns else a + from_m * row
+            if far and from_n + wide < n:
+                prefetch_panel(
+                    packing, depth, min(n - from_n - wide, wide), b + (from_n + wide) * across, ldb, t, tiles)
+            if far and start == c:
+                for r in range(from_m + rows, min(from_m + 2 * rows, m)):
+                    prefetch(c + r * ldc + from_n)
+                    prefetch(c + r * ldc + from_n + width - 1)
+            tile_at(
+                rows, width, depth, left, row, rows if columns else step, right, ldp, c + from_m * ldc + from_n, ldc,
+                start + from_m * lds + from_n, lds, exact)
+            from_m += rows
+
+
+cdef inlined tiny_chains(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t down, Py_ssize_t across, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds,
+) noexcept nogil:
+    cdef Py_ssize_t i, j, k
+    cdef const real *q
+    cdef real total
+    for i in range(m):
+        q = b
+        for j in range(n):
+            one_by_one()
+            total = start[j]
+            for k in range(depth):
+                total = multiply_add(a[k * step], q[k * down], total)
+            c[j] = total
+            q += across
+        a += row
+        c += ldc
+        start += lds
+
+
+cdef void tiny_product(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t down, Py_ssize_t across, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds,
+) noexcept nogil:
+    """The same chains, one number at a time, the shortest without a loop; b is read by its two strides."""
+    if depth == 1: tiny_chains(m, n, 1, a, row, step, b, down, across, c, ldc, start, lds)
+    elif depth == 2: tiny_chains(m, n, 2, a, row, step, b, down, across, c, ldc, start, lds)
+    elif depth == 3: tiny_chains(m, n, 3, a, row, step, b, down, across, c, ldc, start, lds)
+    elif depth == 4: tiny_chains(m, n, 4, a, row, step, b, down, across, c, ldc, start, lds)
+    else: tiny_chains(m, n, depth, a, row, step, b, down, across, c, ldc, start, lds)
+
+
+cdef void blocked_product(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t ldb, Packing packing, real *panel,
+    real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+) noexcept nogil:
+    """In blocks of nearly equal size."""
+    cdef Py_ssize_t down = 1 if packing == TRANSPOSED else ldb
+    cdef Py_ssize_t blocks = (m + ROWS - 1) // ROWS, depths = (depth + DEPTH - 1) // DEPTH
+    cdef Py_ssize_t i, q, from_m, to_m, from_k, to_k
+    cdef const real *begin
+    for i in range(blocks):
+        from_m, to_m = m * i // blocks, m * (i + 1) // blocks
+        begin = start + from_m * lds
+        for q in range(depths):
+            from_k, to_k = depth * q // depths, depth * (q + 1) // depths
+            block_product(
+                to_m - from_m, n, to_k - from_k, a + from_m * row + from_k * step, row, step, b + from_k * down, ldb,
+                packing, n * depth * <Py_ssize_t> sizeof(real) > FAR, panel,
+                c + from_m * ldc, ldc, begin, lds if q == 0 else ldc, exact)
+            begin = c + from_m * ldc
+
+
+cdef inlined matmul(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
+    const real *b, Py_ssize_t ldb, Packing packing, real *panel,
+    real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+) noexcept nogil:
+    """c (m,n) = start + a (m,depth) b (depth,n)."""
+    if m * n * depth <= TINY:
+        if packing == TRANSPOSED:
+            tiny_product(m, n, depth, a, row, step, b, 1, ldb, c, ldc, start, lds)
+        else:
+            tiny_product(m, n, depth, a, row, step, b, ldb, 1, c, ldc, start, lds)
+    elif m == 1 and packing == UNPACKED:
+        row_product(n, depth, a, step, b, ldb, c, start, exact)
+    else:
+        blocked_product(m, n, depth, a, row, step, b, ldb, packing, panel, c, ldc, start, lds, exact)

@@ -1,0 +1,323 @@
+# Predictions: by several threads, by one, and by the short way of a few rows.
+
+cdef class Predictor:
+    """What a network inherits: `predict`, by a short way for a few rows that need no conversion."""
+    cdef public Plan _plan
+    cdef public bint _stale                             # its running statistics are those of other weights
+
+    def predict(self, x, *, batch_size=None, threads=None, out=None):
+        """What the network answers.
+
+        Never changes the network; may be called from many threads at once.
+
+        Parameters
+        ----------
+        x : array_like, shape (batch, n_in)
+            Any layout and real type; contiguous arrays of the network's own dtype are not copied.
+        batch_size : int or None, default None
+            How many rows to convert and compute at a time; the result is the same. None: all.
+        threads : int or None, default None
+            How many threads share the rows; the result is the same. None: as many as pay.
+        out : numpy.ndarray, shape (batch, n_out), optional
+            Where to write the answer: contiguous, writable, of the network's dtype, apart from x. A call that Ctrl-C
+            ends may have written a part of it.
+
+        Returns
+        -------
+        numpy.ndarray, shape (batch, n_out)
+        """
+        cdef object answer = None
+        if self._plan is not None and not self._stale and is_count(threads, 1024) and is_count(batch_size, 2 ** 40):
+            answer = self._plan.short_answer(x, out)
+        return self._predict(x, batch_size, threads, out) if answer is None else answer
+
+
+cdef inline bint is_count(object given, int64_t most) except -1:
+    """Whether this is None or a number that the gate lets pass, and that a few rows make no use of."""
+    return given is None or (type(given) is int and 1 <= given <= most)
+
+
+@cython.final
+cdef class Prediction:
+    """predict, by several threads: each takes the next run of rows until there is none, as some begin late."""
+    cdef Plan plan
+    cdef object x, out, error
+    cdef bint logits
+    cdef int parts, taken, status
+
+    def __cinit__(self, Plan plan not None, x not None, out not None, bint logits):
+        self.plan, self.x, self.out, self.logits = plan, x, out, logits
+        self.status = RUNNING
+
+    cdef void work(self) noexcept:
+        cdef Py_ssize_t rows = len(self.x), i
+        try:
+            while atomic_get(&self.status) == RUNNING:
+                i = atomic_add(&self.taken, 1) - 1
+                if i >= self.parts:
+                    break
+                share = slice(rows * i // self.parts, rows * (i + 1) // self.parts)
+                if not self.plan.predict_rows(self.x[share], self.out[share], self.logits, &self.status):
+                    atomic_set(&self.status, DIVERGED)
+        except BaseException as error:
+            self.error = error
+            atomic_set(&self.status, INTERRUPTED)
+
+    def run(self, int threads):
+        """Whether all of x is finite."""
+        cdef list others = []
+        self.parts = <int> min(8 * threads, len(self.x) // self.plan.graph.block)
+        try:
+            start_threads(lambda _: self.work(), threads, others)
+            self.work()
+        except BaseException:
+            atomic_set(&self.status, INTERRUPTED)
+            raise
+        finally:
+            join_threads(others, &self.status)
+        if self.error is not None:
+            raise self.error
+        return self.status == RUNNING
+
+
+cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_rows, Py_ssize_t n_out) except -1:
+    if n_in != plan.graph.n_in or n_out != plan.graph.n_out or rows != out_rows:
+        raise ValueError(
+            f"expected ({rows}, {plan.graph.n_in}) and ({rows}, {plan.graph.n_out}), "
+            f"got ({rows}, {n_in}) and ({out_rows}, {n_out})")
+    return 0
+
+
+cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logits, int *status):
+    cdef bint finite
+    cdef Watch watch = begin_watch(status, 0)
+    check_rows(plan, x.shape[0], x.shape[1], out.shape[0], out.shape[1])
+    with nogil:
+        finite = predict_within(
+            &plan.graph, <const real *> plan.parameters, &x[0, 0], &out[0, 0], x.shape[0], logits, &watch)
+    end_watch(&watch)
+    return finite
+
+
+# The short way of a few rows. Where anything is other than expected, None: the gate looks again, and says what.
+
+cdef inline object few_rows(Plan plan, const Py_buffer *view, out, const real *_):
+    cdef Py_ssize_t size = sizeof(real)
+    cdef const char *begin = <const char *> view.buf
+    if is_own(view, _) and <size_t> begin % sizeof(real) == 0 and (
+        view.strides[1] == size and view.strides[0] == view.shape[1] * size
+    ):
+        return answer[real](plan, <const real *> begin, view.shape[0], out, begin, begin + view.len)
+    return few_others[real](plan, view, out, _)
+
+
+cdef object few_others(Plan plan, const Py_buffer *view, out, const real *_):
+    """Rows of another type or layout."""
+    cdef Py_ssize_t rows = view.shape[0], n = view.shape[1]
+    cdef real stack[1024]
+    cdef real *x = stack
+    if view.itemsize == 0 or <size_t> view.buf % <size_t> view.itemsize != 0:
+        return None
+    if rows * n > 1024:
+        x = <real *> malloc(rows * n * sizeof(real))
+        if x == NULL:
+            raise MemoryError
+    try:
+        if not convert(view, x):
+            return None
+        return answer[real](plan, x, rows, out, NULL, NULL)
+    finally:
+        if x != stack:
+            free(x)
+
+
+cdef inline bint is_own(const Py_buffer *view, const real *_) noexcept:
+    """Whether these are numbers of this type."""
+    if real is float:
+        return view.format[0] == c"f" and view.format[1] == 0
+    else:
+        return view.format[0] == c"d" and view.format[1] == 0
+
+
+ctypedef fused number:
+    float
+    double
+    int8_t
+    int16_t
+    int32_t
+    int64_t
+    uint8_t
+    uint16_t
+    uint32_t
+    uint64_t
+
+
+cdef bint convert_from(const Py_buffer *view, const number *_, real *x) noexcept:
+    """Rows of any layout become rows one after the other, each number rounded as NumPy rounds it."""
+    cdef Py_ssize_t r, i
+    cdef const char *row = <const char *> view.buf
+    for r in range(view.shape[0]):
+        for i in range(view.shape[1]):
+            x[i] = <real> (<const number *> (row + i * view.strides[1]))[0]
+        row += view.strides[0]
+        x += view.shape[1]
+    return True
+
+
+cdef bint convert(const Py_buffer *view, real *x) noexcept:
+    """From these types of the machine's own byte order; False for others, or where numbers lie askew."""
+    cdef char kind = view.format[0]
+    cdef Py_ssize_t size = view.itemsize
+    if view.format[1] != 0 or view.strides[0] % size != 0 or view.strides[1] % size != 0:
+        return False
+    if kind == c"d": return convert_from[double, real](view, NULL, x)
+    if kind == c"f": return convert_from[float, real](view, NULL, x)
+    if kind == c"?": return convert_from[uint8_t, real](view, NULL, x)
+    if kind in (c"b", c"h", c"i", c"l", c"q"):
+        if size == 8: return convert_from[int64_t, real](view, NULL, x)
+        if size == 4: return convert_from[int32_t, real](view, NULL, x)
+        if size == 2: return convert_from[int16_t, real](view, NULL, x)
+        return convert_from[int8_t, real](view, NULL, x)
+    if kind in (c"B", c"H", c"I", c"L", c"Q"):
+        if size == 8: return convert_from[uint64_t, real](view, NULL, x)
+        if size == 4: return convert_from[uint32_t, real](view, NULL, x)
+        if size == 2: return convert_from[uint16_t, real](view, NULL, x)
+        return convert_from[uint8_t, real](view, NULL, x)
+    return False
+
+
+@cython.boundscheck(True)
+cdef object few_numbers(Plan plan, x, out, const real *_):
+    """Rows as lists or tuples of Python's numbers, or as arrays."""
+    cdef Py_ssize_t rows = len(x), n = plan.graph.n_in, r
+    cdef real stack[1024]
+    cdef real *into = stack
+    if not plan.is_little(rows):
+        return None
+    if rows * n > 1024:
+        into = <real *> malloc(rows * n * sizeof(real))
+        if into == NULL:
+            raise MemoryError
+    try:
+        for r in range(rows):
+            if not take_row(x[r], n, into + r * n):
+                return None
+        return answer[real](plan, into, rows, out, NULL, NULL)
+    finally:
+        if into != stack:
+            free(into)
+
+
+@cython.boundscheck(True)
+cdef bint take_row(object row, Py_ssize_t n, real *x) except -1:
+    """One row of them; whether it is one."""
+    cdef Py_ssize_t i
+    cdef int64_t whole
+    cdef int beyond = 0
+    cdef object value
+    if type(row) is not list and type(row) is not tuple:
+        return type(row) is ndarray and take_array(row, n, x)
+    if len(row) != n:
+        return False
+    for i in range(n):
+        value = row[i]
+        if type(value) is float or type(value) is float64:
+            x[i] = <real> PyFloat_AS_DOUBLE(value)
+        elif type(value) is int:
+            whole = PyLong_AsLongLongAndOverflow(value, &beyond)
+            if beyond != 0 or not -(2 ** 53) <= whole <= 2 ** 53:   # what a double holds exactly
+                return False
+            x[i] = <real> <double> whole
+        else:
+            return False
+    return True
+
+
+cdef bint take_array(object row, Py_ssize_t n, real *x) except -1:
+    """A row that is an array of floating-point numbers. Whole ones may be rounded otherwise beside other rows."""
+    cdef Py_buffer view
+    cdef Py_ssize_t i
+    cdef bint taken = False
+    try:
+        PyObject_GetBuffer(row, &view, PyBUF_FORMAT | PyBUF_STRIDES)
+    except (BufferError, ValueError):
+        return False
+    if view.ndim == 1 and view.shape[0] == n and view.format[1] == 0 and (
+        <size_t> view.buf % <size_t> view.itemsize == 0 and view.strides[0] % view.itemsize == 0
+    ):
+        taken = view.format[0] == c"f" or view.format[0] == c"d"
+        for i in range(n if taken else 0):
+            if view.format[0] == c"f":
+                x[i] = <real> (<const float *> (<const char *> view.buf + i * view.strides[0]))[0]
+            else:
+                x[i] = <real> (<const double *> (<const char *> view.buf + i * view.strides[0]))[0]
+    PyBuffer_Release(&view)
+    return taken
+
+
+cdef object answer(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
+    """What the network answers to x, of which the caller sees the bytes from begin to end."""
+    cdef const Graph *graph = &plan.graph
+    cdef bint finite
+    cdef Py_buffer view
+    if out is not None:
+        return answer_into[real](plan, x, rows, out, begin, end)
+    out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
+    PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
+    try:
+        finite = predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False, NULL)
+    finally:
+        PyBuffer_Release(&view)
+    return out if finite else None
+
+
+cdef object answer_into(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
+    cdef const Graph *graph = &plan.graph
+    cdef bint finite
+    cdef Py_buffer view
+    if type(out) is not ndarray:
+        return None
+    try:
+        PyObject_GetBuffer(out, &view, PyBUF_FORMAT | PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
+    except (BufferError, ValueError):
+        return None
+    try:
+        finite = (
+            view.ndim == 2 and view.shape[0] == rows and view.shape[1] == graph.n_out
+            and is_own(&view, x) and <size_t> view.buf % sizeof(real) == 0
+            and is_apart(&view, begin, end) and plan.is_apart(&view)
+            and predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False, NULL))
+    finally:
+        PyBuffer_Release(&view)
+    return out if finite else None
+
+
+cdef inline bint is_apart(const Py_buffer *view, const char *begin, const char *end) noexcept:
+    """Whether a contiguous buffer and these bytes do not overlap."""
+    return end <= <const char *> view.buf or <const char *> view.buf + view.len <= begin
+
+
+cdef int predict_within(
+    const Graph *graph, const real *parameters, const real *x, real *out, Py_ssize_t rows, bint logits, Watch *watch,
+) except -1 nogil:
+    """predict_rows, in memory of its own: of the stack where that is enough; whether all of x is finite."""
+    cdef float_mode mode
+    cdef Py_ssize_t capacity = max(1, min(rows, graph.block))
+    cdef Py_ssize_t size = capacity * graph.y_width + (
+        zeros_size(graph) if capacity < TILE_ROWS else scratch_size(graph))
+    cdef real stack[2048]
+    cdef real *work = stack
+    cdef bint finite
+    if size > 2048:
+        work = <real *> malloc(size * sizeof(real))
+        if work == NULL:
+            raise MemoryError
+    mode = flush_subnormals()
+    if watch != NULL:
+        watch.mode = mode
+    finite = predict_rows(
+        graph, parameters, x, out, rows, logits, work, capacity, work + capacity * graph.y_width, watch)
+    restore_mode(mode)
+    if work != stack:
+        free(work)
+    return finite

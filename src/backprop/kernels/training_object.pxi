@@ -1,0 +1,139 @@
+# A run of training, as Python sees it.
+
+@cython.final
+cdef class Training(Memory):
+    """A run of training: run() it, then read what it came to.
+
+    x (rows, n_in); y (rows, targets) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss
+    is what read_loss takes; update, state and ranges are those of a Rule, with the number of steps it has made, or the
+    update is None, for gradients only, where with update_statistics the running statistics of batch norms follow all
+    the same. To losses (epochs, 2) the weighted losses and the weights are added; outputs
+    (rows, n_out), where given, are written.
+    """
+    cdef Run shared
+    cdef Plan plan
+    cdef Rule rule
+    cdef tuple keep
+    cdef int wanted
+    cdef bint begun
+
+    def __cinit__(
+        self, Plan plan not None, x not None, y, labels, weights, *, loss not None, bint logits, bint mean,
+        update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
+        losses not None, outputs, bint shuffle, uint64_t seed, uint64_t first_epoch, uint64_t first_step, int threads,
+        bint share_penalties=False, bint update_statistics=False,
+    ):
+        cdef Run *run = &self.shared
+        run.graph = &plan.graph
+        read_loss(loss, &run.loss)
+        run.logits, run.mean, run.share_penalties = logits, mean, mean and share_penalties
+        if update is not None:
+            self.rule = Rule(update, state, ranges, update_step, plan.graph.n_parameters, plan.single)
+            run.update = self.rule.update
+        run.seed, run.first_epoch, run.first_step, run.batch = seed, first_epoch, first_step, batch_size
+        run.update_statistics = (update is not None or update_statistics) and plan.graph.n_norms > 0
+        self.plan, self.wanted = plan, max(1, threads)
+        given = x, y, labels, weights, rates, losses, outputs
+        self.keep = tuple([memoryview(array) for array in given if array is not None])
+        if plan.single:
+            prepare[float](self, run, x, y, labels, weights, rates, losses, outputs, shuffle)
+        else:
+            prepare[double](self, run, x, y, labels, weights, rates, losses, outputs, shuffle)
+
+    cdef void work(self, int thread) noexcept:
+        """This thread's part, once it is known how many threads there are."""
+        cdef Run *run = &self.shared
+        cdef int threads = 0
+        cdef float_mode mode
+        with nogil:
+            while threads == 0:
+                threads = atomic_get(&run.threads)
+                give_way()
+            if thread < threads:
+                mode = flush_subnormals()
+                if thread == 0:
+                    run.watch = begin_watch(&run.status, mode)
+                if self.plan.single:
+                    train_epochs(run, <float *> self.plan.parameters, thread)
+                else:
+                    train_epochs(run, <double *> self.plan.parameters, thread)
+                restore_mode(mode)
+
+    def run(self):
+        """Train; whether it came to its end. False: the loss, or a parameter, left the finite numbers.
+
+        What a signal handler raised is raised after the last whole batch.
+        """
+        if self.begun:
+            raise RuntimeError("a run of training runs once")
+        self.begun = True
+        others = []
+        try:
+            start_threads(lambda thread: self.work(thread), self.wanted, others)
+            atomic_set(&self.shared.threads, <int> len(others) + 1)
+            self.work(0)
+        except BaseException:
+            atomic_set(&self.shared.threads, -1)        # so that none begins
+            raise
+        finally:
+            join_threads(others, &self.shared.status)
+        end_watch(&self.shared.watch)
+        return self.shared.status == RUNNING
+
+    @property
+    def steps(self):
+        """Batches finished."""
+        return self.shared.steps
+
+
+cdef object prepare(
+    Training training, Run *run, const real[:, ::1] x, const real[:, ::1] y, const int64_t[::1] labels,
+    const double[::1] weights, const double[::1] rates, double[:, ::1] losses, real[:, ::1] outputs, bint shuffle,
+):
+    """Check the sizes of everything a run touches, and give it memory."""
+    cdef const Graph *graph = run.graph
+    cdef Py_ssize_t rows = x.shape[0]
+    cdef double turned = 0
+    run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
+    run.n_targets = target_width(&run.loss, graph.n_out)
+    check_rows(training.plan, rows, x.shape[1], rows, graph.n_out)
+    if (
+        rows < 1 or run.batch < 1 or run.n_rates < 1 or losses.shape[1] != 2
+        or (y is not None and (y.shape[0] != rows or y.shape[1] != run.n_targets))
+        or (labels is not None and labels.shape[0] != rows)
+        or (weights is not None and weights.shape[0] != rows)
+        or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
+    ):
+        raise ValueError("lengths do not fit")
+    if run.n_targets < 1 or (y is None and (labels is None or not takes_labels(&run.loss))):
+        raise ValueError("outputs that the loss does not take, or no targets for it")
+    run.batch = min(run.batch, rows)
+    run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch
+    run.most = rows_at_a_time(graph)
+    run.units = units_of(graph)
+    if training.wanted == 1 and outputs is None and can_turn(graph, run.logits, run.batch):
+        turned = sizeof(real) * 8.0 * (graph.n_in + 2 * run.units + 2 * graph.n_out)
+    training.reserve(
+        sizeof(real) * (
+            <double> run.chunk * (graph.width + graph.n_in) + graph.at_end
+            + <double> training.wanted * training_scratch_size(graph))
+        + 8.0 * (run.chunk + rows + graph.n_norms) + turned + (8.0 * graph.n_parameters if run.batch > CHUNK else 0))
+    run.work = training.take(sizeof(real) * <double> workspace_size(graph, run.chunk))
+    run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
+    run.scratch = training.take(sizeof(real) * <double> training.wanted * training_scratch_size(graph))
+    run.values = <double *> training.take(8.0 * run.chunk)
+    if run.batch > CHUNK:
+        run.sums = <double *> training.take(8.0 * graph.n_parameters)
+    run.momenta = <double *> training.take(8.0 * graph.n_norms)
+    training.plan.read_momenta(run.momenta)
+    if turned > 0:
+        run.turned = training.take(turned)
+    run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL
+    run.gradients = training.plan.gradients
+    run.x = &x[0, 0]
+    run.y = &y[0, 0] if y is not None else NULL
+    run.labels = &labels[0] if labels is not None else NULL
+    run.weights = &weights[0] if weights is not None else NULL
+    run.rates = &rates[0]
+    run.losses = &losses[0, 0]
+    run.outputs = &outputs[0, 0] if outputs is not None else NULL
