@@ -1,8 +1,8 @@
 """The extension modules: one source, compiled once for each instruction set that the package chooses from at import.
 
 Switches, from the environment:
-    BACKPROP_DEBUG=1                      no optimisation, and a check of every index
-    BACKPROP_SANITIZE=address,undefined   these sanitizers
+    BACKPROP_DEBUG=1                      for a debugger: -O0 -g, of the baseline where BACKPROP_BUILDS names no other
+    BACKPROP_SANITIZE=address,undefined   these sanitizers, which check bounds: the kernels work on pointers
     BACKPROP_SCALAR=1                     no vector extensions: what compilers other than GCC and Clang get
     BACKPROP_BUILDS=baseline,avx2         these instruction sets only
 """
@@ -34,15 +34,19 @@ def flags(gnu: bool = GNU) -> list[str]:
     """No flag may change the result of an operation: no -ffast-math, here or at the link."""
     if not gnu:
         return ["/O2"]
-    optimise = ["-O0"] if DEBUG else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
-    sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer", "-g"]
-    return optimise + (sanitize if SANITIZE else ["-g0"])
+    optimize = ["-O0"] if DEBUG else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+    sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+    return [*optimize, *(sanitize if SANITIZE else []), "-g" if DEBUG or SANITIZE else "-g0"]
 
 
 def modules() -> list[Extension]:
     """One module for each instruction set; the baseline's is plainly `_core`."""
     several = GNU and X86 and not SCALAR
-    names = os.environ.get("BACKPROP_BUILDS", ",".join(BUILDS)).split(",") if several else ["baseline"]
+    names = (
+        os.environ.get("BACKPROP_BUILDS", "baseline" if DEBUG else ",".join(BUILDS)).split(",")
+        if several
+        else ["baseline"]
+    )
     return [
         Extension(
             "backprop._core" if name == "baseline" else f"backprop._core_{name}",
@@ -65,13 +69,7 @@ class BuildOnce(build_ext):
         self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self) -> None:
-        checks = {"boundscheck": True, "initializedcheck": True} if DEBUG else {}
-        translated = cythonize(
-            [Extension("backprop._core", [SOURCE])],
-            build_dir=self.build_temp,
-            compiler_directives=checks,
-            force=DEBUG,
-        )[0].sources[0]
+        translated = cythonize([Extension("backprop._core", [SOURCE])], build_dir=self.build_temp)[0].sources[0]
         for module in self.extensions:
             name = module.name.rpartition(".")[2]
             unit = Path(self.build_temp, f"{name}_module.c")

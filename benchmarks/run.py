@@ -30,7 +30,6 @@ def measure(repeat: int, only: str) -> None:
     import works
 
     import backprop as bp
-    from backprop import _core
 
     config = bp.show_config()
     print(f"\n{works.THREADS} thread(s), {config['isa']} ({config['register_bits']} bits), {processor()}")
@@ -59,8 +58,10 @@ def measure(repeat: int, only: str) -> None:
             mark = "goal" if ratio >= goal else "floor" if ratio >= floor else "BELOW"
             print(f"    {library:<13} {timed(median):>10}  {ratio:8.2f}x  (floor {floor:g}, goal {goal:g}: {mark})")
     if only in "sgemm":
+        import measured
+
         for dtype in (np.float32, np.float64):
-            products(dtype, repeat, _core, np)
+            products(dtype, repeat, measured.load(), np)
 
 
 def enough(run: object) -> int:
@@ -69,7 +70,7 @@ def enough(run: object) -> int:
     return max(1, math.ceil(0.1 / timeit.timeit(run, number=1)))
 
 
-def products(dtype: type, repeat: int, core: object, np: object) -> None:
+def products(dtype: type, repeat: int, measure: object, np: object) -> None:
     """A layer's three products beside the peak of multiply-adds, and beside NumPy, on one thread.
 
     A product under half the peak, where it fills the registers, has most likely lost its sums to memory: such a row is
@@ -82,15 +83,15 @@ def products(dtype: type, repeat: int, core: object, np: object) -> None:
     )
     for rows, n_in, n_out in shapes:
         x, w, y = np.ones((rows, n_in), dtype), np.ones((n_in, n_out), dtype), np.ones((rows, n_out), dtype)
-        memory, times = np.full(core.ROOM, 1e-9, dtype), max(1, int(1e8 / (rows * n_in * n_out)))
+        memory, times = np.full(64, 1e-9, dtype), max(1, int(1e8 / (rows * n_in * n_out)))
         flop = 2 * rows * n_in * n_out * times
         theirs = ((x, w, y), (y, w.T, x), (x.T, y, w))
         peaks, ours, numpy = [], ([], [], []), ([], [], [])
         for _ in range(repeat):
-            peaks.append(core.peak_flops(memory.copy(), 1_000_000))
+            peaks.append(measure.peak_flops(memory.copy(), 1_000_000))
             for product, (a, b, out) in enumerate(theirs):
                 x[:], w[:], y[:] = 1, 1, 1
-                ours[product].append(core.product_flops(product, x, w, y, times))
+                ours[product].append(measure.product_flops(product, x, w, y, times))
                 start = time.perf_counter()
                 for _ in range(times):
                     np.matmul(a, b, out=out)

@@ -13,10 +13,10 @@ import sys
 import time
 from collections.abc import Callable
 
+import measured
 import numpy as np
 
 import backprop as bp
-from backprop import _core
 
 WIDTHS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
@@ -44,8 +44,8 @@ def timed(runs: list[tuple[Callable[[], object], int]], repeat: int) -> list[flo
 
 
 def peak(repeat: int) -> float:
-    memory = np.full(_core.ROOM, 1e-9, np.float32)
-    return statistics.median(_core.peak_flops(memory.copy(), 1_000_000) for _ in range(repeat))
+    memory = np.full(64, 1e-9, np.float32)
+    return statistics.median(measured.load().peak_flops(memory.copy(), 1_000_000) for _ in range(repeat))
 
 
 def growth(repeat: int) -> dict[tuple[int, int], tuple[float, float]]:

@@ -55,7 +55,7 @@ def graph_steps(core, n_in=3, n_out=2):
     at = {
         name: place
         for place, name in enumerate(
-            ("columns", "layer_norm", "prelu", "dropout", "add", "batch_norm", "activation", "join", "dense")
+            ("columns", "layer_norm", "prelu", "dropout", "add", "batch_norm", "activation", "join", "dense", "scale")
         )
     }
     table, norm, slopes = 0, 6, 6 + 2 * wide
@@ -72,7 +72,8 @@ def graph_steps(core, n_in=3, n_out=2):
         (operation["activation"], core.ACTIVATIONS["gelu"], 0.0, wide, wide, -1, -1, at["batch_norm"], -1, 6, ()),
         (operation["join"], 0, 0.0, wide, 2 * wide, -1, -1, at["activation"], at["columns"], 7, ()),
         (operation["dense"], 0, 0.0, 2 * wide, n_out, weight, bias, at["join"], -1, 8, ()),
-    ], bias + n_out, 2 * wide  # fmt: skip
+        (operation["scale"], 0, 0.0, n_out, n_out, bias + n_out, -1, at["dense"], -1, 9, ()),
+    ], bias + 2 * n_out, 2 * wide  # fmt: skip
 
 
 def make_graph(core, dtype, n_in=3, n_out=2):
@@ -100,6 +101,7 @@ def hostile_graphs(core):
         "activation": {"activation": [-1, 99], "n_in": [3]},
         "join": {"other": [-1, 7, -2], "n_out": [4, 9]},
         "dense": {"source": [0, 8], "weight": [10**6]},
+        "scale": {"weight": [-1, 10**6], "n_out": [1, 3]},
     }  # fmt: skip
     steps, n, n_buffers = graph_steps(core)
     changes["dense"]["activation"] = core.NEEDS_Z
@@ -154,11 +156,7 @@ def functions(core, dtype):
 
     loss = core.LOSSES["cross_entropy"], False, (0.1,)
     n = 8 + core.ROOM
-    wide = core.REGISTER_BITS // 16
     return {
-        "peak_flops": (core.peak_flops, {"memory": a(core.ROOM), "repeat": 1}, {"memory"}, ()),
-        "product_flops": (core.product_flops, {"product": 0, "x": a(3, wide), "w": a(wide, wide), "y": a(3, wide),
-                                               "repeat": 1}, (), ()),
         "all_finite": (core.all_finite, {"x": a(5)}, {"x"}, ()),
         "activate": (core.activate, {"activation": 1, "slope": 0.0, "y": a(3, 2)}, {"y"}, ()),
         "activate_backward": (core.activate_backward, {"activation": 1, "slope": 0.0, "y": a(3, 2), "dy": a(3, 2),
@@ -189,11 +187,10 @@ def functions(core, dtype):
     }  # fmt: skip
 
 
-OUTPUTS = {"y": ("activate", "product_flops"), "dy": ("activate_backward", "from z", "loss"), "values": ("loss",), "p": ("apply_update",),
+OUTPUTS = {"y": ("activate",), "dy": ("activate_backward", "from z", "loss"), "values": ("loss",), "p": ("apply_update",),
            "order": ("permutation",),
            "out": ("predict", "predict, threads", "forward"), "dx": ("backward",), "losses": ("Training",),
-           "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",), "memory": ("peak_flops",),
-           "x": ("product_flops",), "w": ("product_flops",)}  # fmt: skip
+           "outputs": ("Training",), "parameters": ("Plan",), "gradients": ("Plan",)}  # fmt: skip
 CODES = {"activation"}
 
 
@@ -331,10 +328,10 @@ def refused(core, dtype):
         yield f"{name}, {GOOD}", lambda c=call, a=arguments: c(*a.values())
         for key, good in arguments.items():
             if isinstance(good, np.ndarray):
-                bad = dict(hostile_arrays(good, key in any_length, name in ("all_finite", "activate", "peak_flops")))
-                if name in ("Plan", "peak_flops") and key != "buffers":
+                bad = dict(hostile_arrays(good, key in any_length, name in ("all_finite", "activate")))
+                if name == "Plan" and key != "buffers":
                     bad["shorter than its room"] = good[:-1].copy()
-                if (name in ("Plan", "peak_flops", "product_flops") and key != "buffers") or key == "rates":
+                if (name == "Plan" and key != "buffers") or key == "rates":
                     bad["empty"] = good[:0].copy()
                 if name in OUTPUTS.get(key, ()):
                     bad["read-only"] = read_only(good)
@@ -494,7 +491,7 @@ def strange(core, dtype):
                     "dates": np.zeros((4, 3), "M8[s]"), "a subclass": np.ones((4, 3), dtype).view(np.recarray),
                     "new strings": np.full((4, 3), "a", np.dtypes.StringDType()), "void": np.zeros((4, 3), "V4"),
                     "NaN": np.full((4, 3), np.nan, dtype)}.items():  # fmt: skip
-        yield f"an answer to {what}", lambda x=x: one.answer(x)
+        yield f"predict_few of {what}", lambda x=x: one.predict_few(x)
     yield "a plan made of nothing", lambda: core.Plan.__new__(core.Plan).predict(None, None)
     yield "a plan made again", lambda: make_plan(core, dtype).__init__(None, None, 0, None)
     for rows in (0, 3, 5):
@@ -718,7 +715,7 @@ def everything(core, dtype, shape, rows, threads, at_end):
 
     x, y, out = a(rows, n_in), a(rows, n_out), a(rows, n_out, writable=True)
     plan.predict(x, out, False, threads)
-    answer = plan.answer(x)
+    answer = plan.predict_few(x)
     if answer is not None and answer.tobytes() != out.tobytes():
         raise AssertionError("an answer is not what predict gives")
     plan.predict(x, out, True, threads)

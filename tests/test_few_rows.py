@@ -47,7 +47,7 @@ def test_rows_of_any_type_and_layout_are_converted_as_the_gate_does(dtype, rows,
         wide[:rows, SIZES[0] - 1 :: -1],
     ]  # fmt: skip
     for x in layouts:
-        found = net._plan.answer(x)
+        found = net._plan.predict_few(x)
         assert found is not None
         assert found.dtype == dtype and np.array_equal(found, by_the_gate(net, x))
         assert np.array_equal(found, net(x))
@@ -61,7 +61,7 @@ def test_rows_of_numbers_of_python_are_converted_as_the_gate_does(dtype):
         [row], (tuple(row),), [tuple(row), row], ([3, -1, 0, 7, 2**31],), [[16777217.0, 16777217, 0, 0, 0]],
         [np.array(row, "f4")], [np.array(row)[::-1], row], (np.arange(10.0)[::2], np.ones(5, "f4")),
     ):  # fmt: skip
-        found = net._plan.answer(x)
+        found = net._plan.predict_few(x)
         assert found is not None and np.array_equal(found, by_the_gate(net, x)), x
 
 
@@ -73,9 +73,9 @@ def test_what_else_is_numbers_goes_by_the_gate_and_is_right():
         np.array([row], np.longdouble), np.array([row], object), [np.arange(1, 6)],
         np.frombuffer(b"\0" + np.array(row).tobytes(), "f8", offset=1).reshape(1, 5),
     ):  # fmt: skip
-        assert net._plan.answer(x) is None
+        assert net._plan.predict_few(x) is None
         assert np.array_equal(net.predict(x), expected), x
-    assert net._plan.answer([[2**60, 0, 0, 0, 0]]) is None and net.predict([[2**60, 0, 0, 0, 0]]).shape == (1, 2)
+    assert net._plan.predict_few([[2**60, 0, 0, 0, 0]]) is None and net.predict([[2**60, 0, 0, 0, 0]]).shape == (1, 2)
 
 
 ROW = [1.0, 2.0, 3.0, 4.0, 5.0]

@@ -169,3 +169,51 @@ def test_statistics_follow_a_step_whose_update_is_made_elsewhere():
     np.testing.assert_array_equal(following.buffers, stepping.buffers)
     np.testing.assert_array_equal(following.gradients, still.gradients)
     np.testing.assert_array_equal(following.parameters, still.parameters)
+
+
+def scale_between(dtype):
+    """x (4) times a weight for each column, then dense to 3, then times another weight."""
+    operation, n = _core.OPERATIONS, 4 + 15 + 3
+    vectors = [np.zeros(n + _core.ROOM, dtype) for _ in range(2)]
+    vectors[0][:n] = np.random.default_rng(2).normal(size=n)
+    plan = _core.Plan(*vectors, n, [
+        (operation["scale"], _core.ACTIVATIONS["tanh"], 0.0, 4, 4, 0, -1),
+        (operation["dense"], 0, 0.0, 4, 3, 4, 16),
+        (operation["scale"], 0, 0.0, 3, 3, 19, -1),
+    ])  # fmt: skip
+    return plan, vectors[0][:n], vectors[1][:n]
+
+
+def test_scale_multiplies_each_column_by_its_weight():
+    plan, p, gradients = scale_between(np.float64)
+    x, out, towards = rows(7), np.empty((7, 3)), rows(7, 3, seed=4)
+
+    def value():
+        assert plan.predict(x, out)
+        return (out * towards).sum()
+
+    value()
+    np.testing.assert_allclose(out, (np.tanh(x * p[:4]) @ p[4:16].reshape(4, 3) + p[16:19]) * p[19:], rtol=1e-12)
+    dx = np.empty_like(x)
+    plan.forward(x, out)
+    plan.backward(towards, dx)
+    assert error(dx, differences(value, x)) < 1e-6
+    assert error(gradients, differences(value, p)) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scale_has_the_same_bits_on_any_number_of_threads(dtype):
+    def trained(threads):
+        plan, p, _ = scale_between(dtype)
+        n = 1500
+        assert _core.Training(
+            plan, rows(n, dtype=dtype), rows(n, 3, dtype, 4), None, None,
+            loss=(_core.LOSSES["mean_squared_error"], False, ()), logits=False, mean=True,
+            update=(_core.OPTIMIZERS["sgd"], (0.0, 0.0), 0.0, 0.0, 0.0, 0.0), state=(), ranges=((0, len(p)),),
+            update_step=0, rates=np.array([0.01]), batch_size=1200, losses=np.zeros((3, 2)), outputs=None, shuffle=True,
+            seed=1, first_epoch=0, first_step=0, threads=threads,
+        ).run()  # fmt: skip
+        return p
+
+    for threads in (2, 3):
+        np.testing.assert_array_equal(trained(threads), trained(1))

@@ -27,7 +27,7 @@ LOSSES: dict[str, int]
 OPTIMIZERS: dict[str, int]
 OPERATIONS: dict[str, int]
 
-# Codes of the activations whose derivative is taken from z: they are steps of their own.
+# Codes of the activations whose derivative is taken from z: they are operations of their own.
 NEEDS_Z: set[int]
 
 # Numbers that a Plan wants behind the parameters, for what the kernels read beyond the end of a row.
@@ -83,16 +83,9 @@ def apply_update(
 def permutation(seed: int, epoch: int, order: _Labels) -> None:
     """The order of the rows in an epoch, into order (n,)."""
 
-def peak_flops(memory: _Array, repeat: int) -> float:
-    """Floating-point operations a second of one thread that only multiplies and adds in registers, in memory's type."""
-
-def product_flops(product: int, x: _Array, w: _Array, y: _Array, repeat: int) -> float:
-    """Floating-point operations a second of one product of a layer, again and again, for x (B, I), w (I, O), y (B, O):
-    0 is y = x w, 1 is x = y w^T, 2 is w = x^T y. I and O are multiples of a register's numbers."""
-
 @final
 class Plan:
-    """A network as steps over two flat vectors of n_parameters numbers, each with ROOM more behind them.
+    """A network as operations over two flat vectors of n_parameters numbers, each with ROOM more behind them.
 
     A step is (operation, activation, number, n_in, n_out, offset of the weight, of the bias or -1, source, other, key,
     extra): the number is the activation's slope, a dropout's rate or a norm's epsilon; source and other are the steps
@@ -121,8 +114,8 @@ class Plan:
         """The outputs for x (B, n_in) into out (B, n_out); with logits, without the last activation. Whether all of x
         is finite: if not, what is in out is not to be used."""
 
-    def answer(self, x: object, out: object = None) -> _Array | None:
-        """predict, for a few rows, in a new array or in out; None for whatever the gate has to look at."""
+    def predict_few(self, x: object, out: object = None) -> _Array | None:
+        """predict, for a few rows, in a new array or in out; None for whatever needs validation."""
 
     def forward(
         self, x: _Array, out: _Array, seed: int = 0, step: int = 0, training: bool = True, logits: bool = False
@@ -145,7 +138,7 @@ class Predictor:
     def predict(
         self, x: Any, *, batch_size: int | None = None, threads: int | None = None, out: _Array | None = None
     ) -> _Array:
-        """What the network answers."""
+        """The outputs of the network."""
 
 @final
 class Training:

@@ -8,7 +8,7 @@ Its text is kernels/*.pxi, in this order. Notation, everywhere: B rows (a batch)
 
 Kernels come in pairs, _forward and _backward; inputs are const, outputs come last, nothing allocates, and each body is
 written once for float and double (`real`). `ld` is the distance between the rows of a matrix. Python reaches only
-the classes of objects.pxi and the functions after them, which check every size.
+the classes from plan.pxi on and the functions of interface.pxi, which check every size.
 """
 
 cimport cython
@@ -39,4 +39,3 @@ include "kernels/tape.pxi"
 include "kernels/rule.pxi"
 include "kernels/training_object.pxi"
 include "kernels/interface.pxi"
-include "kernels/measure.pxi"

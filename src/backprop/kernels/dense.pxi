@@ -16,7 +16,7 @@ cdef inlined dense_forward(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *w, const real *b,
     real *y, Py_ssize_t ldy, const real *zeros, real *panel,
 ) noexcept nogil:
-    """y = b + x w, where b may be NULL. A single output is a row, turned: its rows fill the registers."""
+    """y = b + x w, where b may be NULL. A single output is transposed to a row: its rows fill the registers."""
     cdef Py_ssize_t r
     if n_out == 1 and ldy == 1 and rows >= TILE_ROWS:
         for r in range(rows):

@@ -4,12 +4,6 @@ ROOM = SLACK                                    # numbers that a Plan wants behi
 REGISTER_BITS = LANES_F * 32
 
 
-cdef int expect(bint condition, str what) except -1:
-    if not condition:
-        raise ValueError(f"expected {what}")
-    return 0
-
-
 def all_finite(const real[::1] x not None):
     """Whether there is no infinity and no NaN."""
     cdef Py_ssize_t n = x.shape[0], done = 0, some

@@ -1,15 +1,33 @@
-# Layers beside the dense one, a pair for each: forward writes y from x; backward passes dy on to dx, added to what is
-# there if it `adds`, and leaves dy, from which the gradients of the parameters are summed afterwards, column by column.
+# Layers beside the dense one. Adding one is a pair of kernels (three, if it has parameters) and a row in the table at
+# the end.
+#
+#   forward    y from x
+#   backward   dy to dx, added to what is there if op.adds; dy stays, for
+#   gradient   dw, the gradients of the parameters of n columns from number `at` on, summed over the rows
+#
+# x and dx have rows of their own distance; those of y and dy are op.ld apart. `parameters` and `gradients` are the flat
+# vectors. So that the bits do not depend on threads or columns, each sum over the rows is a chain in their order.
 
 cdef enum:
     KEPT = 4                                    # numbers that a layer norm keeps of each row
+
+cdef enum Columnwise:                           # what a batch norm knows of each column, at the end of a workspace
+    MEAN, RSTD, VARIANCE, SUM_DY, SUM_PRODUCT, COLUMNWISE
 
 
 cdef inline void store(real *to, real value, bint adds) noexcept nogil:
     to[0] = to[0] + value if adds else value
 
 
-cdef void pass_on(
+cdef void copy_rows(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, real *y, Py_ssize_t ldy,
+) noexcept nogil:
+    cdef Py_ssize_t r
+    for r in range(rows):
+        copy_row(n, x + r * ldx, y + r * ldy)
+
+
+cdef void add_rows(
     Py_ssize_t rows, Py_ssize_t n, const real *dy, Py_ssize_t lddy, real *dx, Py_ssize_t lddx, bint adds,
 ) noexcept nogil:
     """dx = dy, or dx += dy."""
@@ -24,27 +42,77 @@ cdef void pass_on(
         dy += lddy
 
 
-cdef void add_forward(
-    Py_ssize_t rows, Py_ssize_t n, const real *a, Py_ssize_t lda, const real *b, Py_ssize_t ldb, real *y,
-    Py_ssize_t ldy,
+# Operations without parameters: an activation (which follows), and two outputs added or joined side by side.
+
+cdef void copy_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
 ) noexcept nogil:
-    """y = a + b"""
-    cdef Py_ssize_t r, i
-    for r in range(rows):
+    copy_rows(rows.n, op.n_out, x, ldx, y, op.ld)
+
+
+cdef void copy_backward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
+) noexcept nogil:
+    """To the first of what it takes; the pass itself sees to the other."""
+    add_rows(rows.n, op.n_in, dy, op.ld, dx, lddx, op.adds)
+
+
+cdef void add_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+) noexcept nogil:
+    cdef Py_ssize_t r, i, ldo = 0, n = op.n_out, ldy = op.ld
+    cdef const real *other = value_of(rows, op.other, &ldo, x)
+    for r in range(rows.n):
         for i in range(n):
-            y[i] = a[i] + b[i]
-        a += lda
-        b += ldb
+            y[i] = x[i] + other[i]
+        x += ldx
+        other += ldo
         y += ldy
+
+
+cdef void join_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+) noexcept nogil:
+    cdef Py_ssize_t ldo = 0
+    cdef const real *other = value_of(rows, op.other, &ldo, x)
+    copy_rows(rows.n, op.n_in, x, ldx, y, op.ld)
+    copy_rows(rows.n, op.n_out - op.n_in, other, ldo, y + op.n_in, op.ld)
+
+
+# Dropout: the mask is a function of the pass, the operation, the row and the column, so backward finds it again.
+
+cdef inline uint64_t dropout_key(const Pass *how, int key) noexcept nogil:
+    return mix(mix(how.seed, how.step), <uint64_t> key + 1000)
+
+
+cdef void dropout_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+) noexcept nogil:
+    """Only in training: else the output is that of the operation before."""
+    dropout(
+        dropout_key(rows.how, op.key), op.alpha, rows.how.first_row + rows.first, rows.n, op.n_out, op.ld, x, ldx, y)
+
+
+cdef void dropout_backward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
+) noexcept nogil:
+    if rows.how.training:
+        dropout(
+            dropout_key(rows.how, op.key), op.alpha, rows.how.first_row + rows.first, rows.n, op.n_out, op.ld, dy,
+            op.ld, dy)
+    add_rows(rows.n, op.n_in, dy, op.ld, dx, lddx, op.adds)
 
 
 # PReLU: y = x where x > 0, else a x, with a slope for each column.
 
 cdef void prelu_forward(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *slope, real *y, Py_ssize_t ldy,
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
 ) noexcept nogil:
-    cdef Py_ssize_t r, i
-    for r in range(rows):
+    cdef Py_ssize_t r, i, n = op.n_out, ldy = op.ld
+    cdef const real *slope = parameters + op.weight
+    for r in range(rows.n):
         for i in range(n):
             y[i] = slope[i] * x[i] if x[i] <= 0 else x[i]
         x += ldx
@@ -52,12 +120,14 @@ cdef void prelu_forward(
 
 
 cdef void prelu_backward(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *slope, const real *dy, Py_ssize_t lddy,
-    real *dx, Py_ssize_t lddx, bint adds,
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
 ) noexcept nogil:
-    cdef Py_ssize_t r, i
+    cdef Py_ssize_t r, i, n = op.n_out, lddy = op.ld
+    cdef bint adds = op.adds
+    cdef const real *slope = parameters + op.weight
     cdef real one = 1
-    for r in range(rows):
+    for r in range(rows.n):
         for i in range(n):
             store(dx + i, (one if x[i] > 0 else slope[i]) * dy[i], adds)
         x += ldx
@@ -66,19 +136,69 @@ cdef void prelu_backward(
 
 
 cdef void prelu_gradient(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy, Py_ssize_t lddy, real *dslope,
+    const Rows *rows, const Op *op, Py_ssize_t at, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy,
+    double *sums, real *gradients,
 ) noexcept nogil:
-    """dslope += the sum of dy x over the rows where x <= 0."""
-    cdef Py_ssize_t r, i
+    """The sum of dy x over the rows where x <= 0."""
+    cdef Py_ssize_t r, i, lddy = op.ld
+    cdef real *dslope = gradients + op.weight + at
     cdef real zero = 0
-    for r in range(rows):
+    x += at
+    dy += at
+    memset(dslope, 0, n * sizeof(real))
+    for r in range(rows.n):
         for i in range(n):
             dslope[i] = multiply_add(dy[i], zero if x[i] > 0 else x[i], dslope[i])
         x += ldx
         dy += lddy
 
 
-# Normalisation: x' = (x - mean) rstd, with rstd = 1 / sqrt(variance + epsilon); y = weight x' + bias. A layer norm
+# Scale: y = w x, with a factor for each column.
+
+cdef void scale_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+) noexcept nogil:
+    cdef Py_ssize_t r, i, n = op.n_out, ldy = op.ld
+    cdef const real *weight = parameters + op.weight
+    for r in range(rows.n):
+        for i in range(n):
+            y[i] = weight[i] * x[i]
+        x += ldx
+        y += ldy
+
+
+cdef void scale_backward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
+) noexcept nogil:
+    cdef Py_ssize_t r, i, n = op.n_out, lddy = op.ld
+    cdef bint adds = op.adds
+    cdef const real *weight = parameters + op.weight
+    for r in range(rows.n):
+        for i in range(n):
+            store(dx + i, weight[i] * dy[i], adds)
+        dy += lddy
+        dx += lddx
+
+
+cdef void scale_gradient(
+    const Rows *rows, const Op *op, Py_ssize_t at, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy,
+    double *sums, real *gradients,
+) noexcept nogil:
+    """The sum of dy x."""
+    cdef Py_ssize_t r, i, lddy = op.ld
+    cdef real *dw = gradients + op.weight + at
+    x += at
+    dy += at
+    memset(dw, 0, n * sizeof(real))
+    for r in range(rows.n):
+        for i in range(n):
+            dw[i] = multiply_add(dy[i], x[i], dw[i])
+        x += ldx
+        dy += lddy
+
+
+# Normalization: x' = (x - mean) rstd, with rstd = 1 / sqrt(variance + epsilon); y = weight x' + bias. A layer norm
 # takes mean and variance over a row, a batch norm over a column. With g = weight dy,
 # dx = rstd (g - mean g - x' mean (g x')).
 #
@@ -124,34 +244,43 @@ cdef inline Moments kept_moments(const real *kept) noexcept nogil:
     return row
 
 
+cdef inline real *moments_of(const Rows *rows, const Op *op, const real *_) noexcept nogil:
+    """Those of each row, kept as (rows, KEPT)."""
+    return <real *> rows.work + op.statistics * rows.capacity + KEPT * rows.first
+
+
 cdef void layer_norm_forward(
-    Py_ssize_t rows, Py_ssize_t n, double epsilon, const real *x, Py_ssize_t ldx, const real *weight, const real *bias,
-    real *y, Py_ssize_t ldy, real *statistics,
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
 ) noexcept nogil:
-    """The moments of each row are kept as statistics (rows, KEPT), unless that is NULL."""
-    cdef Py_ssize_t r, i
+    cdef Py_ssize_t r, i, n = op.n_out, ldy = op.ld
+    cdef const real *weight = parameters + op.weight
+    cdef const real *bias = parameters + op.bias
+    cdef real *kept = moments_of(rows, op, x) if rows.how.keeps else NULL
     cdef Moments row
-    for r in range(rows):
-        row = moments(n, x, epsilon)
+    for r in range(rows.n):
+        row = moments(n, x, op.alpha)
         for i in range(n):
             y[i] = <real> ((x[i] - row.mean) * row.rstd * weight[i] + bias[i])
-        if statistics != NULL:
-            keep_moments(row, statistics + r * KEPT)
+        if kept != NULL:
+            keep_moments(row, kept + r * KEPT)
         x += ldx
         y += ldy
 
 
 cdef void layer_norm_backward(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *weight, const real *statistics,
-    const real *dy, Py_ssize_t lddy, real *dx, Py_ssize_t lddx, bint adds,
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
 ) noexcept nogil:
-    cdef Py_ssize_t r, i, k, whole = n - n % 8
+    cdef Py_ssize_t r, i, k, n = op.n_out, whole = n - n % 8, lddy = op.ld
+    cdef bint adds = op.adds
+    cdef const real *weight = parameters + op.weight
+    cdef const real *kept = moments_of(rows, op, x)
     cdef double sums[8]
     cdef double products[8]
     cdef double g, shift, slope
     cdef Moments row
-    for r in range(rows):
-        row = kept_moments(statistics + r * KEPT)
+    for r in range(rows.n):
+        row = kept_moments(kept + r * KEPT)
         for k in range(8):
             i = min(whole + k, n - 1)
             g = <double> weight[i] * dy[i] if whole + k < n else 0
@@ -171,55 +300,113 @@ cdef void layer_norm_backward(
 
 
 cdef void layer_norm_gradient(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *statistics, const real *dy,
-    Py_ssize_t lddy, real *dweight, real *dbias,
+    const Rows *rows, const Op *op, Py_ssize_t at, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy,
+    double *sums, real *gradients,
 ) noexcept nogil:
     """dweight = the sum of dy x', dbias = the sum of dy; a few columns at a time, whose sums stay in registers."""
     cdef double totals[8]
     cdef double products[8]
-    cdef Py_ssize_t r, i, at, wide
+    cdef Py_ssize_t r, i, c, wide, lddy = op.ld
+    cdef const real *kept = moments_of(rows, op, x)
     cdef Moments row
-    for at in range(0, n, 8):
-        wide = min(8, n - at)
+    for c in range(at, at + n, 8):
+        wide = min(8, at + n - c)
         for i in range(wide):
             totals[i] = products[i] = 0
-        for r in range(rows):
-            row = kept_moments(statistics + r * KEPT)
+        for r in range(rows.n):
+            row = kept_moments(kept + r * KEPT)
             for i in range(wide):
-                totals[i] += dy[r * lddy + at + i]
-                products[i] += dy[r * lddy + at + i] * ((x[r * ldx + at + i] - row.mean) * row.rstd)
+                totals[i] += dy[r * lddy + c + i]
+                products[i] += dy[r * lddy + c + i] * ((x[r * ldx + c + i] - row.mean) * row.rstd)
         for i in range(wide):
-            dweight[at + i], dbias[at + i] = <real> products[i], <real> totals[i]
+            gradients[op.weight + c + i], gradients[op.bias + c + i] = <real> products[i], <real> totals[i]
 
 
-cdef void column_moments(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, double epsilon, double *mean, double *rstd,
-    double *variance,
+# A batch norm's statistics, and in the backward pass its sums, are taken over all rows of a batch before the pass goes
+# on: those functions are called between the parts of a graph.
+
+cdef inline double *columns_of(const Rows *rows, const Op *op, Columnwise which, const real *_) noexcept nogil:
+    """Of a batch norm, a number for each column; the sums are those of dy and of dy x'."""
+    cdef real *end = <real *> rows.work + padded(rows.capacity * rows.graph.width, 8)
+    return <double *> (end + op.statistics) + which * op.ld
+
+
+cdef inline double pace_of(const Rows *rows, const Op *op) noexcept nogil:
+    """How fast the running statistics of a batch norm follow so many rows. 0: they stay, and these are normalized by
+    them. A single row has no variance."""
+    return rows.how.momenta[op.norm] if rows.how.training and rows.batch > 1 else 0
+
+
+cdef inline void running_moments(
+    const Rows *rows, const Op *op, Py_ssize_t at, Py_ssize_t n, double *mean, double *rstd, const real *_,
 ) noexcept nogil:
-    """Of each column, in two passes; a few columns at a time, whose sums stay in registers."""
+    """What the running statistics of n columns say."""
+    cdef const real *running = <const real *> rows.graph.buffers + op.buffer + at
+    cdef Py_ssize_t i
+    for i in range(n):
+        mean[i], rstd[i] = running[i], 1 / sqrt(running[op.n_out + i] + op.alpha)
+
+
+cdef void batch_norm_statistics(
+    const Rows *rows, const Op *op, Py_ssize_t from_n, Py_ssize_t to_n, const real *_,
+) noexcept nogil:
+    """Mean and variance of some columns, in two passes, a few columns at a time, whose sums stay in registers; or the
+    running ones, where those stay."""
+    cdef double *mean = columns_of(rows, op, MEAN, _)
+    cdef double *rstd = columns_of(rows, op, RSTD, _)
+    cdef double *variance = columns_of(rows, op, VARIANCE, _)
     cdef double total[8]
     cdef double squares[8]
     cdef double d
-    cdef Py_ssize_t r, i, at, wide
-    for at in range(0, n, 8):
-        wide = min(8, n - at)
+    cdef Py_ssize_t r, i, c, wide, ldx = 0
+    cdef const real *x = value_of(rows, op.source, &ldx, _)
+    if not pace_of(rows, op) > 0:
+        running_moments(rows, op, from_n, to_n - from_n, mean + from_n, rstd + from_n, _)
+        return
+    for c in range(from_n, to_n, 8):
+        wide = min(8, to_n - c)
         for i in range(wide):
             total[i] = squares[i] = 0
-        for r in range(rows):
+        for r in range(rows.n):
             for i in range(wide):
-                total[i] += x[r * ldx + at + i]
+                total[i] += x[r * ldx + c + i]
         for i in range(wide):
-            total[i] /= rows
-        for r in range(rows):
+            total[i] /= rows.n
+        for r in range(rows.n):
             for i in range(wide):
-                d = x[r * ldx + at + i] - total[i]
+                d = x[r * ldx + c + i] - total[i]
                 squares[i] += d * d
         for i in range(wide):
-            mean[at + i], variance[at + i] = total[i], squares[i] / rows
-            rstd[at + i] = 1 / sqrt(variance[at + i] + epsilon)
+            mean[c + i], variance[c + i] = total[i], squares[i] / rows.n
+            rstd[c + i] = 1 / sqrt(variance[c + i] + op.alpha)
 
 
-cdef void batch_norm_forward(
+cdef void batch_norm_sums(
+    const Rows *rows, const Op *op, Py_ssize_t from_n, Py_ssize_t to_n, const real *_,
+) noexcept nogil:
+    """Over some columns, the sums of dy and of dy x'."""
+    cdef const double *mean = columns_of(rows, op, MEAN, _)
+    cdef const double *rstd = columns_of(rows, op, RSTD, _)
+    cdef double *sum_dy = columns_of(rows, op, SUM_DY, _)
+    cdef double *sum_product = columns_of(rows, op, SUM_PRODUCT, _)
+    cdef double total[8]
+    cdef double product[8]
+    cdef Py_ssize_t r, i, c, wide, ldx = 0, lddy = op.ld
+    cdef const real *x = value_of(rows, op.source, &ldx, _)
+    cdef const real *dy = dy_of(rows, op, _)
+    for c in range(from_n, to_n, 8):
+        wide = min(8, to_n - c)
+        for i in range(wide):
+            total[i] = product[i] = 0
+        for r in range(rows.n):
+            for i in range(wide):
+                total[i] += dy[r * lddy + c + i]
+                product[i] += dy[r * lddy + c + i] * ((x[r * ldx + c + i] - mean[c + i]) * rstd[c + i])
+        for i in range(wide):
+            sum_dy[c + i], sum_product[c + i] = total[i], product[i]
+
+
+cdef void normalize(
     Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const double *mean, const double *rstd,
     const real *weight, const real *bias, real *y, Py_ssize_t ldy,
 ) noexcept nogil:
@@ -231,62 +418,42 @@ cdef void batch_norm_forward(
         y += ldy
 
 
-cdef inline void running_moments(
-    Py_ssize_t n, double epsilon, const real *running_mean, const real *running_variance, double *mean, double *rstd,
+cdef void batch_norm_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
 ) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        mean[i], rstd[i] = running_mean[i], 1 / sqrt(running_variance[i] + epsilon)
-
-
-cdef bint batch_norm_running(
-    Py_ssize_t rows, Py_ssize_t n, double momentum, const double *mean, const double *variance, real *running_mean,
-    real *running_variance,
-) noexcept nogil:
-    """running += momentum (batch - running), the variance as estimated from so many rows (at least 2). What would not
-    be finite keeps its last value; whether there was nothing like that."""
-    cdef Py_ssize_t i
-    cdef double unbias = rows / <double> (rows - 1)
-    cdef real middle, spread
-    cdef bint finite = True
-    for i in range(n):
-        middle = <real> (running_mean[i] + momentum * (mean[i] - running_mean[i]))
-        spread = <real> (running_variance[i] + momentum * (variance[i] * unbias - running_variance[i]))
-        if middle - middle == 0 and spread - spread == 0:
-            running_mean[i], running_variance[i] = middle, spread
-        else:
-            finite = False
-    return finite
-
-
-cdef void batch_norm_sums(
-    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const double *mean, const double *rstd,
-    const real *dy, Py_ssize_t lddy, double *sum_dy, double *sum_product,
-) noexcept nogil:
-    """Over each column, the sums of dy and of dy x'."""
-    cdef double total[8]
-    cdef double product[8]
-    cdef Py_ssize_t r, i, at, wide
-    for at in range(0, n, 8):
-        wide = min(8, n - at)
-        for i in range(wide):
-            total[i] = product[i] = 0
-        for r in range(rows):
-            for i in range(wide):
-                total[i] += dy[r * lddy + at + i]
-                product[i] += dy[r * lddy + at + i] * ((x[r * ldx + at + i] - mean[at + i]) * rstd[at + i])
-        for i in range(wide):
-            sum_dy[at + i], sum_product[at + i] = total[i], product[i]
+    """By what `batch_norm_statistics` has found, where a backward pass may follow; else by the running statistics, a
+    few columns at a time."""
+    cdef const real *weight = parameters + op.weight
+    cdef const real *bias = parameters + op.bias
+    cdef double mean[WIDEST]
+    cdef double rstd[WIDEST]
+    cdef Py_ssize_t p, at, n
+    if rows.how.keeps:
+        normalize(
+            rows.n, op.n_out, x, ldx, columns_of(rows, op, MEAN, x), columns_of(rows, op, RSTD, x), weight, bias, y,
+            op.ld)
+        return
+    for p in range((op.n_out + WIDEST - 1) // WIDEST):
+        at = p * WIDEST
+        n = min(WIDEST, op.n_out - at)
+        running_moments(rows, op, at, n, mean, rstd, x)
+        normalize(rows.n, n, x + at, ldx, mean, rstd, weight + at, bias + at, y + at, op.ld)
 
 
 cdef void batch_norm_backward(
-    double share, Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const double *mean,
-    const double *rstd, const real *weight, const double *sum_dy, const double *sum_product, const real *dy,
-    Py_ssize_t lddy, real *dx, Py_ssize_t lddx, bint adds,
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
 ) noexcept nogil:
-    """For some rows of a batch, of which each has so much of mean and variance: 0 where those are fixed."""
-    cdef Py_ssize_t r, i
-    for r in range(rows):
+    """Each row has its share of mean and variance; none where those are fixed."""
+    cdef const real *weight = parameters + op.weight
+    cdef const double *mean = columns_of(rows, op, MEAN, x)
+    cdef const double *rstd = columns_of(rows, op, RSTD, x)
+    cdef const double *sum_dy = columns_of(rows, op, SUM_DY, x)
+    cdef const double *sum_product = columns_of(rows, op, SUM_PRODUCT, x)
+    cdef double share = 1 / <double> rows.batch if pace_of(rows, op) > 0 else 0
+    cdef Py_ssize_t r, i, n = op.n_out, lddy = op.ld
+    cdef bint adds = op.adds
+    for r in range(rows.n):
         for i in range(n):
             store(dx + i, <real> (weight[i] * rstd[i] * (
                 dy[i] - share * sum_dy[i] - (x[i] - mean[i]) * rstd[i] * (share * sum_product[i]))), adds)
@@ -295,23 +462,55 @@ cdef void batch_norm_backward(
         dx += lddx
 
 
+cdef void batch_norm_gradient(
+    const Rows *rows, const Op *op, Py_ssize_t at, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy,
+    double *sums, real *gradients,
+) noexcept nogil:
+    """What `batch_norm_sums` has found."""
+    cdef const double *sum_dy = columns_of(rows, op, SUM_DY, x)
+    cdef const double *sum_product = columns_of(rows, op, SUM_PRODUCT, x)
+    cdef Py_ssize_t i
+    for i in range(at, at + n):
+        gradients[op.weight + i], gradients[op.bias + i] = <real> sum_product[i], <real> sum_dy[i]
+
+
+cdef bint batch_norm_follow(const Rows *rows, const Op *op, const real *_) noexcept nogil:
+    """running += momentum (batch - running), the variance as estimated from so many rows (at least 2). What would not
+    be finite keeps its last value; whether there was nothing like that."""
+    cdef const double *mean = columns_of(rows, op, MEAN, _)
+    cdef const double *variance = columns_of(rows, op, VARIANCE, _)
+    cdef real *running_mean = <real *> rows.graph.buffers + op.buffer
+    cdef real *running_variance = running_mean + op.n_out
+    cdef double momentum = pace_of(rows, op), unbiased = rows.n / <double> (rows.n - 1)
+    cdef Py_ssize_t i
+    cdef real middle, spread
+    cdef bint finite = True
+    for i in range(op.n_out):
+        middle = <real> (running_mean[i] + momentum * (mean[i] - running_mean[i]))
+        spread = <real> (running_variance[i] + momentum * (variance[i] * unbiased - running_variance[i]))
+        if middle - middle == 0 and spread - spread == 0:
+            running_mean[i], running_variance[i] = middle, spread
+        else:
+            finite = False
+    return finite
+
+
 # Columns: each number of x goes on as it is, or as the row of a table that it names.
 
 cdef inline Py_ssize_t row_named(real x, Py_ssize_t values) noexcept nogil:
-    """The gate has seen to it that there is one; nothing else reaches beyond the table."""
+    """Validation has seen to it that there is one; nothing else reaches beyond the table."""
     return <Py_ssize_t> x if x >= 0 and x < values else 0
 
 
 cdef void columns_forward(
-    Py_ssize_t rows, Py_ssize_t n_columns, const Column *columns, const real *parameters, const real *x, Py_ssize_t ldx,
-    real *y, Py_ssize_t ldy,
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
 ) noexcept nogil:
     cdef Py_ssize_t r, c, i, at, first
     cdef const Column *column
-    for r in range(rows):
+    for r in range(rows.n):
         at = first = 0
-        for c in range(n_columns):
-            column = &columns[c]
+        for c in range(op.n_columns):
+            column = &op.columns[c]
             if column.weight < 0:
                 copy_row(column.count, x + first, y + at)
             else:
@@ -322,48 +521,155 @@ cdef void columns_forward(
             first += column.count
             at += column.count * column.n
         x += ldx
-        y += ldy
+        y += op.ld
 
 
 cdef void columns_backward(
-    Py_ssize_t rows, Py_ssize_t n_columns, const Column *columns, const real *dy, Py_ssize_t lddy, real *dx,
-    Py_ssize_t lddx, bint adds,
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
 ) noexcept nogil:
     """To the numbers that went on; one that names a row has no gradient."""
     cdef Py_ssize_t r, c, i, at, first
+    cdef bint adds = op.adds
     cdef const Column *column
-    for r in range(rows):
+    for r in range(rows.n):
         at = first = 0
-        for c in range(n_columns):
-            column = &columns[c]
+        for c in range(op.n_columns):
+            column = &op.columns[c]
             for i in range(column.count):
                 store(dx + first + i, dy[at + i] if column.weight < 0 else 0, adds)
             first += column.count
             at += column.count * column.n
-        dy += lddy
+        dy += op.ld
         dx += lddx
 
 
 cdef void columns_gradient(
-    Py_ssize_t rows, Py_ssize_t n_columns, const Column *columns, const real *x, Py_ssize_t ldx, const real *dy,
-    Py_ssize_t lddy, Py_ssize_t from_at, Py_ssize_t to_at, real *gradients, double *sums,
+    const Rows *rows, const Op *op, Py_ssize_t at, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy,
+    double *sums, real *gradients,
 ) noexcept nogil:
-    """Of the places from_at...to_at of the flat vector: the dy of every row that names them is added, to the sums where
-    they are given."""
-    cdef Py_ssize_t r, c, k, i, at, first, place
+    """Of n numbers of the tables: the dy of every row that names them is added, to the sums where they are given."""
+    cdef Py_ssize_t r, c, k, i, here, first, place, from_at = op.weight + at, to_at = from_at + n
     cdef const Column *column
-    for r in range(rows):
-        at = first = 0
-        for c in range(n_columns):
-            column = &columns[c]
+    if sums == NULL:
+        memset(gradients + from_at, 0, n * sizeof(real))
+    for r in range(rows.n):
+        here = first = 0
+        for c in range(op.n_columns):
+            column = &op.columns[c]
             for k in range(column.count if column.weight >= 0 else 0):
                 place = column.weight + row_named(x[first + k], column.values) * column.n
                 for i in range(max(0, from_at - place), min(column.n, to_at - place)):
                     if sums != NULL:
-                        sums[place + i] += dy[at + k * column.n + i]
+                        sums[place + i] += dy[here + k * column.n + i]
                     else:
-                        gradients[place + i] = gradients[place + i] + dy[at + k * column.n + i]
+                        gradients[place + i] = gradients[place + i] + dy[here + k * column.n + i]
             first += column.count
-            at += column.count * column.n
+            here += column.count * column.n
         x += ldx
-        dy += lddy
+        dy += op.ld
+
+
+# The table.
+
+cdef enum Wants:                                # what an operation wants, beside its source
+    AS_WIDE = 1                                 # as many outputs as inputs
+    OTHER_AS_WIDE = 2                           # another output, as wide as its own
+    OTHER_BESIDE = 4                            # another output, as wide as what the source leaves of its own
+    FROM_INPUT = 8                              # the input as its source
+    RATE = 16                                   # an alpha from 0 to 1
+    EPSILON = 32                                # an alpha of at least 0
+    WEIGHT = 64                                 # a parameter for each column
+    BIAS = 128                                  # and another one
+
+ctypedef void (*ForwardF)(const Rows *, const Op *, const float *, Py_ssize_t, const float *, float *) noexcept nogil
+ctypedef void (*ForwardD)(const Rows *, const Op *, const double *, Py_ssize_t, const double *, double *) noexcept nogil
+ctypedef void (*BackwardF)(
+    const Rows *, const Op *, const float *, Py_ssize_t, const float *, float *, float *, Py_ssize_t,
+) noexcept nogil
+ctypedef void (*BackwardD)(
+    const Rows *, const Op *, const double *, Py_ssize_t, const double *, double *, double *, Py_ssize_t,
+) noexcept nogil
+ctypedef void (*GradientF)(
+    const Rows *, const Op *, Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, const float *, double *, float *,
+) noexcept nogil
+ctypedef void (*GradientD)(
+    const Rows *, const Op *, Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, const double *, double *, double *,
+) noexcept nogil
+
+cdef struct Kind:                               # a row of the table
+    int wants
+    ForwardF forward_f
+    ForwardD forward_d
+    BackwardF backward_f
+    BackwardD backward_d
+    GradientF gradient_f                        # NULL: no parameters
+    GradientD gradient_d
+
+cdef Kind KINDS[OPERATION_COUNT]
+
+OPERATIONS = {}
+
+
+cdef void kind(
+    int operation, str name, int wants, ForwardF forward_f=NULL, ForwardD forward_d=NULL,
+    BackwardF backward_f=NULL, BackwardD backward_d=NULL, GradientF gradient_f=NULL, GradientD gradient_d=NULL,
+):
+    OPERATIONS[name] = operation
+    KINDS[operation] = Kind(wants, forward_f, forward_d, backward_f, backward_d, gradient_f, gradient_d)
+
+
+# A dense layer's products are called where they are, so that they are inlined.
+kind(DENSE, "dense", 0)
+kind(ACTIVATION, "activation", AS_WIDE,
+     copy_forward[float], copy_forward[double], copy_backward[float], copy_backward[double])
+kind(DROPOUT, "dropout", AS_WIDE | RATE,
+     dropout_forward[float], dropout_forward[double], dropout_backward[float], dropout_backward[double])
+kind(ADD, "add", AS_WIDE | OTHER_AS_WIDE,
+     add_forward[float], add_forward[double], copy_backward[float], copy_backward[double])
+kind(JOIN, "join", OTHER_BESIDE,
+     join_forward[float], join_forward[double], copy_backward[float], copy_backward[double])
+kind(PRELU, "prelu", AS_WIDE | WEIGHT,
+     prelu_forward[float], prelu_forward[double], prelu_backward[float], prelu_backward[double],
+     prelu_gradient[float], prelu_gradient[double])
+kind(SCALE, "scale", AS_WIDE | WEIGHT,
+     scale_forward[float], scale_forward[double], scale_backward[float], scale_backward[double],
+     scale_gradient[float], scale_gradient[double])
+kind(LAYER_NORM, "layer_norm", AS_WIDE | EPSILON | WEIGHT | BIAS,
+     layer_norm_forward[float], layer_norm_forward[double], layer_norm_backward[float], layer_norm_backward[double],
+     layer_norm_gradient[float], layer_norm_gradient[double])
+kind(BATCH_NORM, "batch_norm", AS_WIDE | EPSILON | WEIGHT | BIAS,
+     batch_norm_forward[float], batch_norm_forward[double], batch_norm_backward[float], batch_norm_backward[double],
+     batch_norm_gradient[float], batch_norm_gradient[double])
+kind(COLUMNS, "columns", FROM_INPUT,
+     columns_forward[float], columns_forward[double], columns_backward[float], columns_backward[double],
+     columns_gradient[float], columns_gradient[double])
+
+
+cdef inline void op_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+) noexcept nogil:
+    if real is float:
+        KINDS[op.operation].forward_f(rows, op, x, ldx, parameters, y)
+    else:
+        KINDS[op.operation].forward_d(rows, op, x, ldx, parameters, y)
+
+
+cdef inline void op_backward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
+) noexcept nogil:
+    if real is float:
+        KINDS[op.operation].backward_f(rows, op, x, ldx, parameters, dy, dx, lddx)
+    else:
+        KINDS[op.operation].backward_d(rows, op, x, ldx, parameters, dy, dx, lddx)
+
+
+cdef inline void op_gradient(
+    const Rows *rows, const Op *op, Py_ssize_t at, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy,
+    double *sums, real *gradients,
+) noexcept nogil:
+    if real is float:
+        KINDS[op.operation].gradient_f(rows, op, at, n, x, ldx, dy, sums, gradients)
+    else:
+        KINDS[op.operation].gradient_d(rows, op, at, n, x, ldx, dy, sums, gradients)

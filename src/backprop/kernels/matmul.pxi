@@ -10,7 +10,7 @@
 #   tile     TILE_ROWS x 2 registers of c       stays in registers
 #
 # b and start are read, and c is written, in whole registers: up to a tile's width beyond the end of a row. Whoever
-# owns that memory leaves the room (SLACK); what is computed there is never used. Where c has none, it is `exact`.
+# owns that memory leaves SLACK numbers there; what is computed there is never used. Where c has none, it is `exact`.
 
 cdef enum:
     DEPTH = 512                                 # the longest part of a sum before c is stored

@@ -1,4 +1,7 @@
-# Memory that the kernels run in.
+# What the objects that Python sees have in common: memory that the kernels run in, and checks of arguments.
+
+from libc.stdlib cimport calloc, free, malloc
+
 
 cdef class Memory:
     """Zeroed memory, handed out in pieces aligned to the widest register."""
@@ -22,3 +25,9 @@ cdef class Memory:
         cdef void *piece = self.base + self.used
         self.used += (<size_t> size + 63) // 64 * 64
         return piece
+
+
+cdef int expect(bint condition, str what) except -1:
+    if not condition:
+        raise ValueError(f"expected {what}")
+    return 0

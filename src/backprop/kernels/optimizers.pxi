@@ -3,8 +3,8 @@
 # g gradient, p parameters, behind them the state. Where a new number would not be finite, parameter and state keep
 # their old ones, and the kernel returns False: a diverging run ends with weights that can be looked at.
 #
-# Weight decay is coupled, and adds decay p to the gradient; or decoupled, and takes shrink p from the parameter. One of
-# the two is 0.
+# Weight decay is coupled, and adds decay p to the gradient; or decoupled, and takes rate decay p from the parameter.
+# One of the two is 0.
 
 from libc.math cimport INFINITY, expm1, pow, sqrt, sqrtf
 
@@ -31,8 +31,10 @@ cdef struct Update:
     Py_ssize_t n_ranges
     bint plain                                  # that is all of them, and there is no clip and no average
     int64_t step                                # 1 for the first
-    double rate, fresh                          # what all parameters share in a step: see begin_step
-    double ahead, unbias, floor, shrink         # and with the Adams
+    double rate                                 # what all parameters share in a step: see begin_step
+    double one_minus_ema_decay                  # of the average
+    double nesterov, bias_correction            # and with the Adams
+    double epsilon, decoupled_decay
 
 
 cdef inline real above_zero(double epsilon, const real *p) noexcept nogil:
@@ -41,7 +43,7 @@ cdef inline real above_zero(double epsilon, const real *p) noexcept nogil:
 
 
 cdef bint sgd(const Update *u, Py_ssize_t n, const real *g, real *p, real *m) noexcept nogil:
-    """m = momentum m + g;  p -= rate m, or rate (g + momentum m) looking ahead."""
+    """m = momentum m + g;  p -= rate m, or rate (g + momentum m) with Nesterov's momentum."""
     cdef real momentum = <real> u.parameters[0], decay = <real> u.weight_decay, rate = <real> u.rate
     cdef bint nesterov = u.parameters[1] != 0, finite
     cdef real new_g, new_m, new_p, zero = 0
@@ -159,8 +161,8 @@ cdef inlined adam_loop(
     bint amsgrad, const Update *u, Py_ssize_t n, const real *g, real *p, real *m, real *v, real *w, bint *all_finite,
 ) noexcept nogil:
     cdef real c1 = <real> (1 - u.parameters[0]), beta2 = <real> u.parameters[1], c2 = <real> (1 - u.parameters[1])
-    cdef real decay = <real> (0 if u.kind == ADAMW else u.weight_decay), shrink = <real> u.shrink
-    cdef real rate = <real> u.rate, unbias = <real> u.unbias, floor = above_zero(u.floor, g)
+    cdef real decay = <real> (0 if u.kind == ADAMW else u.weight_decay), decoupled = <real> u.decoupled_decay
+    cdef real rate = <real> u.rate, bias_correction = <real> u.bias_correction, epsilon = above_zero(u.epsilon, g)
     cdef real new_g, new_m, new_v, new_w, new_p, zero = 0
     cdef bint finite
     cdef int broken = 0
@@ -170,7 +172,7 @@ cdef inlined adam_loop(
         new_m = m[i] + c1 * (new_g - m[i])
         new_v = beta2 * v[i] + c2 * new_g * new_g
         new_w = w[i] if amsgrad and w[i] > new_v else new_v
-        new_p = p[i] - shrink * p[i] - rate * new_m / (unbias * square_root(new_w) + floor)
+        new_p = p[i] - decoupled * p[i] - rate * new_m / (bias_correction * square_root(new_w) + epsilon)
         finite = new_p * zero + (new_m * zero + new_v * zero) == zero
         broken |= not finite
         m[i] = choose(finite, new_m, m[i])
@@ -195,10 +197,10 @@ cdef bint adam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, r
 
 
 cdef bint nadam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, real *v) noexcept nogil:
-    """Adam with the m that is to come:  p -= (rate m + ahead g) / (sqrt(v') + epsilon)."""
+    """Adam with the m that is to come:  p -= (rate m + nesterov g) / (sqrt(v') + epsilon)."""
     cdef real c1 = <real> (1 - u.parameters[0]), beta2 = <real> u.parameters[1], c2 = <real> (1 - u.parameters[1])
-    cdef real decay = <real> u.weight_decay, rate = <real> u.rate, ahead = <real> u.ahead
-    cdef real unbias = <real> u.unbias, floor = above_zero(u.floor, g)
+    cdef real decay = <real> u.weight_decay, rate = <real> u.rate, nesterov = <real> u.nesterov
+    cdef real bias_correction = <real> u.bias_correction, epsilon = above_zero(u.epsilon, g)
     cdef real new_g, new_m, new_v, new_p, zero = 0
     cdef bint finite
     cdef int broken = 0
@@ -207,7 +209,7 @@ cdef bint nadam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, 
         new_g = g[i] + decay * p[i]
         new_m = m[i] + c1 * (new_g - m[i])
         new_v = beta2 * v[i] + c2 * new_g * new_g
-        new_p = p[i] - (rate * new_m + ahead * new_g) / (unbias * square_root(new_v) + floor)
+        new_p = p[i] - (rate * new_m + nesterov * new_g) / (bias_correction * square_root(new_v) + epsilon)
         finite = new_p * zero + (new_m * zero + new_v * zero) == zero
         broken |= not finite
         m[i] = choose(finite, new_m, m[i])
@@ -219,13 +221,13 @@ cdef bint nadam(const Update *u, Py_ssize_t n, const real *g, real *p, real *m, 
 cdef bint lion(const Update *u, Py_ssize_t n, const real *g, real *p, real *m) noexcept nogil:
     """p -= rate sign(beta1 m + (1 - beta1) g);  m = beta2 m + (1 - beta2) g."""
     cdef real c1 = <real> (1 - u.parameters[0]), c2 = <real> (1 - u.parameters[1])
-    cdef real rate = <real> u.rate, shrink = <real> (u.rate * u.weight_decay)
+    cdef real rate = <real> u.rate, decoupled = <real> (u.rate * u.weight_decay)
     cdef real new_m, new_p, zero = 0
     cdef bint finite
     cdef int broken = 0
     cdef Py_ssize_t i
     for i in range(n):
-        new_p = p[i] - shrink * p[i] - rate * sign(m[i] + c1 * (g[i] - m[i]))
+        new_p = p[i] - decoupled * p[i] - rate * sign(m[i] + c1 * (g[i] - m[i]))
         new_m = m[i] + c2 * (g[i] - m[i])
         finite = new_p * zero + new_m * zero == zero
         broken |= not finite
@@ -235,19 +237,19 @@ cdef bint lion(const Update *u, Py_ssize_t n, const real *g, real *p, real *m) n
 
 
 cdef bint rprop(const Update *u, Py_ssize_t n, const real *g, real *p, real *before, real *size) noexcept nogil:
-    """p -= sign(g) size. The size grows while g keeps its sign; where g turned, it shrinks, and p waits for a step."""
+    """p -= sign(g) size. The size grows while g keeps its sign; else it shrinks, and p waits for a step."""
     cdef real eta_minus = <real> u.parameters[0], eta_plus = <real> u.parameters[1]
     cdef real least = <real> u.parameters[2], most = <real> u.parameters[3]
-    cdef real turned, new_g, new_size, new_p, one = 1, zero = 0
+    cdef real agrees, new_g, new_size, new_p, one = 1, zero = 0
     cdef bint finite
     cdef int broken = 0
     cdef Py_ssize_t i
     for i in range(n):
-        turned = sign(g[i]) * sign(before[i])
-        new_size = size[i] * choose(turned > 0, eta_plus, choose(turned < 0, eta_minus, one))
+        agrees = sign(g[i]) * sign(before[i])
+        new_size = size[i] * choose(agrees > 0, eta_plus, choose(agrees < 0, eta_minus, one))
         new_size = new_size if new_size > least else least
         new_size = new_size if new_size < most else most
-        new_g = choose(turned < 0, zero, g[i])
+        new_g = choose(agrees < 0, zero, g[i])
         new_p = p[i] - sign(new_g) * new_size
         finite = new_p * zero + g[i] * zero == zero
         broken |= not finite
@@ -257,11 +259,11 @@ cdef bint rprop(const Update *u, Py_ssize_t n, const real *g, real *p, real *bef
     return not broken
 
 
-cdef void average(Py_ssize_t n, real fresh, const real *p, real *a) noexcept nogil:
+cdef void average(Py_ssize_t n, real one_minus_decay, const real *p, real *a) noexcept nogil:
     """a: the running mean of p."""
     cdef Py_ssize_t i
     for i in range(n):
-        a[i] += fresh * (p[i] - a[i])
+        a[i] += one_minus_decay * (p[i] - a[i])
 
 
 cdef void clip(Py_ssize_t n, real scale, real most, const real *g, real *clipped) noexcept nogil:
@@ -299,31 +301,31 @@ cdef double mu_product(const Update *u, double t) noexcept nogil:
 
 
 cdef void begin_adam(Update *u, double learning_rate, double t) noexcept nogil:
-    """A step of rate m / (unbias sqrt(v) + floor)."""
+    """A step of rate m / (bias_correction sqrt(v) + epsilon)."""
     cdef double beta1 = u.parameters[0], beta2 = u.parameters[1]
     cdef double power = pow(beta2, t), longest = 2 / (1 - beta2) - 1, length, product
     u.rate = learning_rate / (1 - pow(beta1, t))
-    u.unbias = 1 / sqrt(1 - power)
-    u.floor = u.parameters[2]
-    u.shrink = learning_rate * u.weight_decay if u.kind == ADAMW else 0
+    u.bias_correction = 1 / sqrt(1 - power)
+    u.epsilon = u.parameters[2]
+    u.decoupled_decay = learning_rate * u.weight_decay if u.kind == ADAMW else 0
     if u.kind == NADAM:
         product = mu_product(u, t)
-        u.ahead = learning_rate * (1 - mu(u, t)) / (1 - product)
+        u.nesterov = learning_rate * (1 - mu(u, t)) / (1 - product)
         u.rate = learning_rate * mu(u, t + 1) / (1 - product * mu(u, t + 1))
     elif u.kind == RADAM:                               # how many steps v is the mean of: too few say nothing
         length = longest - 2 * t * power / (1 - power)
         if length > 5:
             u.rate *= sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
-            u.rate, u.unbias = u.rate / u.unbias, 1
+            u.rate, u.bias_correction = u.rate / u.bias_correction, 1
         else:
-            u.unbias, u.floor = 0, 1
+            u.bias_correction, u.epsilon = 0, 1
 
 
 cdef inline void begin_step(Update *u, double learning_rate) noexcept nogil:
     """The next step, and what all parameters share in it."""
     u.step += 1
     u.rate = learning_rate
-    u.fresh = 1 if u.step == 1 else 1 - u.average
+    u.one_minus_ema_decay = 1 if u.step == 1 else 1 - u.average
     if u.kind == ADAM or u.kind == ADAMW or u.kind == NADAM or u.kind == RADAM:
         begin_adam(u, learning_rate, <double> u.step)
 
@@ -405,5 +407,5 @@ cdef bint update_range(
         elif n > 0:
             finite &= update(u, begin, n, g + begin, p + begin)
     if u.state[3] != NULL:
-        average(end - at, <real> u.fresh, p + at, vector(u, 3, at, p))
+        average(end - at, <real> u.one_minus_ema_decay, p + at, vector(u, 3, at, p))
     return finite

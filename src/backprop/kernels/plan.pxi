@@ -10,7 +10,7 @@ cdef object keep_buffers(Plan plan, real[::1] buffers):
 
 @cython.final
 cdef class Plan:
-    """A network lowered to steps over two flat vectors, which the caller allocates with SLACK numbers to spare.
+    """A network lowered to operations over two flat vectors, which the caller allocates with SLACK numbers to spare.
 
     Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
     are offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum,
@@ -19,7 +19,7 @@ cdef class Plan:
     where each step takes the one before. Each penalty is (begin, end, l1, l2).
     """
     cdef Graph graph
-    cdef Py_ssize_t n_given                             # steps that there is memory for
+    cdef Py_ssize_t n_given                             # operations that there is memory for
     cdef bint single
     cdef float[::1] parameters_f, gradients_f
     cdef double[::1] parameters_d, gradients_d
@@ -34,23 +34,29 @@ cdef class Plan:
         self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None, buffers=None,
         tuple penalties not None=(),
     ):
-        cdef Py_ssize_t s, room
+        cdef Py_ssize_t s, size
         cdef tuple given = tuple([tuple(step) for step in steps])
         self.single = memoryview(parameters).format == "f"
         if self.single:
             self.parameters_f, self.gradients_f = parameters, gradients
             self.parameters, self.gradients = &self.parameters_f[0], &self.gradients_f[0]
-            room = min(self.parameters_f.shape[0], self.gradients_f.shape[0])
+            size = min(self.parameters_f.shape[0], self.gradients_f.shape[0])
             keep_buffers[float](self, buffers)
         else:
             self.parameters_d, self.gradients_d = parameters, gradients
             self.parameters, self.gradients = &self.parameters_d[0], &self.gradients_d[0]
-            room = min(self.parameters_d.shape[0], self.gradients_d.shape[0])
+            size = min(self.parameters_d.shape[0], self.gradients_d.shape[0])
             keep_buffers[double](self, buffers)
-        if not 0 <= n_parameters <= room - SLACK or not given:
-            raise ValueError("a plan has steps, and SLACK numbers behind its parameters")
-        self.graph.steps = <Step *> calloc(len(given), sizeof(Step))
-        if self.graph.steps == NULL:
+        if not 0 <= n_parameters <= size - SLACK:
+            raise ValueError(
+                f"expected ROOM ({SLACK}) numbers behind {n_parameters} parameters and their gradients, got vectors of "
+                f"{size}")
+        if not given:
+            raise ValueError("expected at least one operation, got none")
+        self.graph.ops = <Op *> calloc(len(given), sizeof(Op))
+        self.graph.parts = <Part *> calloc(len(given) + 1, sizeof(Part))
+        self.graph.penalties = <Penalty *> calloc(max(1, len(penalties)), sizeof(Penalty))
+        if self.graph.ops == NULL or self.graph.parts == NULL or self.graph.penalties == NULL:
             raise MemoryError
         self.n_given, self.momenta = len(given), []
         self.graph.n_parameters = n_parameters
@@ -58,59 +64,117 @@ cdef class Plan:
         self.graph.block = ROWS if n_parameters * (4 if self.single else 8) > FAR else BLOCK
         for s in range(len(given)):
             self.add(s, given[s])
-        self.lay_out()
-        self.graph.penalties = <Penalty *> calloc(max(1, len(penalties)), sizeof(Penalty))
-        if self.graph.penalties == NULL:
-            raise MemoryError
+        self.place_in_workspace()
+        self.find_parts()
         for s in range(len(penalties)):
-            self.penalise(&self.graph.penalties[s], penalties[s])
+            self.penalize(&self.graph.penalties[s], penalties[s])
         self.graph.n_penalties = <int> len(penalties)
         self.dtype = empty(0, "f" if self.single else "d").dtype
         self.row_shape = (1, self.graph.n_out)
 
-    cdef Py_ssize_t width_of(self, int s, Py_ssize_t before) except -1:
-        """Of the output of one of the steps before, or of the input."""
-        if not INPUT <= s < before:
-            raise ValueError(f"step {before}: no such step before it as {s}")
-        return self.graph.n_in if s == INPUT else self.graph.steps[s].n_out
-
     cdef int add(self, Py_ssize_t s, tuple given) except -1:
-        """Check the next step against those before."""
+        """Check the next operation against those before."""
         cdef Graph *graph = &self.graph
-        cdef Step *step = &graph.steps[s]
+        cdef Op *op = &graph.ops[s]
         if len(given) == 7:
             given += (s - 1, INPUT, s, ())
-        (step.operation, step.activation, step.alpha, step.n_in, step.n_out, step.weight, step.bias, step.source,
-         step.other, step.key, extra) = given
+        (op.operation, op.activation, op.alpha, op.n_in, op.n_out, op.weight, op.bias, op.source, op.other, op.key,
+         extra) = given
         if s == 0:
-            graph.n_in = step.n_in
-        if not 0 < step.n_in < 2 ** 40 or not 0 < step.n_out < 2 ** 40 or not -1e300 < step.alpha < 1e300:
-            raise ValueError(f"step {s}: sizes do not fit")
-        if not 0 <= step.operation < OPERATION_COUNT or not 0 <= step.activation < ACTIVATION_COUNT:
-            raise ValueError(f"step {s}: unknown operation or activation")
-        if needs_z(step.activation) and step.operation != ACTIVATION:
-            raise ValueError(f"step {s}: an activation whose derivative is taken from z is a step of its own")
-        if self.width_of(step.source, s) != step.n_in:
-            raise ValueError(f"step {s}: sizes do not fit")
-        self.check_sizes(s, step)
-        if step.operation == COLUMNS:
-            self.add_columns(s, step, tuple(extra))
-        elif step.operation == BATCH_NORM:
-            momentum, step.buffer = extra
-            step.norm = graph.n_norms
-            graph.n_norms += 1
-            self.momenta.append(momentum)
-            if not 0 <= step.buffer <= graph.n_buffers - 2 * step.n_out:
-                raise ValueError(f"step {s}: buffers do not fit")
-            self.momentum(step.norm)
-        if not 0 <= step.weight <= graph.n_parameters - step.units * <double> step.unit or (
-            step.bias != -1 and not 0 <= step.bias <= graph.n_parameters - step.n_out
+            graph.n_in = op.n_in
+        if not 0 <= op.operation < OPERATION_COUNT:
+            raise ValueError(f"operation {s}: expected a code of OPERATIONS, got {op.operation}")
+        if not 0 <= op.activation < ACTIVATION_COUNT:
+            raise ValueError(f"{self.name_of(s)}: expected a code of ACTIVATIONS, got {op.activation}")
+        if not 0 < op.n_in < 2 ** 40 or not 0 < op.n_out < 2 ** 40:
+            raise ValueError(f"{self.name_of(s)}: expected sizes from 1 to 2^40, got {op.n_in} and {op.n_out}")
+        if needs_z(op.activation) and op.operation != ACTIVATION:
+            raise ValueError(
+                f"{self.name_of(s)}: expected an activation whose derivative is taken from its output, got one of "
+                "NEEDS_Z, which is an operation of its own")
+        self.check_sizes(s, op)
+        if op.operation == COLUMNS:
+            self.add_columns(s, op, tuple(extra))
+        elif op.operation == BATCH_NORM:
+            self.add_batch_norm(s, op, extra)
+        self.check_parameters(s, op)
+        graph.widest = max(graph.widest, op.n_in, op.n_out)
+        graph.work += op.n_in * <double> op.n_out if op.operation == DENSE else op.n_out
+        graph.n_out = op.n_out
+        graph.n_ops = s + 1
+        return 0
+
+    cdef str name_of(self, Py_ssize_t s):
+        """Of an operation, for messages."""
+        names = {code: name for name, code in OPERATIONS.items()}
+        return f"operation {s} ({names[self.graph.ops[s].operation]})"
+
+    cdef Py_ssize_t width_of(self, int taken, Py_ssize_t s) except -1:
+        """Of the output of an operation before this one, or of the input."""
+        if not INPUT <= taken < s:
+            raise ValueError(
+                f"{self.name_of(s)}: expected the output of an operation before it, or -1 for the input, got {taken}")
+        return self.graph.n_in if taken == INPUT else self.graph.ops[taken].n_out
+
+    cdef int expect_size(self, Py_ssize_t s, str what, Py_ssize_t wanted, Py_ssize_t size) except -1:
+        if size != wanted:
+            raise ValueError(f"{self.name_of(s)}: expected {wanted} {what}, got {size}")
+        return 0
+
+    cdef int check_sizes(self, Py_ssize_t s, Op *op) except -1:
+        """What goes in and out of an operation, by the table of layers.pxi."""
+        cdef int wants = KINDS[op.operation].wants
+        self.expect_size(s, "inputs, as many as its source has outputs", self.width_of(op.source, s), op.n_in)
+        if wants & AS_WIDE:
+            self.expect_size(s, "outputs, as many as inputs", op.n_in, op.n_out)
+        op.two = wants & (OTHER_AS_WIDE | OTHER_BESIDE) != 0
+        op.other_at = op.n_in if wants & OTHER_BESIDE else 0
+        if op.two:
+            self.expect_size(
+                s, "outputs of the other operation", op.n_out - op.other_at, self.width_of(op.other, s))
+        if wants & FROM_INPUT and op.source != INPUT:
+            raise ValueError(f"{self.name_of(s)}: expected the input as its source (-1), got {op.source}")
+        least, below = (0.0, 1.0) if wants & RATE else (0.0, 1e300) if wants & EPSILON else (-1e300, 1e300)
+        if not least <= op.alpha < below:
+            raise ValueError(f"{self.name_of(s)}: expected a number from {least} to below {below}, got {op.alpha}")
+        if op.operation == DROPOUT and op.activation != IDENTITY:
+            raise ValueError(f"{self.name_of(s)}: expected the identity for its activation, got code {op.activation}")
+        return 0
+
+    cdef int check_parameters(self, Py_ssize_t s, Op *op) except -1:
+        """That its weight and bias lie in the flat vectors; what threads share of the weight."""
+        cdef int wants = KINDS[op.operation].wants
+        cdef double size
+        if op.operation == DENSE:
+            op.units, op.unit = op.n_in, op.n_out
+        elif op.operation != COLUMNS:
+            op.units, op.unit = op.n_out if wants & WEIGHT else 0, 1
+        if wants & BIAS and op.bias == -1:
+            raise ValueError(f"{self.name_of(s)}: expected an offset of its bias, got -1")
+        if op.operation != DENSE and not wants & BIAS:
+            op.bias = -1
+        if op.units == 0:
+            op.weight, op.bias = 0, -1
+        size = op.units * <double> op.unit
+        if not 0 <= op.weight <= self.graph.n_parameters - size or (
+            op.bias != -1 and not 0 <= op.bias <= self.graph.n_parameters - op.n_out
         ):
-            raise ValueError(f"step {s}: parameters do not fit")
-        graph.widest = max(graph.widest, step.n_in, step.n_out)
-        graph.work += step.n_in * <double> step.n_out if step.operation == DENSE else step.n_out
-        graph.n_out = step.n_out
-        graph.n_steps = s + 1
+            raise ValueError(
+                f"{self.name_of(s)}: expected {size:.0f} weights and {op.n_out} biases within "
+                f"{self.graph.n_parameters} parameters, got offsets {op.weight} and {op.bias}")
+        return 0
+
+    cdef int add_batch_norm(self, Py_ssize_t s, Op *op, extra) except -1:
+        """Its place among the batch norms, and where its running statistics lie."""
+        momentum, op.buffer = extra
+        op.norm = self.graph.n_norms
+        self.graph.n_norms += 1
+        self.momenta.append(momentum)
+        if not 0 <= op.buffer <= self.graph.n_buffers - 2 * op.n_out:
+            raise ValueError(
+                f"{self.name_of(s)}: expected {2 * op.n_out} running statistics within {self.graph.n_buffers} buffers, "
+                f"got the offset {op.buffer}")
+        self.momentum(op.norm)
         return 0
 
     cdef double momentum(self, int norm) except -1:
@@ -127,107 +191,100 @@ cdef class Plan:
             momenta[i] = self.momentum(i)
         return 0
 
-    cdef int check_sizes(self, Py_ssize_t s, Step *step) except -1:
-        """What goes in and out of an operation, and what it has of parameters."""
-        cdef bint fits = step.n_in == step.n_out
-        step.units, step.unit = 0, 1
-        if step.operation == DENSE:
-            fits, step.units, step.unit = True, step.n_in, step.n_out
-        elif step.operation == DROPOUT:
-            fits = fits and 0 <= step.alpha < 1 and step.activation == IDENTITY
-        elif step.operation == ADD:
-            fits = fits and self.width_of(step.other, s) == step.n_out
-        elif step.operation == JOIN:
-            fits = self.width_of(step.other, s) == step.n_out - step.n_in
-        elif step.operation == PRELU:
-            step.units = step.n_out
-        elif step.operation == LAYER_NORM or step.operation == BATCH_NORM:
-            fits = fits and step.alpha >= 0 and step.bias >= 0
-            step.units = step.n_out
-        elif step.operation == COLUMNS:
-            fits = step.source == INPUT
-        if not fits:
-            raise ValueError(f"step {s}: sizes or rate do not fit")
-        if step.units == 0:
-            step.weight, step.bias = 0, -1
-        return 0
-
-    cdef int add_columns(self, Py_ssize_t s, Step *step, tuple given) except -1:
+    cdef int add_columns(self, Py_ssize_t s, Op *op, tuple given) except -1:
         """The columns of the input, and the extent of their tables from `weight` on."""
         cdef Column *column
         cdef Py_ssize_t c
         cdef double n_in = 0, n_out = 0, end = 0
-        step.columns = <Column *> calloc(max(1, len(given)), sizeof(Column))
-        if step.columns == NULL:
+        op.columns = <Column *> calloc(max(1, len(given)), sizeof(Column))
+        if op.columns == NULL:
             raise MemoryError
-        step.weight, step.n_columns = self.graph.n_parameters, len(given)
+        op.weight, op.n_columns = self.graph.n_parameters, len(given)
         for c in range(len(given)):
-            column = &step.columns[c]
+            column = &op.columns[c]
             column.weight, column.values, column.n, column.count = given[c] if len(given[c]) == 4 else (*given[c], 1)
-            if not 0 < column.n <= step.n_out or not 0 < column.values < 2 ** 40 or (
-                not 0 < column.count <= step.n_in
+            if not 0 < column.n <= op.n_out or not 0 < column.values < 2 ** 40 or (
+                not 0 < column.count <= op.n_in
             ) or (
                 column.n != 1 if column.weight < 0 else
                 column.values * <double> column.n > self.graph.n_parameters - column.weight
             ):
-                raise ValueError(f"step {s}: column {c} does not fit")
+                raise ValueError(
+                    f"{self.name_of(s)}: expected a table within {self.graph.n_parameters} parameters, or a column "
+                    f"that goes on as it is, for column {c}, got {given[c]}")
             n_in += column.count
             n_out += column.count * <double> column.n
             if column.weight >= 0:
                 self.graph.tables = True
-                step.weight = min(step.weight, column.weight)
+                op.weight = min(op.weight, column.weight)
                 end = max(end, column.weight + column.values * <double> column.n)
-        if n_in != step.n_in or n_out != step.n_out:
-            raise ValueError(f"step {s}: columns do not fit")
-        step.units = max(0, <Py_ssize_t> end - step.weight)
+        if n_in != op.n_in or n_out != op.n_out:
+            raise ValueError(
+                f"{self.name_of(s)}: expected columns for {op.n_in} inputs and {op.n_out} outputs, got them for "
+                f"{n_in:.0f} and {n_out:.0f}")
+        op.units, op.unit = max(0, <Py_ssize_t> end - op.weight), 1
         return 0
 
-    cdef int lay_out(self) except -1:
-        """Place the outputs and gradients in a workspace, and see which gradients are added to."""
+    cdef int place_in_workspace(self) except -1:
+        """Where the outputs and gradients lie in a workspace, and which gradients are added to."""
         cdef Graph *graph = &self.graph
         cdef Py_ssize_t lanes = LANES_F if self.single else LANES_D
-        cdef Step *step
+        cdef Op *op
         cdef int s
-        for s in range(graph.n_steps):
-            step = &graph.steps[s]
-            step.ld = distance(step.n_out, lanes)
-            graph.widest = max(graph.widest, step.ld)
-            step.y = graph.y_width
-            graph.y_width += step.ld
+        for s in range(graph.n_ops):
+            op = &graph.ops[s]
+            op.ld = distance(op.n_out, lanes)
+            graph.widest = max(graph.widest, op.ld)
+            op.y = graph.y_width
+            graph.y_width += op.ld
             if graph.y_width > <Py_ssize_t> 2 ** 40:
-                raise ValueError(f"step {s}: rows do not fit into memory")
+                raise ValueError(f"{self.name_of(s)}: expected rows that fit into memory, got 2^40 numbers in one")
         graph.width = graph.y_width
-        for s in range(graph.n_steps):
-            step = &graph.steps[s]
-            step.dy = graph.width
-            graph.width += step.ld
-            if step.operation == LAYER_NORM:
-                step.statistics = graph.width
+        for s in range(graph.n_ops):
+            op = &graph.ops[s]
+            op.dy = graph.width
+            graph.width += op.ld
+            if op.operation == LAYER_NORM:
+                op.statistics = graph.width
                 graph.width += KEPT
-            elif step.operation == BATCH_NORM:
-                step.statistics = graph.at_end
-                graph.at_end += 2 * COLUMNWISE * step.ld
-        written = [False] * (graph.n_steps + 1)         # the input is the first of them
-        for s in range(graph.n_steps - 1, -1, -1):
-            step = &graph.steps[s]
-            step.adds = written[step.source + 1]
-            written[step.source + 1] = True
-            if step.operation == ADD or step.operation == JOIN:
-                step.adds_other = written[step.other + 1]
-                written[step.other + 1] = True
+            elif op.operation == BATCH_NORM:
+                op.statistics = graph.at_end
+                graph.at_end += 2 * COLUMNWISE * op.ld
+        written = [False] * (graph.n_ops + 1)           # the input is the first of them
+        for s in range(graph.n_ops - 1, -1, -1):
+            op = &graph.ops[s]
+            op.adds = written[op.source + 1]
+            written[op.source + 1] = True
+            if op.two:
+                op.adds_other = written[op.other + 1]
+                written[op.other + 1] = True
         return 0
 
-    cdef int penalise(self, Penalty *it, tuple given) except -1:
+    cdef void find_parts(self) noexcept:
+        """The first may hold nothing: then the input goes into a batch norm."""
+        cdef Graph *graph = &self.graph
+        cdef int s
+        graph.n_parts = 1
+        for s in range(graph.n_ops):
+            if graph.ops[s].operation == BATCH_NORM:
+                graph.parts[graph.n_parts - 1].end = s
+                graph.parts[graph.n_parts].begin = s
+                graph.n_parts += 1
+        graph.parts[graph.n_parts - 1].end = graph.n_ops
+
+    cdef int penalize(self, Penalty *it, tuple given) except -1:
         it.begin, it.end, it.l1, it.l2 = given
         if not 0 <= it.begin <= it.end <= self.graph.n_parameters:
-            raise ValueError("a penalty on parameters that there are not")
+            raise ValueError(
+                f"expected a penalty on some of {self.graph.n_parameters} parameters, got {it.begin} to {it.end}")
         return 0
 
     def __dealloc__(self):
         cdef Py_ssize_t s
         for s in range(self.n_given):
-            free(self.graph.steps[s].columns)
-        free(self.graph.steps)
+            free(self.graph.ops[s].columns)
+        free(self.graph.ops)
+        free(self.graph.parts)
         free(self.graph.penalties)
 
     @property
@@ -256,12 +313,12 @@ cdef class Plan:
             return predict[float](self, x, out, logits, status)
         return predict[double](self, x, out, logits, status)
 
-    def answer(self, x, out=None):
-        """predict, for a few rows, in a new array or in out; None for whatever the gate has to look at."""
-        return self.short_answer(x, out)
+    def predict_few(self, x, out=None):
+        """predict, for a few rows, in a new array or in out; None for whatever needs validation."""
+        return self.few(x, out)
 
-    cdef object short_answer(self, x, out):
-        """This is what a single row costs, so it goes through the buffer protocol once for x and once for the answer,
+    cdef object few(self, x, out):
+        """This is what a single row costs, so it goes through the buffer protocol once for x and once for the outputs,
         and through no other object. Rows of another type, and Python's numbers, are converted on the way.
         """
         cdef Py_buffer view

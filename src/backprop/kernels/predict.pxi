@@ -1,12 +1,25 @@
 # Predictions: by several threads, by one, and by the short way of a few rows.
 
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.float cimport PyFloat_AS_DOUBLE
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t
+
+from numpy import empty, float64, ndarray
+
+cdef enum:
+    LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
+
+
 cdef class Predictor:
     """What a network inherits: `predict`, by a short way for a few rows that need no conversion."""
     cdef public Plan _plan
     cdef public bint _stale                             # its running statistics are those of other weights
 
     def predict(self, x, *, batch_size=None, threads=None, out=None):
-        """What the network answers.
+        """The outputs of the network.
 
         Never changes the network; may be called from many threads at once.
 
@@ -19,21 +32,21 @@ cdef class Predictor:
         threads : int or None, default None
             How many threads share the rows; the result is the same. None: as many as pay.
         out : numpy.ndarray, shape (batch, n_out), optional
-            Where to write the answer: contiguous, writable, of the network's dtype, apart from x. A call that Ctrl-C
+            Where to write the outputs: contiguous, writable, of the network's dtype, apart from x. A call that Ctrl-C
             ends may have written a part of it.
 
         Returns
         -------
         numpy.ndarray, shape (batch, n_out)
         """
-        cdef object answer = None
+        cdef object outputs = None
         if self._plan is not None and not self._stale and is_count(threads, 1024) and is_count(batch_size, 2 ** 40):
-            answer = self._plan.short_answer(x, out)
-        return self._predict(x, batch_size, threads, out) if answer is None else answer
+            outputs = self._plan.few(x, out)
+        return self._predict(x, batch_size, threads, out) if outputs is None else outputs
 
 
 cdef inline bint is_count(object given, int64_t most) except -1:
-    """Whether this is None or a number that the gate lets pass, and that a few rows make no use of."""
+    """Whether this is None or a valid number, of which a few rows make no use."""
     return given is None or (type(given) is int and 1 <= given <= most)
 
 
@@ -99,7 +112,7 @@ cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logi
     return finite
 
 
-# The short way of a few rows. Where anything is other than expected, None: the gate looks again, and says what.
+# The short way of a few rows. Where anything is other than expected, None: validation looks again, and says what.
 
 cdef inline object few_rows(Plan plan, const Py_buffer *view, out, const real *_):
     cdef Py_ssize_t size = sizeof(real)
@@ -107,7 +120,7 @@ cdef inline object few_rows(Plan plan, const Py_buffer *view, out, const real *_
     if is_own(view, _) and <size_t> begin % sizeof(real) == 0 and (
         view.strides[1] == size and view.strides[0] == view.shape[1] * size
     ):
-        return answer[real](plan, <const real *> begin, view.shape[0], out, begin, begin + view.len)
+        return outputs_of[real](plan, <const real *> begin, view.shape[0], out, begin, begin + view.len)
     return few_others[real](plan, view, out, _)
 
 
@@ -125,7 +138,7 @@ cdef object few_others(Plan plan, const Py_buffer *view, out, const real *_):
     try:
         if not convert(view, x):
             return None
-        return answer[real](plan, x, rows, out, NULL, NULL)
+        return outputs_of[real](plan, x, rows, out, NULL, NULL)
     finally:
         if x != stack:
             free(x)
@@ -202,7 +215,7 @@ cdef object few_numbers(Plan plan, x, out, const real *_):
         for r in range(rows):
             if not take_row(x[r], n, into + r * n):
                 return None
-        return answer[real](plan, into, rows, out, NULL, NULL)
+        return outputs_of[real](plan, into, rows, out, NULL, NULL)
     finally:
         if into != stack:
             free(into)
@@ -255,13 +268,13 @@ cdef bint take_array(object row, Py_ssize_t n, real *x) except -1:
     return taken
 
 
-cdef object answer(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
-    """What the network answers to x, of which the caller sees the bytes from begin to end."""
+cdef object outputs_of(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
+    """The outputs for x, of which the caller sees the bytes from begin to end."""
     cdef const Graph *graph = &plan.graph
     cdef bint finite
     cdef Py_buffer view
     if out is not None:
-        return answer_into[real](plan, x, rows, out, begin, end)
+        return outputs_into[real](plan, x, rows, out, begin, end)
     out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
     PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
     try:
@@ -271,7 +284,7 @@ cdef object answer(Plan plan, const real *x, Py_ssize_t rows, out, const char *b
     return out if finite else None
 
 
-cdef object answer_into(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
+cdef object outputs_into(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
     cdef const Graph *graph = &plan.graph
     cdef bint finite
     cdef Py_buffer view

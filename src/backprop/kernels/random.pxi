@@ -1,6 +1,6 @@
 # Random numbers as functions of where they are used, so that they depend on nothing else: no generator has a state.
 #
-# mix is the finaliser of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014);
+# mix is the finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014);
 # hash32 is the two-round integer hash with the constants of C. Wellons' hash-prospector (bias 0.107).
 
 cdef inline uint64_t mix(uint64_t seed, uint64_t i) noexcept nogil:

@@ -44,53 +44,47 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how)
     plan.tape = tape
 
 
+cdef Rows rows_of(Plan plan, Tape tape) noexcept nogil:
+    """All of them."""
+    return Rows(
+        graph=&plan.graph, how=&tape.how, x=tape.x, work=tape.work, capacity=tape.rows, first=0, n=tape.rows,
+        batch=tape.rows, scratch=tape.scratch, watch=NULL)
+
+
 cdef void forward_all(Plan plan, Tape tape, const real *x, real *out, Watch *watch) noexcept nogil:
     """From x to what a whole tape holds, and to the outputs; the running statistics follow at the end."""
     cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t rows = tape.rows, ld = 0
+    cdef Rows rows = rows_of(plan, tape)
+    cdef Py_ssize_t ld = 0
     cdef const real *y
-    cdef int begin = 0, end = part_end(graph, -1)
-    copy_rows_watched(rows, graph.n_in, x, graph.n_in, <real *> tape.x, graph.n_in, watch)
-    x = <const real *> tape.x
-    forward_part(plan, tape, x, begin, end, watch)
-    while end < graph.n_steps and atomic_get(watch.status) == RUNNING:
-        look_along_columns(
-            graph, &tape.how, end, 0, graph.steps[end].n_out, rows, x, <real *> tape.work, rows, False, watch)
-        begin, end = end, part_end(graph, end)
-        forward_part(plan, tape, x, begin, end, watch)
+    cdef int p
+    copy_rows_watched(rows.n, graph.n_in, x, graph.n_in, <real *> tape.x, graph.n_in, watch)
+    for p in range(graph.n_parts):
+        if p > 0:
+            look_along_columns(&rows, graph.parts[p].begin, 0, graph.ops[graph.parts[p].begin].n_out, False, watch, x)
+        pass_through(plan, tape, p, True, <real *> NULL, watch)
     if atomic_get(watch.status) == RUNNING:
-        y = value_of(graph, &tape.how, end - 1, x, <const real *> tape.work, rows, 0, &ld)
-        copy_rows_watched(rows, graph.n_out, y, ld, out, graph.n_out, watch)
+        y = value_of(&rows, graph.n_ops - 1, &ld, x)
+        copy_rows_watched(rows.n, graph.n_out, y, ld, out, graph.n_out, watch)
     if atomic_get(watch.status) == RUNNING:
-        keep_statistics(graph, &tape.how, rows, <real *> tape.work, rows)
+        keep_statistics(&rows, x)
 
 
-cdef void forward_part(Plan plan, Tape tape, const real *x, int begin, int end, Watch *watch) noexcept nogil:
+cdef void pass_through(Plan plan, Tape tape, int p, bint forward, real *dx, Watch *watch) noexcept nogil:
+    """All rows through a part of the graph, some at a time; back, dx (rows, n_in) is wanted or NULL."""
     cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t done = 0, n, ld, most = rows_at_a_time(graph)
-    while done < tape.rows and not look_for_signals(watch, graph.work * most + 4000):
-        n = min(tape.rows - done, most)
-        forward_rows(
-            graph, &tape.how, begin, end, <const real *> plan.parameters, done, n, x + done * graph.n_in,
-            <real *> tape.work, tape.rows, <real *> tape.scratch, &ld)
-        done += n
-
-
-cdef void backward_part(Plan plan, Tape tape, const real *x, int begin, int end, real *dx, Watch *watch) noexcept nogil:
-    cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t done = 0, n, most = rows_at_a_time(graph)
-    cdef real *into
-    while done < tape.rows and not look_for_signals(watch, graph.work * most + 4000):
-        n = min(tape.rows - done, most)
-        into = dx + done * graph.n_in if dx != NULL else NULL
-        if end < graph.n_steps:
-            backward_norm(
-                graph, &tape.how, end, <const real *> plan.parameters, tape.rows, done, n, x + done * graph.n_in,
-                <real *> tape.work, tape.rows, <real *> tape.scratch, into)
-        backward_rows(
-            graph, &tape.how, begin, end, <const real *> plan.parameters, tape.rows, done, n, x + done * graph.n_in,
-            <real *> tape.work, tape.rows, <real *> tape.scratch, into)
-        done += n
+    cdef const Part *part = &graph.parts[p]
+    cdef const real *parameters = <const real *> plan.parameters
+    cdef Rows rows = rows_of(plan, tape)
+    cdef Py_ssize_t ld = 0, most = rows_at_a_time(graph)
+    while rows.first < tape.rows and not look_for_signals(watch, graph.work * most + 4000):
+        rows.n = min(tape.rows - rows.first, most)
+        rows.x = <const real *> tape.x + rows.first * graph.n_in
+        if forward:
+            forward_rows(&rows, part.begin, part.end, parameters, &ld)
+        else:
+            backward_part(&rows, p, parameters, dx + rows.first * graph.n_in if dx != NULL else NULL)
+        rows.first += rows.n
 
 
 cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double penalties, bint parameters):
@@ -109,7 +103,7 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double p
         watch = begin_watch(&status, flush_subnormals())
         backward_all(plan, tape, &dy[0, 0], &dx[0, 0] if dx is not None else NULL, &watch)
         if parameters:
-            parameter_gradients_by_hand(plan, tape, &dy[0, 0], penalties, &watch)
+            gradients_by_hand(plan, tape, &dy[0, 0], penalties, &watch)
         restore_mode(watch.mode)
     plan.tape = tape                                    # whatever came: it holds what the forward pass left
     end_watch(&watch)
@@ -118,43 +112,33 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double p
 cdef void backward_all(Plan plan, Tape tape, const real *dy, real *dx, Watch *watch) noexcept nogil:
     """From dy to every dz, and to dx."""
     cdef const Graph *graph = &plan.graph
-    cdef const Step *last = &graph.steps[graph.n_steps - 1]
-    cdef Py_ssize_t rows = tape.rows
-    cdef real *work = <real *> tape.work
-    cdef const real *x = <const real *> tape.x
-    cdef int end = graph.n_steps, begin = part_before(graph, end)
-    copy_rows_watched(rows, graph.n_out, dy, graph.n_out, work + last.dy * rows, last.ld, watch)
-    backward_part(plan, tape, x, begin, end, dx, watch)
-    while end > 0 and graph.steps[begin].operation == BATCH_NORM and atomic_get(watch.status) == RUNNING:
-        look_along_columns(
-            graph, &tape.how, begin, 0, graph.steps[begin].n_out, rows, x, work, rows, True, watch)
-        begin, end = part_before(graph, begin), begin
-        backward_part(plan, tape, x, begin, end, dx, watch)
+    cdef const Op *last = &graph.ops[graph.n_ops - 1]
+    cdef Rows rows = rows_of(plan, tape)
+    cdef int p
+    copy_rows_watched(rows.n, graph.n_out, dy, graph.n_out, dy_of(&rows, last, dy), last.ld, watch)
+    for p in range(graph.n_parts - 1, -1, -1):
+        pass_through(plan, tape, p, False, dx, watch)
+        if p > 0:
+            look_along_columns(&rows, graph.parts[p].begin, 0, graph.ops[graph.parts[p].begin].n_out, True, watch, dy)
 
 
-cdef void parameter_gradients_by_hand(
-    Plan plan, Tape tape, const real *_, double penalties, Watch *watch,
-) noexcept nogil:
+cdef void gradients_by_hand(Plan plan, Tape tape, const real *_, double penalties, Watch *watch) noexcept nogil:
     """From every dz to the gradients of all parameters, those of the penalties so many times included."""
     cdef const Graph *graph = &plan.graph
-    cdef const real *x = <const real *> tape.x
+    cdef const Op *op
+    cdef real *gradients = <real *> plan.gradients
+    cdef Rows rows = rows_of(plan, tape)
+    cdef Py_ssize_t at, to, most
     cdef int s
-    for s in range(graph.n_steps):
-        gradients_by_hand(plan, tape, s, x, watch)
+    rows.watch = watch
+    for s in range(graph.n_ops):
+        op = &graph.ops[s]
+        at, most = 0, units_at_a_time(op, rows.n)
+        while at < op.units and not look_for_signals(watch, rows.n * <double> op.unit * min(most, op.units)):
+            to = min(op.units, at + most)
+            chunk_gradients(&rows, s, at, to, tape.sums, True, True, gradients)
+            at = to
     if atomic_get(watch.status) == RUNNING:
         penalty_backward(
             graph.n_penalties, graph.penalties, penalties, 0, graph.n_parameters, <const real *> plan.parameters,
-            <real *> plan.gradients)
-
-
-cdef void gradients_by_hand(Plan plan, Tape tape, int s, const real *x, Watch *watch) noexcept nogil:
-    """Those of a step's parameters."""
-    cdef const Graph *graph = &plan.graph
-    cdef const Step *step = &graph.steps[s]
-    cdef Py_ssize_t at = 0, to, most = units_at_a_time(step, tape.rows)
-    while at < step.units and not look_for_signals(watch, tape.rows * <double> step.unit * min(most, step.units)):
-        to = min(step.units, at + most)
-        chunk_gradients(
-            graph, &tape.how, s, at, to, tape.rows, x, <real *> tape.work, tape.rows, <real *> tape.scratch,
-            tape.sums, True, True, <real *> plan.gradients, watch)
-        at = to
+            gradients)

@@ -1,15 +1,18 @@
 # Training. A run is what the threads share.
 
+cdef enum:
+    NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
+
 cdef struct Run:
     const Graph *graph
     Loss loss
-    bint logits                                 # the loss takes what is beneath the last activation
+    bint logits                                 # the loss takes logits: the last activation is left out
     Update update
     bint mean                                   # a batch counts for the mean of its rows, or for their sum
     bint update_statistics                      # the running ones follow each batch
     bint share_penalties                        # the penalties are divided with that sum, not added to the mean
     Py_ssize_t rows, batch, chunk
-    Py_ssize_t most                             # rows that go through all the steps without a look at the signals
+    Py_ssize_t most                             # rows that go through all operations without a look at the signals
     int64_t epochs
     uint64_t seed, first_epoch, first_step
     int threads
@@ -22,12 +25,12 @@ cdef struct Run:
     const double *weights
     const double *rates                         # learning rate: one, or one for each batch
     Py_ssize_t n_rates
-    void *outputs                               # what the network answered to each row, for the metrics; or NULL
+    void *outputs                               # predictions of each row, for the metrics; or NULL
     void *work
     void *gathered
     void *scratch
-    void *turned                                # for tiny batches on one thread; or NULL
-    Py_ssize_t units
+    void *unit_major                            # for tiny batches on one thread; or NULL
+    Py_ssize_t n_units
     double *momenta                             # of each batch norm, at the beginning of the run
     double *values
     double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
@@ -53,7 +56,7 @@ cdef inline Py_ssize_t share(Py_ssize_t n, int thread, int threads) noexcept nog
 
 
 cdef int meet(Run *run) noexcept nogil:
-    """Wait for the other threads. All leave with the same answer: the status when the last of them came."""
+    """Wait for the other threads. All leave with the same verdict: the status when the last of them came."""
     cdef int generation, spins = 0
     if run.threads == 1:
         return run.status
@@ -75,8 +78,8 @@ cdef int meet(Run *run) noexcept nogil:
 cdef void keep_outputs(
     Run *run, const Pass *how, Py_ssize_t rows, const real *y_hat, Py_ssize_t ld, const int64_t *order, Py_ssize_t at,
 ) noexcept nogil:
-    """What the network answers to each row, in the order of the rows, for the metrics of an epoch."""
-    cdef const Step *last = &run.graph.steps[run.graph.n_steps - 1]
+    """The predictions, in the order of the rows, for the metrics of an epoch."""
+    cdef const Op *last = &run.graph.ops[run.graph.n_ops - 1]
     cdef Py_ssize_t r, n = run.graph.n_out
     cdef real *out
     for r in range(rows):
@@ -101,120 +104,116 @@ cdef inlined train_loss(
             values[r] *= run.weights[order[r] if order != NULL else at + r]
 
 
-cdef inline const real *gathered_rows(Run *run, Py_ssize_t first, const real *_) noexcept nogil:
-    """The inputs of a chunk that begins with row `first` of the epoch."""
-    return <const real *> run.gathered if run.order != NULL else <const real *> run.x + first * run.graph.n_in
+cdef inline Rows chunk_of(
+    Run *run, const Pass *how, int thread, Py_ssize_t first, Py_ssize_t n, const real *_,
+) noexcept nogil:
+    """Rows `first`... of an epoch, as this thread sees them; where they are shuffled, `gather_rows` brings them."""
+    cdef Rows rows = Rows(
+        graph=run.graph, how=how, x=run.gathered, work=run.work, capacity=run.chunk, first=0, n=n, batch=n,
+        scratch=<real *> run.scratch + thread * training_scratch_size(run.graph), watch=NULL)
+    if run.order == NULL:
+        rows.x = <const real *> run.x + first * run.graph.n_in
+    return rows
 
 
 cdef void train_part(
-    Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
-    int begin, int end, bint forward, bint backward,
+    Run *run, const Rows *chunk, const real *parameters, int thread, Py_ssize_t first, double norm, int p,
+    bint forward, bint backward,
 ) noexcept nogil:
-    """This thread's rows of a chunk through some steps, there and back. Before the first they are gathered, after the
-    last they have a loss."""
+    """This thread's rows of a chunk through a part of the graph, there and back. Before the first part they are
+    gathered, after the last they have a loss."""
     cdef const Graph *graph = run.graph
-    cdef const Step *last = &graph.steps[graph.n_steps - 1]
-    cdef Py_ssize_t n, ld, at
-    cdef Py_ssize_t from_row = share(rows, thread, run.threads), to_row = share(rows, thread + 1, run.threads)
-    cdef real *work = <real *> run.work
-    cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
-    cdef const real *x
+    cdef const Part *part = &graph.parts[p]
+    cdef const Op *last = &graph.ops[graph.n_ops - 1]
+    cdef Rows rows = chunk[0]
+    cdef Py_ssize_t to_row = share(chunk.n, thread + 1, run.threads), ld = 0, at
     cdef const real *y_hat
     cdef const int64_t *order = NULL
-    while from_row < to_row:
-        n = min(to_row - from_row, run.most)
+    rows.first = share(chunk.n, thread, run.threads)
+    while rows.first < to_row:
+        rows.n = min(to_row - rows.first, run.most)
         if thread == 0:
-            look_for_signals(&run.watch, 2 * graph.work * n + 4000)
+            look_for_signals(&run.watch, 2 * graph.work * rows.n + 4000)
         if atomic_get(&run.status) != RUNNING:
             return
-        at = first + from_row
+        at = first + rows.first
         if run.order != NULL:
             order, at = run.order + at, 0
-        x = gathered_rows(run, first, parameters) + from_row * graph.n_in
-        if forward and begin == 0 and run.order != NULL:
-            gather_rows(n, graph.n_in, <const real *> run.x, order, <real *> x)
+        rows.x = <const real *> chunk.x + rows.first * graph.n_in
+        if forward and p == 0 and run.order != NULL:
+            gather_rows(rows.n, graph.n_in, <const real *> run.x, order, <real *> rows.x)
         if forward:
-            y_hat = forward_rows(graph, how, begin, end, parameters, from_row, n, x, work, run.chunk, scratch, &ld)
-            if end == graph.n_steps:
+            y_hat = forward_rows(&rows, part.begin, part.end, parameters, &ld)
+            if part.end == graph.n_ops:
                 if run.outputs != NULL:
-                    keep_outputs(run, how, n, y_hat, ld, order, at)
+                    keep_outputs(run, rows.how, rows.n, y_hat, ld, order, at)
                 train_loss(
-                    run, n, y_hat, ld, order, at, norm, run.values + from_row,
-                    work + last.dy * run.chunk + from_row * last.ld, last.ld)
-        else:
-            backward_norm(
-                graph, how, end, parameters, rows, from_row, n, x, work, run.chunk, scratch, <real *> NULL)
+                    run, rows.n, y_hat, ld, order, at, norm, run.values + rows.first, dy_of(&rows, last, parameters),
+                    last.ld)
         if backward:
-            backward_rows(
-                graph, how, begin, end, parameters, rows, from_row, n, x, work, run.chunk, scratch, <real *> NULL)
-        from_row += n
+            backward_part(&rows, p, parameters, <real *> NULL)
+        rows.first += rows.n
 
 
 cdef void train_rows(
-    Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double norm,
+    Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t n, double norm,
 ) noexcept nogil:
     """The rows of a chunk from x to the loss and every dz; where a batch norm looks along columns, threads meet."""
     cdef const Graph *graph = run.graph
-    cdef const real *x = gathered_rows(run, first, parameters)
-    cdef real *work = <real *> run.work
-    cdef int begin = 0, end = part_end(graph, -1)
-    cdef Py_ssize_t n
-    cdef Watch elsewhere = watch_elsewhere(&run.status)
-    cdef Watch *watch = &run.watch if thread == 0 else &elsewhere
+    cdef Rows rows = chunk_of(run, how, thread, first, n, parameters)
+    cdef int p, last = graph.n_parts - 1
     if thread == 0 and run.threads > 1:
         look_for_signals(&run.watch, 4e6)                      # a meeting may last long
-    while end < graph.n_steps:
-        train_part(run, how, parameters, thread, first, rows, norm, begin, end, True, False)
-        if meet(run) != RUNNING:
+    for p in range(last):
+        train_part(run, &rows, parameters, thread, first, norm, p, True, False)
+        if not train_columns(run, &rows, thread, graph.parts[p].end, False, parameters):
             return
-        n = graph.steps[end].n_out
-        look_along_columns(
-            graph, how, end, share(n, thread, run.threads), share(n, thread + 1, run.threads), rows, x, work, run.chunk,
-            False, watch)
-        if meet(run) != RUNNING:
+    train_part(run, &rows, parameters, thread, first, norm, last, True, True)
+    for p in range(last - 1, -1, -1):
+        if not train_columns(run, &rows, thread, graph.parts[p].end, True, parameters):
             return
-        begin, end = end, part_end(graph, end)
-    train_part(run, how, parameters, thread, first, rows, norm, begin, end, True, True)
-    while graph.steps[begin].operation == BATCH_NORM:
-        if meet(run) != RUNNING:
-            return
-        n = graph.steps[begin].n_out
-        look_along_columns(
-            graph, how, begin, share(n, thread, run.threads), share(n, thread + 1, run.threads), rows, x, work,
-            run.chunk, True, watch)
-        if meet(run) != RUNNING or begin == 0:
-            return
-        begin, end = part_before(graph, begin), begin
-        train_part(run, how, parameters, thread, first, rows, norm, begin, end, False, True)
+        train_part(run, &rows, parameters, thread, first, norm, p, False, True)
 
 
-cdef inlined train_turned(
+cdef bint train_columns(Run *run, const Rows *rows, int thread, int s, bint back, const real *_) noexcept nogil:
+    """This thread's columns of a batch norm, between two meetings; whether to go on."""
+    cdef Watch elsewhere = watch_elsewhere(&run.status)
+    cdef Py_ssize_t n = run.graph.ops[s].n_out
+    if meet(run) != RUNNING:
+        return False
+    look_along_columns(
+        rows, s, share(n, thread, run.threads), share(n, thread + 1, run.threads), back,
+        &run.watch if thread == 0 else &elsewhere, _)
+    return meet(run) == RUNNING
+
+
+cdef inlined train_tiny(
     int side, Run *run, const Pass *how, const real *parameters, Py_ssize_t first, Py_ssize_t rows, double norm,
 ) noexcept nogil:
     """A whole tiny batch: from its rows to the gradients of all parameters."""
     cdef const Graph *graph = run.graph
-    cdef Py_ssize_t r, at = first, n = graph.n_out, units = run.units
+    cdef Py_ssize_t r, at = first, n = graph.n_out, n_units = run.n_units
     cdef const int64_t *order = NULL
-    cdef real *x = <real *> run.turned
-    cdef real *y_hat = x + (graph.n_in + units - n) * side
-    cdef real *dy = y_hat + units * side
+    cdef real *x = <real *> run.unit_major
+    cdef real *y_hat = x + (graph.n_in + n_units - n) * side
+    cdef real *dy = y_hat + n_units * side
     cdef real *y_rows = dy + n * side if n > 1 else y_hat
     cdef real *dy_rows = y_rows + n * side if n > 1 else dy
     look_for_signals(&run.watch, 2 * graph.work * rows + 4000)
     if run.order != NULL:
         order, at = run.order + first, 0
         for r in range(rows):
-            turn(1, graph.n_in, <const real *> run.x + order[r] * graph.n_in, 0, 1, x + r, 0, side)
+            transpose_rows(1, graph.n_in, <const real *> run.x + order[r] * graph.n_in, 0, 1, x + r, 0, side)
     elif rows < run.rows or run.steps == 0:             # else they are there
-        turn(rows, graph.n_in, <const real *> run.x + first * graph.n_in, graph.n_in, 1, x, 1, side)
-    turned_forward(side, graph, how.logits, parameters, x)
+        transpose_rows(rows, graph.n_in, <const real *> run.x + first * graph.n_in, graph.n_in, 1, x, 1, side)
+    tiny_forward(side, graph, how.logits, parameters, x)
     if n > 1:
-        turn(rows, n, y_hat, 1, side, y_rows, n, 1)
+        transpose_rows(rows, n, y_hat, 1, side, y_rows, n, 1)
     train_loss(run, rows, y_rows, n, order, at, norm, run.values, dy_rows, n)
     if n > 1:
-        turn(rows, n, dy_rows, n, 1, dy, 1, side)
-    turned_backward(
-        side, graph, how.logits, rows, units, parameters, x, <const real *> run.scratch, <real *> run.gradients)
+        transpose_rows(rows, n, dy_rows, n, 1, dy, 1, side)
+    tiny_backward(
+        side, graph, how.logits, rows, n_units, parameters, x, <const real *> run.scratch, <real *> run.gradients)
 
 
 cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
@@ -230,44 +229,40 @@ cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, 
 
 
 cdef void train_gradients(
-    Run *run, const Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double *sums,
+    Run *run, const Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t n, double *sums,
     bint begins, bint ends, double penalties, bint at_once,
 ) noexcept nogil:
     """The gradient of this thread's share of each weight, over a chunk of rows, with which its batch begins or ends.
     Then the penalties', so many times; and at once, the weight steps along it."""
     cdef const Graph *graph = run.graph
-    cdef const Step *step
-    cdef const real *x = gathered_rows(run, first, <const real *> parameters)
-    cdef real *scratch = <real *> run.scratch + thread * training_scratch_size(graph)
+    cdef const Op *op
     cdef Py_ssize_t at, to, end, most, bias, bias_end
     cdef Watch elsewhere = watch_elsewhere(&run.status)
     cdef Watch *watch = &run.watch if thread == 0 else &elsewhere
+    cdef Rows rows = chunk_of(run, how, thread, first, n, <const real *> parameters)
     cdef int s
-    for s in range(graph.n_steps):
-        step = &graph.steps[s]
-        if step.units == 0:
+    rows.watch = NULL if at_once else watch
+    for s in range(graph.n_ops):
+        op = &graph.ops[s]
+        if op.units == 0:
             continue
-        at, end = share(step.units, thread, run.threads), share(step.units, thread + 1, run.threads)
-        most = end
+        at, end = share(op.units, thread, run.threads), share(op.units, thread + 1, run.threads)
         if at_once:
-            most = TILE_ROWS + NEAR // (step.unit * <Py_ssize_t> sizeof(real))
+            most = TILE_ROWS + NEAR // (op.unit * <Py_ssize_t> sizeof(real))
         else:
-            most = units_at_a_time(step, rows)
+            most = units_at_a_time(op, n)
         while at < end:
             to = min(end, at + most)
-            if not at_once:
-                if look_for_signals(watch, <double> rows * step.unit * (to - at)):
-                    return
-            chunk_gradients(
-                graph, how, s, at, to, rows, x, <real *> run.work, run.chunk, scratch, sums, begins, ends,
-                <real *> run.gradients, NULL if at_once else watch)
+            if not at_once and look_for_signals(watch, <double> n * op.unit * (to - at)):
+                return
+            chunk_gradients(&rows, s, at, to, sums, begins, ends, <real *> run.gradients)
             if ends and penalties > 0:
                 penalty_backward(
-                    graph.n_penalties, graph.penalties, penalties, step.weight + at * step.unit,
-                    step.weight + to * step.unit, <const real *> parameters, <real *> run.gradients)
+                    graph.n_penalties, graph.penalties, penalties, op.weight + at * op.unit,
+                    op.weight + to * op.unit, <const real *> parameters, <real *> run.gradients)
             if at_once:
-                train_update(run, parameters, 1, step.weight + at * step.unit, step.weight + to * step.unit)
-                bias_range(step, at, to, &bias, &bias_end)
+                train_update(run, parameters, 1, op.weight + at * op.unit, op.weight + to * op.unit)
+                bias_range(op, at, to, &bias, &bias_end)
                 if bias < bias_end:
                     train_update(run, parameters, 1, bias, bias_end)
             at = to
@@ -285,6 +280,7 @@ cdef bint train_batch(
     cdef bint at_once = False
     cdef double *sums = run.sums if rows > CHUNK else NULL
     cdef double batch_loss = 0, batch_weight = 0, norm = 1, penalties = 1, scale = 1
+    cdef Rows batch
     if run.weights == NULL:
         batch_weight = rows
     else:
@@ -303,10 +299,10 @@ cdef bint train_batch(
     while done < rows:
         n = min(rows - done, run.chunk)
         how.first_row = done
-        if run.turned != NULL and run.batch <= 4:
-            train_turned(4, run, how, <const real *> parameters, first, rows, norm)
-        elif run.turned != NULL:
-            train_turned(8, run, how, <const real *> parameters, first, rows, norm)
+        if run.unit_major != NULL and run.batch <= 4:
+            train_tiny(4, run, how, <const real *> parameters, first, rows, norm)
+        elif run.unit_major != NULL:
+            train_tiny(8, run, how, <const real *> parameters, first, rows, norm)
         else:
             train_rows(run, how, parameters, thread, first + done, n, norm)
         if meet(run) != RUNNING:
@@ -317,9 +313,9 @@ cdef bint train_batch(
             atomic_set(&run.status, DIVERGED)           # every thread comes to the same sum, and leaves here
             return False
         at_once = (
-            run.update.kind != NO_UPDATE and run.turned == NULL and done + n == rows and n_parameters > TINY
+            run.update.kind != NO_UPDATE and run.unit_major == NULL and done + n == rows and n_parameters > TINY
             and n * <double> n_parameters <= LONG_WORK * LANES_F and not run.update.clip_norm > 0)
-        if run.turned == NULL:
+        if run.unit_major == NULL:
             train_gradients(
                 run, how, parameters, thread, first + done, n, sums, done == 0, done + n == rows, penalties, at_once)
         elif run.graph.n_penalties > 0:
@@ -338,7 +334,8 @@ cdef bint train_batch(
         if meet(run) != RUNNING:
             return False
     if thread == 0 and run.update_statistics:
-        if not keep_statistics(run.graph, how, rows, <real *> run.work, run.chunk):
+        batch = chunk_of(run, how, thread, first, rows, <const real *> parameters)
+        if not keep_statistics(&batch, <const real *> parameters):
             atomic_set(&run.status, DIVERGED)
     loss[0] += batch_loss
     weight[0] += batch_weight

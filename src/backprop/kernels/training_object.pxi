@@ -93,31 +93,33 @@ cdef object prepare(
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
     cdef Py_ssize_t rows = x.shape[0]
-    cdef double turned = 0
+    cdef double unit_major = 0
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
     run.n_targets = target_width(&run.loss, graph.n_out)
     check_rows(training.plan, rows, x.shape[1], rows, graph.n_out)
-    if (
-        rows < 1 or run.batch < 1 or run.n_rates < 1 or losses.shape[1] != 2
-        or (y is not None and (y.shape[0] != rows or y.shape[1] != run.n_targets))
-        or (labels is not None and labels.shape[0] != rows)
-        or (weights is not None and weights.shape[0] != rows)
-        or (outputs is not None and (outputs.shape[0] != rows or outputs.shape[1] != graph.n_out))
-    ):
-        raise ValueError("lengths do not fit")
-    if run.n_targets < 1 or (y is None and (labels is None or not takes_labels(&run.loss))):
-        raise ValueError("outputs that the loss does not take, or no targets for it")
+    expect(rows > 0, "at least one row")
+    expect(run.batch > 0, "batches of at least one row")
+    expect(run.n_rates > 0, "at least one learning rate")
+    expect(losses.shape[1] == 2, "two losses an epoch")
+    expect(run.n_targets > 0, f"outputs that the loss takes, got {graph.n_out}")
+    expect(y is not None or (labels is not None and takes_labels(&run.loss)), "targets, or labels for a loss of labels")
+    expect(y is None or (y.shape[0] == rows and y.shape[1] == run.n_targets), f"targets ({rows}, {run.n_targets})")
+    expect(labels is None or labels.shape[0] == rows, f"{rows} labels")
+    expect(weights is None or weights.shape[0] == rows, f"{rows} weights")
+    expect(outputs is None or (outputs.shape[0] == rows and outputs.shape[1] == graph.n_out),
+           f"outputs ({rows}, {graph.n_out})")
     run.batch = min(run.batch, rows)
     run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch
     run.most = rows_at_a_time(graph)
-    run.units = units_of(graph)
-    if training.wanted == 1 and outputs is None and can_turn(graph, run.logits, run.batch):
-        turned = sizeof(real) * 8.0 * (graph.n_in + 2 * run.units + 2 * graph.n_out)
+    run.n_units = units_of(graph)
+    if training.wanted == 1 and outputs is None and is_tiny(graph, run.logits, run.batch):
+        unit_major = sizeof(real) * 8.0 * (graph.n_in + 2 * run.n_units + 2 * graph.n_out)
     training.reserve(
         sizeof(real) * (
             <double> run.chunk * (graph.width + graph.n_in) + graph.at_end
             + <double> training.wanted * training_scratch_size(graph))
-        + 8.0 * (run.chunk + rows + graph.n_norms) + turned + (8.0 * graph.n_parameters if run.batch > CHUNK else 0))
+        + 8.0 * (run.chunk + rows + graph.n_norms) + unit_major
+        + (8.0 * graph.n_parameters if run.batch > CHUNK else 0))
     run.work = training.take(sizeof(real) * <double> workspace_size(graph, run.chunk))
     run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
     run.scratch = training.take(sizeof(real) * <double> training.wanted * training_scratch_size(graph))
@@ -126,8 +128,8 @@ cdef object prepare(
         run.sums = <double *> training.take(8.0 * graph.n_parameters)
     run.momenta = <double *> training.take(8.0 * graph.n_norms)
     training.plan.read_momenta(run.momenta)
-    if turned > 0:
-        run.turned = training.take(turned)
+    if unit_major > 0:
+        run.unit_major = training.take(unit_major)
     run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL
     run.gradients = training.plan.gradients
     run.x = &x[0, 0]
