@@ -15,7 +15,7 @@ import numpy as np
 
 double = partial(np.asarray, dtype=np.float64)
 
-# kernels/dense.pxi
+# kernels/dense.pxi, kernels/matmul.pxi
 
 
 def matmul(a, b, start):
@@ -35,7 +35,7 @@ def dense_backward(x, w, dz):
     return matmul(dz, w.T, 0), matmul(x.T, dz, 0), double(dz).sum(axis=0)
 
 
-# kernels/activations.pxi
+# kernels/activations.pxi, kernels/elementary.pxi
 
 
 def exponential(z):
@@ -556,7 +556,7 @@ def dropout(key, rate, from_row, x):
     return np.where(dropout_mask(key, rate, from_row, *x.shape), double(x) / (1 - rate), 0)
 
 
-# kernels/plan.pxi: a network's layers in training, from x to the (z, y) of each, and from dy back to dx and the flat
+# kernels/passes.pxi: a network's layers in training, from x to the (z, y) of each, and from dy back to dx and the flat
 # gradient. A layer here is anything with the attributes of the library's.
 
 

@@ -1,4 +1,4 @@
-"""Derive the constants of the kernels' functions (src/backprop/kernels/activations.pxi) and print them.
+"""Derive the constants of the kernels' functions (src/backprop/kernels/elementary.pxi) and print them.
 
     exp(x)   = 2^n exp(r),  n = round(x / ln 2),  r = x - n ln 2,  |r| <= ln(2) / 2
     exp(r)   = 1 + r + r^2 q(r)
