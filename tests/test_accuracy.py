@@ -12,11 +12,19 @@ import reference
 from instances import ACTIVATIONS
 from plans import DTYPES, eps
 
+#: Of how many numbers a sample is made.
+SAMPLES = pytest.mark.parametrize(
+    ("dtype", "count"),
+    [
+        ("float32", 20_000), pytest.param("float32", 400_000, marks=pytest.mark.slow),
+        pytest.param("float64", 3000, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 
-def spread(dtype):
+
+def spread(dtype, count):
     """Numbers of every size: subnormal to 1000 and beyond, both signs, zeros, and where the formulas change."""
     rng, info = np.random.default_rng(5), np.finfo(dtype)
-    count = 400_000 if dtype == "float32" else 3000
     tiny, low = float(info.smallest_subnormal), math.log10(float(info.smallest_subnormal))
     sizes = np.concatenate([
         10 ** rng.uniform(low + 1, 3, count), rng.uniform(0, 2, count), rng.uniform(0, 25, count),
@@ -41,17 +49,12 @@ def exact(name, x):
         return ((1 - e) / (1 + e)).copy_sign(x)
 
 
-@pytest.fixture(scope="module")
-def oracle():
-    """(x, f(x) in more digits than the type has), for each type and function."""
-    found = {}
+@cache
+def oracle(name, dtype, count):
+    """(x, f(x) in more digits than the type has)."""
+    x = spread(dtype, count)
     twins = {"exp": reference.exponential, "sigmoid": reference.sigmoid_forward, "tanh": reference.tanh_forward}
-    for name, twin in twins.items():
-        x = spread("float32")
-        found["float32", name] = x, twin(x)
-        x = spread("float64")
-        found["float64", name] = x, [exact(name, float(number)) for number in x]
-    return found
+    return x, twins[name](x) if dtype == "float32" else [exact(name, float(number)) for number in x]
 
 
 def ulps(got, expected):
@@ -64,10 +67,10 @@ def ulps(got, expected):
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@SAMPLES
 @pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh"])
-def test_within_2_ulp_everywhere(core, oracle, name, dtype):
-    x, expected = oracle[dtype, name]
+def test_within_2_ulp_everywhere(core, name, dtype, count):
+    x, expected = oracle(name, dtype, count)
     if name == "exp":  # as far as it is finite, and a number
         few = x < (88.7 if dtype == "float32" else 709.7)
         x, expected = x[few], [e for e, good in zip(expected, few, strict=True) if good]
@@ -112,27 +115,27 @@ SMOOTH = ["elu", "selu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softs
 
 
 @cache
-def smooth_oracle(name, dtype):
+def smooth_oracle(name, dtype, count):
     """(x, f(x) rounded once, what that lost)."""
     if dtype == "float32":
-        x = spread(dtype)
+        x = spread(dtype, count)
         y = reference.activation_forward(name, 1.0, x)
         with np.errstate(over="ignore"):
             rounded = y.astype(dtype)
         return x, rounded, np.where(np.isfinite(rounded), y - rounded, 0)
     mp = pytest.importorskip("mpmath", reason="mpmath is not installed: nothing to compare with")
-    x = spread(dtype)[::5]
+    x = spread(dtype, count)[::5]
     with mp.workdps(50):
         y = [smooth(mp.mp, name, mp.mpf(number)) for number in x.tolist()]
         rounded = np.array([float(number) for number in y])
         return x, rounded, np.array([float(a - b) if math.isfinite(b) else 0 for a, b in zip(y, rounded, strict=True)])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@SAMPLES
 @pytest.mark.parametrize("name", SMOOTH)
-def test_within_4_ulp_everywhere(core, name, dtype):
+def test_within_4_ulp_everywhere(core, name, dtype, count):
     """From the largest number to the smallest subnormal, near zero and in the tails."""
-    x, rounded, lost = smooth_oracle(name, dtype)
+    x, rounded, lost = smooth_oracle(name, dtype, count)
     y = x.reshape(1, -1).copy()
     core.activate(core.ACTIVATIONS[name], 1.0, y)
     finite = np.isfinite(rounded)
