@@ -155,7 +155,10 @@ def test_the_average_is_switched_on_and_off():
     with pytest.raises(LookupError, match="mine"), optimizer.averaged(net):
         raise LookupError("mine")
     assert np.array_equal(net.parameters, own)
-    with pytest.raises(ValueError, match="bound to another network: create a new one"), optimizer.averaged(three_layers()):
+    with (
+        pytest.raises(ValueError, match="bound to another network: create a new one"),
+        optimizer.averaged(three_layers()),
+    ):
         pass
     net.parameters = optimizer.state["average"]
     trained(net, optimizer)
