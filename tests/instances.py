@@ -47,6 +47,7 @@ LAYERS = {
 NETWORKS = {
     "prelu": lambda: [bp.Dense(4, 5), bp.PReLU(), bp.Dense(5, 3)],
     "prelu alone": lambda: [bp.PReLU(0.4), bp.Dense(4, 3)],
+    "scale": lambda: [bp.Scale(0.7), bp.Dense(4, 5, "tanh"), bp.Residual([bp.Scale()]), bp.Dense(5, 3)],
     "layer norm": lambda: [bp.Dense(4, 9, "tanh"), bp.LayerNorm(), bp.Dense(9, 3)],
     "layer norm at both ends": lambda: [bp.LayerNorm(), bp.Dense(4, 3, "tanh"), bp.LayerNorm(epsilon=0.1)],
     "batch norm": lambda: [bp.Dense(4, 9), bp.BatchNorm(), bp.Activation("tanh"), bp.Dense(9, 3)],

@@ -90,6 +90,8 @@ class InTorch:
                 return torch.cat([self._sequence(branch, x) for branch in layer.branches], dim=1)
             case bp.PReLU():
                 return f.prelu(x, *own)
+            case bp.Scale():
+                return x * own[0]
             case bp.LayerNorm():
                 return f.layer_norm(x, x.shape[1:], *own, layer.epsilon)
             case bp.BatchNorm():

@@ -608,6 +608,14 @@ def prelu_backward(x, slope, dy):
     return np.where(x > 0, dy, slope * double(dy)), np.where(x > 0, 0, double(dy) * x).sum(axis=0)
 
 
+def scale_forward(x, weight):
+    return double(x) * weight
+
+
+def scale_backward(x, weight, dy):
+    return double(dy) * weight, (double(dy) * x).sum(axis=0)
+
+
 def norm_forward(axis, x, weight, bias, epsilon):
     """Over a row (axis 1) or over a column (axis 0)."""
     x = double(x)

@@ -19,7 +19,7 @@ OBJECTS = {
     "Constant": lambda: schedules.Constant(0.1), "Cosine": lambda: schedules.Cosine(0.1, 10, growth=2),
     "Exponential": lambda: schedules.Exponential(0.1, 0.5), "OneCycle": lambda: schedules.OneCycle(0.1, 10),
     "Polynomial": lambda: schedules.Polynomial(0.1, 10), "Step": lambda: schedules.Step(0.1, 3),
-    "Dense": lambda: bp.Dense(2, 3), "Dropout": lambda: bp.Dropout(0.5), "PReLU": bp.PReLU, "LayerNorm": bp.LayerNorm,
+    "Dense": lambda: bp.Dense(2, 3), "Dropout": lambda: bp.Dropout(0.5), "PReLU": bp.PReLU, "Scale": bp.Scale, "LayerNorm": bp.LayerNorm,
     "BatchNorm": bp.BatchNorm, "Embedding": lambda: bp.Embedding(3, 2), "Columns": lambda: bp.Columns(2, {}),
     "Residual": lambda: bp.Residual([]), "Concatenate": lambda: bp.Concatenate([[], []]),
     "Activation": lambda: bp.Activation("relu"), "EarlyStopping": bp.EarlyStopping, "ReduceOnPlateau": bp.ReduceOnPlateau,

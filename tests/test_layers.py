@@ -84,13 +84,16 @@ def alone(layer, x, dtype):
 def test_layers_are_their_twins(rows, n, dtype):
     rng, near = np.random.default_rng(n), 300 * np.finfo(dtype).eps
     x, dy = rng.normal(size=(rows, n)).astype(dtype), rng.normal(size=(rows, n)).astype(dtype)
-    for make in bp.PReLU, bp.LayerNorm, bp.BatchNorm:
+    for make in bp.PReLU, bp.Scale, bp.LayerNorm, bp.BatchNorm:
         layer = make()
         net = alone(layer, x, dtype)
         y, dx = net.forward(x), net.backward(dy)
         if make is bp.PReLU:
             twin = reference.prelu_forward(x, layer.weight)
             twin_dx, *gradients = reference.prelu_backward(x, layer.weight, dy)
+        elif make is bp.Scale:
+            twin = reference.scale_forward(x, layer.weight)
+            twin_dx, *gradients = reference.scale_backward(x, layer.weight, dy)
         else:
             axis = int(make is bp.LayerNorm)
             if axis and n == 1:

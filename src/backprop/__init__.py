@@ -31,6 +31,7 @@ from .layers import (
     LayerNorm,
     PReLU,
     Residual,
+    Scale,
 )  # fmt: skip
 from .losses import (
     BinaryCrossEntropy,
@@ -72,9 +73,9 @@ __all__ = [
     "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError", "GaussianNLL",
     "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
     "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
-    "RAdam", "RMSprop", "ReduceOnPlateau", "Residual", "Rprop", "Sequential", "SquaredHinge", "TerminateOnNaN",
-    "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load", "losses", "metrics",
-    "optimizers", "resume", "schedules", "set_num_threads", "show_config",
+    "RAdam", "RMSprop", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "SquaredHinge",
+    "TerminateOnNaN", "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load",
+    "losses", "metrics", "optimizers", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 #: What needs scikit-learn, and is imported only when asked for.

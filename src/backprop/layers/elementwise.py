@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -85,3 +86,35 @@ class PReLU(SameSize):
     def initialize(self, rng: np.random.Generator) -> None:
         """All slopes alike."""
         self.weight[:] = self.slope
+
+
+class Scale(SameSize):
+    """y = weight x, with a trainable factor for each feature.
+
+    Parameters
+    ----------
+    initial : float, default 1.0
+        Initial factor.
+
+    Attributes
+    ----------
+    weight : numpy.ndarray, shape (n,)
+        The factors, a view into ``net.parameters``.
+    """
+
+    operation = "scale"
+    _gates: ClassVar = {"initial": partial(_validate.number, least=-1e30, below=1e30)}
+
+    weight: Array
+    weight_grad: Array
+
+    def __init__(self, initial: float = 1.0) -> None:
+        self.initial = initial
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`weight`, one for each feature."""
+        return {"weight": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """All factors alike."""
+        self.weight[:] = self.initial
