@@ -4,6 +4,9 @@ See `Sequential` for the network, and ``help(backprop.layers)``, ``losses``, ``o
 ``schedules``, ``callbacks``, ``metrics`` and ``initializers`` for what goes into one.
 """
 
+import typing as _typing
+from importlib import import_module as _import_module
+
 from . import _isa  # isort: skip - first: it chooses the build of the compiled core that all others import
 from . import _words, activations, initializers, losses, metrics, optimizers, schedules
 from ._threads import get_num_threads, set_num_threads
@@ -18,7 +21,6 @@ from .callbacks import (
     TerminateOnNaN,
 )
 from .errors import BusyError, DivergedError, FormatError
-from .gradcheck import GradientCheck, check_gradients
 from .layers import (
     Activation,
     BatchNorm,
@@ -78,15 +80,18 @@ __all__ = [
     "losses", "metrics", "optimizers", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
-#: What needs scikit-learn, and is imported only when asked for.
-_LAZY = ("MLPClassifier", "MLPRegressor")
+if _typing.TYPE_CHECKING:
+    from .gradcheck import GradientCheck, check_gradients
+
+#: What is imported only when asked for, and where it is; the estimators need scikit-learn.
+_LAZY = {
+    "MLPClassifier": "sklearn", "MLPRegressor": "sklearn", "GradientCheck": "gradcheck", "check_gradients": "gradcheck",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
-        from . import sklearn
-
-        return getattr(sklearn, name)
+        return getattr(_import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_words.of_attribute(name, __dir__())}")
 
 

@@ -5,15 +5,16 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _core, _threads, _validate, _words, callbacks, layers, optimizers, schedules, training
+from . import io as files
 from . import metrics as _metrics
 from .errors import BusyError, DivergedError, FormatError
-from .io import atomic, checkpoint, model, strict_json
 from .layers import Layer
 from .optimizers import Optimizer
 from .program import data as gate
@@ -78,7 +79,13 @@ class Sequential(_core.Predictor):
     (1, 1)
     """
 
-    _gates: ClassVar[Mapping[str, _validate.Gate]] = {"metadata": model.checked_metadata, **model.COUNTERS}
+    metadata: dict[str, Any]
+    _gates: ClassVar[Mapping[str, _validate.Gate]] = {
+        "metadata": lambda value, name: files.model.checked_metadata(value, name),
+        "seed": partial(_validate.integer, least=0, most=2**64 - 1),
+        "epochs": partial(_validate.integer, least=0, most=2**62),
+        "steps": partial(_validate.integer, least=0, most=2**62),
+    }  # fmt: skip
 
     @_words.helpful("Sequential")
     def __init__(self, layers: Sequence[Layer], *, rng: Any = None, dtype: npt.DTypeLike = "float32") -> None:
@@ -93,7 +100,7 @@ class Sequential(_core.Predictor):
         """Everything but memory: nothing here is larger than what describes the layers."""
         self.layers = _checked(given)
         self.dtype = _dtype(dtype)
-        self.metadata: dict[str, Any] = {}
+        vars(self)["metadata"] = {}  # it needs no gate
         self.n_in, self.n_out = _connect(self.layers)
         self.leaves = {
             ".".join(map(str, (i, *path))): leaf for i, layer in enumerate(self.layers) for path, leaf in layer.leaves()
@@ -173,7 +180,8 @@ class Sequential(_core.Predictor):
         if names is not None and not (len(names) == self.n_in and all(isinstance(name, str) for name in names)):
             got = _validate.shown(value)
             raise ValueError(f"feature_names: expected {self.n_in} strings, one for each column, or None, got {got}")
-        strict_json.check_json([*map(str, names or ())], "feature_names")
+        if names is not None:
+            files.strict_json.check_json([*map(str, names)], "feature_names")
         self._inputs.names = None if names is None else tuple(map(str, names))
 
     @property
@@ -507,7 +515,7 @@ class Sequential(_core.Predictor):
             A path, where an existing file is replaced only once the new one is safe on the disk; or a file that is open
             for writing bytes, such as an `io.BytesIO`, which gets them where it stands.
         """
-        atomic.write(file, self.to_bytes())
+        files.atomic.write(file, self.to_bytes())
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of its `arrays`, by the same names."""
@@ -527,7 +535,7 @@ class Sequential(_core.Predictor):
         """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and the training."""
         self._check_statistics()
         _validate.real(self.parameters, "parameters", self.dtype)
-        return model.pack(self, more, training)
+        return files.model.pack(self, more, training)
 
     def __reduce__(self) -> tuple[Callable[..., "Sequential"], tuple[bytes]]:
         return _from_bytes, (self.to_bytes(),)
@@ -538,7 +546,7 @@ class Sequential(_core.Predictor):
 
     def _begun(
         self, run: training.Run, path: str | os.PathLike[str], names: Names | None
-    ) -> tuple["Sequential", checkpoint.Checkpoint]:
+    ) -> tuple["Sequential", "files.checkpoint.Checkpoint"]:
         """The network and the run of a checkpoint, which must be of this network and this run."""
         other, kept = _checkpoint(path)
         if other != self:
@@ -550,7 +558,7 @@ class Sequential(_core.Predictor):
         kept.check(run)
         return other, kept
 
-    def _take_over(self, run: training.Run, other: "Sequential", kept: checkpoint.Checkpoint) -> None:
+    def _take_over(self, run: training.Run, other: "Sequential", kept: "files.checkpoint.Checkpoint") -> None:
         """Become that network, and the run that run."""
         kept.restore(run)
         for mine, its in zip(self.arrays().values(), other.arrays().values(), strict=True):
@@ -756,7 +764,7 @@ def load(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryI
     TypeError
         If it is none of these, or an open file of text.
     """
-    net: Sequential = model.read(_declared, file)[0]
+    net: Sequential = files.model.read(_declared, file)[0]
     return net
 
 
@@ -810,8 +818,8 @@ def resume(
     return net, net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, resume=path, **how)
 
 
-def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, checkpoint.Checkpoint]:
-    net, kept = model.read(_declared, os.fsdecode(path))
+def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, "files.checkpoint.Checkpoint"]:
+    net, kept = files.model.read(_declared, os.fsdecode(path))
     if kept is None:
         raise ValueError(f"resume: expected a file that Checkpoint wrote, got a model alone, {os.fspath(path)!r}")
     return net, kept
@@ -820,7 +828,7 @@ def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, checkpoint.Ch
 def _from_bytes(data: bytes) -> Sequential:
     if not isinstance(data, (bytes, bytearray)):
         raise FormatError(f"pickle: expected bytes, got {_validate.shown(data)}")
-    net: Sequential = model.read(_declared, data, "pickle")[0]
+    net: Sequential = files.model.read(_declared, data, "pickle")[0]
     return net
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from .. import _validate
-from ..io import atomic
+from .. import io as files
 from .base import Run, as_path
 from .monitoring import Monitoring
 
@@ -83,7 +83,7 @@ class Checkpoint(Monitoring):
         elif run.epoch == 0 and self.keep != "best":
             self.state = {"written": before.get("written", [])}
         run.check_save()
-        atomic.expect_writable(self._due(run))
+        files.atomic.expect_writable(self._due(run))
 
     def on_epoch_end(self, run: Run) -> None:
         """Write, where one is due."""

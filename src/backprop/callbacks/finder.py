@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import _validate, plots
+from .. import _validate
 from .base import Callback, Run, adjustable_rate
 
 __all__ = ["LearningRateFinder"]
@@ -92,4 +92,6 @@ class LearningRateFinder(Callback):
         -------
         matplotlib.figure.Figure
         """
+        from .. import plots
+
         return plots.range_test(self.rates, self.losses, self.smoothed, self.suggestion, ax)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..io import atomic
+from .. import io as files
 from .base import Callback, Run, as_path
 
 __all__ = ["CSVLogger", "Progress", "table"]
@@ -43,7 +43,7 @@ class CSVLogger(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         """Open the file, and leave what is in it until there is something to write."""
-        atomic.expect_folder(self.path)
+        files.atomic.expect_folder(self.path)
         self._out = open(self.path, "a", encoding="utf-8", newline="", buffering=1)  # noqa: PTH123, SIM115 - until on_fit_end
         if run.epoch:
             self._write(run, 0)

@@ -22,12 +22,8 @@ Array = _validate.Array
 FORMAT_VERSION = "1"
 #: Layers and branches, and the lists they stand in, that a file may have.
 MOST_LISTS = 1 << 15
-#: What the counters of a network hold; those of a file are at most half of it, so that there is room to go on.
-COUNTERS: dict[str, _validate.Gate] = {
-    "seed": partial(_validate.integer, least=0, most=2**64 - 1),
-    "epochs": partial(_validate.integer, least=0, most=2**62),
-    "steps": partial(_validate.integer, least=0, most=2**62),
-}
+#: The counters of a network. Those of a file are at most half of what they hold, so that there is room to go on.
+COUNTERS = ("seed", "epochs", "steps")
 
 
 def checked_metadata(value: Any, name: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,15 +23,20 @@ LARGE = 1 << 26
 PIECE = 1 << 24
 
 
-@dataclass(eq=False, repr=False, slots=True)
 class Lazy:
-    """Many rows of another type or layout, converted where they are taken; a slice of them waits as they do."""
+    """Many rows of another type or layout, converted where they are taken; a slice of them waits as they do.
 
-    given: Array
-    #: Some of the rows, of which the first is called so in messages, as the network takes them.
-    convert: Callable[[Array, int], Array]
-    #: How many to convert at a time.
-    step: int
+    Parameters
+    ----------
+    given : numpy.ndarray
+    convert : callable (numpy.ndarray, int) -> numpy.ndarray
+        Some of the rows, of which the first is called so in messages, as the network takes them.
+    step : int
+        How many to convert at a time.
+    """
+
+    def __init__(self, given: Array, convert: Callable[[Array, int], Array], step: int) -> None:
+        self.given, self.convert, self.step = given, convert, step
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -43,7 +47,8 @@ class Lazy:
         return len(self.given)
 
     def __getitem__(self, rows: Any) -> Any:
-        return replace(self, given=self.given[rows]) if isinstance(rows, slice) else self.convert(self.given[rows], 0)
+        some = self.given[rows]
+        return Lazy(some, self.convert, self.step) if isinstance(rows, slice) else self.convert(some, 0)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return self.convert(self.given, 0)
@@ -70,16 +75,26 @@ def pieces(rows: Array | Lazy) -> Iterator[tuple[slice, Array]]:
         yield some, rows.convert(rows.given[some], start)
 
 
-@dataclass(eq=False, repr=False, slots=True)
 class Data:
-    """Rows that have passed the gate: inputs, targets or labels, weights; and y as it came, for the metrics."""
+    """Rows that have passed the gate.
 
-    #: An array, or `Lazy`; so is the target.
-    x: Any
-    target: Any
-    labels: Array | None
-    weights: Array | None
-    y: Any
+    Parameters
+    ----------
+    x, target : numpy.ndarray, Lazy or None
+        Inputs, and targets, where the loss takes them.
+    labels : numpy.ndarray or None
+        Labels, where it takes those.
+    weights : numpy.ndarray or None
+    y : numpy.ndarray
+        The targets as they came, for the metrics.
+    """
+
+    def __init__(self, x: Any, target: Any, labels: Array | None, weights: Array | None, y: Any) -> None:
+        self.x, self.target, self.labels, self.weights, self.y = x, target, labels, weights, y
+
+    def __repr__(self) -> str:
+        kind = "labels" if self.labels is not None else "targets"
+        return f"<Data of {len(self)} rows with {kind}{'' if self.weights is None else ' and weights'}>"
 
     def __len__(self) -> int:
         return len(self.x)
@@ -93,7 +108,8 @@ class Data:
 
     def converted(self) -> Data:
         """All rows as arrays."""
-        return replace(self, x=np.asarray(self.x), target=None if self.target is None else np.asarray(self.target))
+        target = None if self.target is None else np.asarray(self.target)
+        return Data(np.asarray(self.x), target, self.labels, self.weights, self.y)
 
     @property
     def weight(self) -> float:
@@ -222,7 +238,8 @@ def weighted_by_class(data: Data, given: Any, objective: Objective, *, part: boo
     n_targets = objective.meaning(data.y).targets or objective.n_out
     with np.errstate(over="ignore"):
         weights = targets.class_weights(data.y, given, n_targets) * (1.0 if data.weights is None else data.weights)
-    return replace(data, weights=_validate.weights(weights, len(data), "class_weight", part=part))
+    weights = _validate.weights(weights, len(data), "class_weight", part=part)
+    return Data(data.x, data.target, data.labels, weights, data.y)
 
 
 def validation(inputs: Inputs, objective: Objective, given: Any, names: Names | None) -> Data:
@@ -281,12 +298,11 @@ def prepare(
 # Batches.
 
 
-@dataclass(eq=False, repr=False, slots=True)
 class Batches:
     """Batches that come one by one, from what is gone through once an epoch, and pass the gate as they come."""
 
-    given: Iterable[Any]
-    gate: Callable[[Any], Data]
+    def __init__(self, given: Iterable[Any], gate: Callable[[Any], Data]) -> None:
+        self.given, self.gate = given, gate
 
     def __iter__(self) -> Iterator[Data]:
         count = 0

@@ -17,7 +17,7 @@ __all__ = ["Builder", "Graph", "Operation", "of_layers"]
 Array = _validate.Array
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
     """One operation of a network.
 

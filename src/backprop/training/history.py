@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _validate, callbacks, plots
-from ..io import atomic
+from .. import _validate, callbacks
+from .. import io as files
 
 __all__ = ["History"]
 
@@ -36,7 +36,7 @@ class History(Mapping[str, list[float]]):
         path : str or path-like
             An existing file is replaced only once the new one is safe on the disk.
         """
-        atomic.write(path, callbacks.table(self).encode())
+        files.atomic.write(path, callbacks.table(self).encode())
 
     def plot(self, ax: Any = None) -> Any:
         """Draw its curves. Needs matplotlib, ``pip install "backprop-nn[plot]"``.
@@ -51,6 +51,8 @@ class History(Mapping[str, list[float]]):
         matplotlib.figure.Figure
             The one drawn in; ``savefig`` makes a file of it.
         """
+        from .. import plots
+
         return plots.curves(self, ax)
 
     def __getitem__(self, name: str) -> list[float]:

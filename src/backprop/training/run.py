@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import io as files
 from ..errors import DivergedError
-from ..io import atomic, checkpoint
 from ..program.data import Batches, Data
 from ..program.engine import Engine
 from ..program.objective import Objective
@@ -68,11 +68,11 @@ class Run:
 
     def save(self, path: Any) -> None:
         """Write a checkpoint: the network, and all that `backprop.resume` needs to go on from here."""
-        atomic.write(path, self.network.to_bytes(*checkpoint.of(self).pack()))
+        files.atomic.write(path, self.network.to_bytes(*files.checkpoint.of(self).pack()))
 
     def check_save(self) -> None:
         """Refuse what no checkpoint can hold, such as a custom layer."""
-        checkpoint.of(self)
+        files.checkpoint.of(self)
         self.network.to_bytes()
 
     def trial(self, rates: Iterable[float]) -> Generator[float]:
