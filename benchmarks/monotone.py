@@ -20,7 +20,7 @@ INFINITE = 0x7F800000
 
 
 def falls(name: str) -> int:
-    """How many numbers have an answer below that of the one before."""
+    """How many outputs are below that of the number before."""
     f, count = bp.activations.get(name), 0
     for sign in 1, -1:
         for start in range(0, INFINITE, STEP):

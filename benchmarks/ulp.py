@@ -1,4 +1,4 @@
-"""How far the smooth activations are from the right answer, for every float32 there is.
+"""How far the smooth activations are from the exact value, for every float32 there is.
 
     python benchmarks/ulp.py [--every 1] [--only gelu]
 

@@ -35,7 +35,7 @@ def by_hand(w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float, np.ndarray
     """Predicted outputs a, the error E, dE/dW and dE/db."""
     a = 1 / (1 + np.exp(-(X @ w + b)))
     error = -np.mean(Y * np.log(a) + (1 - Y) * np.log(1 - a))
-    dz = a - Y  # dE/da da/dz: the sigmoid's slope a (1 - a) cancels against the cross-entropy's 1 / (a (1 - a))
+    dz = a - Y  # dE/da da/dz: the sigmoid's derivative a (1 - a) cancels against the cross-entropy's 1 / (a (1 - a))
     return a, float(error), X.T @ dz / len(X), dz.mean(axis=0)
 
 
