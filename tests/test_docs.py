@@ -107,6 +107,23 @@ def test_links_lead_to_files(page):
             assert path.is_relative_to(ROOT)
 
 
+@pytest.mark.skipif(not (ROOT / "src").exists(), reason="beside a wheel there are no sources")
+def test_what_is_to_be_touched_for_something_new_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| an? \w+ \| .+ \|$", text, re.MULTILINE)
+    assert len(rows) == 8
+    folders = [ROOT, ROOT / "src/backprop", ROOT / "src/backprop/kernels"]
+    for row in rows:
+        told = re.findall(r"`([\w./]+)`", row)
+        paths = [[f / name for f in folders if (f / name).exists()] for name in told if "." in name or "/" in name]
+        assert all(paths), told
+        files = [
+            file for found in paths for path in found for file in ([path] if path.is_file() else path.glob("*.py"))
+        ]
+        source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+        assert [name for name in told if "." not in name and "/" not in name and name not in source] == []
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/guide/")])
 def test_a_page_of_the_guide_has_a_picture(page):
     pictures = re.findall(r"!\[([^\]]+)\]\(\.\./pictures/(\w+)\.svg\)", (ROOT / page).read_text(encoding="utf-8"))
