@@ -171,7 +171,7 @@ class Loss(Described, family="Loss"):
 
     def targets(self, y: Any, n_out: int, dtype: Any) -> tuple[Array | None, Array | None]:
         """The targets as (rows, n_targets) of this type, or the labels as (rows,) int64; the other is None."""
-        return self.domain(n_out).read(y, self.target_width(n_out), dtype, repr(self))
+        return self.domain(n_out).read(y, self.target_width(n_out), dtype, self)
 
     def link_of(self, n_out: int) -> str | None:
         """The `link` for a network with so many outputs."""

@@ -109,7 +109,7 @@ class Sequential(_core.Predictor):
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
         self._inputs = gate.Inputs(self.n_in, self.dtype, owner)
         self._training = threading.Lock()
-        self._looked: list[Array] | None = None
+        self._rows_seen: list[Array] | None = None
 
     def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
         """The flat vectors, empty or with what these arrays hold, which are given up; and what runs on them."""
@@ -492,8 +492,8 @@ class Sequential(_core.Predictor):
         self, data: gate.Data, objective: Objective, seed: int, threads: int | None = None
     ) -> tuple[float, Array]:
         """`value_and_gradient`, on data that have passed the gate."""
-        if self._looked is not None:
-            self._looked.append(data.x)
+        if self._rows_seen is not None:
+            self._rows_seen.append(data.x)
         kept = self.buffers.copy()
         try:
             value = gradients(
@@ -621,14 +621,14 @@ class Sequential(_core.Predictor):
             The rows that it sees are noted here; those that are there at the end count.
         """
         rows: list[Array] = []
-        self._looked = rows
+        self._rows_seen = rows
         try:
             yield rows
         except DivergedError:  # before anything has changed
             rows.clear()
             raise
         finally:
-            self._looked = None
+            self._rows_seen = None
             if self._norms() and sum(len(some) for some in rows) > 1:
                 self.update_statistics(rows[0] if len(rows) == 1 else np.concatenate(rows))
 

@@ -109,7 +109,7 @@ def is_multi_label(y: Array) -> bool | None:
 class Domain:
     """The targets that a loss takes: any numbers; a subclass restricts them."""
 
-    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: object) -> tuple[Array | None, Array | None]:
         """Targets as (rows, width) of this type, or labels as (rows,) int64; the other is None.
 
         What is not of the domain is refused; `owner` is who takes it, in the message.
@@ -130,10 +130,10 @@ class Interval(Domain):
     def __init__(self, low: float, high: float, name: str) -> None:
         self.low, self.high, self.name = low, high, name
 
-    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: object) -> tuple[Array | None, Array | None]:
         """Targets (rows, width) in the interval."""
         target = values(y, width, dtype)
-        _validate.between(target, self.low, self.high, "y", f"{owner} takes {self.name}")
+        _validate.between(target, self.low, self.high, "y", f"{owner!r} takes {self.name}")
         return target, None
 
 
@@ -148,7 +148,7 @@ class Probabilities(Interval):
 class Distributions(Domain):
     """Rows of probabilities that sum to 1, one for each class."""
 
-    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: object) -> tuple[Array | None, Array | None]:
         """Targets (rows, width), each row a distribution."""
         target = values(y, width, dtype)
         _validate.between(target, 0, 1, "y", "each row is a distribution over the classes")
@@ -169,10 +169,10 @@ class Distributions(Domain):
 class Classes(Distributions):
     """Labels where y has one column or one dimension, distributions where it has a column for each class."""
 
-    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: object) -> tuple[Array | None, Array | None]:
         """Labels (rows,), or distributions (rows, width)."""
         if width < 2:
-            raise ValueError(f"{owner} expected at least 2 outputs, got {width}: for one, BinaryCrossEntropy")
+            raise ValueError(f"{owner!r} expected at least 2 outputs, got {width}: for one, BinaryCrossEntropy")
         given = _validate.array(y, "y")
         return (None, labels(given, width)) if is_labels(given, width) else super().read(given, width, dtype, owner)
 
@@ -180,7 +180,7 @@ class Classes(Distributions):
 class Signs(Domain):
     """-1, or 0 throughout, and 1; or labels, beside several outputs."""
 
-    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: str) -> tuple[Array | None, Array | None]:
+    def read(self, y: Any, width: int, dtype: npt.DTypeLike, owner: object) -> tuple[Array | None, Array | None]:
         """Labels (rows,), or targets (rows, width) of two values."""
         given = _validate.array(y, "y")
         if is_labels(given, width):

@@ -17,7 +17,7 @@ __all__ = ["Builder", "Graph", "Operation", "of_layers"]
 Array = _validate.Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Operation:
     """One operation of a network.
 
@@ -70,6 +70,8 @@ class Operation:
 class Graph(Sequence[Operation]):
     """The operations of a network, in the order in which they are computed; the last one's output is the network's.
 
+    `Sequential.graph` makes it. It is printed as a table; an operation is found by its place or by its name.
+
     Parameters
     ----------
     operations : iterable of Operation
@@ -84,14 +86,6 @@ class Graph(Sequence[Operation]):
     n_in, n_out : int
         Features of a row of the input and of the output.
     dtype : numpy.dtype
-
-    Examples
-    --------
-    >>> net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 1)], rng=0)
-    >>> print(net.graph)
-    input             -> (batch, 2)
-    0     dense input -> (batch, 3) tanh, weight (2, 3), bias (3,)
-    1     dense 0     -> (batch, 1) weight (3, 1), bias (1,)
     """
 
     def __init__(self, operations: Iterable[Operation], n_in: int, dtype: np.dtype[Any]) -> None:

@@ -19,7 +19,7 @@ __all__ = ["Objective"]
 Array = _validate.Array
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Objective:
     """A loss on a network.
 
