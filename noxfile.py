@@ -21,7 +21,10 @@ READ = ["examples", "tools", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.
 #: What looks at the kernels one by one, in each build of the core by itself.
 KERNELS = ["products", "activations", "accuracy", "loss_kernels", "updates", "random", "layouts"]
 #: What computes: run again on the other builds of the core. The rest is the same Python on all of them.
-COMPUTES = ["gradients", "layers", "four_lines", "same_bits", "prediction", "going_on", "subnormals"]
+COMPUTES = [
+    "gradients", "layers", "norms", "passes", "four_lines", "same_bits", "prediction", "going_on", "sample_weights",
+    "value_and_gradient", "subnormals",
+]  # fmt: skip
 
 
 def group(name: str) -> list[str]:
