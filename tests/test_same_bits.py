@@ -140,7 +140,7 @@ def test_the_other_builds(isa):
     options = ["-q", "-x", "-p", "no:cacheprovider", "-m", "", "-k", "bits and not process"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *(str(here / f"test_{name}.py") for name in BITS)],
-        env=os.environ | {"BACKPROP_ISA": isa}, capture_output=True, text=True, timeout=300, cwd=here.parent,
+        env=os.environ | {"BACKPROP_ISA": isa}, capture_output=True, text=True, timeout=1200, cwd=here.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout
