@@ -181,9 +181,7 @@ class Optimizer(Described, family="Optimizer"):
         """What is assigned must be what the constructor would take; and something that this optimizer has."""
         if name in _hyperparameters() and value is not None and self._ours and name not in (its := self._arguments()):
             if getattr(self, name, 0) is None:
-                raise ValueError(
-                    f"{name}: expected None, which is all that {self!r} knows, got {_validate.shown(value)}"
-                )
+                raise ValueError(f"{name}: expected None, got {_validate.shown(value)}: {self!r} does not support it")
             raise AttributeError(f"{name}: {type(self).__name__} has none; it takes {', '.join(its)}")
         super().__setattr__(name, value)
 
@@ -273,9 +271,7 @@ class Optimizer(Described, family="Optimizer"):
         elif not self.kernel:
             for name in "clip_value", "clip_norm", "average":
                 if getattr(self, name) is not None:
-                    raise ValueError(
-                        f"{name}: expected None, which is all that {self!r} knows, got {getattr(self, name)}"
-                    )
+                    raise ValueError(f"{name}: expected None, got {getattr(self, name)}: {self!r} does not support it")
         self.rates(1)
         self.bind(net)
 
