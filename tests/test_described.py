@@ -3,6 +3,7 @@
 import json
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import backprop as bp
@@ -106,3 +107,14 @@ def test_a_method_that_a_subclass_brings_is_wrapped():
 def test_a_wrong_argument_is_told_what_to_write():
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'sizes'.*did you mean size"):
         Base(sizes=2)
+
+
+def test_what_a_custom_callback_calls_its_attributes_is_up_to_it():
+    class Watching(bp.Callback):
+        def __init__(self, rows=None, names=()):
+            self.rows, self.names = rows, names
+            self._shown, self._arguments = 3, ["a"]
+
+    it = Watching(np.zeros(3))
+    it.names = ("b",)
+    assert repr(it) == "Watching(array([0., 0., 0.]), names=('b',))" and repr(Watching()) == "Watching()"

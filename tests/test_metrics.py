@@ -1,5 +1,6 @@
 """Metrics: scikit-learn's numbers, ties and classes without rows included."""
 
+import inspect
 import json
 import pickle
 import warnings
@@ -156,3 +157,11 @@ def test_metrics_are_scikit_learns():
                 expected = getattr(sklearn, theirs)(y, constant)
                 assert getattr(bp.metrics, ours)(constant, y) == pytest.approx(expected, rel=1e-12)
         assert bp.metrics.mse(y_hat[:, :1], y[:, 0]) == bp.metrics.mse(y_hat[:, :1], y[:, :1])
+
+
+@pytest.mark.parametrize("name", ["accuracy", "precision", "recall", "f1"])
+def test_help_tells_every_parameter(name):
+    metric = getattr(metrics, name)
+    text = inspect.getdoc(metric)
+    assert text.count("\nParameters\n") == text.count("\nRaises\n") == 1
+    assert all(f"\n{parameter} : " in text for parameter in inspect.signature(metric).parameters)

@@ -370,3 +370,45 @@ def test_the_product_of_nadams_momenta_is_that_of_the_factors(beta1, decay):
             following = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * decay))
             step = ((1 - mu) / (1 - product) + following * m / (1 - product * following)) / math.sqrt(v_hat)
             assert -p[0] == pytest.approx(step, rel=1e-11), t
+
+
+def test_a_rule_is_all_that_the_next_step_depends_on():
+    net, optimizer = three_layers(), bp.AdamW(0.01, clip_norm=1.0)
+    net.layers[0].trainable = False
+    net.gradients[:] = np.linspace(-1, 1, 139)
+    optimizer.step(net)
+    rule = optimizer.rule(net)
+    assert rule.state[0] is optimizer.state["mean"] and rule.state[1] is optimizer.state["square"]
+    assert rule.ranges == net.trainable_ranges and len(rule.state) == 2 and rule.steps == 1
+    assert repr(rule.update) == "Update(adamw, 0.9, 0.999, 1e-08, 0.0, weight_decay=0.01, clip_norm=1.0)"
+    assert str(rule) == f"Rule({rule.update}, state=(float64[139], float64[139]), ranges={rule.ranges}, steps=1)"
+    by_hand, state = net.parameters.copy(), tuple(vector.copy() for vector in rule.state)
+    optimizer.step(net)
+    assert bp._core.apply_update(rule.update, 0.01, rule.steps + 1, by_hand, net.gradients, state, rule.ranges)
+    assert np.array_equal(by_hand, net.parameters)
+
+
+def test_a_full_batch_optimizer_is_given_all_rows_once_an_epoch():
+    seen = []
+
+    class Descent(bp.optimizers.FullBatch):
+        def minimize(self, net, evaluate, iterations=1):
+            values = []
+            for _ in range(iterations):
+                value, gradient = evaluate()
+                net.parameters -= self.rates(1)[0] * gradient
+                self.steps += 1
+                values.append(value)
+            seen.append(iterations)
+            return values
+
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 5))
+    ends = []
+    for optimizer, size in (Descent(0.1), 3), (bp.SGD(0.1), None):
+        net = bp.Sequential([bp.Dense(5, 5)], rng=0, dtype="float64")
+        history = net.fit(x, y, loss="mse", optimizer=optimizer, epochs=4, batch_size=size, shuffle=False)
+        ends.append([*history["loss"], *net.parameters])
+    np.testing.assert_allclose(*ends, rtol=1e-12)
+    assert sum(seen) == 4
+    with pytest.raises(TypeError, match="step: expected an optimizer that needs one gradient, got Descent"):
+        Descent(0.1).step(net)

@@ -434,7 +434,7 @@ def test_what_an_optimizer_of_ones_own_does_not_know_is_refused():
         with pytest.raises(ValueError, match=f"{word}: expected None, got {value}: Plain.* does not support it"):
             trained(Plain(0.1, **{word: value}))
     averaging = bp.LBFGS()
-    with pytest.raises(ValueError, match="average: expected None, got 0.9: LBFGS"):
+    with pytest.raises(ValueError, match=r"average: expected None, got 0\.9: LBFGS"):
         averaging.average = 0.9
     trained(averaging)
     with pytest.raises(TypeError, match="that defines step"):
