@@ -22,7 +22,7 @@ READ = ["examples", "tools", "docs", "README.md", "CHANGELOG.md", "CONTRIBUTING.
 KERNELS = ["products", "activations", "accuracy", "loss_kernels", "updates", "random", "layouts"]
 #: What computes: run again on the other builds of the core. The rest is the same Python on all of them.
 COMPUTES = [
-    "gradients", "layers", "norms", "passes", "four_lines", "same_bits", "prediction", "going_on", "sample_weights",
+    "gradients", "layers", "norms", "passes", "four_lines", "same_seed", "prediction", "going_on", "sample_weights",
     "value_and_gradient", "subnormals",
 ]  # fmt: skip
 

@@ -73,7 +73,7 @@ def fingerprint():
 
 def test_another_process_gives_the_same_bits():
     here = Path(__file__).parent
-    code = f"import sys; sys.path.insert(0, {str(here)!r}); import test_same_bits as t; print(t.fingerprint())"
+    code = f"import sys; sys.path.insert(0, {str(here)!r}); import test_same_seed as t; print(t.fingerprint())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == fingerprint()
@@ -130,7 +130,7 @@ def test_fit_takes_its_own_rng():
 
 
 #: What has tests whose name ends in _bits: by every road, to the last bit.
-BITS = ["four_lines", "same_bits", "prediction", "going_on", "value_and_gradient", "networks"]
+BITS = ["four_lines", "same_seed", "prediction", "going_on", "value_and_gradient", "networks"]
 
 
 @pytest.mark.slow
