@@ -21,6 +21,14 @@ cdef enum:
     TINY = 64                                   # multiply-adds that are over before a tile has begun
     WIDEST = 32                                 # the width of the widest tile: 2 registers of 16 floats
 
+cdef extern from "tile.h" nogil:
+    void tile_f(
+        int rows, bint wide, Py_ssize_t depth, const float *a, Py_ssize_t row, Py_ssize_t step, const float *b,
+        Py_ssize_t ldb, float *c, Py_ssize_t ldc, const float *start, Py_ssize_t lds)
+    void tile_d(
+        int rows, bint wide, Py_ssize_t depth, const double *a, Py_ssize_t row, Py_ssize_t step, const double *b,
+        Py_ssize_t ldb, double *c, Py_ssize_t ldc, const double *start, Py_ssize_t lds)
+
 cdef enum Packing:
     UNPACKED, COPIED, TRANSPOSED
 
@@ -42,124 +50,18 @@ cdef inline vec splat(const vec *p, Py_ssize_t i) noexcept nogil:
 
 
 cdef inlined tile(
-    int rows, bint wide, Py_ssize_t depth, const vec *a, Py_ssize_t row, Py_ssize_t step, const vec *b, Py_ssize_t ldb,
-    vec *c, Py_ssize_t ldc, const vec *start, Py_ssize_t lds,
+    int rows, bint wide, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step, const real *b,
+    Py_ssize_t ldb, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds,
 ) noexcept nogil:
-    """Rows x (1 or 2 registers) of c. The sums are named: an array of them would live in memory, not in registers."""
-    cdef vec s, b0, b1, c00, c01, c10, c11, c20, c21, c30, c31, c40, c41, c50, c51, c60, c61, c70, c71
-    cdef Py_ssize_t k
-    c00 = start[0]
-    if wide:
-        c01 = start[1]
-    if rows > 1:
-        c10 = at(start, 1 * lds)[0]
-        if wide:
-            c11 = at(start, 1 * lds)[1]
-    if rows > 2:
-        c20 = at(start, 2 * lds)[0]
-        if wide:
-            c21 = at(start, 2 * lds)[1]
-    if rows > 3:
-        c30 = at(start, 3 * lds)[0]
-        if wide:
-            c31 = at(start, 3 * lds)[1]
-    if rows > 4:
-        c40 = at(start, 4 * lds)[0]
-        if wide:
-            c41 = at(start, 4 * lds)[1]
-    if rows > 5:
-        c50 = at(start, 5 * lds)[0]
-        if wide:
-            c51 = at(start, 5 * lds)[1]
-    if rows > 6:
-        c60 = at(start, 6 * lds)[0]
-        if wide:
-            c61 = at(start, 6 * lds)[1]
-    if rows > 7:
-        c70 = at(start, 7 * lds)[0]
-        if wide:
-            c71 = at(start, 7 * lds)[1]
-    for k in range(depth):
-        b0 = b[0]
-        if wide:
-            b1 = b[1]
-        s = splat(a, 0)
-        c00 = c00 + s * b0
-        if wide:
-            c01 = c01 + s * b1
-        if rows > 1:
-            s = splat(a, 1 * row)
-            c10 = c10 + s * b0
-            if wide:
-                c11 = c11 + s * b1
-        if rows > 2:
-            s = splat(a, 2 * row)
-            c20 = c20 + s * b0
-            if wide:
-                c21 = c21 + s * b1
-        if rows > 3:
-            s = splat(a, 3 * row)
-            c30 = c30 + s * b0
-            if wide:
-                c31 = c31 + s * b1
-        if rows > 4:
-            s = splat(a, 4 * row)
-            c40 = c40 + s * b0
-            if wide:
-                c41 = c41 + s * b1
-        if rows > 5:
-            s = splat(a, 5 * row)
-            c50 = c50 + s * b0
-            if wide:
-                c51 = c51 + s * b1
-        if rows > 6:
-            s = splat(a, 6 * row)
-            c60 = c60 + s * b0
-            if wide:
-                c61 = c61 + s * b1
-        if rows > 7:
-            s = splat(a, 7 * row)
-            c70 = c70 + s * b0
-            if wide:
-                c71 = c71 + s * b1
-        a = at(a, step)
-        b = at(b, ldb)
-    c[0] = c00
-    if wide:
-        c[1] = c01
-    if rows > 1:
-        at(c, 1 * ldc)[0] = c10
-        if wide:
-            at(c, 1 * ldc)[1] = c11
-    if rows > 2:
-        at(c, 2 * ldc)[0] = c20
-        if wide:
-            at(c, 2 * ldc)[1] = c21
-    if rows > 3:
-        at(c, 3 * ldc)[0] = c30
-        if wide:
-            at(c, 3 * ldc)[1] = c31
-    if rows > 4:
-        at(c, 4 * ldc)[0] = c40
-        if wide:
-            at(c, 4 * ldc)[1] = c41
-    if rows > 5:
-        at(c, 5 * ldc)[0] = c50
-        if wide:
-            at(c, 5 * ldc)[1] = c51
-    if rows > 6:
-        at(c, 6 * ldc)[0] = c60
-        if wide:
-            at(c, 6 * ldc)[1] = c61
-    if rows > 7:
-        at(c, 7 * ldc)[0] = c70
-        if wide:
-            at(c, 7 * ldc)[1] = c71
+    if real is float:
+        tile_f(rows, wide, depth, a, row, step, b, ldb, c, ldc, start, lds)
+    else:
+        tile_d(rows, wide, depth, a, row, step, b, ldb, c, ldc, start, lds)
 
 
 cdef void tile_of(
-    int rows, bint wide, Py_ssize_t depth, const vec *a, Py_ssize_t row, Py_ssize_t step, const vec *b, Py_ssize_t ldb,
-    vec *c, Py_ssize_t ldc, const vec *start, Py_ssize_t lds,
+    int rows, bint wide, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step, const real *b,
+    Py_ssize_t ldb, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds,
 ) noexcept nogil:
     """The tile of this shape: each call below is a copy of `tile` with its shape constant."""
     if wide:
@@ -246,10 +148,7 @@ cdef void tile_at(
                 for n in range(width):
                     aside[r * WIDEST + n] = start[r * lds + n]
             start, lds = aside, WIDEST
-    if real is float:
-        tile_of[vf](rows, wide, depth, <vf *> a, row, step, <vf *> b, ldb, <vf *> to, ldt, <vf *> start, lds)
-    else:
-        tile_of[vd](rows, wide, depth, <vd *> a, row, step, <vd *> b, ldb, <vd *> to, ldt, <vd *> start, lds)
+    tile_of(rows, wide, depth, a, row, step, b, ldb, to, ldt, start, lds)
     if to != c:
         for r in range(rows):
             for n in range(width):
