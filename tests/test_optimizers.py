@@ -412,3 +412,24 @@ def test_a_full_batch_optimizer_is_given_all_rows_once_an_epoch():
     assert sum(seen) == 4
     with pytest.raises(TypeError, match="step: expected an optimizer that needs one gradient, got Descent"):
         Descent(0.1).step(net)
+
+
+def test_the_steps_of_a_custom_optimizer_are_counted_once():
+    class Forgets(bp.Optimizer):
+        def step(self, net):
+            net.parameters -= self.rates(1)[0] * net.gradients
+
+    class Counts(Forgets):
+        def step(self, net):
+            super().step(net)
+
+    class Doubles(bp.SGD):
+        def step(self, net):
+            net.gradients *= 2
+            super().step(net)
+
+    for kind in Forgets, Counts, Doubles:
+        net, optimizer, rates = three_layers(), kind(lambda step: rates.append(step) or 0.1), []
+        for _ in range(3):
+            optimizer.step(net)
+        assert optimizer.steps == 3 and rates[-1] == 2

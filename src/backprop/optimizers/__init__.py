@@ -21,4 +21,4 @@ __all__ = [
     "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop",
 ]  # fmt: skip
 
-_declare(LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop, Rprop)
+_declare(*(globals()[name] for name in __all__ if name != "Optimizer"))

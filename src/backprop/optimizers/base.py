@@ -6,7 +6,7 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
 
 import numpy as np
@@ -154,7 +154,10 @@ class Optimizer(Described, family="Optimizer"):
     average: float | None = None
     steps: int = 0
     _owner: weakref.ref[Array] | None = None
+    #: The arguments that only other built-in optimizers have, once it is known; none of a custom one.
+    _foreign: ClassVar[frozenset[str] | None] = None
     _always: ClassVar = ("learning_rate",)
+    _wrappers: ClassVar = {"step": _counted}
     _gates: ClassVar[Mapping[str, _validate.Gate]] = {
         "learning_rate": _rate, "clip_value": _validate.optional(_validate.positive),
         "clip_norm": _validate.optional(_validate.positive), "average": _validate.optional(within),
@@ -177,13 +180,23 @@ class Optimizer(Described, family="Optimizer"):
         self.steps = 0
         self._owner = None
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls._foreign = None
+
     def __setattr__(self, name: str, value: Any) -> None:
         """What is assigned must be what the constructor would take; and something that this optimizer has."""
-        if name in _hyperparameters() and value is not None and self._ours and name not in (its := self._arguments()):
+        if name in (self._foreign if self._foreign is not None else self._find_foreign()) and value is not None:
             if getattr(self, name, 0) is None:
                 raise ValueError(f"{name}: expected None, got {_validate.shown(value)}: {self!r} does not support it")
-            raise AttributeError(f"{name}: {type(self).__name__} has none; it takes {', '.join(its)}")
+            raise AttributeError(f"{name}: {type(self).__name__} has none; it takes {', '.join(self._arguments())}")
         super().__setattr__(name, value)
+
+    @classmethod
+    def _find_foreign(cls) -> frozenset[str]:
+        others = map(_described.arguments, KINDS.values() if KINDS.get(cls.__name__) is cls else ())
+        cls._foreign = frozenset().union(*others) - cls._arguments().keys()
+        return cls._foreign
 
     def step(self, net: Parameters) -> None:
         """Change the trainable parameters of a network by its gradients.
@@ -396,12 +409,6 @@ _NOT_NEGATIVE = ("square", "sum", "largest", "step")
 def declare(*kinds: type[Optimizer]) -> None:
     """Name the optimizers of this package, once."""
     KINDS.update({kind.__name__: kind for kind in kinds})
-
-
-@cache
-def _hyperparameters() -> frozenset[str]:
-    """The arguments of all built-in optimizers."""
-    return frozenset().union(*map(_described.arguments, KINDS.values()))
 
 
 def from_config(config: dict[str, Any], schedule: Callable[[dict[str, Any]], Any] | None = None) -> Optimizer:
