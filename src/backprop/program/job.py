@@ -99,7 +99,7 @@ def gradients(
         return math.nan
     losses += found
     value, weight = found[0]
-    return float(value / weight if objective.mean else value)
+    return float(value / weight if objective.mean and weight else value)
 
 
 def _custom_gradients(
