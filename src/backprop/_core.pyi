@@ -87,19 +87,19 @@ def permutation(seed: int, epoch: int, order: _Labels) -> None:
 class Plan:
     """A network as operations over two flat vectors of n_parameters numbers, each with ROOM more behind them.
 
-    A step is (operation, activation, number, n_in, n_out, offset of the weight, of the bias or -1, source, other, key,
-    extra): the number is the activation's slope, a dropout's rate or a norm's epsilon; source and other are the steps
+    An op is (operation, activation, number, n_in, n_out, offset of the weight, of the bias or -1, source, other, key,
+    extra): the number is the activation's slope, a dropout's rate or a norm's epsilon; source and other are the ops
     whose outputs it takes, -1 for the input; a dropout mask depends on the key; extra is (momentum, offset in the
     buffers) of a batch norm, the momentum a number or a function that gives the present one, which each run asks for at
     its beginning (0: the statistics are fixed), and (offset of the table or -1, values, width) for each of the columns.
-    The first seven will do where each step takes the one before. A penalty is (begin, end, l1, l2)."""
+    The first seven will do where each takes the one before. A penalty is (begin, end, l1, l2)."""
 
     def __new__(
         cls,
         parameters: _Array,
         gradients: _Array,
         n_parameters: int,
-        steps: list[tuple[Any, ...]],
+        ops: list[tuple[Any, ...]],
         buffers: _Array | None = None,
         penalties: tuple[tuple[int, int, float, float], ...] = (),
     ) -> Self: ...

@@ -12,11 +12,11 @@ cdef object keep_buffers(Plan plan, real[::1] buffers):
 cdef class Plan:
     """A network lowered to operations over two flat vectors, which the caller allocates with SLACK numbers to spare.
 
-    Each step is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
-    are offsets, or -1; source and other the steps whose outputs it takes, or -1 for the input; extra is (momentum,
+    Each op is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
+    are offsets, or -1; source and other the ops whose outputs it takes, or -1 for the input; extra is (momentum,
     offset in the buffers) of a batch norm, the momentum a number or a function that gives the present one, and (weight
     or -1, values, n, count) for so many columns side by side, one where there is no count. The first seven will do
-    where each step takes the one before. Each penalty is (begin, end, l1, l2).
+    where each takes the one before. Each penalty is (begin, end, l1, l2).
     """
     cdef Graph graph
     cdef Py_ssize_t n_given                             # operations that there is memory for
@@ -31,11 +31,11 @@ cdef class Plan:
     cdef Tape tape
 
     def __cinit__(
-        self, parameters not None, gradients not None, Py_ssize_t n_parameters, list steps not None, buffers=None,
+        self, parameters not None, gradients not None, Py_ssize_t n_parameters, list ops not None, buffers=None,
         tuple penalties not None=(),
     ):
         cdef Py_ssize_t s, size
-        cdef tuple given = tuple([tuple(step) for step in steps])
+        cdef tuple given = tuple([tuple(op) for op in ops])
         self.single = memoryview(parameters).format == "f"
         if self.single:
             self.parameters_f, self.gradients_f = parameters, gradients

@@ -15,11 +15,11 @@ from .storage import Storage
 __all__ = ["Chain", "Engine", "build", "norms"]
 
 Array = _validate.Array
-#: The input of a plan, among the numbers of its steps.
+#: The input of a plan, among the numbers of its ops.
 FIRST = -1
 
 
-class Step(NamedTuple):
+class Op(NamedTuple):
     """An operation as the compiled core sees it: codes, sizes and places in the flat vectors."""
 
     operation: int
@@ -86,8 +86,8 @@ def norms(graph: Graph, storage: Storage) -> Iterator[tuple[Array, Chain]]:
 
 def _identity(n: int, storage: Storage) -> Part:
     """What hands on the input of a network."""
-    step = Step(_core.OPERATIONS["activation"], activations.identity.code, 0.0, n, n)
-    return _core.Plan(*storage.padded, len(storage.parameters), [step], storage.buffers, ()), n
+    op = Op(_core.OPERATIONS["activation"], activations.identity.code, 0.0, n, n)
+    return _core.Plan(*storage.padded, len(storage.parameters), [op], storage.buffers, ()), n
 
 
 def _runs(graph: Graph) -> Iterator[list[Operation]]:
@@ -102,8 +102,8 @@ def _part(run: Sequence[Operation], storage: Storage) -> Part:
     if last.kind == "python":
         return last.layer, last.n_out
     penalties = tuple(penalty for operation in run for penalty in _penalties(operation))
-    steps = _steps(run, storage)
-    return _core.Plan(*storage.padded, len(storage.parameters), steps, storage.buffers, penalties), last.n_out
+    ops = _ops(run, storage)
+    return _core.Plan(*storage.padded, len(storage.parameters), ops, storage.buffers, penalties), last.n_out
 
 
 def _penalties(operation: Operation) -> list[tuple[int, int, float, float]]:
@@ -111,35 +111,35 @@ def _penalties(operation: Operation) -> list[tuple[int, int, float, float]]:
     return [] if operation.layer is None else operation.layer.penalties()
 
 
-def _steps(run: Sequence[Operation], storage: Storage) -> list[tuple[Any, ...]]:
-    """The steps of the core for operations of which the first takes the input of the plan."""
-    steps: list[tuple[Any, ...]] = []
+def _ops(run: Sequence[Operation], storage: Storage) -> list[tuple[Any, ...]]:
+    """The ops of the core for operations of which the first takes the input of the plan."""
+    ops: list[tuple[Any, ...]] = []
     places = {run[0].inputs[0]: FIRST}
     for operation in run:
         sources = [places[name] for name in operation.inputs]
         if operation.kind == "concatenate":
-            places[operation.name] = _join(operation, sources, run[0].n_in, steps)
+            places[operation.name] = _join(operation, sources, run[0].n_in, ops)
             continue
         code, activation = _core.OPERATIONS[_KERNELS.get(operation.kind, operation.kind)], operation.activation
         first = next(iter(operation.attributes.values()), None)
         number = first if isinstance(first, float) else activation.slope
         apart = activation.code in _core.NEEDS_Z and operation.kind != "activation"
-        steps.append(
-            Step(
+        ops.append(
+            Op(
                 code, (activations.identity if apart else activation).code, number, operation.n_in, operation.n_out,
                 *_weights(operation, storage), sources[0], sources[-1] if operation.kind == "add" else FIRST,
                 operation.key, _extra(operation, storage),
             )
         )  # fmt: skip
         if apart:  # its derivative needs its input: then it is there, as the output of the step before
-            steps.append(
-                Step(
+            ops.append(
+                Op(
                     _core.OPERATIONS["activation"], activation.code, activation.slope, operation.n_out,
-                    operation.n_out, source=len(steps) - 1, key=operation.key,
+                    operation.n_out, source=len(ops) - 1, key=operation.key,
                 )
             )  # fmt: skip
-        places[operation.name] = len(steps) - 1
-    return steps
+        places[operation.name] = len(ops) - 1
+    return ops
 
 
 #: Operations that have the kernels of another.
@@ -165,16 +165,16 @@ def _extra(operation: Operation, storage: Storage) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _join(operation: Operation, sources: Sequence[int], n_first: int, steps: list[tuple[Any, ...]]) -> int:
+def _join(operation: Operation, sources: Sequence[int], n_first: int, ops: list[tuple[Any, ...]]) -> int:
     """Outputs side by side, joined two by two."""
     joined = sources[0]
-    widths = [n_first if source == FIRST else Step(*steps[source]).n_out for source in sources]
+    widths = [n_first if source == FIRST else Op(*ops[source]).n_out for source in sources]
     width = widths[0]
     for other, more in zip(sources[1:], widths[1:], strict=True):
         wider = width + more
         code = _core.OPERATIONS["join"], activations.identity.code
-        steps.append(Step(*code, 0.0, width, wider, source=joined, other=other, key=operation.key))
-        joined, width = len(steps) - 1, wider
+        ops.append(Op(*code, 0.0, width, wider, source=joined, other=other, key=operation.key))
+        joined, width = len(ops) - 1, wider
     return joined
 
 
