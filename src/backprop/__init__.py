@@ -11,15 +11,6 @@ from . import _isa  # isort: skip - first: it chooses the build of the compiled 
 from . import _words, activations, initializers, losses, metrics, optimizers, schedules
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
-from .callbacks import (
-    Callback,
-    Checkpoint,
-    CSVLogger,
-    EarlyStopping,
-    LearningRateFinder,
-    ReduceOnPlateau,
-    TerminateOnNaN,
-)
 from .errors import BusyError, DivergedError, FormatError
 from .layers import (
     Activation,
@@ -67,7 +58,6 @@ from .optimizers import (
     RMSprop,
     Rprop,
 )
-from .training import History
 
 __all__ = [
     "LBFGS", "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropy",
@@ -81,22 +71,40 @@ __all__ = [
 ]  # fmt: skip
 
 if _typing.TYPE_CHECKING:
+    from .callbacks import (
+        Callback,
+        Checkpoint,
+        CSVLogger,
+        EarlyStopping,
+        LearningRateFinder,
+        ReduceOnPlateau,
+        TerminateOnNaN,
+    )
     from .gradcheck import GradientCheck, check_gradients
+    from .training import History
 
-#: What is imported only when asked for, and where it is; the estimators need scikit-learn.
+#: What is imported only when it is asked for, by where it is; the estimators need scikit-learn.
 _LAZY = {
-    "MLPClassifier": "sklearn", "MLPRegressor": "sklearn", "GradientCheck": "gradcheck", "check_gradients": "gradcheck",
+    "sklearn": ("MLPClassifier", "MLPRegressor"),
+    "gradcheck": ("GradientCheck", "check_gradients"),
+    "training": ("History",),
+    "callbacks": (
+        "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "ReduceOnPlateau",
+        "TerminateOnNaN",
+    ),
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:
-        return getattr(_import_module(f"{__name__}.{_LAZY[name]}"), name)
+    for place, names in _LAZY.items():
+        if name == place or name in names:
+            module = _import_module(f"{__name__}.{place}")
+            return module if name == place else getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_words.of_attribute(name, __dir__())}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *(name for names in _LAZY.values() for name in names)})
 
 
 def show_config() -> dict[str, str | int]:

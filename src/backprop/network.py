@@ -1,5 +1,7 @@
 """`Sequential`: the network, as its users see it."""
 
+from __future__ import annotations
+
 import math
 import os
 import threading
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from . import _core, _threads, _validate, _words, callbacks, layers, optimizers, schedules, training
+from . import _core, _threads, _validate, _words, layers, optimizers, schedules
 from . import io as files
 from . import metrics as _metrics
 from .errors import BusyError, DivergedError, FormatError
@@ -19,10 +21,11 @@ from .layers import Layer
 from .optimizers import Optimizer
 from .program import data as gate
 from .program import engine, graph, moments
-from .program.job import gradients
 from .program.objective import Objective
 from .program.storage import Storage
-from .training import History
+
+if TYPE_CHECKING:
+    from .training import History, Run
 
 __all__ = ["Sequential", "load", "resume"]
 
@@ -259,6 +262,8 @@ class Sequential(_core.Predictor):
         dict of str to float
             Under "loss" and the names of the metrics.
         """
+        from . import training
+
         measured, objective = _metrics.get(metrics), self._objective(loss).single()
         data = gate.rows(self._inputs, objective, x, y, sample_weight, lazily=True)
         data = gate.weighted_by_class(data, class_weight, objective)
@@ -390,6 +395,8 @@ class Sequential(_core.Predictor):
         KeyboardInterrupt
             On Ctrl-C, after the batch under way; the network keeps its weights.
         """
+        from . import training  # what only trains is imported when it is asked for
+
         with self._busy():
             objective, measured = self._objective(loss).single(), _metrics.get(metrics)
             optimizer = optimizers.get(optimizer)
@@ -492,6 +499,8 @@ class Sequential(_core.Predictor):
         self, data: gate.Data, objective: Objective, seed: int, threads: int | None = None
     ) -> tuple[float, Array]:
         """`value_and_gradient`, on data that have passed the gate."""
+        from .program.job import gradients
+
         if self._rows_seen is not None:
             self._rows_seen.append(data.x)
         kept = self.buffers.copy()
@@ -537,16 +546,16 @@ class Sequential(_core.Predictor):
         _validate.real(self.parameters, "parameters", self.dtype)
         return files.model.pack(self, more, training)
 
-    def __reduce__(self) -> tuple[Callable[..., "Sequential"], tuple[bytes]]:
+    def __reduce__(self) -> tuple[Callable[..., Sequential], tuple[bytes]]:
         return _from_bytes, (self.to_bytes(),)
 
-    def copy(self) -> "Sequential":
+    def copy(self) -> Sequential:
         """A network of its own that is the same to the last bit, and would go on training alike."""
         return _from_bytes(self.to_bytes())
 
     def _begun(
-        self, run: training.Run, path: str | os.PathLike[str], names: Names | None
-    ) -> tuple["Sequential", "files.checkpoint.Checkpoint"]:
+        self, run: Run, path: str | os.PathLike[str], names: Names | None
+    ) -> tuple[Sequential, files.checkpoint.Checkpoint]:
         """The network and the run of a checkpoint, which must be of this network and this run."""
         other, kept = _checkpoint(path)
         if other != self:
@@ -558,7 +567,7 @@ class Sequential(_core.Predictor):
         kept.check(run)
         return other, kept
 
-    def _take_over(self, run: training.Run, other: "Sequential", kept: "files.checkpoint.Checkpoint") -> None:
+    def _take_over(self, run: Run, other: Sequential, kept: files.checkpoint.Checkpoint) -> None:
         """Become that network, and the run that run."""
         kept.restore(run)
         for mine, its in zip(self.arrays().values(), other.arrays().values(), strict=True):
@@ -680,7 +689,7 @@ class Sequential(_core.Predictor):
 
     def _objective(self, loss: Any) -> Objective:
         """A loss on this network; refused where what it takes is not what the network gives."""
-        return Objective.of(loss, self._end)
+        return Objective(loss, self._end)
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -731,6 +740,8 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def _callbacks(given: Any, progress: Any) -> list[Any]:
+    from . import callbacks
+
     chosen = _validate.items(given, "callbacks")
     for callback in chosen:
         if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in callbacks.HOOKS):
@@ -818,7 +829,7 @@ def resume(
     return net, net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, resume=path, **how)
 
 
-def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, "files.checkpoint.Checkpoint"]:
+def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, files.checkpoint.Checkpoint]:
     net, kept = files.model.read(_declared, os.fsdecode(path))
     if kept is None:
         raise ValueError(f"resume: expected a file that Checkpoint wrote, got a model alone, {os.fspath(path)!r}")

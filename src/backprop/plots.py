@@ -175,7 +175,7 @@ def _shares(net: Any, x: Array, y: Array, loss: Any) -> Array:
     """The predicted share of each class, (rows, classes): rows that sum to 1, the highest in the predicted class."""
     outputs, activation, threshold = net.predict(x), net.layers[-1].activation.name, 0.5
     if loss is not None:
-        outputs, threshold = Objective.of(loss, net.graph[-1]).scores(outputs, y)
+        outputs, threshold = Objective(loss, net.graph[-1]).scores(outputs, y)
     elif activation in SIGNED or (activation not in PROBABILITIES and y.min() < 0):
         threshold = 0.0
     elif activation not in PROBABILITIES and net.n_out == 1:

@@ -211,7 +211,8 @@ def _targets(
 
     def convert(rows: Array, first: int) -> Array:
         with _validate.within(f"in {len(rows)} rows from row {first} on"):
-            target: Array = objective.loss.targets(rows, objective.n_out, dtype)[0]
+            target = objective.loss.targets(rows, objective.n_out, dtype)[0]
+        assert target is not None  # labels are a column
         return target
 
     found = _lazy(y, convert, dtype) if lazily and y.ndim == 2 and y.shape[1] > 1 else None

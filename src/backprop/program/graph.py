@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -17,7 +16,6 @@ __all__ = ["Builder", "Graph", "Operation", "of_layers"]
 Array = _validate.Array
 
 
-@dataclass(eq=False)
 class Operation:
     """One operation of a network.
 
@@ -42,18 +40,20 @@ class Operation:
         The layer that it comes from.
     """
 
-    name: str
-    kind: str
-    inputs: tuple[str, ...]
-    n_in: int
-    n_out: int
-    activation: activations.ActivationFunction = activations.identity
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    parameters: Mapping[str, Array] = field(default_factory=dict)
-    buffers: Mapping[str, Array] = field(default_factory=dict)
-    layer: Any = None
-    #: How many layers come before its own: a dropout mask depends on it.
-    key: int = 0
+    def __init__(
+        self, name: str, kind: str, inputs: tuple[str, ...], n_in: int, n_out: int, *,
+        activation: activations.ActivationFunction, attributes: Mapping[str, Any], parameters: Mapping[str, Array],
+        buffers: Mapping[str, Array], layer: Any, key: int,
+    ) -> None:  # fmt: skip
+        self.name, self.kind, self.inputs, self.n_in, self.n_out = name, kind, inputs, n_in, n_out
+        self.activation, self.attributes, self.parameters, self.buffers = activation, attributes, parameters, buffers
+        self.layer = layer
+        #: How many layers come before its own: a dropout mask depends on it.
+        self.key = key
+
+    def changed(self, **changes: Any) -> Operation:
+        """The same, but for these attributes."""
+        return Operation(**{**vars(self), **changes})
 
     def __repr__(self) -> str:
         return f"<Operation {' '.join(self._cells()).strip()}>"
@@ -168,7 +168,7 @@ class Graph(Sequence[Operation]):
         kept = [new.get(operation.name, operation) for operation in self if operation.name != dropped.name]
         return Graph(
             [
-                replace(op, inputs=tuple(source if name == dropped.name else name for name in op.inputs))
+                op.changed(inputs=tuple(source if name == dropped.name else name for name in op.inputs))
                 for op in kept
             ],
             self.n_in, self.dtype,
@@ -193,7 +193,7 @@ class Graph(Sequence[Operation]):
 
     def _dense_of(self, operation: Operation, weight: Array, bias: Array) -> Operation:
         parameters = {"weight": weight.astype(self.dtype), "bias": bias.astype(self.dtype)}
-        return replace(operation, parameters=parameters, layer=None)
+        return operation.changed(parameters=parameters, layer=None)
 
 
 def _dense(operation: Operation) -> tuple[Array, Array]:
@@ -234,8 +234,8 @@ class Builder:
         self.operations.append(
             Operation(
                 name, layer.operation if layer.compiled else "python", inputs, self._features[inputs[0]], layer.n_out,
-                layer.activation, attributes, parameters, {array: getattr(layer, array) for array in layer.buffers()},
-                layer, self._layers,
+                activation=layer.activation, attributes=attributes, parameters=parameters,
+                buffers={array: getattr(layer, array) for array in layer.buffers()}, layer=layer, key=self._layers,
             )
         )  # fmt: skip
         self._features[name] = layer.n_out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,15 @@ __all__ = ["Objective"]
 Array = _validate.Array
 
 
-@dataclass(eq=False)
 class Objective:
     """A loss on a network.
+
+    Parameters
+    ----------
+    loss : Loss, str or callable
+        One that does not take the outputs of the network is refused.
+    last : Operation
+        What the network ends in.
 
     Attributes
     ----------
@@ -36,22 +41,15 @@ class Objective:
         Whether the loss of some rows is their mean, not their sum.
     """
 
-    loss: Any
-    n_out: int
-    on_logits: bool
-    compiled: bool
-    mean: bool
-    #: What the network ends in, by which logits become outputs.
-    activation: Any
+    def __init__(self, loss: Any, last: Operation) -> None:
+        self.loss, self.n_out, self._end = losses.get(loss), last.n_out, last.activation
+        self.compiled, self.mean = bool(self.loss.compiled), self.loss.reduction == "mean"
+        fuses = self.compiled and self.loss.fuses(self._end.name, self.n_out)
+        self.on_logits = bool(fuses and last.kind != "python")  # in a custom layer no logits can be reached
 
-    @classmethod
-    def of(cls, loss: Any, last: Operation) -> Objective:
-        """A loss, or its name, on a network that ends in this operation, whose outputs it must take."""
-        loss = losses.get(loss)
-        compiled = bool(loss.compiled)
-        fuses = compiled and loss.fuses(last.activation.name, last.n_out)
-        on_logits = bool(fuses and last.kind != "python")  # in a custom layer no logits can be reached
-        return cls(loss, last.n_out, on_logits, compiled, loss.reduction == "mean", last.activation)
+    def __repr__(self) -> str:
+        where = "the logits" if self.on_logits else "the outputs"
+        return f"<Objective {self.loss!r} on {where}, {'in the core' if self.compiled else 'called'}>"
 
     def single(self) -> Objective:
         """The same, where it is one number; others are refused."""
@@ -75,7 +73,7 @@ class Objective:
     def outputs(self, found: Array) -> Array:
         """The outputs of the network, in the place of what the loss was computed on."""
         if self.on_logits:
-            self.activation.apply(found)
+            self._end.apply(found)
         return found
 
     def scores(self, outputs: Array, y: Array) -> tuple[Array, float]:
