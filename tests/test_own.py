@@ -159,8 +159,8 @@ def test_targets_and_numbers_that_a_subclass_overrides_are_used():
             return target / 1000, labels
 
     class Wide(bp.Huber):
-        def numbers(self):
-            return (5.0,)
+        numbers = ("width",)
+        width = 5.0
 
     y = np.tanh(X[:, :1])
     net = network("compiled", "identity", 1)
@@ -449,6 +449,8 @@ def test_what_an_optimizer_of_ones_own_does_not_know_is_refused():
 
 def test_an_estimator_takes_what_is_ones_own_as_the_built_in():
     sklearn = pytest.importorskip("backprop.sklearn", reason="scikit-learn is not installed")
+    from sklearn.exceptions import ConvergenceWarning
+
     y, how = np.tanh(X[:, 0]), {"hidden_layer_sizes": (5,), "alpha": 2.0, "max_iter": 5, "random_state": 0, "tol": 0}
 
     def squares(y_hat, y, weights=None):
@@ -456,12 +458,12 @@ def test_an_estimator_takes_what_is_ones_own_as_the_built_in():
 
     found = []
     for words in {"loss": "mse"}, {"loss": squares}, {"loss": own(bp.MeanSquaredError(), "its __call__")}:
-        with pytest.warns(sklearn.ConvergenceWarning):
+        with pytest.warns(ConvergenceWarning):
             mlp = sklearn.MLPRegressor(**how, **words).fit(X, y, sample_weight=WEIGHTS)
         found.append([*mlp.loss_curve_, *mlp.predict(X)])
     for other in found[1:]:
         assert other == pytest.approx(found[0], rel=1e-9)
-    with pytest.warns(sklearn.ConvergenceWarning):
+    with pytest.warns(ConvergenceWarning):
         ours, theirs = (
             sklearn.MLPRegressor(optimizer=optimizer, **how).fit(X, y) for optimizer in (Plain(0.1), bp.SGD(0.1))
         )
