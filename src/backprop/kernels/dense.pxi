@@ -21,11 +21,15 @@ cdef inlined dense_forward(
     if n_out == 1 and ldy == 1 and rows >= TILE_ROWS:
         for r in range(rows):
             y[r] = b[0] if b != NULL else 0
-        matmul(1, rows, n_in, w, 0, 1, x, ldx, TRANSPOSED, panel, y, rows, y, rows, True)
+        matmul(
+            Shape(m=1, n=rows, depth=n_in, row=0, step=1, ldb=ldx, ldc=rows, lds=rows, packing=TRANSPOSED, exact=True),
+            w, x, panel, y, <const real *> y)
     else:
         matmul(
-            rows, n_out, n_in, x, ldx, 1, w, n_out, packing_for(rows, n_out, x), panel, y, ldy,
-            b if b != NULL else zeros, 0, ldy % lanes(y) != 0)
+            Shape(
+                m=rows, n=n_out, depth=n_in, row=ldx, step=1, ldb=n_out, ldc=ldy, lds=0,
+                packing=packing_for(rows, n_out, x), exact=ldy % lanes(y) != 0),
+            x, w, panel, y, b if b != NULL else zeros)
 
 
 cdef inlined dense_input_gradient(
@@ -34,8 +38,10 @@ cdef inlined dense_input_gradient(
 ) noexcept nogil:
     """dx = dz w^T, or added to what is there; the weights of a single output are their own transpose."""
     matmul(
-        rows, n_in, n_out, dz, lddz, 1, w, n_out if n_out > 1 else n_in, TRANSPOSED if n_out > 1 else UNPACKED, panel,
-        dx, lddx, <const real *> dx if adds else zeros, lddx if adds else 0, lddx % lanes(dx) != 0)
+        Shape(
+            m=rows, n=n_in, depth=n_out, row=lddz, step=1, ldb=n_out if n_out > 1 else n_in, ldc=lddx,
+            lds=lddx if adds else 0, packing=TRANSPOSED if n_out > 1 else UNPACKED, exact=lddx % lanes(dx) != 0),
+        dz, w, panel, dx, <const real *> dx if adds else zeros)
 
 
 cdef inlined dense_weight_gradient(
@@ -44,10 +50,15 @@ cdef inlined dense_weight_gradient(
 ) noexcept nogil:
     """dw = x^T dz. For a single output, x is read in whole registers."""
     if n_out == 1 and n_in % lanes(x) == 0 and ldx % lanes(x) == 0:
-        matmul(1, n_in, rows, dz, 0, lddz, x, ldx, UNPACKED, panel, dw, n_in, zeros, n_in, True)
+        matmul(
+            Shape(m=1, n=n_in, depth=rows, row=0, step=lddz, ldb=ldx, ldc=n_in, lds=n_in, packing=UNPACKED, exact=True),
+            dz, x, panel, dw, zeros)
     else:
         matmul(
-            n_in, n_out, rows, x, 1, ldx, dz, lddz, packing_for(n_in, lddz, x), panel, dw, n_out, zeros, 0, True)
+            Shape(
+                m=n_in, n=n_out, depth=rows, row=1, step=ldx, ldb=lddz, ldc=n_out, lds=0,
+                packing=packing_for(n_in, lddz, x), exact=True),
+            x, dz, panel, dw, zeros)
 
 
 cdef inlined dense_bias_gradient(
@@ -55,4 +66,6 @@ cdef inlined dense_bias_gradient(
 ) noexcept nogil:
     """db = the sum of the rows of dz, as the product of a row of ones with it."""
     cdef real one = 1
-    matmul(1, n_out, rows, &one, 0, 0, dz, lddz, UNPACKED, <real *> NULL, db, n_out, zeros, n_out, True)
+    matmul(
+        Shape(m=1, n=n_out, depth=rows, row=0, step=0, ldb=lddz, ldc=n_out, lds=n_out, packing=UNPACKED, exact=True),
+        <const real *> &one, dz, <real *> NULL, db, zeros)

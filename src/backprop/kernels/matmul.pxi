@@ -30,7 +30,14 @@ cdef extern from "tile.h" nogil:
         Py_ssize_t ldb, double *c, Py_ssize_t ldc, const double *start, Py_ssize_t lds)
 
 cdef enum Packing:
-    UNPACKED, COPIED, TRANSPOSED
+    UNPACKED, COPIED, TRANSPOSED                # whether panels of b are copied, or b transposed
+
+cdef struct Shape:                              # of a product, and the distances between its numbers
+    Py_ssize_t m, n, depth                      # rows and columns of c, length of its sums
+    Py_ssize_t row, step                        # in a, from row to row, and from one number of a sum to the next
+    Py_ssize_t ldb, ldc, lds                    # between the rows of b, c and start
+    Packing packing
+    bint exact                                  # nothing beyond the ends of c's rows may be written
 
 
 cdef inline vec *at(const vec *p, Py_ssize_t i) noexcept nogil:
@@ -133,34 +140,34 @@ cdef void strip_of(
 
 
 cdef void tile_at(
-    int rows, Py_ssize_t width, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step, const real *b,
-    Py_ssize_t ldb, real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+    int rows, Py_ssize_t width, const Shape *s, const real *a, const real *b, real *c, const real *start,
 ) noexcept nogil:
     """One tile of c. Where c is exact and the tile hangs over its edge, it is computed aside and its part copied."""
     cdef bint wide = width > lanes(c)
     cdef real aside[8 * WIDEST]
     cdef real *to = c
-    cdef Py_ssize_t ldt = ldc, r, n
-    if exact and width < (2 * lanes(c) if wide else lanes(c)):
+    cdef Py_ssize_t ldt = s.ldc, lds = s.lds, r, n
+    if s.exact and width < (2 * lanes(c) if wide else lanes(c)):
         to, ldt = aside, WIDEST
-        if lds == ldc and start != NULL and start == c:
+        if s.lds == s.ldc and start != NULL and start == c:
             for r in range(rows):
                 for n in range(width):
                     aside[r * WIDEST + n] = start[r * lds + n]
             start, lds = aside, WIDEST
-    tile_of(rows, wide, depth, a, row, step, b, ldb, to, ldt, start, lds)
+    tile_of(rows, wide, s.depth, a, s.row, s.step, b, s.ldb, to, ldt, start, lds)
     if to != c:
         for r in range(rows):
             for n in range(width):
-                c[r * ldc + n] = aside[r * WIDEST + n]
+                c[r * s.ldc + n] = aside[r * WIDEST + n]
 
 
 cdef void row_product(
     Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t step, const real *b, Py_ssize_t ldb, real *c,
     const real *start, bint exact,
 ) noexcept nogil:
-    """A single row of c."""
+    """A single row of c. It is met most in the shortest calls, where filling a Shape would cost."""
     cdef Py_ssize_t left = n // lanes(c) if exact else (n + lanes(c) - 1) // lanes(c), from_n = 0, registers
+    cdef Shape rest
     while left > 0:
         registers = 8 if left >= 8 else 4 if left >= 4 else 2 if left >= 2 else 1
         if real is float:
@@ -172,7 +179,9 @@ cdef void row_product(
         from_n += registers * lanes(c)
         left -= registers
     if from_n < n:
-        tile_at(1, n - from_n, depth, a, 0, step, b + from_n, ldb, c + from_n, 0, start + from_n, 0, True)
+        rest = Shape(
+            m=1, n=n - from_n, depth=depth, row=0, step=step, ldb=ldb, ldc=0, lds=0, packing=UNPACKED, exact=True)
+        tile_at(1, rest.n, &rest, a, b + from_n, c + from_n, start + from_n)
 
 
 cdef inline void copy_row(Py_ssize_t n, const real *x, real *y) noexcept nogil:
@@ -267,41 +276,43 @@ cdef void pack_columns(Py_ssize_t m, Py_ssize_t depth, const real *a, Py_ssize_t
 
 
 cdef void block_product(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
-    const real *b, Py_ssize_t ldb, Packing packing, bint far, real *panel,
-    real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+    const Shape *s, bint far, const real *a, const real *b, real *panel, real *c, const real *start,
 ) noexcept nogil:
     """A product whose a fits into the second cache. While a panel of b serves, the next one is on its way."""
-    cdef Py_ssize_t wide = 2 * lanes(c), across = ldb if packing == TRANSPOSED else 1, tiles = tiles_of(m)
-    cdef Py_ssize_t from_n, width, from_m, p, t, r, ldp = ldb if packing == UNPACKED else wide
+    cdef Py_ssize_t wide = 2 * lanes(c), across = s.ldb if s.packing == TRANSPOSED else 1, tiles = tiles_of(s.m)
+    cdef Py_ssize_t from_n, width, from_m, p, t, r
     cdef const real *right
     cdef const real *left
     cdef real *packed = panel + DEPTH * WIDEST
-    cdef bint columns = packing == COPIED and step != 1
+    cdef bint columns = s.packing == COPIED and s.step != 1
+    cdef Shape one = s[0]                       # of a tile
     cdef int rows
+    if s.packing != UNPACKED:
+        one.ldb = wide
     if columns:
-        pack_columns(m, depth, a, step, packed)
-    for p in range((n + wide - 1) // wide):
+        pack_columns(s.m, s.depth, a, s.step, packed)
+    for p in range((s.n + wide - 1) // wide):
         from_n = p * wide
-        width = min(n - from_n, wide)
+        width = min(s.n - from_n, wide)
         right = b + from_n * across
-        if packing != UNPACKED:
-            pack(packing, depth, width, right, ldb, panel, wide)
+        if s.packing != UNPACKED:
+            pack(s.packing, s.depth, width, right, s.ldb, panel, wide)
             right = panel
         from_m = 0
         for t in range(tiles):
-            rows = next_rows(m - from_m, tiles - t)
-            left = <const real *> packed + from_m * depth if columns else a + from_m * row
-            if far and from_n + wide < n:
+            rows = next_rows(s.m - from_m, tiles - t)
+            left = a + from_m * s.row
+            if columns:
+                left, one.step = <const real *> packed + from_m * s.depth, rows
+            if far and from_n + wide < s.n:
                 prefetch_panel(
-                    packing, depth, min(n - from_n - wide, wide), b + (from_n + wide) * across, ldb, t, tiles)
+                    s.packing, s.depth, min(s.n - from_n - wide, wide), b + (from_n + wide) * across, s.ldb, t, tiles)
             if far and start == c:
-                for r in range(from_m + rows, min(from_m + 2 * rows, m)):
-                    prefetch(c + r * ldc + from_n)
-                    prefetch(c + r * ldc + from_n + width - 1)
+                for r in range(from_m + rows, min(from_m + 2 * rows, s.m)):
+                    prefetch(c + r * s.ldc + from_n)
+                    prefetch(c + r * s.ldc + from_n + width - 1)
             tile_at(
-                rows, width, depth, left, row, rows if columns else step, right, ldp, c + from_m * ldc + from_n, ldc,
-                start + from_m * lds + from_n, lds, exact)
+                rows, width, &one, left, right, c + from_m * s.ldc + from_n, start + from_m * s.lds + from_n)
             from_m += rows
 
 
@@ -339,39 +350,37 @@ cdef void tiny_product(
 
 
 cdef void blocked_product(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
-    const real *b, Py_ssize_t ldb, Packing packing, real *panel,
-    real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+    Shape s, const real *a, const real *b, real *panel, real *c, const real *start,
 ) noexcept nogil:
     """In blocks of nearly equal size."""
-    cdef Py_ssize_t down = 1 if packing == TRANSPOSED else ldb
-    cdef Py_ssize_t blocks = (m + ROWS - 1) // ROWS, depths = (depth + DEPTH - 1) // DEPTH
-    cdef Py_ssize_t i, q, from_m, to_m, from_k, to_k
+    cdef Py_ssize_t down = 1 if s.packing == TRANSPOSED else s.ldb
+    cdef Py_ssize_t blocks = (s.m + ROWS - 1) // ROWS, depths = (s.depth + DEPTH - 1) // DEPTH
+    cdef Py_ssize_t i, q, from_m, from_k
+    cdef bint far = s.n * s.depth * <Py_ssize_t> sizeof(real) > FAR
     cdef const real *begin
+    cdef Shape block = s
     for i in range(blocks):
-        from_m, to_m = m * i // blocks, m * (i + 1) // blocks
-        begin = start + from_m * lds
+        from_m = s.m * i // blocks
+        block.m = s.m * (i + 1) // blocks - from_m
+        block.lds, begin = s.lds, start + from_m * s.lds
         for q in range(depths):
-            from_k, to_k = depth * q // depths, depth * (q + 1) // depths
+            from_k = s.depth * q // depths
+            block.depth = s.depth * (q + 1) // depths - from_k
             block_product(
-                to_m - from_m, n, to_k - from_k, a + from_m * row + from_k * step, row, step, b + from_k * down, ldb,
-                packing, n * depth * <Py_ssize_t> sizeof(real) > FAR, panel,
-                c + from_m * ldc, ldc, begin, lds if q == 0 else ldc, exact)
-            begin = c + from_m * ldc
+                &block, far, a + from_m * s.row + from_k * s.step, b + from_k * down, panel, c + from_m * s.ldc, begin)
+            block.lds, begin = s.ldc, c + from_m * s.ldc
 
 
 cdef inlined matmul(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step,
-    const real *b, Py_ssize_t ldb, Packing packing, real *panel,
-    real *c, Py_ssize_t ldc, const real *start, Py_ssize_t lds, bint exact,
+    Shape s, const real *a, const real *b, real *panel, real *c, const real *start,
 ) noexcept nogil:
     """c (m,n) = start + a (m,depth) b (depth,n)."""
-    if m * n * depth <= TINY:
-        if packing == TRANSPOSED:
-            tiny_product(m, n, depth, a, row, step, b, 1, ldb, c, ldc, start, lds)
+    if s.m * s.n * s.depth <= TINY:
+        if s.packing == TRANSPOSED:
+            tiny_product(s.m, s.n, s.depth, a, s.row, s.step, b, 1, s.ldb, c, s.ldc, start, s.lds)
         else:
-            tiny_product(m, n, depth, a, row, step, b, ldb, 1, c, ldc, start, lds)
-    elif m == 1 and packing == UNPACKED:
-        row_product(n, depth, a, step, b, ldb, c, start, exact)
+            tiny_product(s.m, s.n, s.depth, a, s.row, s.step, b, s.ldb, 1, c, s.ldc, start, s.lds)
+    elif s.m == 1 and s.packing == UNPACKED:
+        row_product(s.n, s.depth, a, s.step, b, s.ldb, c, start, s.exact)
     else:
-        blocked_product(m, n, depth, a, row, step, b, ldb, packing, panel, c, ldc, start, lds, exact)
+        blocked_product(s, a, b, panel, c, start)

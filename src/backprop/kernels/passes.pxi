@@ -56,8 +56,10 @@ cdef void dense_op_forward_watched(
     while at < op.n_out and not look_for_signals(rows.watch, rows.n * <double> op.n_in * most):
         n = min(most, op.n_out - at)
         matmul(
-            rows.n, n, op.n_in, x, ldx, 1, w + at, op.n_out, packing_for(rows.n, op.n_out, x), panel_of(rows, x),
-            y + at, op.ld, b + at if b != NULL else zeros_of(rows, x), 0, op.ld % lanes(y) != 0)
+            Shape(
+                m=rows.n, n=n, depth=op.n_in, row=ldx, step=1, ldb=op.n_out, ldc=op.ld, lds=0,
+                packing=packing_for(rows.n, op.n_out, x), exact=op.ld % lanes(y) != 0),
+            x, w + at, panel_of(rows, x), y + at, b + at if b != NULL else zeros_of(rows, x))
         at += n
 
 
