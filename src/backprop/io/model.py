@@ -47,7 +47,8 @@ def pack(net: Any, more: Mapping[str, Array] | None = None, training: str | None
     checked_metadata(net.metadata, "metadata")
     custom = next((layer for layer in net.layers if not layer.compiled), None)
     if custom is not None:
-        raise TypeError(f"save: expected built-in layers, got {custom!r}: a file holds no code; save its arrays apart")
+        cure = "a file holds no code, nor does a copy or a pickle: build the network again and assign its arrays()"
+        raise TypeError(f"save: expected built-in layers, got {custom!r}: {cure}")
     architecture = {
         "layers": [layer.described() for layer in net.layers],
         "dtype": net.dtype.name, "seed": net.seed, "epochs": net.epochs, "steps": net.steps,
