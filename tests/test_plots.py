@@ -205,6 +205,7 @@ def test_regions_refuse_what_they_cannot_tell() -> None:
     assert len({tuple(color) for color in twelve.axes[-1].collections[0].get_facecolors()}) == 2
 
 
+@pytest.mark.slow
 def test_digits_take_labels_in_every_form() -> None:
     images, labels = np.random.default_rng(0).random((9, 8, 8)), np.arange(1, 10)
     scores = np.eye(10)[(labels + (np.arange(9) > 6)) % 10]

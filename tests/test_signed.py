@@ -187,6 +187,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux does")
 def test_no_file_takes_more_than_it_holds(tmp_path):
     paths = []

@@ -561,7 +561,7 @@ def test_bad_parameters_are_refused():
 
 
 @quiet
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", [pytest.param("loky", marks=pytest.mark.slow), "threading"])
 def test_a_grid_search_in_parallel_finds_the_same(backend):
     joblib = pytest.importorskip("joblib", reason="needs joblib")
     x, y = _data("multiclass")

@@ -111,7 +111,7 @@ def test_the_gradient_of_many_rows_is_that_of_the_few_they_repeat(times, name, w
             assert abs(found[part] - exact[part]).max() <= near, leaf
 
 
-@pytest.mark.parametrize("rows", [1_000_000, 10_000_000])
+@pytest.mark.parametrize("rows", [1_000_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
 def test_a_constant_error(rows):
     net = bp.Sequential([bp.Dense(1, 1)], rng=0)
     net.parameters = np.zeros(2)
