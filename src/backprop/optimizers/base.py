@@ -268,7 +268,8 @@ class Optimizer(Described, family="Optimizer"):
         return config
 
     def _written(self, value: Any) -> Any:
-        return value.config() if callable(value) and hasattr(value, "config") else value
+        written = getattr(value, "config", None) if callable(value) else None
+        return value if written is None else written()
 
     # What training asks of an optimizer.
 

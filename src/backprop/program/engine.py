@@ -42,12 +42,15 @@ class Engine(Protocol):
     @property
     def work(self) -> float:
         """Multiply-adds of a row on the way forward."""
+        ...
 
     def penalty(self) -> float:
         """What the penalties of the layers add to the loss."""
+        ...
 
     def predict(self, x: Array, out: Array, logits: bool = False, threads: int = 1) -> bool:
         """Write the outputs for x into out; whether all of x is finite. Logits: without the last activation."""
+        ...
 
     def forward(
         self, x: Array, out: Array, seed: int = 0, step: int = 0, training: bool = True, logits: bool = False
