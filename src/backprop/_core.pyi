@@ -128,6 +128,10 @@ class Plan:
         """From dy (B, n_out) of the last forward: the gradients, those of the penalties so many times included, and dx
         (B, n_in) where given. With parameters=False, dx only: the gradients are left as they are."""
 
+    def tape_of(self, op: int, y: _Array, dz: _Array) -> None:
+        """What the last forward and its backward left of an op, both (B, n_out): its outputs into y, and the gradient
+        with respect to its numbers before the activation into dz."""
+
 @disjoint_base
 class Predictor:
     """What a network inherits: predict, by a short way for a few rows that need no conversion, else by _predict."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .network import Sequential
+from .tracing.differences import central_differences, relative_errors
 
 __all__ = ["GradientCheck", "check_gradients"]
 
@@ -58,22 +59,11 @@ def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight
 
     _, gradient = net.value_and_gradient(x, y, loss, sample_weight=sample_weight)
     p = net.parameters
-    step = float(np.finfo(p.dtype).eps) ** (1 / 3)
-    numeric = np.empty_like(gradient)
-    for i, kept in enumerate(p.tolist()):
-        h = step * max(1.0, abs(kept))
-        try:
-            p[i] = kept + h
-            above, up = value(), float(p[i])
-            p[i] = kept - h
-            numeric[i] = (above - value()) / (up - float(p[i]))
-        finally:
-            p[i] = kept
+    numeric = central_differences(p, value)
     net.gradients[...] = gradient
     if not len(p):
         return GradientCheck(0.0, "none")
-    size = np.maximum(abs(gradient), abs(numeric))
-    errors = abs(gradient - numeric) / np.maximum(size, max(size.max() / 100, np.finfo(p.dtype).tiny))
+    errors = relative_errors(gradient, numeric)
     worst = int(errors.argmax())
     return GradientCheck(float(errors[worst]), _name(net, worst))
 

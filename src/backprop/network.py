@@ -25,6 +25,7 @@ from .program.objective import Objective
 from .program.storage import Storage
 
 if TYPE_CHECKING:
+    from .tracing import Trace
     from .training import History, Run
 
 __all__ = ["Sequential", "load", "resume"]
@@ -512,6 +513,36 @@ class Sequential(_core.Predictor):
             self.buffers[...] = kept
         gradient = self.gradients
         return value, _validate.copied(gradient) if math.isfinite(value) else np.full_like(gradient, np.nan)
+
+    def trace(
+        self, x: Any, y: Any, loss: Any, *, optimizer: Optimizer | str | None = None, sample_weight: Any = None
+    ) -> Trace:
+        """Every number of one training step on a few rows, with its formula: forward, loss, backward, update.
+
+        Network and optimizer stay as they are.
+
+        Parameters
+        ----------
+        x, y, loss, sample_weight
+            As `fit` takes them; at most 64 rows, as one mini-batch.
+        optimizer : Optimizer or str, optional
+            Whose next step is shown. Default: no update.
+
+        Returns
+        -------
+        Trace
+            Printed, it is a worked example. Its numbers are those that `fit` would compute, to the last bit.
+
+        Examples
+        --------
+        >>> net = bp.Sequential([bp.Dense(2, 1, "sigmoid")], rng=0)
+        >>> trace = net.trace([[1.0, 2.0]], [1], "binary_cross_entropy", optimizer=bp.SGD(0.1))
+        >>> trace["0"].z.shape
+        (1, 1)
+        """
+        from .tracing import trace
+
+        return trace(self, x, y, loss, optimizer=optimizer, sample_weight=sample_weight)
 
     # Files.
 

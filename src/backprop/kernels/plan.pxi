@@ -371,3 +371,11 @@ cdef class Plan:
             backward[float](self, dy, dx, penalties, parameters)
         else:
             backward[double](self, dy, dx, penalties, parameters)
+
+    def tape_of(self, int op, y not None, dz not None):
+        """What the last forward and its backward left of an op: its outputs, and the gradient with respect to its
+        numbers before the activation, both (rows, n_out)."""
+        if self.single:
+            read_tape[float](self, op, y, dz)
+        else:
+            read_tape[double](self, op, y, dz)

@@ -142,3 +142,23 @@ cdef void gradients_by_hand(Plan plan, Tape tape, const real *_, double penaltie
         penalty_backward(
             graph.n_penalties, graph.penalties, penalties, 0, graph.n_parameters, <const real *> plan.parameters,
             gradients)
+
+
+cdef object read_tape(Plan plan, int s, real[:, ::1] y, real[:, ::1] dz):
+    """Copy what the last passes left of an operation."""
+    cdef const Op *op
+    cdef Tape tape = plan.tape
+    cdef Py_ssize_t ld = 0
+    cdef const real *kept
+    cdef Rows rows
+    if tape is None:
+        raise ValueError("tape: expected a forward and a backward before it, got none")
+    if not 0 <= s < plan.graph.n_ops:
+        raise ValueError(f"tape: expected one of {plan.graph.n_ops} operations, got {s}")
+    op = &plan.graph.ops[s]
+    if y.shape[0] != tape.rows or y.shape[1] != op.n_out or dz.shape[0] != tape.rows or dz.shape[1] != op.n_out:
+        raise ValueError(f"tape: expected two arrays ({tape.rows}, {op.n_out}), got others")
+    rows = rows_of(plan, tape)
+    kept = value_of(&rows, s, &ld, &y[0, 0])
+    copy_rows(rows.n, op.n_out, kept, ld, &y[0, 0], op.n_out)
+    copy_rows(rows.n, op.n_out, dy_of(&rows, op, &y[0, 0]), op.ld, &dz[0, 0], op.n_out)

@@ -12,7 +12,7 @@ from .. import _core, _validate, activations
 from .graph import Graph, Operation
 from .storage import Storage
 
-__all__ = ["Chain", "Engine", "build", "norms"]
+__all__ = ["Chain", "Engine", "build", "norms", "runs"]
 
 Array = _validate.Array
 #: The input of a plan, among the numbers of its ops.
@@ -69,7 +69,7 @@ Part = tuple["_core.Plan | Any", int]
 
 def build(graph: Graph, storage: Storage) -> _core.Plan | Chain:
     """An engine for a graph whose arrays are views into this storage."""
-    parts = [_part(run, storage) for run in _runs(graph)]
+    parts = [_part(run, storage) for run in runs(graph)]
     whole = parts[0][0] if len(parts) == 1 else None
     return whole if isinstance(whole, _core.Plan) else Chain(parts, storage)
 
@@ -83,7 +83,7 @@ def norms(graph: Graph, storage: Storage) -> Iterator[tuple[Array, Chain]]:
         if norm.kind == "batch_norm" and norm.layer.effective_momentum():
             begin = storage.buffer_offset(norm.buffers["running_mean"])
             before = graph.before(norm.name)
-            parts = [_part(run, storage) for run in _runs(before)] or [_identity(graph.n_in, storage)]
+            parts = [_part(run, storage) for run in runs(before)] or [_identity(graph.n_in, storage)]
             yield storage.buffers[begin : begin + 2 * norm.n_in].reshape(2, norm.n_in), Chain(parts, storage)
 
 
@@ -93,7 +93,7 @@ def _identity(n: int, storage: Storage) -> Part:
     return _core.Plan(*storage.padded, len(storage.parameters), [op], storage.buffers, ()), n
 
 
-def _runs(graph: Graph) -> Iterator[list[Operation]]:
+def runs(graph: Graph) -> Iterator[list[Operation]]:
     """Operations that are computed as one plan; a custom layer is alone."""
     for custom, some in groupby(graph, lambda operation: operation.kind == "python"):
         run = list(some)

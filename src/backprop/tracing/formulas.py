@@ -1,0 +1,126 @@
+"""Formulas as text, and numbers put into them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ..activations import ActivationFunction
+from ..losses import Loss
+from ..program.graph import Operation
+from ..program.objective import Objective
+
+__all__ = ["activation", "called", "logits", "loss", "number", "operation", "put", "rule", "slope", "terms"]
+
+#: Of each activation: y, and dy/dz. "a" is the slope of leaky_relu, or the alpha of elu.
+_ACTIVATIONS = {
+    "identity": ("z", "1"),
+    "sigmoid": ("1 / (1 + e^-z)", "y (1 - y)"),
+    "tanh": ("(e^z - e^-z) / (e^z + e^-z)", "1 - y^2"),
+    "relu": ("max(z, 0)", "1 where z > 0, else 0"),
+    "leaky_relu": ("z where z > 0, else a z", "1 where z > 0, else a"),
+    "elu": ("z where z > 0, else a (e^z - 1)", "1 where z > 0, else y + a"),
+    "selu": ("1.0507 z where z > 0, else 1.7581 (e^z - 1)", "1.0507 where z > 0, else y + 1.7581"),
+    "gelu": ("z (1 + erf(z / sqrt 2)) / 2", "Phi(z) + z phi(z)"),
+    "gelu_tanh": ("z (1 + tanh(0.797885 (z + 0.044715 z^3))) / 2", "the derivative of that"),
+    "silu": ("z sigmoid(z)", "sigmoid(z) (1 + z (1 - sigmoid(z)))"),
+    "mish": ("z tanh(softplus(z))", "t + z sigmoid(z) (1 - t^2) with t = tanh(softplus(z))"),
+    "softplus": ("log(1 + e^z)", "1 - e^-y"),
+    "softsign": ("z / (1 + |z|)", "(1 - |y|)^2"),
+    "hard_sigmoid": ("(z + 3) / 6, at least 0, at most 1", "1/6 between -3 and 3, else 0"),
+    "hard_tanh": ("z, at least -1, at most 1", "1 between -1 and 1, else 0"),
+    "exp": ("e^z", "y"),
+    "softmax": ("e^z_i / sum_j e^z_j over the row", "dz_i = y_i (dy_i - sum_j dy_j y_j)"),
+    "log_softmax": ("z_i - log sum_j e^z_j over the row", "dz_i = dy_i - e^y_i sum_j dy_j"),
+}
+
+_OPERATIONS = {
+    "dense": "z = x w + b",
+    "activation": "z = x",
+    "dropout": "y = x mask, and the mask is 0 with probability {rate}, else 1 / (1 - {rate})",
+    "prelu": "y = x where x > 0, else w x",
+    "scale": "y = w x",
+    "layer_norm": "y = w (x - mean) / sqrt(variance + {epsilon}) + b, over the features of each row",
+    "batch_norm": "y = w (x - mean) / sqrt(variance + {epsilon}) + b, over the rows",
+    "embedding": "y = the rows of w that x names",
+    "columns": "y = the rows of the tables that columns of x name, and the other columns as they are",
+    "add": "y = f(x) + x",
+    "concatenate": "y = its inputs side by side",
+}
+
+
+def number(value: Any) -> str:
+    """With six significant digits."""
+    return f"{float(value):.6g}"
+
+
+def activation(function: ActivationFunction) -> str:
+    """The right side of y = f(z)."""
+    return _with_parameter(_ACTIVATIONS[function.name][0], function)
+
+
+def slope(function: ActivationFunction) -> str:
+    """The right side of dy/dz = f'(z); of softmax and its logarithm, the whole of dE/dz."""
+    return _with_parameter(_ACTIVATIONS[function.name][1], function)
+
+
+def _with_parameter(text: str, function: ActivationFunction) -> str:
+    return re.sub(r"\ba\b", number(function.slope), text)
+
+
+def operation(given: Operation) -> str:
+    """What it computes before its activation."""
+    if given.kind == "python":
+        return f"y = {given.layer!r}.forward(x)"
+    text = _OPERATIONS[given.kind].format(**{name: value for name, value in given.attributes.items()})
+    return text.removesuffix(" + b") if given.kind == "dense" and "bias" not in given.parameters else text
+
+
+def put(text: str, **values: Any) -> str:
+    """A formula with numbers in the place of its names; negative ones in brackets."""
+    words = {name: number(value) for name, value in values.items()}
+    words = {name: f"({word})" if word.startswith("-") else word for name, word in words.items()}
+    return re.sub(r"\b[a-z]\b(?!\()", lambda match: words.get(match[0], match[0]), text)
+
+
+def terms(pairs: Sequence[tuple[Any, Any]], start: Any = None, most: int = 6) -> str:
+    """A sum of products, of which the middle is left out where it is long; and what is added to it."""
+    words = [f"{_factor(a)} * {_factor(b)}" for a, b in pairs]
+    if len(words) > most:
+        words = [*words[:3], "...", *words[-3:]]
+    return " + ".join(words if start is None else [*words, _factor(start)]) or "0"
+
+
+def _factor(value: Any) -> str:
+    text = number(value)
+    return f"({text})" if text.startswith("-") else text
+
+
+def called(given: Any) -> str:
+    """What is said of a class in the first line of its docstring."""
+    return (inspect.getdoc(type(given)) or "").partition("\n")[0].rstrip(".")
+
+
+def loss(given: Loss) -> str:
+    """The formula of one row, if its docstring begins with it."""
+    return called(given) if given.compiled else ""
+
+
+def logits(objective: Objective, end: ActivationFunction) -> str:
+    """What the loss was computed on, and why."""
+    if objective.on_logits:
+        return (
+            f"computed on the logits z, together with the {end.name}: so no exponential overflows, no logarithm is of "
+            "0, and dE/dz needs no division by a probability"
+        )
+    if objective.compiled and objective.loss.from_logits:
+        return "computed on the outputs of the network, which are logits"
+    return "computed on the outputs of the network"
+
+
+def rule(given: Any) -> str:
+    """The formula of an optimizer's step: its docstring, as far as its parameters."""
+    text = (inspect.getdoc(type(given)) or "").partition("\nParameters\n")[0]
+    return " ".join(text.split())

@@ -1,0 +1,234 @@
+"""One training step on a few rows, written down: the pass forward and back, and the update."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import _core, _validate, activations, optimizers
+from ..layers import INPUT
+from ..program.data import Data
+from ..program.engine import build
+from ..program.graph import Graph, Operation
+from ..program.objective import Objective
+from ..program.probe import Between, Probe
+
+if TYPE_CHECKING:
+    from ..network import Sequential
+
+__all__ = ["Parameters", "Pass", "Step", "Update", "run", "unchanged", "update", "value"]
+
+Array = _validate.Array
+
+
+class Parameters:
+    """Where the parameters of a graph lie in the flat vectors, by their names in a model file."""
+
+    def __init__(self, net: Sequential, graph: Graph) -> None:
+        self.places = {
+            f"{operation.name}.{name}": (net._storage.offset(array), array.shape)
+            for operation in graph
+            for name, array in operation.parameters.items()
+        }
+
+    def of(self, vector: Array) -> dict[str, Array]:
+        """Copies of the parts of a flat vector."""
+        return {
+            name: vector[begin : begin + math.prod(shape)].reshape(shape).copy()
+            for name, (begin, shape) in self.places.items()
+        }
+
+
+class Step:
+    """What one operation has computed.
+
+    Attributes
+    ----------
+    operation : Operation
+    inputs : tuple of numpy.ndarray
+        The outputs that it takes, each (rows, features).
+    z, output : numpy.ndarray, shape (rows, n_out)
+        Before its activation, and after; the same where there is none.
+    slope : numpy.ndarray or None
+        The derivative of the activation at z; None where that is not elementwise.
+    dy : numpy.ndarray or None
+        The gradient with respect to the output; None where the loss is computed on z, the logits.
+    delta : numpy.ndarray
+        The gradient with respect to z.
+    more : dict of str to numpy.ndarray
+        The "mask" of a dropout, "mean" and "variance" of a norm.
+    """
+
+    def __init__(
+        self, operation: Operation, inputs: tuple[Array, ...], found: Between, more: Mapping[str, Array], fused: bool
+    ) -> None:
+        self.operation, self.inputs, self.more = operation, inputs, dict(more)
+        self.z, self.output, self.delta = found.z, found.output, found.dz
+        self.dy = None if fused else found.dy
+        self.slope = _slope(operation.activation, self.z, self.output)
+        if fused:
+            self.output = self.z.copy()
+            operation.activation.apply(self.output)
+
+    @property
+    def name(self) -> str:
+        """That of its operation."""
+        return self.operation.name
+
+    def __repr__(self) -> str:
+        return f"<Step of {self.operation!r}>"
+
+
+def _slope(function: activations.ActivationFunction, z: Array, y: Array) -> Array | None:
+    """f'(z), by the core's own backward of a gradient of 1."""
+    if function.name in ("softmax", "log_softmax"):
+        return None
+    slope = np.ones_like(z)
+    _core.activate_backward(function.code, function.slope, y, slope, z)
+    return slope
+
+
+class Pass(NamedTuple):
+    """The way forward and back."""
+
+    value: float
+    #: The loss of each row, before weights; None where a called loss does not tell.
+    losses: Array | None
+    #: What the penalties add to the value.
+    penalty: float
+    steps: dict[str, Step]
+    gradients: Array
+    dx: Array
+    #: The running statistics afterwards.
+    buffers: Array
+
+
+@contextmanager
+def unchanged(net: Sequential) -> Iterator[None]:
+    """All numbers of a network are the same after the block, and so is what its custom layers keep."""
+    vectors = net.parameters, net.gradients, net.buffers
+    kept = [vector.copy() for vector in vectors]
+    custom = [operation.layer for operation in net.graph if operation.kind == "python"]
+    attributes = [dict(vars(layer)) for layer in custom]
+    counters = net.seed, net.epochs, net.steps
+    try:
+        yield
+    finally:
+        for vector, before in zip(vectors, kept, strict=True):
+            vector[...] = before
+        for layer, before in zip(custom, attributes, strict=True):
+            vars(layer).clear()
+            vars(layer).update(before)
+        net.seed, net.epochs, net.steps = counters
+
+
+def value(probe: Probe, objective: Objective, data: Data, seed: int, step: int) -> float:
+    """The loss, with penalties."""
+    found = probe.forward(data.x, seed, step)
+    return objective.value(found, data) + objective.penalty_factor(data) * probe.penalty()
+
+
+def run(net: Sequential, graph: Graph, objective: Objective, data: Data) -> Pass:
+    """Forward and back, as a step of training would."""
+    probe = Probe(graph, net._storage, objective.on_logits)
+    found = probe.forward(data.x, net.seed, net.steps)
+    loss, dy = objective.value_and_gradient(found, data)
+    factor = objective.penalty_factor(data)
+    penalty = factor * probe.penalty()
+    if dy is None or not math.isfinite(loss + penalty):
+        raise ValueError(f"loss: expected a finite number to trace, got {loss + penalty:g}: scale x and y")
+    dx = probe.backward(dy, factor)
+    steps = _steps(net, graph, probe.between(data.x), data.x, objective)
+    losses = _losses(objective, found, data)
+    return Pass(loss + penalty, losses, penalty, steps, net.gradients.copy(), dx, net.buffers.copy())
+
+
+def _steps(
+    net: Sequential, graph: Graph, found: Mapping[str, Between], x: Array, objective: Objective
+) -> dict[str, Step]:
+    steps: dict[str, Step] = {}
+    for operation in graph:
+        inputs = tuple(x if name == INPUT else steps[name].output for name in operation.inputs)
+        fused = objective.on_logits and operation is graph[-1]
+        more = _more(net, operation, inputs[0])
+        steps[operation.name] = Step(operation, inputs, found[operation.name], more, fused)
+    return steps
+
+
+def _more(net: Sequential, operation: Operation, x: Array) -> dict[str, Array]:
+    """What an operation takes of its rows beside their numbers."""
+    if operation.kind == "dropout":
+        return {"mask": _mask(net, operation, len(x))}
+    wide = x.astype(np.float64)
+    if operation.kind == "layer_norm":
+        return {"mean": wide.mean(axis=1), "variance": wide.var(axis=1)}
+    if operation.kind == "batch_norm":
+        if operation.layer.frozen or len(x) == 1:
+            mean, variance = (operation.buffers[f"running_{name}"].copy() for name in ("mean", "variance"))
+            return {"mean": mean, "variance": variance}
+        return {"mean": wide.mean(axis=0), "variance": wide.var(axis=0)}
+    return {}
+
+
+def _mask(net: Sequential, operation: Operation, rows: int) -> Array:
+    """What each number is multiplied by: 0, or 1 / (1 - rate)."""
+    alone = build(Graph([operation.changed(inputs=(INPUT,))], operation.n_in, net.dtype), net._storage)
+    mask = np.empty((rows, operation.n_out), net.dtype)
+    alone.forward(np.ones_like(mask), mask, net.seed, net.steps)
+    return mask
+
+
+def _losses(objective: Objective, found: Array, data: Data) -> Array | None:
+    loss = objective.loss
+    if objective.compiled:
+        values, dy = np.empty(len(found)), np.empty_like(found)
+        _core.loss(loss.lower(objective.on_logits), found, data.target, data.labels, None, 1.0, values, dy)
+        return values
+    if loss.reduction != "none":
+        return None
+    return np.asarray(loss(found, data.y)[0], np.float64)
+
+
+class Update(NamedTuple):
+    """A step of the optimizer.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+        As it is after the step: a copy.
+    number : int
+        Which step it is, from 1.
+    learning_rate : float
+    before, after : dict of str to numpy.ndarray
+        Its state, as flat vectors.
+    parameters : numpy.ndarray
+        Flat, after the step.
+    """
+
+    optimizer: optimizers.Optimizer
+    number: int
+    learning_rate: float
+    before: dict[str, Array]
+    after: dict[str, Array]
+    parameters: Array
+
+
+def update(net: Sequential, given: Any, found: Pass, data: Data, objective: Objective) -> Update:
+    """What a copy of the optimizer does to the network, which has the gradients of the pass."""
+    original = optimizers.get(given)
+    made = copy.deepcopy(original)
+    made._owner = original._owner  # which refuses another network
+    made.ready(net)
+    rate, before = float(made.rates(1)[0]), {name: vector.copy() for name, vector in made.state.items()}
+    if isinstance(made, optimizers.FullBatch):
+        made.minimize(net, lambda: net._value_and_gradient(data, objective, net.seed), 1)
+    else:
+        net.gradients[...] = found.gradients
+        made.step(net)
+    after = {name: vector.copy() for name, vector in made.state.items()}
+    return Update(made, original.steps + 1, rate, before, after, net.parameters.copy())

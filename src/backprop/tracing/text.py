@@ -1,0 +1,207 @@
+"""A trace as a worked example, in text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _validate
+from . import formulas
+from .formulas import number, terms
+from .record import Step
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+__all__ = ["at", "corrections", "place", "products", "short", "states", "whole", "worked"]
+
+Array = _validate.Array
+#: So many lines of one kind are printed in full; of more, the first and the last three.
+MOST_LINES = 8
+
+
+def whole(array: Array) -> str:
+    """All numbers of an array, six significant digits each."""
+    return _printed(array, 2**62)
+
+
+def short(array: Array) -> str:
+    """The same; of long rows and columns the middle is left out."""
+    return _printed(array, 40)
+
+
+def _printed(array: Array, threshold: int) -> str:
+    format_: Any = {"float_kind": number}
+    return np.array2string(
+        np.asarray(array), threshold=threshold, edgeitems=3, max_line_width=100, separator=" ", formatter=format_
+    )
+
+
+def place(name: str) -> tuple[str, tuple[int, ...] | None]:
+    """A name, and the place within it that follows in brackets."""
+    match = re.fullmatch(r"(.*?)(?:\[([\d, ]*)\])?", name)
+    if match is None or match[2] is None:
+        return name, None
+    return match[1], tuple(int(word) for word in re.findall(r"\d+", match[2]))
+
+
+def at(name: str, *where: Any) -> str:
+    """A name and a place, as `Trace.explain` takes it."""
+    return f"{name}[{','.join(map(str, where))}]"
+
+
+def worked(trace: Trace) -> str:
+    """All of it, shortened."""
+    return "\n".join(_lines(trace))
+
+
+def _lines(trace: Trace) -> Iterator[str]:
+    rows = len(trace.data)
+    yield f"{rows} row{'s' * (rows > 1)} through {len(trace.steps)} operations, {trace.graph.dtype.name}"
+    yield from _array("input x", trace.data.x)
+    yield from ("", "Forward")
+    for step in trace.steps.values():
+        yield from _forward(trace, step)
+    yield from ("", "Loss", *_loss(trace))
+    yield from ("", "Backward")
+    for step in reversed(trace.steps.values()):
+        yield from _backward(trace, step)
+    yield from _array("dE/dx", trace.dx)
+    if trace.update is not None:
+        yield from ("", "Update", *_update(trace))
+
+
+def _array(name: str, array: Array, indent: str = "  ") -> Iterator[str]:
+    head = f"{indent}{name} = "
+    yield head + short(array).replace("\n", "\n" + " " * len(head))
+
+
+def _some(lines: Iterable[str]) -> list[str]:
+    found = list(lines)
+    return found if len(found) <= MOST_LINES else [*found[:3], "    ...", *found[-3:]]
+
+
+def _forward(trace: Trace, step: Step) -> Iterator[str]:
+    given = step.operation
+    yield ""
+    yield f"{given!r}"[len("<Operation ") : -1]
+    yield f"  {formulas.operation(given)}"
+    for name, array in step.more.items():
+        yield from _array(name, array)
+    if given.kind == "dense":
+        w, b, x = given.name + ".weight", given.name + ".bias", step.inputs[0][0]
+        weight, bias = trace.parameters[w], trace.parameters.get(b)
+        yield from _some(
+            f"    {at(given.name + '.z', 0, j)} = "
+            f"{terms([(x[i], weight[i, j]) for i in range(given.n_in)], None if bias is None else bias[j])}"
+            f" = {number(step.z[0, j])}"
+            for j in range(given.n_out)
+        )
+    if given.activation.name == "identity":
+        yield from _array("y", step.output)
+        return
+    yield from _array("z", step.z)
+    yield f"  y = {formulas.activation(given.activation)}"
+    yield from _array("y", step.output)
+
+
+def _loss(trace: Trace) -> Iterator[str]:
+    objective, data = trace.objective, trace.data
+    end = trace.graph[-1].activation
+    yield f"  {objective.loss!r}: {formulas.loss(objective.loss) or 'a callable'}"
+    yield f"  {formulas.logits(objective, end)}"
+    yield from _array("y", np.asarray(data.y))
+    yield from _array("y_hat", trace.steps[trace.graph[-1].name].output)
+    if trace.losses is not None:
+        yield from _array("l of each row", trace.losses)
+    if data.weights is not None:
+        yield from _array("weight of each row", data.weights)
+    how = {"mean": "sum(w l) / sum(w)", "sum": "sum(w l)", "none": "sum(w l)"}[objective.loss.reduction]
+    if trace.penalty:
+        how += f" + {number(trace.penalty)} of the penalties on the weights"
+    yield f"  E = {how} = {number(trace.value)}"
+
+
+def _backward(trace: Trace, step: Step) -> Iterator[str]:
+    given = step.operation
+    yield ""
+    yield f"{given.name} {given.kind}"
+    if step.dy is None:
+        yield "  the loss gives dE/dz at once: it is computed on the logits"
+    else:
+        yield from _array("dE/dy", step.dy)
+    if step.dy is not None and given.activation.name != "identity":
+        yield f"  dE/dz = dE/dy f'(z), f'(z) = {formulas.slope(given.activation)}"
+        if step.slope is not None:
+            slope = step.slope
+            yield from _some(
+                f"    {at(given.name + '.delta', 0, j)} = {terms([(step.dy[0, j], slope[0, j])])}"
+                f" = {number(step.delta[0, j])}"
+                for j in range(given.n_out)
+            )
+    if step.dy is None or given.activation.name != "identity":
+        yield from _array("dE/dz", step.delta)
+    for name in given.parameters:
+        yield from _gradient(trace, step, f"{given.name}.{name}")
+
+
+def _gradient(trace: Trace, step: Step, name: str) -> Iterator[str]:
+    """A gradient, and in a dense layer the products that it is the sum of."""
+    array = trace.gradients[name]
+    if step.operation.kind == "dense":
+        weight = array.ndim == 2
+        yield f"  dE/d {name} = the sum over the rows of {'x ' * weight}dE/dz"
+        yield from _some(
+            f"    {at(name + '.gradient', *where)} = {products(trace, step, name, where)} = {number(array[where])}"
+            for where in np.ndindex(array.shape)
+        )
+    yield from _array(f"dE/d {name}", array)
+
+
+def products(trace: Trace, step: Step, name: str, where: tuple[int, ...]) -> str:
+    """The sum that a gradient of a dense layer is, with its penalties."""
+    delta = step.delta[:, where[-1]]
+    if len(where) == 1:
+        words = [number(value) for value in delta]
+        text = " + ".join(words if len(words) <= 6 else [*words[:3], "...", *words[-3:]]).replace("+ -", "- ")
+        return text
+    text = terms(list(zip(step.inputs[0][:, where[0]], delta, strict=True)))
+    layer = step.operation.layer
+    return text + " + the gradient of its penalty" * bool(layer is not None and layer.penalties())
+
+
+def _update(trace: Trace) -> Iterator[str]:
+    update = trace.update
+    assert update is not None
+    yield f"  {update.optimizer!r}, step {update.number}, learning rate {number(update.learning_rate)}"
+    yield f"  {formulas.rule(update.optimizer)}"
+    for line in corrections(trace):
+        yield f"  {line}"
+    for name in trace.parameters:
+        yield from ("", f"  {name}")
+        for word in ("", ".gradient", *states(trace), ".step", ".new"):
+            if name + word in trace.values:
+                label = {"": "before", ".new": "after", ".gradient": "gradient"}.get(word, word[1:].replace(".", " "))
+                yield from _array(label, trace.values[name + word], "    ")
+
+
+def states(trace: Trace) -> list[str]:
+    """The names of an optimizer's state, before and after."""
+    update = trace.update
+    slots = [] if update is None else list(dict.fromkeys([*update.before, *update.after]))
+    return [f".{slot}.{when}" for slot in slots for when in ("before", "after")]
+
+
+def corrections(trace: Trace) -> list[str]:
+    """What the moments of Adam and its like are divided by at this step."""
+    update = trace.update
+    if update is None or update.optimizer.kernel not in ("adam", "adamw", "radam"):
+        return []
+    made: Any = update.optimizer
+    return [
+        f"{word} = {letter} / (1 - {number(beta)}^{update.number}) = {letter} / {number(1 - beta**update.number)}"
+        for word, letter, beta in (("m'", "m", made.beta1), ("v'", "v", made.beta2))
+    ]
