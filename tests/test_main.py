@@ -350,6 +350,39 @@ def test_few_rows_are_all_learned_from(run: Run) -> None:
     assert "best epoch" not in out and bp.load("t.safetensors").epochs == 20
 
 
+def test_a_step_on_xor_is_traced(run: Run) -> None:
+    status, printed, _ = run("trace", "xor", "--seed", 3, "--learning-rate", 0.5)
+    net = bp.Sequential([bp.Dense(2, 2, "sigmoid"), bp.Dense(2, 1, "sigmoid")], rng=3, dtype="float64")
+    x, y = datasets.xor()
+    assert (status, printed) == (0, f"{net.trace(x, y, 'mse', optimizer=bp.SGD(0.5))}\n")
+    status, printed, _ = run("trace", "xor", "--seed", 3, "--row", 2, "--explain", "0.weight[1,0]")
+    assert printed == f"{net.trace(x[1:2], y[1:2], 'mse', optimizer='sgd').explain('0.weight[1,0]')}\n"
+
+
+@pytest.mark.parametrize(("target", "loss"), [("species", "cross_entropy"), ("weight", "mse")])
+def test_a_step_on_a_row_of_a_table_is_traced(run: Run, target: str, loss: str) -> None:
+    write("flowers.csv", flowers())
+    run("train", "flowers.csv", "--target", target, "--epochs", 2, "--no-plot")
+    net = bp.load("flowers.safetensors")
+    recipe = bp_tables.Recipe.from_dict(net.metadata["recipe"])
+    table = recipe.read("flowers.csv").rows([3])
+    y = recipe.target.labels(table) if isinstance(recipe.target, bp_tables.Text) else recipe.target.encode(table)
+    status, printed, _ = run("trace", "flowers.safetensors", "flowers.csv", "--row", 5, "--optimizer", "adam")
+    assert (status, printed) == (0, f"{net.trace(recipe.x(table), y, loss, optimizer='adam')}\n")
+    for arguments, message in (
+        (["flowers.safetensors"], "trace: expected xor, or a model and a table, got 'flowers.safetensors' alone"),
+        (["flowers.safetensors", "flowers.csv", "--row", 1], "--row: expected one from 2 to 91, got 1"),
+        (["xor", "flowers.csv"], "trace: expected no table after xor, got 'flowers.csv'"),
+        (["xor", "--row", 5], "--row: expected a whole number from 1 to 4, got 5"),
+        (["xor", "--explain", "2.z"], "name: expected one of input, 0.z, "),
+        (["xor", "--learning-rate", 0], "--learning-rate: expected a finite number above 0, got 0.0"),
+        (["xor", "--optimizer", "best"], "optimizer: expected one of "),
+    ):
+        status, _, said = run("trace", *arguments)
+        assert status == 2
+        assert said.startswith(f"backprop: error: {message}")
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])

@@ -1,4 +1,4 @@
-"""The command line: ``python -m backprop train digits``, ``predict MODEL FILE.csv``, ``info``.
+"""The command line: ``python -m backprop train digits``, ``predict MODEL FILE.csv``, ``trace xor``, ``info``.
 
 A command ends in its result, or in one line on the standard error that says what was expected, what came, and where.
 Files are written at the very end, and wholly; whether they can be is checked before the work begins.
@@ -127,6 +127,48 @@ def predict(args: argparse.Namespace) -> None:
         out.writerow([target.name, *(target.categories if args.proba else ["probability"])])
         out.writerows((target.categories[p.argmax()], *map(str, p if args.proba else [p.max()])) for p in y_hat)
     print(text.getvalue(), end="")
+
+
+def trace(args: argparse.Namespace) -> None:
+    """Write every number of one training step on a few rows."""
+    net, x, y, loss = _xor_by_hand(args) if args.model == "xor" else _traced(args)
+    if args.learning_rate is not None:
+        _validate.number(args.learning_rate, "--learning-rate", above=0)
+    optimizer = bp.optimizers.get(args.optimizer)
+    if args.learning_rate is not None:
+        optimizer.learning_rate = args.learning_rate
+    found = net.trace(x, y, loss, optimizer=optimizer)
+    print(found.explain(args.explain) if args.explain else found)
+
+
+def _xor_by_hand(args: argparse.Namespace) -> tuple[bp.Sequential, Array, Array, str]:
+    """The smallest network that learns XOR, and its rows."""
+    if args.table is not None:
+        raise ValueError(f"trace: expected no table after xor, got {args.table!r}")
+    net = bp.Sequential(
+        [bp.Dense(2, 2, "sigmoid"), bp.Dense(2, 1, "sigmoid")],
+        rng=_validate.integer(args.seed, "--seed", 0), dtype="float64",
+    )  # fmt: skip
+    x, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    rows = [_validate.integer(row, "--row", 1, len(x)) - 1 for row in args.row or (1, 2, 3, 4)]
+    return net, x[rows], y[rows], "mse"
+
+
+def _traced(args: argparse.Namespace) -> tuple[bp.Sequential, Array, Array, str]:
+    """A model, and rows of a table with the loss that it was trained by."""
+    if args.table is None:
+        raise ValueError(f"trace: expected xor, or a model and a table, got {args.model!r} alone")
+    net = bp.load(args.model)
+    recipe = _recipe(net, args.model)
+    table = recipe.read(args.table)
+    for row in args.row or ():
+        if row not in table.lines:
+            raise ValueError(f"--row: expected one from {table.lines[0]} to {table.lines[-1]}, got {row}")
+    table = table.rows([table.lines.index(row) for row in args.row or table.lines[:1]])
+    target = recipe.target
+    if isinstance(target, tables.Number):
+        return net, recipe.x(table), target.encode(table), "mse"
+    return net, recipe.x(table), target.labels(table), "cross_entropy"
 
 
 def info(args: argparse.Namespace) -> None:
@@ -399,6 +441,18 @@ def _parser() -> argparse.ArgumentParser:
     say.add_argument("model", metavar="MODEL", help="that was trained on a CSV file")
     say.add_argument("table", metavar="FILE.csv", help="with the same columns; the target may be absent; - for stdin")
     say.add_argument("--proba", action="store_true", help="write the probability of each class, a column for each")
+
+    text = "Write every number of one training step: forward, loss, backward, update."
+    show = commands.add_parser("trace", help="write every number of one training step", description=text)
+    show.set_defaults(run=trace)
+    show.add_argument("model", metavar="MODEL", help="that was trained on a CSV file; or xor, a new network of 2-2-1")
+    show.add_argument("table", metavar="FILE.csv", nargs="?", help="with the same columns, the target included")
+    text = "of the file, where the header is row 1; of xor, 1 to 4; several: the option again (default: the first; of "
+    show.add_argument("--row", type=int, action="append", metavar="N", help=text + "xor, all)")
+    show.add_argument("--optimizer", default="sgd", metavar="NAME", help="whose first step is shown (default sgd)")
+    show.add_argument("--learning-rate", type=float, metavar="X")
+    show.add_argument("--seed", type=int, default=0, metavar="N", help="of the weights of xor (default 0)")
+    show.add_argument("--explain", metavar="NAME", help="one number alone, by the chain rule, such as 0.weight[0,1]")
 
     for command in learn, say:
         command.add_argument("--threads", type=int, metavar="N", help="default: as many as pay")

@@ -76,6 +76,8 @@ class Probe:
             if operation.kind == "activation":
                 source = operation.inputs[0]
                 z = x if source == INPUT else tape[_after(source)][0]
+            elif operation.kind == "dropout":  # which multiplies its gradient by the mask where it lies
+                dz = dy
             found[operation.name] = Between(z, output, dz, dy)
         return found
 
@@ -95,8 +97,8 @@ class Probe:
 
     def _tape(self, rows: int) -> Iterator[tuple[str, tuple[Array, Array]]]:
         """Outputs and dz of each operation of a plan, by its name."""
-        whole = isinstance(self._engine, _core.Plan)
-        parts: list[Any] = [self._engine] if whole else [part for part, _ in self._engine.parts]
+        own = self._engine
+        parts: list[Any] = [part for part, _ in own.parts] if isinstance(own, engine.Chain) else [own]
         for part, run in zip(parts, engine.runs(self._apart), strict=True):
             at = -1
             for operation in run if isinstance(part, _core.Plan) else ():

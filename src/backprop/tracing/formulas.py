@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,13 @@ from ..losses import Loss
 from ..program.graph import Operation
 from ..program.objective import Objective
 
-__all__ = ["activation", "called", "logits", "loss", "number", "operation", "put", "rule", "slope", "terms"]
+__all__ = [
+    "activation", "at", "called", "factor", "logits", "loss", "number", "operation",
+    "put", "rule", "slope", "some", "terms",
+]  # fmt: skip
+
+#: A sum of more terms is shortened.
+MOST_TERMS = 4
 
 #: Of each activation: y, and dy/dz. "a" is the slope of leaky_relu, or the alpha of elu.
 _ACTIVATIONS = {
@@ -23,8 +30,11 @@ _ACTIVATIONS = {
     "leaky_relu": ("z where z > 0, else a z", "1 where z > 0, else a"),
     "elu": ("z where z > 0, else a (e^z - 1)", "1 where z > 0, else y + a"),
     "selu": ("1.0507 z where z > 0, else 1.7581 (e^z - 1)", "1.0507 where z > 0, else y + 1.7581"),
-    "gelu": ("z (1 + erf(z / sqrt 2)) / 2", "Phi(z) + z phi(z)"),
-    "gelu_tanh": ("z (1 + tanh(0.797885 (z + 0.044715 z^3))) / 2", "the derivative of that"),
+    "gelu": ("z (1 + erf(z / sqrt(2))) / 2", "Phi(z) + z phi(z)"),
+    "gelu_tanh": (
+        "z (1 + tanh(0.797885 (z + 0.044715 z^3))) / 2",
+        "(1 + t + z (1 - t^2) (0.797885 + 0.107032 z^2)) / 2 with t = tanh(0.797885 (z + 0.044715 z^3))",
+    ),
     "silu": ("z sigmoid(z)", "sigmoid(z) (1 + z (1 - sigmoid(z)))"),
     "mish": ("z tanh(softplus(z))", "t + z sigmoid(z) (1 - t^2) with t = tanh(softplus(z))"),
     "softplus": ("log(1 + e^z)", "1 - e^-y"),
@@ -56,6 +66,11 @@ def number(value: Any) -> str:
     return f"{float(value):.6g}"
 
 
+def at(name: str, *where: Any) -> str:
+    """A name and a place, as `Trace.explain` takes it."""
+    return f"{name}[{','.join(map(str, where))}]"
+
+
 def activation(function: ActivationFunction) -> str:
     """The right side of y = f(z)."""
     return _with_parameter(_ACTIVATIONS[function.name][0], function)
@@ -74,7 +89,7 @@ def operation(given: Operation) -> str:
     """What it computes before its activation."""
     if given.kind == "python":
         return f"y = {given.layer!r}.forward(x)"
-    text = _OPERATIONS[given.kind].format(**{name: value for name, value in given.attributes.items()})
+    text = _OPERATIONS[given.kind].format(**given.attributes)
     return text.removesuffix(" + b") if given.kind == "dense" and "bias" not in given.parameters else text
 
 
@@ -85,15 +100,20 @@ def put(text: str, **values: Any) -> str:
     return re.sub(r"\b[a-z]\b(?!\()", lambda match: words.get(match[0], match[0]), text)
 
 
-def terms(pairs: Sequence[tuple[Any, Any]], start: Any = None, most: int = 6) -> str:
+def terms(pairs: Sequence[tuple[Any, Any]], start: Any = None) -> str:
     """A sum of products, of which the middle is left out where it is long; and what is added to it."""
-    words = [f"{_factor(a)} * {_factor(b)}" for a, b in pairs]
-    if len(words) > most:
-        words = [*words[:3], "...", *words[-3:]]
-    return " + ".join(words if start is None else [*words, _factor(start)]) or "0"
+    words = [f"{factor(a)} * {factor(b)}" for a, b in pairs]
+    words = some(words)
+    return " + ".join(words if start is None else [*words, factor(start)]) or "0"
 
 
-def _factor(value: Any) -> str:
+def some(words: list[str]) -> list[str]:
+    """The terms of a sum; of many, the first and the last two."""
+    return words if len(words) <= MOST_TERMS else [*words[:2], "...", *words[-2:]]
+
+
+def factor(value: Any) -> str:
+    """A number within a product or a sum: a negative one in brackets."""
     text = number(value)
     return f"({text})" if text.startswith("-") else text
 
@@ -120,7 +140,7 @@ def logits(objective: Objective, end: ActivationFunction) -> str:
     return "computed on the outputs of the network"
 
 
-def rule(given: Any) -> str:
-    """The formula of an optimizer's step: its docstring, as far as its parameters."""
-    text = (inspect.getdoc(type(given)) or "").partition("\nParameters\n")[0]
-    return " ".join(text.split())
+def rule(given: Any) -> list[str]:
+    """The formula of an optimizer's step, in lines: its docstring, as far as its parameters."""
+    words = (inspect.getdoc(type(given)) or "").partition("\nParameters\n")[0]
+    return textwrap.wrap(" ".join(words.split()), 100, initial_indent="  ", subsequent_indent="  ")

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from ..program.graph import Graph, Operation
 from ..program.objective import Objective
 from ..program.probe import Between, Probe
 
-if TYPE_CHECKING:
-    from ..network import Sequential
-
 __all__ = ["Parameters", "Pass", "Step", "Update", "run", "unchanged", "update", "value"]
 
 Array = _validate.Array
@@ -29,7 +26,7 @@ Array = _validate.Array
 class Parameters:
     """Where the parameters of a graph lie in the flat vectors, by their names in a model file."""
 
-    def __init__(self, net: Sequential, graph: Graph) -> None:
+    def __init__(self, net: Any, graph: Graph) -> None:
         self.places = {
             f"{operation.name}.{name}": (net._storage.offset(array), array.shape)
             for operation in graph
@@ -109,7 +106,7 @@ class Pass(NamedTuple):
 
 
 @contextmanager
-def unchanged(net: Sequential) -> Iterator[None]:
+def unchanged(net: Any) -> Iterator[None]:
     """All numbers of a network are the same after the block, and so is what its custom layers keep."""
     vectors = net.parameters, net.gradients, net.buffers
     kept = [vector.copy() for vector in vectors]
@@ -121,9 +118,9 @@ def unchanged(net: Sequential) -> Iterator[None]:
     finally:
         for vector, before in zip(vectors, kept, strict=True):
             vector[...] = before
-        for layer, before in zip(custom, attributes, strict=True):
+        for layer, had in zip(custom, attributes, strict=True):
             vars(layer).clear()
-            vars(layer).update(before)
+            vars(layer).update(had)
         net.seed, net.epochs, net.steps = counters
 
 
@@ -133,7 +130,7 @@ def value(probe: Probe, objective: Objective, data: Data, seed: int, step: int) 
     return objective.value(found, data) + objective.penalty_factor(data) * probe.penalty()
 
 
-def run(net: Sequential, graph: Graph, objective: Objective, data: Data) -> Pass:
+def run(net: Any, graph: Graph, objective: Objective, data: Data) -> Pass:
     """Forward and back, as a step of training would."""
     probe = Probe(graph, net._storage, objective.on_logits)
     found = probe.forward(data.x, net.seed, net.steps)
@@ -145,12 +142,14 @@ def run(net: Sequential, graph: Graph, objective: Objective, data: Data) -> Pass
     dx = probe.backward(dy, factor)
     steps = _steps(net, graph, probe.between(data.x), data.x, objective)
     losses = _losses(objective, found, data)
-    return Pass(loss + penalty, losses, penalty, steps, net.gradients.copy(), dx, net.buffers.copy())
+    gradients, buffers = net.gradients.copy(), net.buffers.copy()
+    total = loss + penalty
+    if penalty and net._plan is not None and objective.compiled:  # the core adds the rows to the penalties
+        total, _ = net._value_and_gradient(data, objective, net.seed)
+    return Pass(total, losses, penalty, steps, gradients, dx, buffers)
 
 
-def _steps(
-    net: Sequential, graph: Graph, found: Mapping[str, Between], x: Array, objective: Objective
-) -> dict[str, Step]:
+def _steps(net: Any, graph: Graph, found: Mapping[str, Between], x: Array, objective: Objective) -> dict[str, Step]:
     steps: dict[str, Step] = {}
     for operation in graph:
         inputs = tuple(x if name == INPUT else steps[name].output for name in operation.inputs)
@@ -160,7 +159,7 @@ def _steps(
     return steps
 
 
-def _more(net: Sequential, operation: Operation, x: Array) -> dict[str, Array]:
+def _more(net: Any, operation: Operation, x: Array) -> dict[str, Array]:
     """What an operation takes of its rows beside their numbers."""
     if operation.kind == "dropout":
         return {"mask": _mask(net, operation, len(x))}
@@ -175,7 +174,7 @@ def _more(net: Sequential, operation: Operation, x: Array) -> dict[str, Array]:
     return {}
 
 
-def _mask(net: Sequential, operation: Operation, rows: int) -> Array:
+def _mask(net: Any, operation: Operation, rows: int) -> Array:
     """What each number is multiplied by: 0, or 1 / (1 - rate)."""
     alone = build(Graph([operation.changed(inputs=(INPUT,))], operation.n_in, net.dtype), net._storage)
     mask = np.empty((rows, operation.n_out), net.dtype)
@@ -218,7 +217,7 @@ class Update(NamedTuple):
     parameters: Array
 
 
-def update(net: Sequential, given: Any, found: Pass, data: Data, objective: Objective) -> Update:
+def update(net: Any, given: Any, found: Pass, data: Data, objective: Objective) -> Update:
     """What a copy of the optimizer does to the network, which has the gradients of the pass."""
     original = optimizers.get(given)
     made = copy.deepcopy(original)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _validate
+from ..layers import INPUT
 from . import formulas
-from .formulas import number, terms
+from .factors import passed_back
+from .formulas import at, number, terms
 from .record import Step
 
 if TYPE_CHECKING:
     from .trace import Trace
 
-__all__ = ["at", "corrections", "place", "products", "short", "states", "whole", "worked"]
+__all__ = ["corrections", "place", "products", "short", "states", "whole", "worked"]
 
 Array = _validate.Array
 #: So many lines of one kind are printed in full; of more, the first and the last three.
@@ -36,7 +38,7 @@ def short(array: Array) -> str:
 def _printed(array: Array, threshold: int) -> str:
     format_: Any = {"float_kind": number}
     return np.array2string(
-        np.asarray(array), threshold=threshold, edgeitems=3, max_line_width=100, separator=" ", formatter=format_
+        np.asarray(array), threshold=threshold, edgeitems=3, max_line_width=88, separator=" ", formatter=format_
     )
 
 
@@ -46,11 +48,6 @@ def place(name: str) -> tuple[str, tuple[int, ...] | None]:
     if match is None or match[2] is None:
         return name, None
     return match[1], tuple(int(word) for word in re.findall(r"\d+", match[2]))
-
-
-def at(name: str, *where: Any) -> str:
-    """A name and a place, as `Trace.explain` takes it."""
-    return f"{name}[{','.join(map(str, where))}]"
 
 
 def worked(trace: Trace) -> str:
@@ -69,6 +66,8 @@ def _lines(trace: Trace) -> Iterator[str]:
     yield from ("", "Backward")
     for step in reversed(trace.steps.values()):
         yield from _backward(trace, step)
+    yield ""
+    yield from _passed(trace, INPUT, "dx", trace.dx)
     yield from _array("dE/dx", trace.dx)
     if trace.update is not None:
         yield from ("", "Update", *_update(trace))
@@ -132,6 +131,7 @@ def _backward(trace: Trace, step: Step) -> Iterator[str]:
     if step.dy is None:
         yield "  the loss gives dE/dz at once: it is computed on the logits"
     else:
+        yield from _passed(trace, given.name, f"{given.name}.dy", step.dy)
         yield from _array("dE/dy", step.dy)
     if step.dy is not None and given.activation.name != "identity":
         yield f"  dE/dz = dE/dy f'(z), f'(z) = {formulas.slope(given.activation)}"
@@ -148,10 +148,22 @@ def _backward(trace: Trace, step: Step) -> Iterator[str]:
         yield from _gradient(trace, step, f"{given.name}.{name}")
 
 
+def _passed(trace: Trace, name: str, called: str, array: Array) -> Iterator[str]:
+    """What is passed back to the outputs of the first row; where that is handed on as it is, by what."""
+    readers = [step.operation for step in trace.steps.values() if name in step.operation.inputs]
+    if readers and not {"dense", "dropout", "prelu", "scale"} & {reader.kind for reader in readers}:
+        yield f"  dE/dy comes from {' and '.join(f'{reader.name}, {reader.kind}' for reader in readers)}"
+        return
+    yield from _some(
+        f"    {at(called, 0, j)} = {passed_back(trace, name, 0, j)[0]} = {number(array[0, j])}"
+        for j in range(array.shape[1])
+    )
+
+
 def _gradient(trace: Trace, step: Step, name: str) -> Iterator[str]:
     """A gradient, and in a dense layer the products that it is the sum of."""
     array = trace.gradients[name]
-    if step.operation.kind == "dense":
+    if step.operation.kind == "dense" and (array.ndim == 2 or len(trace.data) > 1):
         weight = array.ndim == 2
         yield f"  dE/d {name} = the sum over the rows of {'x ' * weight}dE/dz"
         yield from _some(
@@ -165,9 +177,7 @@ def products(trace: Trace, step: Step, name: str, where: tuple[int, ...]) -> str
     """The sum that a gradient of a dense layer is, with its penalties."""
     delta = step.delta[:, where[-1]]
     if len(where) == 1:
-        words = [number(value) for value in delta]
-        text = " + ".join(words if len(words) <= 6 else [*words[:3], "...", *words[-3:]]).replace("+ -", "- ")
-        return text
+        return " + ".join(formulas.some([number(value) for value in delta])).replace("+ -", "- ")
     text = terms(list(zip(step.inputs[0][:, where[0]], delta, strict=True)))
     layer = step.operation.layer
     return text + " + the gradient of its penalty" * bool(layer is not None and layer.penalties())
@@ -177,9 +187,9 @@ def _update(trace: Trace) -> Iterator[str]:
     update = trace.update
     assert update is not None
     yield f"  {update.optimizer!r}, step {update.number}, learning rate {number(update.learning_rate)}"
-    yield f"  {formulas.rule(update.optimizer)}"
-    for line in corrections(trace):
-        yield f"  {line}"
+    yield from formulas.rule(update.optimizer)
+    for letter, slot, factor in corrections(trace):
+        yield f"  {letter}' = {letter} / {number(factor)}, with {letter} = {slot} after"
     for name in trace.parameters:
         yield from ("", f"  {name}")
         for word in ("", ".gradient", *states(trace), ".step", ".new"):
@@ -195,13 +205,12 @@ def states(trace: Trace) -> list[str]:
     return [f".{slot}.{when}" for slot in slots for when in ("before", "after")]
 
 
-def corrections(trace: Trace) -> list[str]:
-    """What the moments of Adam and its like are divided by at this step."""
+def corrections(trace: Trace) -> list[tuple[str, str, float]]:
+    """The moments of Adam and its like: letter, state vector, and what the bias correction divides it by."""
     update = trace.update
     if update is None or update.optimizer.kernel not in ("adam", "adamw", "radam"):
         return []
     made: Any = update.optimizer
-    return [
-        f"{word} = {letter} / (1 - {number(beta)}^{update.number}) = {letter} / {number(1 - beta**update.number)}"
-        for word, letter, beta in (("m'", "m", made.beta1), ("v'", "v", made.beta2))
-    ]
+    second = "largest" if "largest" in update.after else "square"
+    pairs = ("m", "mean", made.beta1), ("v", second, made.beta2)
+    return [(letter, slot, 1 - beta**update.number) for letter, slot, beta in pairs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from .differences import central_differences
 from .record import Parameters, Step
 from .verdicts import Comparison, TraceCheck, compared
 
-if TYPE_CHECKING:
-    from ..network import Sequential
-
 __all__ = ["MOST_ROWS", "Trace", "trace"]
 
 Array = _validate.Array
@@ -29,7 +26,7 @@ Array = _validate.Array
 MOST_ROWS = 64
 
 
-def trace(net: Sequential, x: Any, y: Any, loss: Any, *, optimizer: Any = None, sample_weight: Any = None) -> Trace:
+def trace(net: Any, x: Any, y: Any, loss: Any, *, optimizer: Any = None, sample_weight: Any = None) -> Trace:
     """See `Sequential.trace`."""
     objective = net._objective(loss)
     data = gate.rows(net._inputs, objective, x, y, sample_weight)
@@ -72,7 +69,7 @@ class Trace:
     """
 
     def __init__(
-        self, net: Sequential, objective: Objective, data: Data, found: record.Pass, update: record.Update | None
+        self, net: Any, objective: Objective, data: Data, found: record.Pass, update: record.Update | None
     ) -> None:
         self.net, self.objective, self.data, self.update = net, objective, data, update
         self.value, self.losses, self.penalty = found.value, found.losses, found.penalty
@@ -112,7 +109,8 @@ class Trace:
 
     def __repr__(self) -> str:
         updated = "" if self.update is None else f", {self.update.optimizer!r}"
-        return f"<Trace of {len(self.data)} rows, {self.objective.loss!r}{updated}: loss {self.value:.6g}>"
+        rows = f"{len(self.data)} row{'s' * (len(self.data) > 1)}"
+        return f"<Trace of {rows}, {self.objective.loss!r}{updated}: loss {self.value:.6g}>"
 
     def table(self, *names: str) -> str:
         """All numbers, or those of some names, in full.
@@ -220,4 +218,4 @@ class Trace:
             return found
         if len(place) != found.ndim or any(not 0 <= i < n for i, n in zip(place, found.shape, strict=True)):
             raise ValueError(f"{plain}: expected a place within its shape {found.shape}, got {list(place)}")
-        return found[place]
+        return np.asarray(found[place])

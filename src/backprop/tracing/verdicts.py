@@ -24,16 +24,21 @@ class TraceCheck:
     pairs : dict of str to (numpy.ndarray, numpy.ndarray)
         The gradient by backpropagation, and the one by differences, by the name of the parameter, or "dx".
     errors : dict of str to numpy.ndarray
-        The relative error of each number, |a - n| / max(|a|, |n|, floor), with a hundredth of the largest gradient of
-        its array for the floor.
+        The relative error of each number, |a - n| / max(|a|, |n|, floor), with a hundredth of the largest gradient for
+        the floor.
     error : float
         The largest.
     """
 
     def __init__(self, pairs: Mapping[str, tuple[Array, Array]]) -> None:
         self.pairs = dict(pairs)
-        self.errors = {name: relative_errors(*pair) for name, pair in self.pairs.items()}
-        self.error = max((float(errors.max(initial=0)) for errors in self.errors.values()), default=0.0)
+        flat = [np.concatenate([pair[i].ravel() for pair in self.pairs.values()]) for i in range(2)]
+        errors, at = relative_errors(*flat), 0
+        self.error = float(errors.max(initial=0))
+        self.errors: dict[str, Array] = {}
+        for name, (gradient, _) in self.pairs.items():
+            self.errors[name] = errors[at : at + gradient.size].reshape(gradient.shape)
+            at += gradient.size
 
     def __float__(self) -> float:
         return self.error

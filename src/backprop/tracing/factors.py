@@ -1,0 +1,69 @@
+"""What a gradient is the sum of: what the loss, or the operations that take a number, pass back to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .formulas import at, factor, number, terms
+from .record import Step
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+__all__ = ["passed_back"]
+
+
+def passed_back(trace: Trace, name: str, r: int, j: int) -> tuple[str, list[tuple[Step, int]]]:
+    """What dE/d an output, or the input, is the sum of, as text; and the steps and units whose dE/dz it takes."""
+    texts: list[str] = []
+    following: list[tuple[Step, int]] = []
+    if name == trace.graph[-1].name:
+        return _of_loss(trace, trace.steps[name], r, j), []
+    for reader in trace.steps.values():
+        at_column = 0
+        for source in reader.operation.inputs:
+            if source == name:
+                words, units = _from_reader(trace, reader, r, j, at_column)
+                texts.append(words)
+                following += [(reader, k) for k in units]
+            at_column += trace.steps[source].operation.n_out if source in trace.steps else trace.graph.n_in
+    return " + ".join(texts) or "0", following
+
+
+def _from_reader(trace: Trace, reader: Step, r: int, j: int, column: int) -> tuple[str, list[int]]:
+    """What an operation passes back to a number that it takes, and the units that it does so from."""
+    given, delta = reader.operation, reader.delta[r]
+    weight = trace.parameters.get(f"{reader.name}.weight")
+    if given.kind == "dense" and weight is not None:
+        pairs = [(delta[k], weight[j, k]) for k in range(given.n_out)]
+        return f"({terms(pairs)} through {reader.name}.weight)", [*range(given.n_out)]
+    if given.kind == "dropout":
+        return f"{terms([(delta[j], reader.more['mask'][r, j])])} (the mask of {reader.name})", [j]
+    if given.kind in ("scale", "prelu") and weight is not None:
+        slope = 1.0 if given.kind == "prelu" and reader.inputs[0][r, j] > 0 else weight[j]
+        return f"{terms([(delta[j], slope)])} (through {reader.name}.weight)", [j]
+    if given.kind == "concatenate":
+        return f"{factor(delta[column + j])} (of {at(reader.name + '.output', r, column + j)})", [column + j]
+    if given.kind in ("add", "activation"):
+        return f"{factor(delta[j])} (of {at(reader.name + '.z', r, j)})", [j]
+    return f"what the {given.kind} {reader.name} passes back", [j] if j < given.n_out else []
+
+
+def _of_loss(trace: Trace, step: Step, r: int, j: int) -> str:
+    """The derivative of the loss with respect to what it is computed on."""
+    objective, data, n = trace.objective, trace.data, step.operation.n_out
+    weight = 1.0 if data.weights is None else float(data.weights[r])
+    scale = weight / (data.weight or 1.0) if objective.mean else weight
+    kernel = objective.loss.kernel if objective.compiled else ""
+    y_hat = step.output[r, j]
+    if kernel == "mean_squared_error":
+        return f"{number(scale)} * 2 ({number(y_hat)} - {number(data.target[r, j])}) / {n}, of the loss"
+    if objective.on_logits and kernel == "binary_cross_entropy":
+        difference = f"({number(y_hat)} - {number(data.target[r, j])})"
+        return f"{number(scale)} * (y_hat - y) / {n} = {number(scale)} * {difference} / {n}, of the loss"
+    if objective.on_logits and kernel in ("cross_entropy", "kl_divergence"):
+        target = float(data.target[r, j]) if data.labels is None else float(data.labels[r] == j)
+        smooth = getattr(objective.loss, "label_smoothing", 0.0)
+        target = target * (1 - smooth) + smooth / n
+        return f"{number(scale)} * (y_hat - y) = {number(scale)} * ({number(y_hat)} - {number(target)}), of the loss"
+    return f"the derivative of the loss {objective.loss!r}"

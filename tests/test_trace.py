@@ -1,0 +1,437 @@
+"""`net.trace`: its numbers have the bits of forward, backward and step; its text has the published numbers."""
+
+import copy
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from instances import (
+    ACTIVATIONS,
+    CLIPPED,
+    GRADIENTS,
+    LOSSES,
+    NETWORKS,
+    OPTIMIZERS,
+    data,
+    every_network,
+    network,
+    optimizer_of,
+)
+from runs import shaken
+
+import backprop as bp
+from backprop.program import engine
+from backprop.program.graph import Graph
+from backprop.tracing import formulas
+
+MSE = LOSSES[0]
+FITS = [name for name in NETWORKS if "names" not in name]
+
+
+def rows(name, dtype="float64", n=5):
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(n, 4)), rng.normal(size=(n, 3))
+    if "names" in name:
+        x[:, 1], x[:, 3] = rng.integers(0, 5, n), rng.integers(0, 2, n)
+    return x.astype(dtype), y.astype(dtype)
+
+
+def everything(net, *optimizers):
+    state = [vector for it in optimizers for vector in (*it.state.values(), np.array(it.steps))]
+    counters = np.array([net.steps, net.epochs])
+    return [array.copy() for array in (net.parameters, net.gradients, net.buffers, counters, *state)]
+
+
+def equal(some, others):
+    return len(some) == len(others) and all(map(np.array_equal, some, others))
+
+
+def assert_bits(net, x, y, loss, weights=None):
+    """The trace has the numbers of the ways that train."""
+    net.gradients[...] = 7
+    before = everything(net)
+    trace = net.trace(x, y, loss, sample_weight=weights)
+    assert equal(before, everything(net))
+    value, gradient = net.copy().value_and_gradient(x, y, loss, sample_weight=weights)
+    assert trace.value == value
+    for name, array in trace.gradients.items():
+        begin = net._storage.offset(net.arrays()[name])
+        assert np.array_equal(array.ravel(), gradient[begin : begin + array.size]), name
+    other, on_logits = net.copy(), trace.objective.on_logits
+    out = other.forward(x, logits=on_logits)
+    last = trace.steps[net.graph[-1].name]
+    assert np.array_equal(out, last.z if on_logits else last.output)
+    factor = trace.objective.penalty_factor(trace.data)
+    dx = np.empty_like(trace.dx)
+    other._engine.backward(last.delta if on_logits else last.dy, dx, factor)
+    assert np.array_equal(dx, trace.dx)
+    assert np.array_equal(other.gradients, gradient)
+    assert_tape(other, trace)
+    return trace
+
+
+def assert_tape(net, trace):
+    """Each output and each delta is what the network's own engine left on its tape."""
+    at = -1
+    for operation in net.graph:
+        apart = operation.activation.code in bp._core.NEEDS_Z and operation.kind != "activation"
+        at += len(operation.inputs) - 1 if operation.kind == "concatenate" else 1
+        y, dz = (np.empty_like(trace[operation.name].output) for _ in range(2))
+        net._plan.tape_of(at, y, dz)
+        if apart:
+            assert np.array_equal(y, trace[operation.name].z)
+            at += 1
+            net._plan.tape_of(at, y, np.empty_like(y))
+        fused = trace.objective.on_logits and operation.name == net.graph[-1].name
+        assert np.array_equal(y, trace[operation.name].z if fused else trace[operation.name].output)
+        mask = trace[operation.name].more.get("mask", 1)  # a dropout multiplies where the numbers lie
+        assert np.array_equal(dz, trace[operation.name].delta * mask)
+
+
+@GRADIENTS
+def test_every_layer_activation_and_loss(layer, f, end, loss):
+    net = network(layer, f, end, loss.n_out)
+    x, y, weights = data(loss)
+    for reduction in "mean", "sum":
+        trace = assert_bits(net, x, y, loss.make(reduction), weights)
+        total = (trace.losses * weights).sum() / (weights.sum() if reduction == "mean" else 1)
+        assert trace.value == pytest.approx(total + trace.penalty, rel=1e-12)
+
+
+@every_network
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_network(name, dtype):
+    net = shaken(NETWORKS[name](), dtype)
+    for n in 5, 1, 64:
+        assert_bits(net, *rows(name, dtype, n), "mse")
+
+
+@every_network
+def test_outputs_are_those_of_the_graph_cut_after_each_operation(name):
+    net = shaken(NETWORKS[name]())
+    x, y = rows(name)
+    trace = net.trace(x, y, "mse")
+    for k, operation in enumerate(net.graph):
+        cut = engine.build(Graph(net.graph[: k + 1], net.n_in, net.dtype), net._storage)
+        out = np.empty((len(x), operation.n_out))
+        cut.forward(x, out, net.seed, net.steps)
+        assert np.array_equal(out, trace[operation.name].output)
+
+
+@pytest.mark.parametrize("text", [*OPTIMIZERS, *CLIPPED, "LBFGS()"])
+def test_every_optimizer(text):
+    net, optimizer = network("dense", "tanh", "softmax"), optimizer_of(text)
+    x, y, weights = data(LOSSES[8])
+    if text != "LBFGS()":
+        net.fit(x, y, loss="cross_entropy", optimizer=optimizer, epochs=2, batch_size=None)
+    before = everything(net, optimizer)
+    trace = net.trace(x, y, "cross_entropy", optimizer=optimizer, sample_weight=weights)
+    assert equal(before, everything(net, optimizer))
+    own = copy.copy(optimizer)
+    update, kept = trace.update, {name: vector.copy() for name, vector in optimizer.state.items()}
+    net.fit(x, y, loss="cross_entropy", optimizer=optimizer, batch_size=None, shuffle=False, sample_weight=weights)
+    assert np.array_equal(update.parameters, net.parameters)
+    assert equal(update.after.values(), list(optimizer.state.values()))
+    assert update.number == own.steps + 1 == optimizer.steps
+    if kept:
+        assert equal(update.before.values(), kept.values())
+    new = np.concatenate([trace.values[f"{name}.new"].ravel() for name in trace.parameters])
+    assert np.array_equal(new, net.parameters)
+
+
+def test_a_new_optimizer_stays_new_and_one_of_another_network_is_refused():
+    net, optimizer = network("dense", "tanh", "identity"), bp.Adam()
+    x, y, _ = data(MSE)
+    net.trace(x, y, "mse", optimizer=optimizer)
+    assert (optimizer.state, optimizer.steps, optimizer._owner) == ({}, 0, None)
+    other = network("dense", "relu", "identity")
+    other.fit(x, y, loss="mse", optimizer=optimizer)
+    with pytest.raises(ValueError, match="expected one for this network"):
+        net.trace(x, y, "mse", optimizer=optimizer)
+
+
+class Doubled(bp.Layer):
+    def forward(self, x, training=False):
+        self.calls = getattr(self, "calls", 0) + 1
+        return 2 * x
+
+    def backward(self, dy):
+        return 2 * dy
+
+
+class Descent(bp.Optimizer):
+    def __init__(self):
+        super().__init__(0.5)
+
+    def step(self, net):
+        net.parameters -= 0.5 * net.gradients
+
+
+def half(y_hat, y):
+    return 0.5 * np.square(y_hat - y).sum(), y_hat - y
+
+
+def test_what_is_custom():
+    net = bp.Sequential([Doubled(), bp.Dense(4, 3, "tanh"), Doubled(), Doubled()], rng=1, dtype="float64")
+    x, y, _ = data(MSE)
+    optimizer = Descent()
+    before = everything(net, optimizer)
+    trace = net.trace(x, y, half, optimizer=optimizer)
+    assert equal(before, everything(net, optimizer))
+    assert not hasattr(net.layers[0], "calls")
+    assert trace.losses is None
+    assert np.array_equal(trace["1"].output * 2, trace["2"].output)
+    assert np.array_equal(trace["2"].dy, 2 * trace["3"].dy)
+    value, gradient = net.value_and_gradient(x, y, half)
+    assert trace.value == value
+    assert np.array_equal(trace.gradients["1.weight"].ravel(), gradient[:12])
+    assert np.array_equal(trace.update.parameters, net.parameters - 0.5 * gradient)
+    assert trace.check().error < 1e-6
+    assert "Doubled" in str(trace)
+
+
+def test_masks_and_statistics():
+    net = bp.Sequential([bp.Dropout(0.5), bp.BatchNorm(), bp.Dense(4, 3)], rng=1, dtype="float64")
+    x, y, _ = data(MSE)
+    trace = net.trace(x, y, "mse")
+    assert set(np.unique(trace["0"].more["mask"])) == {0, 2}
+    assert np.array_equal(trace["0"].output, x * trace["0"].more["mask"])
+    np.testing.assert_allclose(trace["1"].more["variance"], trace["0"].output.var(axis=0))
+    np.testing.assert_allclose(trace["1"].output, (trace["0"].output - trace["1"].more["mean"]) / np.sqrt(
+        trace["1"].more["variance"] + 1e-5))  # fmt: skip
+    one = net.trace(x[:1], y[:1], "mse")
+    assert np.array_equal(one["1"].more["mean"], [0, 0, 0, 0])
+
+
+def test_too_many_rows_are_refused():
+    net = network("dense", "tanh", "identity")
+    with pytest.raises(ValueError, match=r"x: expected at most 64 rows to trace, got 65: take some, x\[:4\], y\[:4\]"):
+        net.trace(np.ones((65, 4)), np.ones((65, 3)), "mse")
+
+
+# The worked example everyone knows.
+
+
+def known():
+    net = bp.Sequential([bp.Dense(2, 2, "sigmoid"), bp.Dense(2, 2, "sigmoid")], dtype="float64")
+    hidden, output = net.layers
+    hidden.weight, output.weight = [[0.15, 0.25], [0.2, 0.3]], [[0.4, 0.5], [0.45, 0.55]]
+    hidden.bias, output.bias = [0.35, 0.35], [0.6, 0.6]
+    hidden_bias, output_bias = hidden.bias.copy(), output.bias.copy()
+    return net, (hidden_bias, output_bias), np.array([[0.05, 0.1]]), np.array([[0.01, 0.99]])
+
+
+def test_the_published_numbers():
+    net, biases, x, y = known()
+    trace = net.trace(x, y, "mse", optimizer=bp.SGD(0.5))
+    published = {
+        "0.output": [[0.593269992, 0.596884378]], "1.output": [[0.751365070, 0.772928465]], "loss": 0.298371109,
+        "1.delta": [[0.138498562, -0.038098237]], "0.delta": [[0.008771355, 0.009954255]],
+    }  # fmt: skip
+    text = str(trace)
+    for name, numbers in published.items():
+        np.testing.assert_allclose(trace.values[name], numbers, atol=5.1e-10, rtol=0)
+        assert all(f"{number:.6g}" in text for number in trace.values[name].ravel()), name
+    assert all(verdict.verdict == "approximate" for verdict in trace.compare(published).values())
+
+    def step():
+        net.parameters = net.trace(x, y, "mse", optimizer=bp.SGD(0.5)).update.parameters
+        net.layers[0].bias, net.layers[1].bias = biases  # which the example leaves alone
+
+    step()
+    after = net.trace(x, y, "mse")
+    assert f"{after.value:.9f}" == "0.291027774"
+    assert "0.291028" in str(after)
+    np.testing.assert_allclose(
+        trace.values["1.weight.new"].T, [[0.35891648, 0.408666186], [0.511301270, 0.561370121]], atol=5e-9
+    )
+    for _ in range(9999):
+        net.value_and_gradient(x, y, "mse")
+        net.parameters -= 0.5 * net.gradients
+        net.layers[0].bias, net.layers[1].bias = biases
+    assert f"{net.trace(x, y, 'mse').value:.10f}" == "0.0000351019"
+    assert "3.51019e-05" in str(net.trace(x, y, "mse"))
+
+
+def test_xor_and_one_neuron():
+    net = bp.Sequential([bp.Dense(2, 2, "sigmoid"), bp.Dense(2, 1, "sigmoid")], rng=0, dtype="float64")
+    x, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]]), np.array([[0], [1], [1], [0.0]])
+    trace = net.trace(x, y, "mse", optimizer=bp.SGD(0.1))
+    text = str(trace)
+    hidden = 1 / (1 + np.exp(-(x @ net.layers[0].weight + net.layers[0].bias)))
+    output = 1 / (1 + np.exp(-(hidden @ net.layers[1].weight + net.layers[1].bias)))
+    delta = 2 / 4 * (output - y) * output * (1 - output)
+    below = delta @ net.layers[1].weight.T * hidden * (1 - hidden)
+    weights = hidden.T @ delta, x.T @ below
+    for numbers in hidden, output, delta, below, *weights, net.layers[0].weight - 0.1 * weights[1]:
+        assert all(f"{number:.6g}" in text for number in numbers.ravel())
+    assert (
+        trace.compare({"0.output": hidden, "1.output": output, "1.delta": delta, "0.delta": below})["1.delta"][1]
+        < 1e-15
+    )
+    neuron = bp.Sequential([bp.Dense(2, 1, "sigmoid")], rng=0, dtype="float64")
+    trace = neuron.trace([[0.5, -1.5]], [1], "binary_cross_entropy", optimizer=bp.SGD(0.1))
+    p = float(trace["0"].output[0, 0])
+    gradient = (p - 1) * 0.5
+    explained = trace.explain("0.weight[0,0]")
+    assert trace["0"].dy is None
+    assert f"= 0.5 * ({p - 1:.6g})" in explained
+    assert f"1 * ({p:.6g} - 1) / 1, of the loss = {p - 1:.6g}" in explained
+    assert f"{float(neuron.parameters[0]) - 0.1 * gradient:.6g}" in explained
+    assert "computed on the logits z, together with the sigmoid" in str(trace)
+
+
+# What it says.
+
+
+@every_network
+def test_every_number_is_explained(name):
+    net = shaken(NETWORKS[name]())
+    trace = net.trace(*rows(name, n=3), "mse", optimizer=bp.Adam())
+    for key, array in trace.values.items():
+        if array.ndim and array.size:
+            place = ",".join(str(n - 1) for n in array.shape)
+            text = trace.explain(f"{key}[{place}]")
+            owner = next((own for own in trace.parameters if key.startswith(own)), None)
+            shown = trace.gradients[owner] if owner else array
+            assert f"{shown[(-1,) * array.ndim]:.6g}" in text, key
+    assert str(trace).count("dE/d") > 0
+
+
+def test_the_chain_rule_is_shown_factor_by_factor():
+    net, _, x, y = known()
+    text = net.trace(x, y, "mse", optimizer=bp.SGD(0.5)).explain("0.weight[0,1]")
+    for line in (
+        "dE/d 0.weight[0,1] = 0.000497713",
+        "= 0.05 * 0.00995425",
+        "= 0.0413703 * 0.240613 = 0.00995425",
+        "(0.138499 * 0.45 + (-0.0380982) * 0.55 through 1.weight) = 0.0413703",
+        "0.751365 (1 - 0.751365) = 0.186816",
+        "1 * 2 (0.751365 - 0.01) / 2, of the loss = 0.741365",
+        "step: (-0.5) * 0.000497713 = -0.000248856",
+        "0.weight[0,1]: 0.25 becomes 0.249751",
+    ):
+        assert line in text
+
+
+def test_the_moments_of_adam_are_shown():
+    net, _, x, y = known()
+    optimizer = bp.Adam(0.01)
+    net.fit(x, y, loss="mse", optimizer=optimizer, epochs=2)
+    trace = net.trace(x, y, "mse", optimizer=optimizer)
+    text = str(trace)
+    assert "v' = v / 0.002997, with v = square after" in text
+    assert "mean before" in text
+    assert np.array_equal(trace.values["0.weight.mean.before"].ravel(), optimizer.state["mean"][:4])
+    explained, moment = trace.explain("0.weight[0,0]"), trace.values["0.weight.mean.after"][0, 0]
+    assert f"m' = {moment:.6g} / 0.271 = {moment / 0.271:.6g}" in explained
+
+
+def test_long_layers_are_shortened_and_the_table_is_whole():
+    net = bp.Sequential([bp.Dense(50, 60, "relu"), bp.Dense(60, 1)], rng=0)
+    trace = net.trace(np.ones((3, 50)), np.ones((3, 1)), "mse")
+    text = str(trace)
+    assert len(text.splitlines()) < 150
+    assert max(map(len, text.splitlines())) < 140
+    whole = trace.table("0.weight")
+    assert all(f"{number:.6g}" in whole for number in trace.parameters["0.weight"].ravel())
+    assert "..." not in trace.table()
+    assert trace.table("1.*").startswith("1.z (3, 1)\n")
+    with pytest.raises(ValueError, match=r"name: expected one of input, 0\.z, .*, got '2\.\*'"):
+        trace.table("2.*")
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if "softmax" not in name])
+def test_formulas_of_activations_are_theirs(name):
+    net = bp.Sequential([bp.Dense(4, 3, ACTIVATIONS[name])], rng=1, dtype="float64")
+    step = net.trace(*data(MSE)[:2], "mse")["0"]
+    shown = formulas.activation(ACTIVATIONS[name]), formulas.slope(ACTIVATIONS[name])
+    for text, numbers in zip(shown, (step.output, step.slope), strict=True):
+        np.testing.assert_allclose(evaluated(text, step.z, step.output), numbers, rtol=2e-5, atol=1e-7)
+
+
+def evaluated(text, z, y):
+    """A formula as it is printed."""
+    text, _, where = text.partition(" with t = ")
+    text, _, bounds = text.partition(", at least ")
+    names = {
+        "z": z, "y": y, "e": np.e, "max": np.maximum, "sqrt": math.sqrt, "erf": np.vectorize(math.erf), "log": np.log,
+        "tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "softplus": lambda z: np.log1p(np.exp(z)),
+        "Phi": lambda z: (1 + np.vectorize(math.erf)(z / math.sqrt(2))) / 2, "abs": np.abs,
+        "phi": lambda z: np.exp(-z * z / 2) / math.sqrt(2 * math.pi),
+    }  # fmt: skip
+    if where:
+        names["t"] = evaluated(where, z, y)
+    if " where z > 0, else " in text:
+        return np.where(z > 0, *(evaluated(part, z, y) for part in text.split(" where z > 0, else ")))
+    if " between " in text:
+        value, low, high = re.fullmatch(r"(\S+) between (\S+) and (\S+), else 0", text).groups()
+        return np.where((z > float(low)) & (z < float(high)), eval(value), 0)
+    text = re.sub(r"\|(\w)\|", r"abs(\1)", text).replace("^", "**")
+    text = re.sub(r"((?<![\w.])[zyta]|(?<![\w.])[\d.]+|\)) (?=[\w(])", r"\1 * ", text)
+    found = eval(text, names)
+    return np.clip(found, *map(float, bounds.split(", at most "))) if bounds else found
+
+
+def test_it_is_json():
+    trace = network("dense", "softmax", "identity").trace(*data(MSE)[:2], "mse", optimizer="adam")
+    given = json.loads(json.dumps(trace.to_dict()))
+    assert given["loss"] == trace.value
+    assert np.array_equal(given["1.delta"], trace["1"].delta)
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_gradients_beside_differences(name):
+    net = shaken(NETWORKS[name]())
+    trace = net.trace(*rows(name), "mse")
+    net.parameters += 1  # what was traced counts
+    before = everything(net)
+    check = trace.check()
+    assert equal(before, everything(net))
+    assert check.error < 1e-6, check
+    assert set(check.pairs) == {*trace.gradients, "dx"}
+    assert "largest relative error" in str(check)
+
+
+def test_a_wrong_gradient_is_found():
+    class Wrong(Doubled):
+        def backward(self, dy):
+            return 3 * dy
+
+    net = bp.Sequential([bp.Dense(4, 3), Wrong()], rng=1, dtype="float64")
+    assert net.trace(*data(MSE)[:2], "mse").check().error > 0.1
+
+
+def test_comparing_with_what_was_computed_by_hand():
+    net, _, x, y = known()
+    trace = net.trace(x, y, "mse")
+    found = trace.compare({
+        "1.delta": trace["1"].delta, "0.delta": [[0.00877135, 0.00995425]], "loss": 0.3,
+        "0.weight.gradient[0,1]": 0.000497713,
+    })  # fmt: skip
+    assert [verdict.verdict for verdict in found.values()] == ["exact", "approximate", "different", "approximate"]
+    assert str(found).splitlines()[2] == "loss                    different, off by 0.00163"
+    assert trace.compare({"loss": 0.3}, tolerance=0.01)["loss"].verdict == "approximate"
+    with pytest.raises(ValueError, match=r"1\.delta: expected numbers of shape \(1, 2\), got \(2,\)"):
+        trace.compare({"1.delta": [0.1, 0.2]})
+    with pytest.raises(ValueError, match=r"name: expected one of .*, got '3\.delta'"):
+        trace.compare({"3.delta": [0.1, 0.2]})
+    with pytest.raises(ValueError, match=r"1\.delta: expected a place within its shape \(1, 2\), got \[0, 2\]"):
+        trace.explain("1.delta[0,2]")
+    with pytest.raises(ValueError, match=r"expected one number, such as '1\.delta\[0,0\]', got all of '1\.delta'"):
+        trace.explain("1.delta")
+
+
+def test_the_core_refuses_a_tape_that_there_is_not():
+    net = bp.Sequential([bp.Dense(2, 3)], rng=0)
+    y = np.empty((4, 3), "float32")
+    with pytest.raises(ValueError, match="tape: expected a forward"):
+        net._plan.tape_of(0, y, y.copy())
+    net.forward(np.ones((4, 2)))
+    net.backward(np.ones((4, 3)))
+    for at, rows, n in (1, 4, 3), (-1, 4, 3), (0, 3, 3), (0, 4, 2):
+        wrong = np.empty((rows, n), "float32")
+        with pytest.raises(ValueError, match="tape: expected"):
+            net._plan.tape_of(at, wrong, wrong.copy())
