@@ -359,6 +359,13 @@ def test_a_step_on_xor_is_traced(run: Run) -> None:
     assert printed == f"{net.trace(x[1:2], y[1:2], 'mse', optimizer='sgd').explain('0.weight[1,0]')}\n"
 
 
+def test_a_trace_is_written_as_a_page(run: Run) -> None:
+    status, printed, _ = run("trace", "xor", "--html", "trace.html")
+    assert (status, printed) == (0, "page: trace.html\n")
+    assert "0.weight[1,0] = " in Path("trace.html").read_text(encoding="utf-8")
+    assert run("trace", "xor", "--html", "nowhere/trace.html")[0] == 2
+
+
 @pytest.mark.parametrize(("target", "loss"), [("species", "cross_entropy"), ("weight", "mse")])
 def test_a_step_on_a_row_of_a_table_is_traced(run: Run, target: str, loss: str) -> None:
     write("flowers.csv", flowers())
@@ -373,6 +380,10 @@ def test_a_step_on_a_row_of_a_table_is_traced(run: Run, target: str, loss: str) 
         (["flowers.safetensors"], "trace: expected xor, or a model and a table, got 'flowers.safetensors' alone"),
         (["flowers.safetensors", "flowers.csv", "--row", 1], "--row: expected one from 2 to 91, got 1"),
         (["xor", "flowers.csv"], "trace: expected no table after xor, got 'flowers.csv'"),
+        (
+            ["flowers.safetensors", "flowers.csv", "--html", "flowers.csv"],
+            "flowers.csv: expected another file than the model and the table, flowers.csv, to write to",
+        ),
         (["xor", "--row", 5], "--row: expected a whole number from 1 to 4, got 5"),
         (["xor", "--explain", "2.z"], "name: expected one of input, 0.z, "),
         (["xor", "--learning-rate", 0], "--learning-rate: expected a finite number above 0, got 0.0"),

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import re
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -205,6 +206,19 @@ def test_masks_and_statistics():
     assert np.array_equal(one["1"].more["mean"], [0, 0, 0, 0])
 
 
+def test_a_callback_may_trace_what_is_being_trained():
+    class Tracing:
+        def on_batch_end(self, run):
+            self.found = run.network.trace(x, y, "mse", optimizer=run.optimizer)
+
+    x, y, _ = data(MSE)
+    (net, other), tracing = (network("dropout", "tanh", "identity") for _ in range(2)), Tracing()
+    net.fit(x, y, loss="mse", optimizer="adam", epochs=3, callbacks=[tracing])
+    other.fit(x, y, loss="mse", optimizer="adam", epochs=3)
+    assert np.array_equal(net.parameters, other.parameters)
+    assert tracing.found.update.number == 4
+
+
 def test_too_many_rows_are_refused():
     net = network("dense", "tanh", "identity")
     with pytest.raises(ValueError, match=r"x: expected at most 64 rows to trace, got 65: take some, x\[:4\], y\[:4\]"):
@@ -404,6 +418,62 @@ def test_a_wrong_gradient_is_found():
     assert net.trace(*data(MSE)[:2], "mse").check().error > 0.1
 
 
+class Page(HTMLParser):
+    """What is in a page: its elements by tag, and whether each is closed in its turn."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.found = [], {}
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.found.setdefault(tag, []).append(dict(attributes))
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.found.setdefault(tag, []).append(dict(attributes))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@every_network
+def test_a_page_has_a_formula_for_all_that_it_draws(name, tmp_path):
+    net = shaken(NETWORKS[name]())
+    trace = net.trace(*rows(name), "mse", optimizer="adam")
+    trace.to_html(tmp_path / "trace.html")
+    text = (tmp_path / "trace.html").read_text(encoding="utf-8")
+    page = Page(text)
+    texts = json.loads(re.search("const texts = (.*);\n", text)[1])
+    groups = page.found["g"]
+    assert [group["data-at"] for group in groups] == [str(k) for k in range(len(texts))]
+    assert "http" not in text
+    assert page.found["details"]
+    for group, formula in zip(groups, texts, strict=True):
+        if "weight" in group["aria-label"]:
+            place = group["aria-label"].partition(" = ")[0]
+            assert formula == trace.explain(place)
+    drawn = min(4, 10) + sum(operation.n_out if operation.n_out <= 10 else 8 for operation in net.graph)
+    assert len(page.found["circle"]) == drawn
+    shown = Page(trace._repr_html_())
+    assert len(shown.found["circle"]) == drawn
+    assert "script" not in shown.found
+
+
+def test_a_page_says_what_it_is_given_as_text():
+    net = bp.Sequential([bp.Dense(4, 3), Doubled()], rng=1, dtype="float64")
+
+    def loss(y_hat, y):
+        return half(y_hat, y)
+
+    loss.__qualname__ = "</script><b>"
+    text = net.trace(*data(MSE)[:2], loss)._repr_html_()
+    assert "</script>" not in text
+    assert "&lt;b&gt;" in text
+
+
 def test_comparing_with_what_was_computed_by_hand():
     net, _, x, y = known()
     trace = net.trace(x, y, "mse")
@@ -420,6 +490,7 @@ def test_comparing_with_what_was_computed_by_hand():
         trace.compare({"3.delta": [0.1, 0.2]})
     with pytest.raises(ValueError, match=r"1\.delta: expected a place within its shape \(1, 2\), got \[0, 2\]"):
         trace.explain("1.delta[0,2]")
+    assert trace.explain("loss") == "loss = 0.298371"
     with pytest.raises(ValueError, match=r"expected one number, such as '1\.delta\[0,0\]', got all of '1\.delta'"):
         trace.explain("1.delta")
 

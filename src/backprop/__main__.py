@@ -137,8 +137,17 @@ def trace(args: argparse.Namespace) -> None:
     optimizer = bp.optimizers.get(args.optimizer)
     if args.learning_rate is not None:
         optimizer.learning_rate = args.learning_rate
+    if args.html is not None:
+        atomic.expect_writable([args.html])
+        for given in (args.model, args.table):
+            if given is not None:
+                _refuse_same_file(Path(args.html), Path(given), "the model and the table")
     found = net.trace(x, y, loss, optimizer=optimizer)
-    print(found.explain(args.explain) if args.explain else found)
+    text = found.explain(args.explain) if args.explain else found
+    if args.html is not None:
+        found.to_html(args.html)
+        text = f"page: {args.html}"
+    print(text)
 
 
 def _xor_by_hand(args: argparse.Namespace) -> tuple[bp.Sequential, Array, Array, str]:
@@ -453,6 +462,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--learning-rate", type=float, metavar="X")
     show.add_argument("--seed", type=int, default=0, metavar="N", help="of the weights of xor (default 0)")
     show.add_argument("--explain", metavar="NAME", help="one number alone, by the chain rule, such as 0.weight[0,1]")
+
+    show.add_argument("--html", metavar="PAGE", help="write a page instead, whose drawing opens the formulas")
 
     for command in learn, say:
         command.add_argument("--threads", type=int, metavar="N", help="default: as many as pay")

@@ -24,12 +24,16 @@ def explained(trace: Trace, name: str) -> str:
     """See `Trace.explain`."""
     plain, where = text.place(name)
     found = trace.at(name)
-    if where is None:
+    if where is None and found.ndim:
         example = at(plain, *[0] * found.ndim)
         raise ValueError(f"name: expected one number, such as {example!r}, got all of {plain!r}")
+    if where is None:
+        return f"{name} = {number(found)}"
     owner = next((given for given in trace.parameters if plain == given or plain.startswith(f"{given}.")), None)
     if owner is not None:
         return "\n".join(_parameter(trace, owner, where))
+    if plain == "dx":
+        return f"dE/d {at(INPUT, *where)} = {passed_back(trace, INPUT, *where)[0]} = {number(found)}"
     step_name, _, word = plain.rpartition(".")
     lines = {"z": _z, "output": _output, "slope": _slope, "delta": _to_loss, "dy": _to_loss}.get(word)
     if lines is None or step_name not in trace.steps:

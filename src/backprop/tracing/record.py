@@ -18,12 +18,12 @@ from ..program.graph import Graph, Operation
 from ..program.objective import Objective
 from ..program.probe import Between, Probe
 
-__all__ = ["Parameters", "Pass", "Step", "Update", "run", "unchanged", "update", "value"]
+__all__ = ["Pass", "Places", "Step", "Update", "run", "unchanged", "update", "value"]
 
 Array = _validate.Array
 
 
-class Parameters:
+class Places:
     """Where the parameters of a graph lie in the flat vectors, by their names in a model file."""
 
     def __init__(self, net: Any, graph: Graph) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import _validate
+from ..io import atomic
 from ..program import data as gate
 from ..program.data import Data
 from ..program.objective import Objective
 from ..program.probe import Probe
-from . import chain, record, text
+from . import chain, page, record, text
 from .differences import central_differences
-from .record import Parameters, Step
+from .record import Places, Step
 from .verdicts import Comparison, TraceCheck, compared
 
 __all__ = ["MOST_ROWS", "Trace", "trace"]
@@ -77,11 +79,11 @@ class Trace:
         self._pass, self._parameters = found, net.parameters.copy()
         self._buffers, self._counters = net.buffers.copy(), (net.seed, net.steps)
         self.graph = net.graph
-        places = Parameters(net, self.graph)
+        places = Places(net, self.graph)
         self.parameters, self.gradients = places.of(self._parameters), places.of(found.gradients)
         self.values: dict[str, Array] = dict(self._named(places))
 
-    def _named(self, places: Parameters) -> Iterator[tuple[str, Array]]:
+    def _named(self, places: Places) -> Iterator[tuple[str, Array]]:
         yield "input", self.data.x.copy()
         for name, step in self.steps.items():
             found = {"z": step.z, "slope": step.slope, "output": step.output, "dy": step.dy, "delta": step.delta}
@@ -111,6 +113,19 @@ class Trace:
         updated = "" if self.update is None else f", {self.update.optimizer!r}"
         rows = f"{len(self.data)} row{'s' * (len(self.data) > 1)}"
         return f"<Trace of {rows}, {self.objective.loss!r}{updated}: loss {self.value:.6g}>"
+
+    def _repr_html_(self) -> str:
+        return page.fragment(self)
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write a page that needs no other file: a drawing of the network whose units and weights open their formulas.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced. Of wide layers, the first and the last units are drawn.
+        """
+        atomic.write(path, page.page(self).encode())
 
     def table(self, *names: str) -> str:
         """All numbers, or those of some names, in full.
@@ -172,7 +187,7 @@ class Trace:
             def value() -> float:
                 return record.value(probe, self.objective, rows, *self._counters)
 
-            numeric = Parameters(net, self.graph).of(central_differences(net.parameters, value))
+            numeric = Places(net, self.graph).of(central_differences(net.parameters, value))
             if not self.graph.tables:  # where inputs name rows of a table, there is no derivative
                 numeric["dx"] = central_differences(rows.x.reshape(-1), value).reshape(rows.x.shape)
         found = {**self.gradients, "dx": self.dx}
