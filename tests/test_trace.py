@@ -330,6 +330,33 @@ def test_the_chain_rule_is_shown_factor_by_factor():
         assert line in text
 
 
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_the_derivative_of_a_loss_is_its_own(loss):
+    x, y, weights = data(loss)
+    shown = 0
+    for end in loss.ends[:3]:
+        for reduction in "mean", "sum":
+            net = network("dense", "tanh", end, loss.n_out)
+            trace = net.trace(x, y, loss.make(reduction), sample_weight=weights)
+            name = f"1.{'z' if trace.objective.on_logits else 'output'}[2,0]"
+            line = next(line for line in trace.explain("1.delta[2,0]").splitlines() if f"dE/d {name} = " in line)
+            factors = re.search(r" = ([^=]*), of the loss = (\S+)$", line)
+            if factors:
+                shown += 1
+                assert eval(factors[1].replace(" (", " * (").replace("* *", "*")) == pytest.approx(
+                    float(factors[2]), rel=1e-4, abs=1e-6
+                )
+    assert shown or loss.name not in ("mse", "bce", "ce-labels", "ce-rows", "ce-smooth", "kl")
+
+
+def test_every_path_is_followed_to_the_loss():
+    net = bp.Sequential([bp.Dense(4, 9), bp.Residual([bp.Dense(9, 9, "tanh")]), bp.Dense(9, 3)], rng=0)
+    x, y, _ = data(MSE)
+    text = net.trace(x, y, "mse").explain("0.dy[0,8]")
+    assert "(of 1.z[0,8])" in text
+    assert all(f"dE/d {name} = " in text for name in ("1.output[0,8]", "1.0.z[0,3]", "1.output[0,3]", "2.output[0,2]"))
+
+
 def test_the_moments_of_adam_are_shown():
     net, _, x, y = known()
     optimizer = bp.Adam(0.01)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..layers import INPUT
 from . import formulas, text
-from .factors import passed_back
+from .factors import MOST_UNITS, passed_back
 from .formulas import at, number, put, terms
 from .record import Step
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 __all__ = ["explained"]
-
-#: So many units of a wide layer are followed to the loss.
-MOST_UNITS = 4
 
 
 def explained(trace: Trace, name: str) -> str:
@@ -121,7 +118,7 @@ def _to_loss(trace: Trace, start: Step, word: str, r: int, j: int) -> Iterator[s
         what = "z" if step.dy is None else "output"
         parts, following = passed_back(trace, step.name, r, j)
         yield f"  dE/d {at(f'{step.name}.{what}', r, j)} = {parts} = {number(array[r, j])}"
-        waiting += [(reader, "delta", k) for reader, k in following if k < MOST_UNITS or len(following) == 1]
+        waiting += [(reader, "delta", k) for reader, k in following]
 
 
 def _through_activation(step: Step, r: int, j: int) -> Iterator[str]:

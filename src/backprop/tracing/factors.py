@@ -10,7 +10,10 @@ from .record import Step
 if TYPE_CHECKING:
     from .trace import Trace
 
-__all__ = ["passed_back"]
+__all__ = ["MOST_UNITS", "passed_back"]
+
+#: So many units of a wide layer are followed to the loss.
+MOST_UNITS = 4
 
 
 def passed_back(trace: Trace, name: str, r: int, j: int) -> tuple[str, list[tuple[Step, int]]]:
@@ -25,7 +28,7 @@ def passed_back(trace: Trace, name: str, r: int, j: int) -> tuple[str, list[tupl
             if source == name:
                 words, units = _from_reader(trace, reader, r, j, at_column)
                 texts.append(words)
-                following += [(reader, k) for k in units]
+                following += [(reader, k) for k in units[:MOST_UNITS]]
             at_column += trace.steps[source].operation.n_out if source in trace.steps else trace.graph.n_in
     return " + ".join(texts) or "0", following
 

@@ -118,7 +118,9 @@ def _loss(trace: Trace) -> Iterator[str]:
         yield from _array("l of each row", trace.losses)
     if data.weights is not None:
         yield from _array("weight of each row", data.weights)
-    how = {"mean": "sum(w l) / sum(w)", "sum": "sum(w l)", "none": "sum(w l)"}[objective.loss.reduction]
+    how = "sum(w l) / sum(w)" if objective.mean else "sum(w l)"
+    if trace.losses is None:
+        how = "what it returns"
     if trace.penalty:
         how += f" + {number(trace.penalty)} of the penalties on the weights"
     yield f"  E = {how} = {number(trace.value)}"
