@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import numpy as np
@@ -217,6 +218,20 @@ def test_a_callback_may_trace_what_is_being_trained():
     other.fit(x, y, loss="mse", optimizer="adam", epochs=3)
     assert np.array_equal(net.parameters, other.parameters)
     assert tracing.found.update.number == 4
+
+
+def test_another_thread_may_not_while_it_is_being_trained():
+    class Asking:
+        def on_epoch_end(self, run):
+            with ThreadPoolExecutor() as pool:
+                for what in (lambda: net.trace(x, y, "mse"), first.check):
+                    assert isinstance(pool.submit(what).exception(), bp.BusyError)
+
+    x, y, _ = data(MSE)
+    net = network("dense", "tanh", "identity")
+    first = net.trace(x, y, "mse")
+    net.fit(x, y, loss="mse", optimizer="adam", callbacks=[Asking()])
+    assert first.check().error < 1e-6
 
 
 def test_too_many_rows_are_refused():

@@ -112,7 +112,7 @@ class Sequential(_core.Predictor):
         self.epochs = self.steps = 0
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
         self._inputs = gate.Inputs(self.n_in, self.dtype, owner)
-        self._training = threading.Lock()
+        self._training, self._trainer = threading.Lock(), 0
         self._rows_seen: list[Array] | None = None
 
     def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
@@ -533,6 +533,11 @@ class Sequential(_core.Predictor):
         Trace
             Printed, it is a worked example. Its numbers are those that `fit` would compute, to the last bit.
 
+        Raises
+        ------
+        BusyError
+            If another thread is training the network.
+
         Examples
         --------
         >>> net = bp.Sequential([bp.Dense(2, 1, "sigmoid")], rng=0)
@@ -726,10 +731,20 @@ class Sequential(_core.Predictor):
     def _busy(self) -> Iterator[None]:
         if not self._training.acquire(blocking=False):
             raise BusyError("this network is being trained: wait for that fit to end, or train a copy")
+        self._trainer = threading.get_ident()
         try:
             yield
         finally:
             self._training.release()
+
+    @contextmanager
+    def _still(self) -> Iterator[None]:
+        """No other thread trains it in the block; a callback of the fit under way is let in."""
+        if self._training.locked() and self._trainer == threading.get_ident():
+            yield
+        else:
+            with self._busy():
+                yield
 
 
 # Construction.
