@@ -112,7 +112,7 @@ class Sequential(_core.Predictor):
         self.epochs = self.steps = 0
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
         self._inputs = gate.Inputs(self.n_in, self.dtype, owner)
-        self._training, self._trainer = threading.Lock(), 0
+        self._training = _Turn()
         self._rows_seen: list[Array] | None = None
 
     def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
@@ -398,7 +398,7 @@ class Sequential(_core.Predictor):
         """
         from . import training  # what only trains is imported when it is asked for
 
-        with self._busy():
+        with self._training.taken():
             objective, measured = self._objective(loss).single(), _metrics.get(metrics)
             optimizer = optimizers.get(optimizer)
             epochs = _validate.integer(epochs, "epochs", 0)
@@ -727,23 +727,31 @@ class Sequential(_core.Predictor):
         """A loss on this network; refused where what it takes is not what the network gives."""
         return Objective(loss, self._end)
 
+
+class _Turn:
+    """Which thread trains a network: one at a time, and one fit."""
+
+    def __init__(self) -> None:
+        self._lock, self._thread = threading.Lock(), 0
+
     @contextmanager
-    def _busy(self) -> Iterator[None]:
-        if not self._training.acquire(blocking=False):
+    def taken(self) -> Iterator[None]:
+        """Take it for a block; refused while another fit has it."""
+        if not self._lock.acquire(blocking=False):
             raise BusyError("this network is being trained: wait for that fit to end, or train a copy")
-        self._trainer = threading.get_ident()
+        self._thread = threading.get_ident()
         try:
             yield
         finally:
-            self._training.release()
+            self._lock.release()
 
     @contextmanager
-    def _still(self) -> Iterator[None]:
-        """No other thread trains it in the block; a callback of the fit under way is let in."""
-        if self._training.locked() and self._trainer == threading.get_ident():
+    def shared(self) -> Iterator[None]:
+        """Let no other thread have it in a block; a callback of this thread's own fit goes on."""
+        if self._lock.locked() and self._thread == threading.get_ident():
             yield
         else:
-            with self._busy():
+            with self.taken():
                 yield
 
 

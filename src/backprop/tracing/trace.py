@@ -35,7 +35,7 @@ def trace(net: Any, x: Any, y: Any, loss: Any, *, optimizer: Any = None, sample_
     if len(data) > MOST_ROWS:
         raise ValueError(f"x: expected at most {MOST_ROWS} rows to trace, got {len(data)}: take some, x[:4], y[:4]")
     graph = net.graph
-    with net._still(), record.unchanged(net):
+    with net._training.shared(), record.unchanged(net):
         before = net.buffers.copy()
         found = record.run(net, graph, objective, data)
         net.buffers[...] = before
@@ -180,7 +180,7 @@ class Trace:
         """
         net, rows = self.net, copy.copy(self.data)
         rows.x = self.data.x.copy()
-        with net._still(), record.unchanged(net):
+        with net._training.shared(), record.unchanged(net):
             net.parameters[...], net.buffers[...] = self._parameters, self._buffers
             probe = Probe(self.graph, net._storage, self.objective.on_logits)
 
