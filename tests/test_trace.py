@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
@@ -203,6 +204,13 @@ def test_masks_and_statistics():
     np.testing.assert_allclose(trace["1"].more["variance"], trace["0"].output.var(axis=0))
     np.testing.assert_allclose(trace["1"].output, (trace["0"].output - trace["1"].more["mean"]) / np.sqrt(
         trace["1"].more["variance"] + 1e-5))  # fmt: skip
+    running = trace["1"].more
+    np.testing.assert_allclose(running["running_mean.after"], 0.1 * running["mean"])
+    assert np.array_equal(running["running_variance.before"], np.ones(4))
+    assert np.array_equal(trace.values["1.running_mean.after"], running["running_mean.after"])
+    other = net.copy()
+    other.forward(x)
+    assert np.array_equal(other.layers[1].running_mean, running["running_mean.after"])
     one = net.trace(x[:1], y[:1], "mse")
     assert np.array_equal(one["1"].more["mean"], [0, 0, 0, 0])
 
@@ -372,6 +380,16 @@ def test_every_path_is_followed_to_the_loss():
     assert all(f"dE/d {name} = " in text for name in ("1.output[0,8]", "1.0.z[0,3]", "1.output[0,3]", "2.output[0,2]"))
 
 
+@every_network
+def test_gradients_are_the_sums_of_products_that_are_shown(name):
+    trace = shaken(NETWORKS[name]()).trace(*rows(name, n=3), "mse")
+    for key, gradient in trace.gradients.items():
+        for where in [(0,) * gradient.ndim, tuple(n - 1 for n in gradient.shape)]:
+            lines = trace.explain(f"{key}[{','.join(map(str, where))}]").splitlines()
+            shown = [line for line in lines[:5] if re.fullmatch(r"  = [-+*()\d.e ]+", line)]
+            assert eval(shown[0][4:]) == pytest.approx(gradient[where], rel=1e-4, abs=2e-5), key
+
+
 def test_the_moments_of_adam_are_shown():
     net, _, x, y = known()
     optimizer = bp.Adam(0.01)
@@ -429,6 +447,18 @@ def evaluated(text, z, y):
     text = re.sub(r"((?<![\w.])[zyta]|(?<![\w.])[\d.]+|\)) (?=[\w(])", r"\1 * ", text)
     found = eval(text, names)
     return np.clip(found, *map(float, bounds.split(", at most "))) if bounds else found
+
+
+def test_a_wide_network_is_traced_in_a_moment(tmp_path):
+    net = bp.Sequential([bp.Dense(784, 256, "relu"), bp.Dense(256, 10, "softmax")], rng=0)
+    rng = np.random.default_rng(0)
+    trace = net.trace(rng.random((64, 784)), rng.integers(0, 10, 64), "cross_entropy", optimizer="adam")
+    start = time.perf_counter()
+    lines = str(trace).splitlines()
+    trace.to_html(tmp_path / "trace.html")
+    assert time.perf_counter() - start < 10
+    assert len(lines) < 400
+    assert "    0.z[0,255] = " in "\n".join(lines)
 
 
 def test_it_is_json():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..layers import INPUT
 from . import formulas, text
-from .factors import MOST_UNITS, passed_back
+from .factors import MOST_UNITS, passed_back, products, summed
 from .formulas import at, number, put, terms
 from .record import Step
 
@@ -45,10 +45,7 @@ def _z(trace: Trace, step: Step, word: str, r: int, j: int) -> Iterator[str]:
     given = step.operation
     yield f"{at(f'{step.name}.z', r, j)}: {formulas.operation(given)}"
     if given.kind == "dense":
-        bias = trace.parameters.get(f"{step.name}.bias")
-        weight = trace.parameters[f"{step.name}.weight"]
-        pairs = list(zip(step.inputs[0][r], weight[:, j], strict=True))
-        yield f"  = {terms(pairs, None if bias is None else bias[j])}"
+        yield f"  = {summed(trace, step, r, j)}"
     yield f"  = {number(step.z[r, j])}"
 
 
@@ -84,9 +81,13 @@ def _parameter(trace: Trace, name: str, where: tuple[int, ...]) -> Iterator[str]
         source = source if source == INPUT else f"{source}.output"
         factor = f"{at(source, 'r', where[0])} * " * (len(where) == 2)
         yield f"  = the sum over the rows r of {factor}{at(f'{step.name}.delta', 'r', where[-1])}"
-        yield f"  = {text.products(trace, step, name, where)}"
     else:
         yield f"  of {formulas.operation(step.operation)}"
+        formula = formulas.gradient(step.operation, name.removeprefix(f"{step.name}."))
+        if formula:
+            yield f"  = {formula}"
+    if step.operation.kind != "python":
+        yield f"  = {products(trace, step, name, where)}"
     if step.operation.kind == "dense" or len(where) == 1:
         unit = where[-1]
         for r in range(min(len(trace.data), 2)):

@@ -1,19 +1,30 @@
-"""What a gradient is the sum of: what the loss, or the operations that take a number, pass back to it."""
+"""What a gradient is the sum of: what the loss, or the operations that take a number, pass back; and over the rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .formulas import at, factor, number, terms
+import numpy as np
+
+from .._validate import Array
+from .formulas import at, factor, number, plus, terms
 from .record import Step
 
 if TYPE_CHECKING:
     from .trace import Trace
 
-__all__ = ["MOST_UNITS", "passed_back"]
+__all__ = ["MOST_UNITS", "passed_back", "products", "summed"]
 
 #: So many units of a wide layer are followed to the loss.
 MOST_UNITS = 4
+
+
+def summed(trace: Trace, step: Step, r: int, j: int) -> str:
+    """The sum of products that z of a dense layer is."""
+    bias, weight = (trace.parameters.get(f"{step.name}.{name}") for name in ("bias", "weight"))
+    assert weight is not None
+    pairs = list(zip(step.inputs[0][r], weight[:, j], strict=True))
+    return terms(pairs, None if bias is None else bias[j])
 
 
 def passed_back(trace: Trace, name: str, r: int, j: int) -> tuple[str, list[tuple[Step, int]]]:
@@ -70,3 +81,44 @@ def _of_loss(trace: Trace, step: Step, r: int, j: int) -> str:
         target = target * (1 - smooth) + smooth / n
         return f"{number(scale)} * (y_hat - y) = {number(scale)} * ({number(y_hat)} - {number(target)}), of the loss"
     return f"the derivative of the loss {objective.loss!r}"
+
+
+def products(trace: Trace, step: Step, name: str, where: tuple[int, ...]) -> str:
+    """The sum that the gradient of a parameter is, over the rows, with that of its penalty."""
+    if step.operation.kind in ("embedding", "columns"):
+        return plus([number(value) for value in _looked_up(trace, step, name, where)])
+    delta, factors = step.delta[:, where[-1]], _factors(step, name, where)
+    if factors is None:
+        return plus([number(value) for value in delta])
+    text = terms(list(zip(factors, delta, strict=True)))
+    layer = step.operation.layer
+    return text + " + the gradient of its penalty" * bool(layer is not None and layer.penalties())
+
+
+def _factors(step: Step, name: str, where: tuple[int, ...]) -> Array | None:
+    """What the dE/dz of each row is multiplied by; None: by 1."""
+    if name.endswith(".bias"):
+        return None
+    kind, x = step.operation.kind, step.inputs[0][:, where[0]]
+    if kind == "prelu":
+        return np.where(x > 0, 0, x)
+    if kind not in ("layer_norm", "batch_norm"):
+        return x
+    mean, variance = (step.more[word] for word in ("mean", "variance"))
+    if kind == "batch_norm":
+        mean, variance = mean[where[0]], variance[where[0]]
+    normalized: Array = (x - mean) / np.sqrt(variance + step.operation.attributes["epsilon"])
+    return normalized
+
+
+def _looked_up(trace: Trace, step: Step, name: str, where: tuple[int, ...]) -> list[float]:
+    """The gradients of the places where a number of a table was looked up."""
+    found, out = [], 0
+    for first, count, table in step.operation.attributes["tables"]:
+        width = 1 if table is None else step.operation.parameters[table].shape[1]
+        for column in range(first, first + count):
+            if f"{step.name}.{table}" == name:
+                rows = np.flatnonzero(step.inputs[0][:, column] == where[0])
+                found += [float(step.delta[r, out + where[1]]) for r in rows]
+            out += width
+    return found

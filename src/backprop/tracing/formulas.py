@@ -14,7 +14,9 @@ from ..program.graph import Operation
 from ..program.objective import Objective
 
 __all__ = [
-    "activation", "at", "called", "factor", "logits", "loss", "number", "operation",
+    "activation", "at", "called", "factor",
+    "gradient", "logits", "loss", "number", "operation",
+    "plus",
     "put", "rule", "slope", "some", "terms",
 ]  # fmt: skip
 
@@ -61,6 +63,19 @@ _OPERATIONS = {
 }
 
 
+_NORMALIZED = "the sum over the rows of (x - mean) / sqrt(variance + {epsilon}) dE/dy"
+#: The gradient of the weight; that of a bias is the sum of dE/dz.
+_GRADIENTS = {
+    "dense": "the sum over the rows of x dE/dz",
+    "scale": "the sum over the rows of x dE/dy",
+    "prelu": "the sum over the rows of x dE/dy where x <= 0",
+    "layer_norm": _NORMALIZED,
+    "batch_norm": _NORMALIZED,
+    "embedding": "the sum of dE/dy wherever it was looked up",
+    "columns": "the sum of dE/dy wherever it was looked up",
+}
+
+
 def number(value: Any) -> str:
     """With six significant digits."""
     return f"{float(value):.6g}"
@@ -93,6 +108,18 @@ def operation(given: Operation) -> str:
     return text.removesuffix(" + b") if given.kind == "dense" and "bias" not in given.parameters else text
 
 
+def gradient(given: Operation, name: str) -> str:
+    """The right side of dE/d a parameter; empty for a custom layer."""
+    if name == "bias":
+        return "the sum over the rows of dE/dz"
+    return _GRADIENTS.get(given.kind, "").format(**given.attributes)
+
+
+def plus(words: list[str]) -> str:
+    """A sum of numbers."""
+    return " + ".join(some(words, "...")).replace("+ -", "- ") or "0"
+
+
 def put(text: str, **values: Any) -> str:
     """A formula with numbers in the place of its names; negative ones in brackets."""
     words = {name: number(value) for name, value in values.items()}
@@ -102,14 +129,13 @@ def put(text: str, **values: Any) -> str:
 
 def terms(pairs: Sequence[tuple[Any, Any]], start: Any = None) -> str:
     """A sum of products, of which the middle is left out where it is long; and what is added to it."""
-    words = [f"{factor(a)} * {factor(b)}" for a, b in pairs]
-    words = some(words)
+    words = ["..." if pair is None else f"{factor(pair[0])} * {factor(pair[1])}" for pair in some(pairs, None)]
     return " + ".join(words if start is None else [*words, factor(start)]) or "0"
 
 
-def some(words: list[str]) -> list[str]:
+def some(parts: Sequence[Any], gap: Any) -> list[Any]:
     """The terms of a sum; of many, the first and the last two."""
-    return words if len(words) <= MOST_TERMS else [*words[:2], "...", *words[-2:]]
+    return [*parts] if len(parts) <= MOST_TERMS else [*parts[:2], gap, *parts[-2:]]
 
 
 def factor(value: Any) -> str:

@@ -58,7 +58,7 @@ class Step:
     delta : numpy.ndarray
         The gradient with respect to z.
     more : dict of str to numpy.ndarray
-        The "mask" of a dropout, "mean" and "variance" of a norm.
+        The "mask" of a dropout, "mean" and "variance" of a norm; "running_mean.before", "running_mean.after" and so on.
     """
 
     def __init__(
@@ -101,8 +101,6 @@ class Pass(NamedTuple):
     steps: dict[str, Step]
     gradients: Array
     dx: Array
-    #: The running statistics afterwards.
-    buffers: Array
 
 
 @contextmanager
@@ -132,7 +130,7 @@ def value(probe: Probe, objective: Objective, data: Data, seed: int, step: int) 
 
 def run(net: Any, graph: Graph, objective: Objective, data: Data) -> Pass:
     """Forward and back, as a step of training would."""
-    probe = Probe(graph, net._storage, objective.on_logits)
+    probe, before = Probe(graph, net._storage, objective.on_logits), net.buffers.copy()
     found = probe.forward(data.x, net.seed, net.steps)
     loss, dy = objective.value_and_gradient(found, data)
     factor = objective.penalty_factor(data)
@@ -141,12 +139,12 @@ def run(net: Any, graph: Graph, objective: Objective, data: Data) -> Pass:
         raise ValueError(f"loss: expected a finite number to trace, got {loss + penalty:g}: scale x and y")
     dx = probe.backward(dy, factor)
     steps = _steps(net, graph, probe.between(data.x), data.x, objective)
+    _note_statistics(net, steps, before)
     losses = _losses(objective, found, data)
-    gradients, buffers = net.gradients.copy(), net.buffers.copy()
-    total = loss + penalty
+    gradients, total = net.gradients.copy(), loss + penalty
     if penalty and net._plan is not None and objective.compiled:  # the core adds the rows to the penalties
         total, _ = net._value_and_gradient(data, objective, net.seed)
-    return Pass(total, losses, penalty, steps, gradients, dx, buffers)
+    return Pass(total, losses, penalty, steps, gradients, dx)
 
 
 def _steps(net: Any, graph: Graph, found: Mapping[str, Between], x: Array, objective: Objective) -> dict[str, Step]:
@@ -172,6 +170,15 @@ def _more(net: Any, operation: Operation, x: Array) -> dict[str, Array]:
             return {"mean": mean, "variance": variance}
         return {"mean": wide.mean(axis=0), "variance": wide.var(axis=0)}
     return {}
+
+
+def _note_statistics(net: Any, steps: Mapping[str, Step], before: Array) -> None:
+    """The running statistics before the pass, and after it."""
+    for step in steps.values():
+        for name, after in step.operation.buffers.items():
+            begin = net._storage.buffer_offset(after)
+            step.more[f"{name}.before"] = before[begin : begin + after.size].reshape(after.shape)
+            step.more[f"{name}.after"] = after.copy()
 
 
 def _mask(net: Any, operation: Operation, rows: int) -> Array:

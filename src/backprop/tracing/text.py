@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,18 +12,18 @@ import numpy as np
 from .. import _validate
 from ..layers import INPUT
 from . import formulas
-from .factors import passed_back
+from .factors import passed_back, products, summed
 from .formulas import at, number, terms
 from .record import Step
 
 if TYPE_CHECKING:
     from .trace import Trace
 
-__all__ = ["corrections", "place", "products", "short", "states", "whole", "worked"]
+__all__ = ["corrections", "place", "short", "states", "whole", "worked"]
 
 Array = _validate.Array
-#: So many lines of one kind are printed in full; of more, the first and the last three.
-MOST_LINES = 8
+#: So many lines of one kind are printed in full; of more, the first and the last ones.
+MOST_LINES, ENDS = 8, 3
 
 
 def whole(array: Array) -> str:
@@ -78,9 +79,14 @@ def _array(name: str, array: Array, indent: str = "  ") -> Iterator[str]:
     yield head + short(array).replace("\n", "\n" + " " * len(head))
 
 
-def _some(lines: Iterable[str]) -> list[str]:
-    found = list(lines)
-    return found if len(found) <= MOST_LINES else [*found[:3], "    ...", *found[-3:]]
+def _some(shape: tuple[int, ...], line: Callable[..., str]) -> Iterator[str]:
+    """A line for each place of an array; of many, for the first and the last ones."""
+    size = math.prod(shape)
+    chosen = range(size) if size <= MOST_LINES else [*range(ENDS), *range(size - ENDS, size)]
+    for k, i in enumerate(chosen):
+        if k == ENDS and size > MOST_LINES:
+            yield "    ..."
+        yield f"    {line(*map(int, np.unravel_index(i, shape)))}"
 
 
 def _forward(trace: Trace, step: Step) -> Iterator[str]:
@@ -91,13 +97,9 @@ def _forward(trace: Trace, step: Step) -> Iterator[str]:
     for name, array in step.more.items():
         yield from _array(name, array)
     if given.kind == "dense":
-        w, b, x = given.name + ".weight", given.name + ".bias", step.inputs[0][0]
-        weight, bias = trace.parameters[w], trace.parameters.get(b)
+        name = f"{given.name}.z"
         yield from _some(
-            f"    {at(given.name + '.z', 0, j)} = "
-            f"{terms([(x[i], weight[i, j]) for i in range(given.n_in)], None if bias is None else bias[j])}"
-            f" = {number(step.z[0, j])}"
-            for j in range(given.n_out)
+            (given.n_out,), lambda j: f"{at(name, 0, j)} = {summed(trace, step, 0, j)} = {number(step.z[0, j])}"
         )
     if given.activation.name == "identity":
         yield from _array("y", step.output)
@@ -137,17 +139,22 @@ def _backward(trace: Trace, step: Step) -> Iterator[str]:
         yield from _array("dE/dy", step.dy)
     if step.dy is not None and given.activation.name != "identity":
         yield f"  dE/dz = dE/dy f'(z), f'(z) = {formulas.slope(given.activation)}"
-        if step.slope is not None:
-            slope = step.slope
-            yield from _some(
-                f"    {at(given.name + '.delta', 0, j)} = {terms([(step.dy[0, j], slope[0, j])])}"
-                f" = {number(step.delta[0, j])}"
-                for j in range(given.n_out)
-            )
+        yield from _slopes(step)
     if step.dy is None or given.activation.name != "identity":
         yield from _array("dE/dz", step.delta)
     for name in given.parameters:
         yield from _gradient(trace, step, f"{given.name}.{name}")
+
+
+def _slopes(step: Step) -> Iterator[str]:
+    """From dE/dy to dE/dz, where the activation is elementwise."""
+    dy, slope, name = step.dy, step.slope, f"{step.name}.delta"
+    if dy is None or slope is None:
+        return
+    yield from _some(
+        dy.shape[1:],
+        lambda j: f"{at(name, 0, j)} = {terms([(dy[0, j], slope[0, j])])} = {number(step.delta[0, j])}",
+    )
 
 
 def _passed(trace: Trace, name: str, called: str, array: Array) -> Iterator[str]:
@@ -157,32 +164,23 @@ def _passed(trace: Trace, name: str, called: str, array: Array) -> Iterator[str]
         yield f"  dE/dy comes from {' and '.join(f'{reader.name}, {reader.kind}' for reader in readers)}"
         return
     yield from _some(
-        f"    {at(called, 0, j)} = {passed_back(trace, name, 0, j)[0]} = {number(array[0, j])}"
-        for j in range(array.shape[1])
+        array.shape[1:],
+        lambda j: f"{at(called, 0, j)} = {passed_back(trace, name, 0, j)[0]} = {number(array[0, j])}",
     )
 
 
 def _gradient(trace: Trace, step: Step, name: str) -> Iterator[str]:
-    """A gradient, and in a dense layer the products that it is the sum of."""
+    """A gradient, and the products that it is the sum of."""
     array = trace.gradients[name]
-    if step.operation.kind == "dense" and (array.ndim == 2 or len(trace.data) > 1):
-        weight = array.ndim == 2
-        yield f"  dE/d {name} = the sum over the rows of {'x ' * weight}dE/dz"
+    formula = formulas.gradient(step.operation, name.removeprefix(f"{step.name}."))
+    if formula:
+        yield f"  dE/d {name} = {formula}"
+        called = f"{name}.gradient"
         yield from _some(
-            f"    {at(name + '.gradient', *where)} = {products(trace, step, name, where)} = {number(array[where])}"
-            for where in np.ndindex(array.shape)
+            array.shape,
+            lambda *where: f"{at(called, *where)} = {products(trace, step, name, where)} = {number(array[where])}",
         )
     yield from _array(f"dE/d {name}", array)
-
-
-def products(trace: Trace, step: Step, name: str, where: tuple[int, ...]) -> str:
-    """The sum that a gradient of a dense layer is, with its penalties."""
-    delta = step.delta[:, where[-1]]
-    if len(where) == 1:
-        return " + ".join(formulas.some([number(value) for value in delta])).replace("+ -", "- ")
-    text = terms(list(zip(step.inputs[0][:, where[0]], delta, strict=True)))
-    layer = step.operation.layer
-    return text + " + the gradient of its penalty" * bool(layer is not None and layer.penalties())
 
 
 def _update(trace: Trace) -> Iterator[str]:

@@ -67,7 +67,8 @@ class Trace:
         and the new ``parameters`` as flat vectors.
     values : dict of str to numpy.ndarray
         All of these by name: "input", "0.z", "0.slope", "0.output", "0.dy", "0.delta", "0.weight", "0.weight.gradient",
-        "0.weight.step", "0.weight.new", "0.weight.momentum.before" and ".after", "losses", "loss", "dx".
+        "0.weight.step", "0.weight.new", "0.weight.momentum.before" and ".after", "losses", "loss", "dx"; and, where there
+        are such, "1.mask", "1.mean", "1.variance", "1.running_mean.before".
     """
 
     def __init__(
@@ -171,6 +172,8 @@ class Trace:
 
     def check(self) -> TraceCheck:
         """Compare each gradient with a central finite difference of the loss, (E(p + h) - E(p - h)) / 2h.
+
+        It takes two forward passes for each parameter and each input: on small networks a moment.
 
         Returns
         -------
