@@ -173,7 +173,7 @@ def _gradient(trace: Trace, step: Step, name: str) -> Iterator[str]:
     """A gradient, and the products that it is the sum of."""
     array = trace.gradients[name]
     formula = formulas.gradient(step.operation, name.removeprefix(f"{step.name}."))
-    if formula:
+    if formula and not (name.endswith(".bias") and len(trace.data) == 1):  # which is dE/dz itself
         yield f"  dE/d {name} = {formula}"
         called = f"{name}.gradient"
         yield from _some(

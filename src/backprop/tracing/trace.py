@@ -67,8 +67,8 @@ class Trace:
         and the new ``parameters`` as flat vectors.
     values : dict of str to numpy.ndarray
         All of these by name: "input", "0.z", "0.slope", "0.output", "0.dy", "0.delta", "0.weight", "0.weight.gradient",
-        "0.weight.step", "0.weight.new", "0.weight.momentum.before" and ".after", "losses", "loss", "dx"; and, where there
-        are such, "1.mask", "1.mean", "1.variance", "1.running_mean.before".
+        "0.weight.step", "0.weight.new", "0.weight.momentum.before" and ".after", "losses", "loss", "dx"; and, where
+        there are such, "1.mask", "1.mean", "1.variance", "1.running_mean.before".
     """
 
     def __init__(
