@@ -49,8 +49,13 @@ def pack(net: Any, more: Mapping[str, Array] | None = None, training: str | None
     if custom is not None:
         cure = "a file holds no code, nor does a copy or a pickle: build the network again and assign its arrays()"
         raise TypeError(f"save: expected built-in layers, got {custom!r}: {cure}")
+    described = [layer.described() for layer in net.layers]
+    if layers.chain_inputs(tuple(layers.from_description(*layer) for layer in described)) is None:
+        got = _validate.shown(list(net.layers))
+        cure = "save the network that it is a slice of"
+        raise ValueError(f"save: expected at least one layer with sizes, such as Dense, got only {got}: {cure}")
     architecture = {
-        "layers": [layer.described() for layer in net.layers],
+        "layers": described,
         "dtype": net.dtype.name, "seed": net.seed, "epochs": net.epochs, "steps": net.steps,
     } | ({} if net.feature_names is None else {"feature_names": net.feature_names})  # fmt: skip
     return safetensors.pack({**arrays, **(more or {})}, {

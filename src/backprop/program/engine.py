@@ -12,7 +12,7 @@ from .. import _core, _validate, activations
 from .graph import Graph, Operation
 from .storage import Storage
 
-__all__ = ["Chain", "Engine", "build", "norms", "runs"]
+__all__ = ["Chain", "Engine", "build", "norms", "outputs", "runs"]
 
 Array = _validate.Array
 #: The input of a plan, among the numbers of its ops.
@@ -74,6 +74,19 @@ def build(graph: Graph, storage: Storage) -> _core.Plan | Chain:
     return whole if isinstance(whole, _core.Plan) else Chain(parts, storage)
 
 
+def outputs(graph: Graph, storage: Storage, x: Array, threads: int = 1) -> list[Array]:
+    """What each operation of a graph gives for rows that are finite, in evaluation mode, to the last bit as `predict`.
+
+    Each is computed from the input again: those in between need not be finite.
+    """
+    found = []
+    for operation in graph:
+        out = np.empty((len(x), operation.n_out), graph.dtype)
+        build(graph.until(operation.name), storage).predict(x, out, threads=threads)
+        found.append(out)
+    return found
+
+
 def norms(graph: Graph, storage: Storage) -> Iterator[tuple[Array, Chain]]:
     """Mean and variance of each batch norm that is not frozen, a view (2, n), and what computes its input.
 
@@ -104,14 +117,15 @@ def _part(run: Sequence[Operation], storage: Storage) -> Part:
     last = run[-1]
     if last.kind == "python":
         return last.layer, last.n_out
-    penalties = tuple(penalty for operation in run for penalty in _penalties(operation))
+    penalties = tuple(it for operation in run for it in _penalties(operation.layer, storage))
     ops = _ops(run, storage)
     return _core.Plan(*storage.padded, len(storage.parameters), ops, storage.buffers, penalties), last.n_out
 
 
-def _penalties(operation: Operation) -> list[tuple[int, int, float, float]]:
+def _penalties(layer: Any, storage: Storage) -> list[tuple[int, int, float, float]]:
     """Parts of the flat vector (begin, end), and their l1 and l2."""
-    return [] if operation.layer is None else operation.layer.penalties()
+    found = [] if layer is None else layer.penalties()
+    return [(begin - storage.begin, end - storage.begin, l1, l2) for begin, end, l1, l2 in found]
 
 
 def _ops(run: Sequence[Operation], storage: Storage) -> list[tuple[Any, ...]]:
@@ -196,7 +210,7 @@ class Chain:
 
     def __init__(self, parts: list[Part], storage: Storage) -> None:
         self.parts, self.dtype, self._storage = parts, storage.parameters.dtype, storage
-        self._penalties = [it for part in self._custom() for it in part.penalties()]
+        self._penalties = [it for part in self._custom() for it in _penalties(part, storage)]
         self.work = sum(part.work for part, _ in parts if isinstance(part, _core.Plan))
         self._widths: list[int] = []
 

@@ -134,8 +134,11 @@ class Graph(Sequence[Operation]):
     def before(self, name: str) -> Graph:
         """What computes the input of an operation; without operations where that is the input of the network."""
         source = self[name].inputs[0]
-        end = 0 if source == INPUT else 1 + self._operations.index(self[source])
-        return Graph(self._operations[:end], self.n_in, self.dtype)
+        return Graph((), self.n_in, self.dtype) if source == INPUT else self.until(source)
+
+    def until(self, name: str) -> Graph:
+        """What computes the output of an operation."""
+        return Graph(self._operations[: 1 + self._operations.index(self[name])], self.n_in, self.dtype)
 
     def for_inference(self, *, fold_batch_norms: bool = True) -> Graph:
         """The graph of a trained network that only predicts.

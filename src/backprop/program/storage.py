@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,14 @@ class Storage:
     parameters, gradients, buffers : numpy.ndarray, shape (n,), (n,) and (m,)
     padded : tuple of numpy.ndarray
         Parameters and gradients with the room behind them that the kernels read and write.
+    begin : int
+        Where its parameters begin among those that the layers were bound to: not 0 in a slice of a network.
     """
 
+    begin = 0
+
     def __init__(self, leaves: Mapping[str, Any], dtype: np.dtype[Any], arrays: dict[str, Array] | None = None) -> None:
-        n = sum(math.prod(shape) for leaf in leaves.values() for shape in leaf.shapes().values())
-        kept = sum(math.prod(shape) for leaf in leaves.values() for shape in leaf.buffers().values())
+        n, kept = _sizes(leaves.values())
         _validate.fits_in_memory(2 * n, dtype, f"the {n:.3g} parameters and their gradients")
         padded = _vector(n, dtype)
         self.parameters, self.buffers = padded[:n], np.zeros(kept, dtype)
@@ -63,6 +66,15 @@ class Storage:
                 views[place][f"{name}_grad"] = self.gradients[begin : begin + math.prod(shape)].reshape(shape)
             leaf.bind(views[place], offsets[place])
 
+    def part(self, before: Iterable[Any], leaves: Iterable[Any]) -> Storage:
+        """The same memory, of these leaves alone; before them lie others."""
+        (begin, first), (n, kept) = _sizes(before), _sizes(leaves)
+        part = object.__new__(Storage)
+        part.begin, part.buffers = self.begin + begin, self.buffers[first : first + kept]
+        parameters, gradients = (vector[begin : begin + n + _core.ROOM] for vector in self.padded)
+        part.padded, part.parameters, part.gradients = (parameters, gradients), parameters[:n], gradients[:n]
+        return part
+
     def offset(self, view: Array) -> int:
         """Where a parameter begins among all parameters."""
         return _distance(self.parameters, view)
@@ -70,6 +82,15 @@ class Storage:
     def buffer_offset(self, view: Array) -> int:
         """Where a buffer begins among all buffers."""
         return _distance(self.buffers, view)
+
+
+def _sizes(leaves: Iterable[Any]) -> tuple[int, int]:
+    """How many parameters they have, and how many buffers."""
+    n = kept = 0
+    for leaf in leaves:
+        n += sum(map(math.prod, leaf.shapes().values()))
+        kept += sum(map(math.prod, leaf.buffers().values()))
+    return n, kept
 
 
 def _distance(whole: Array, view: Array) -> int:
