@@ -76,9 +76,10 @@ def test_a_callback_may_fail():
     assert len(net.fit(x, y, loss="mse", optimizer=optimizer)["loss"]) == 1
 
 
-def test_progress_by_tqdm(capsys):
+def test_progress_by_tqdm(capsys, monkeypatch):
     pytest.importorskip("tqdm", reason="tqdm is not installed")
     x, y, _ = table(20)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     small().fit(x, y, loss="mse", optimizer=bp.Adam(), epochs=3, progress=True, metrics=["mae"])
     out, err = capsys.readouterr()
     assert "3/3" in err and "loss" in err and "mae" in err and not out
@@ -86,7 +87,8 @@ def test_progress_by_tqdm(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_without_tqdm(capsys, monkeypatch):
+def test_progress_without_tqdm(capsys, monkeypatch, caplog):
+    caplog.set_level("WARNING", "backprop")  # whose lines look at the clock too
     monkeypatch.setitem(sys.modules, "tqdm", None)
     x, y, _ = table(20)
     for seconds, said in ((0.4, [3, 6, 9, 10]), (3, list(range(1, 11))), (0.001, [10])):

@@ -31,6 +31,12 @@ class GradientCheck:
     def __float__(self) -> float:
         return self.error
 
+    def _repr_html_(self) -> str:
+        from . import _display
+
+        rows = [("largest relative error", f"{self.error:.3g}"), ("of the gradient of", self.parameter)]
+        return _display.table(("backpropagation beside finite differences", ""), rows)
+
 
 def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight: Any = None) -> GradientCheck:
     """Compare the gradient of every parameter with (L(p + h) - L(p - h)) / 2h.

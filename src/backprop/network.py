@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -75,12 +76,21 @@ class Sequential(_core.Predictor):
     ValueError
         If sizes do not fit, or the parameters would not fit into memory.
 
+    Notes
+    -----
+    ``net[0]`` is its first layer, ``len(net)`` how many there are, and a loop goes through them. A slice, ``net[:2]``,
+    is a network of these layers on the same memory: what is trained or written there changes the whole. Saved, copied
+    or pickled it is a network of its own. An optimizer belongs to one network, so keep the slice that is trained:
+    ``features = net[:2]``.
+
     Examples
     --------
     >>> import backprop as bp
     >>> net = bp.Sequential([bp.Dense(2, 2, "sigmoid"), bp.Dense(2, 1, "sigmoid")], rng=0)
     >>> net.predict([[0.0, 1.0]]).shape
     (1, 1)
+    >>> net[:1].predict([[0.0, 1.0]]).shape
+    (1, 2)
     """
 
     metadata: dict[str, Any]
@@ -93,19 +103,19 @@ class Sequential(_core.Predictor):
 
     @_words.helpful("Sequential")
     def __init__(self, layers: Sequence[Layer], *, rng: Any = None, dtype: npt.DTypeLike = "float32") -> None:
-        self._declare(layers, dtype)
+        self._declare(checked := _checked(layers), _connect(checked), dtype)
         generator = _validate.generator(rng)
         self._allocate()
         for leaf in self.leaves.values():
             leaf.initialize(generator)
         self.seed = int(generator.integers(2**63))
 
-    def _declare(self, given: Any, dtype: npt.DTypeLike) -> None:
+    def _declare(self, layers: tuple[Layer, ...], sizes: Any, dtype: npt.DTypeLike) -> None:
         """Everything but memory: nothing here is larger than what describes the layers."""
-        self.layers = _checked(given)
+        self.layers = layers
         self.dtype = _dtype(dtype)
         vars(self)["metadata"] = {}  # it needs no gate
-        self.n_in, self.n_out = _connect(self.layers)
+        self.n_in, self.n_out = sizes
         self.leaves = {
             ".".join(map(str, (i, *path))): leaf for i, layer in enumerate(self.layers) for path, leaf in layer.leaves()
         }
@@ -117,8 +127,11 @@ class Sequential(_core.Predictor):
 
     def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
         """The flat vectors, empty or with what these arrays hold, which are given up; and what runs on them."""
-        self._storage = Storage(self.leaves, self.dtype, arrays)
-        whole = self.graph
+        self._build(Storage(self.leaves, self.dtype, arrays))
+
+    def _build(self, storage: Storage) -> None:
+        """What runs on the flat vectors."""
+        self._storage, whole = storage, self.graph
         self._end, self._inputs.tables = whole[-1], whole.tables
         self._engine = engine.build(whole, self._storage)
         self._plan: _core.Plan | None = self._engine if isinstance(self._engine, _core.Plan) else None
@@ -145,6 +158,39 @@ class Sequential(_core.Predictor):
         1     dense 0     -> (batch, 1) weight (3, 1), bias (1,)
         """
         return graph.of_layers(self.layers, self.n_in, self.dtype)
+
+    # Its layers.
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, which: int) -> Layer: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> Sequential: ...
+
+    def __getitem__(self, which: Any) -> Layer | Sequential:
+        if not isinstance(which, slice):
+            return self.layers[_place(which, len(self))]
+        begin, end, step = which.indices(len(self))
+        if step != 1 or end <= begin:
+            place = f"{which.start}:{which.stop}:{which.step}".removesuffix(":None").replace("None", "")
+            raise ValueError(f"net[{place}]: expected layers that follow one another, at least one of {len(self)}")
+        return self._slice(begin, end)
+
+    def _slice(self, begin: int, end: int) -> Sequential:
+        """A network of some of the layers, on the same memory."""
+        before, chosen = self.layers[:begin], self.layers[begin:end]
+        net, sizes = Sequential.__new__(Sequential), (chosen[0].n_in, chosen[-1].n_out)
+        net._declare(chosen, sizes, self.dtype)
+        net.seed, net._training, net._stale = self.seed, self._training, self._stale
+        net._build(self._storage.part(_leaves(before), net.leaves.values()))
+        net.feature_names = None if begin else self.feature_names
+        return net
 
     @property
     def parameters(self) -> Array:
@@ -228,6 +274,32 @@ class Sequential(_core.Predictor):
         return out
 
     __call__ = _core.Predictor.predict
+
+    def activations(self, x: Any, *, threads: int | None = None) -> list[Array]:
+        """What each operation of the network gives: the inputs of the next.
+
+        Parameters
+        ----------
+        x, threads
+            As `predict` takes them.
+
+        Returns
+        -------
+        list of numpy.ndarray, each of shape (batch, n_out of the operation)
+            One for each operation of `graph`, in its order, in evaluation mode; the last is what `predict` returns, to
+            the last bit.
+
+        Examples
+        --------
+        >>> net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 1)], rng=0)
+        >>> hidden, outputs = net.activations([[0.0, 1.0]])
+        >>> hidden.shape, outputs.shape
+        ((1, 3), (1, 1))
+        """
+        self._check_statistics()
+        x, whole = self._inputs.rows(x), self.graph
+        with _threads.take(_threads.checked(threads), self._engine.work * len(x), _threads.WORTH_STARTING) as count:
+            return engine.outputs(whole, self._storage, x, count)
 
     @_words.helpful("fit")
     def evaluate(
@@ -373,7 +445,8 @@ class Sequential(_core.Predictor):
         callbacks : sequence of Callback, default ()
             What to call between epochs.
         progress : bool, default False
-            Show how far it is.
+            Show how far it is: a bar in a terminal or a notebook where tqdm is installed, else lines. The same lines
+            go to the logger "backprop" of `logging` where that is enabled for INFO, with or without it.
         rng : int, numpy.random.Generator or None, default None
             Of the order of the rows and the dropped numbers. None: the network's own.
         threads : int or None, default None
@@ -613,13 +686,18 @@ class Sequential(_core.Predictor):
 
     # Looking at it.
 
-    def summary(self) -> str:
-        """The layers, their sizes and their parameters, as a table."""
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """The layers, their sizes and their parameters, under a header and above their sum."""
         rows = [("layer", "output", "parameters")]
         for layer in self.layers:
             n = sum(math.prod(shape) for _, leaf in layer.leaves() for shape in leaf.shapes().values())
             rows.append((repr(layer), f"(batch, {layer.n_out})", f"{n:,}"))
         rows.append((f"{self.dtype.name}, {self.parameters.nbytes:,} bytes", "", f"{self.parameters.size:,}"))
+        return rows
+
+    def summary(self) -> str:
+        """The layers, their sizes and their parameters, as a table."""
+        rows = self._rows()
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}" for a, b, c in rows]
         rule = "-" * len(lines[0])
@@ -635,6 +713,11 @@ class Sequential(_core.Predictor):
         return isinstance(other, Sequential) and (self.layers, self.dtype) == (other.layers, other.dtype)
 
     __hash__ = object.__hash__  # in a set or a dictionary, each stands for itself
+
+    def _repr_html_(self) -> str:
+        from . import _display
+
+        return _display.network(self)
 
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}], dtype={self.dtype.name!r})"
@@ -790,6 +873,24 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
     raise ValueError(f'dtype: expected "float32" or "float64", got {_validate.shown(dtype)}')
 
 
+# Its layers.
+
+
+def _place(which: Any, n: int) -> int:
+    """The place of one of so many layers, which may be counted from the end."""
+    try:
+        place = operator.index(which)
+    except TypeError:
+        raise TypeError(f"net[...]: expected a whole number or a slice, got {_validate.shown(which)}") from None
+    if not -n <= place < n:
+        raise IndexError(f"net[{place}]: expected a layer from 0 to {n - 1}, or from -{n} to -1")
+    return place
+
+
+def _leaves(chain: tuple[Layer, ...]) -> list[Layer]:
+    return [leaf for layer in chain for _, leaf in layer.leaves()]
+
+
 # What a fit is asked for.
 
 
@@ -802,7 +903,8 @@ def _callbacks(given: Any, progress: Any) -> list[Any]:
             got = _validate.shown(callback)
             raise TypeError(f"callbacks: expected objects with any of {', '.join(callbacks.HOOKS)}, got {got}")
     chosen.sort(key=lambda callback: isinstance(callback, callbacks.Checkpoint))  # it keeps what the others remember
-    return chosen + [callbacks.Progress()] * _validate.flag(progress, "progress")
+    shown = [callbacks.Progress()] * _validate.flag(progress, "progress")
+    return chosen + shown + callbacks.log()
 
 
 # Files.
@@ -900,5 +1002,5 @@ def _from_bytes(data: bytes) -> Sequential:
 def _declared(layers: Any, dtype: Any) -> Sequential:
     """A network without memory."""
     net = Sequential.__new__(Sequential)
-    net._declare(layers, dtype)
+    net._declare(checked := _checked(layers), _connect(checked), dtype)
     return net

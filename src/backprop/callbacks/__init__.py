@@ -14,6 +14,7 @@ from .base import wants_batches as wants_batches
 from .checkpoint import Checkpoint
 from .finder import LearningRateFinder
 from .logging import CSVLogger, Progress
+from .logging import log as log
 from .logging import table as table
 from .stopping import EarlyStopping, ReduceOnPlateau, TerminateOnNaN
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from .. import io as files
 from .base import Callback, Run, as_path
 
-__all__ = ["CSVLogger", "Progress", "table"]
+__all__ = ["CSVLogger", "Progress", "log", "table"]
 
 
 def table(history: Mapping[str, Sequence[float]], first: int = 0) -> str:
@@ -66,38 +66,104 @@ class CSVLogger(Callback):
         return {**self.__dict__, "_out": None}  # an open file has no copy
 
 
-class Progress(Callback):
-    """Show the progress of a fit: a bar where tqdm is installed, else a line an epoch, at most one a second."""
+class Lines(Callback):
+    """Say how far a fit is: a line after an epoch, at most one a second, and after the last."""
+
+    def on_fit_begin(self, run: Run) -> None:
+        """Start the clock."""
+        self._said, self._time = run.epoch, time.monotonic()
+
+    def on_epoch_end(self, run: Run) -> None:
+        """Say it, if a second has passed."""
+        if time.monotonic() - self._time >= 1:
+            self._say(run)
+
+    def on_fit_end(self, run: Run) -> None:
+        """Say the last line."""
+        if run.epoch > self._said:
+            self._say(run)
+
+    def _say(self, run: Run) -> None:
+        self._said, self._time = run.epoch, time.monotonic()
+        self.write(f"epoch {run.epoch}/{run.epochs}  {_numbers(run)}")
+
+    def write(self, line: str) -> None:
+        """Where the lines go."""
+        raise NotImplementedError
+
+
+def _numbers(run: Run) -> str:
+    return "  ".join(f"{name} {values[-1]:.4g}" for name, values in run.history.items() if values)
+
+
+class Log(Lines):
+    """The lines of `Progress` for the logger "backprop", at the level INFO."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def epochs_unseen(self, run: Run) -> int:
+        """None, where the level is the logger's own; where it is the root's, nothing is slowed down for the lines."""
+        return 1 if self._logger.level else run.epochs
+
+    def write(self, line: str) -> None:
+        """Log a line."""
+        self._logger.info(line)
+
+
+def log() -> list[Log]:
+    """What logs a fit, where the process uses the standard library's logging at all, and wants to know."""
+    logging: Any = sys.modules.get("logging")
+    logger = None if logging is None else logging.getLogger("backprop")
+    return [Log(logger)] if logger is not None and logger.isEnabledFor(logging.INFO) else []
+
+
+class Progress(Lines):
+    """Show the progress of a fit: a bar in a terminal or a notebook where tqdm is installed, else a line now and then.
+
+    Lines come at most once a second, and after the last epoch.
+    """
+
+    _bar: Any = None
 
     def on_fit_begin(self, run: Run) -> None:
         """Start the bar, or the clock."""
-        self._printed, self._time, self._bar = run.epoch, time.monotonic(), None
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return
-        self._bar = tqdm(total=run.epochs, initial=run.epoch, unit="epoch", file=sys.stderr)
+        super().on_fit_begin(run)
+        tqdm = _bars()
+        if tqdm is not None:
+            self._bar = tqdm(total=run.epochs, initial=run.epoch, unit="epoch", file=sys.stderr)
 
     def on_epoch_end(self, run: Run) -> None:
         """Update the bar, or print a line."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(self._line(run), refresh=False)
-            self._bar.update()
-        elif time.monotonic() - self._time >= 1:
-            self._print(run)
+        if self._bar is None:
+            super().on_epoch_end(run)
+            return
+        self._bar.set_postfix_str(_numbers(run), refresh=False)
+        self._bar.update()
 
     def on_fit_end(self, run: Run) -> None:
         """Close the bar, or print the last line."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        elif run.epoch > self._printed:
-            self._print(run)
+        if self._bar is None:
+            super().on_fit_end(run)
+            return
+        self._bar.close()
+        self._bar = None
 
-    def _print(self, run: Run) -> None:
-        self._printed, self._time = run.epoch, time.monotonic()
-        print(f"epoch {run.epoch}/{run.epochs}  {self._line(run)}", file=sys.stderr, flush=True)
+    def write(self, line: str) -> None:
+        """Print a line."""
+        print(line, file=sys.stderr, flush=True)
 
-    @staticmethod
-    def _line(run: Run) -> str:
-        return "  ".join(f"{name} {values[-1]:.4g}" for name, values in run.history.items() if values)
+
+def _bars() -> Any:
+    """What makes bars where they can be drawn: in a notebook with widgets, and in a terminal; else None."""
+    from importlib.util import find_spec
+
+    notebook = getattr(getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)(), "kernel", None) is not None
+    needed = "ipywidgets" if notebook else "tqdm"
+    try:
+        if not (notebook or sys.stderr.isatty()) or find_spec(needed) is None:
+            return None
+        from tqdm.auto import tqdm
+    except (ImportError, ValueError):  # not installed, or half of it
+        return None
+    return tqdm

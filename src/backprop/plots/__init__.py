@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _validate
-from .program.objective import Objective
+from .. import _validate
+from ..program.objective import Objective
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase

@@ -1,6 +1,7 @@
 """What a fit came to."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,48 @@ __all__ = ["History"]
 Array = _validate.Array
 
 
-class History(Mapping[str, list[float]]):
-    """What a fit came to: lists with one number for each epoch.
+def _settled(name: str) -> Any:
+    """A method of dict, once what `History.extend` was given has become numbers of Python's."""
+    method = getattr(dict, name)
+
+    @functools.wraps(method)
+    def read(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._settle()
+        return method(self, *args, **kwargs)
+
+    return read
+
+
+class History(dict[str, list[float]]):
+    """What a fit came to: a dict of lists with one number for each epoch, of which ``pandas.DataFrame`` makes a table.
 
     ``history["loss"]`` is the mean over the epoch (or the sum, where the loss is reduced by one), while the weights
     changed; each metric stands under its name; ``val_`` before a name means on the validation data, at the epoch's end.
     """
 
     def __init__(self) -> None:
-        self._parts: dict[str, list[Any]] = {}
+        super().__init__()
+        self._added: list[tuple[list[float], Sequence[float] | Array]] = []
 
     def extend(self, numbers: Mapping[str, Sequence[float] | Array]) -> None:
         """Add some epochs."""
         for name, values in numbers.items():
-            self._parts.setdefault(name, [[]]).append(values)
+            self._added.append((self.setdefault(name, []), values))
+
+    def _settle(self) -> None:
+        """Make numbers of Python's, only now: of 10,000 epochs it takes longer than some networks do to train."""
+        for values, added in self._added:
+            values.extend(added.tolist() if isinstance(added, np.ndarray) else added)
+        self._added.clear()
+
+    # Whoever reads the values sees all of them; the names are always there.
+    __getitem__, get, items, values = map(_settled, ("__getitem__", "get", "items", "values"))
+    pop, popitem, copy, __iter__ = map(_settled, ("pop", "popitem", "copy", "__iter__"))
+    __eq__, __ne__, __or__, __ror__ = map(_settled, ("__eq__", "__ne__", "__or__", "__ror__"))
+    __hash__ = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return History, (), None, None, iter(self.items())
 
     def to_csv(self, path: Any) -> None:
         """Write it as a table: a column "epoch", counted from 1, and one for each name.
@@ -55,19 +84,16 @@ class History(Mapping[str, list[float]]):
 
         return plots.curves(self, ax)
 
-    def __getitem__(self, name: str) -> list[float]:
-        whole: list[float]
-        whole, *parts = self._parts[name]
-        for part in parts:  # made numbers of Python's only now: 10,000 take longer than some networks do to train
-            whole.extend(part.tolist() if isinstance(part, np.ndarray) else part)
-        del self._parts[name][1:]
-        return whole
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """A pickle of version 0.1."""
+        self.__init__()  # type: ignore[misc]
+        for name, parts in state["_parts"].items():
+            self[name] = [float(value) for part in parts for value in part]
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parts)
+    def _repr_html_(self) -> str:
+        from .. import _display
 
-    def __len__(self) -> int:
-        return len(self._parts)
+        return _display.history(self)
 
     def __repr__(self) -> str:
         epochs = max(map(len, self.values()), default=0)
