@@ -332,6 +332,21 @@ def evaluation() -> Figure:
     return fig
 
 
+def plots() -> Figure:
+    """Four of the library's own figures of one network."""
+    x, y = datasets.moons(300, noise=0.2, rng=0)
+    x_test, y_test = datasets.moons(300, noise=0.2, rng=1)
+    net = bp.Sequential([bp.Dense(2, 8, "tanh"), bp.Dense(8, 1, "sigmoid")], rng=0)
+    net.fit(x, y, loss="binary_cross_entropy", optimizer=bp.Adam(0.02), epochs=100)
+    fig = figure(9, 7.5)
+    (units, plane), (gradients, shares) = fig.subplots(2, 2)
+    bp.plots.network(net, x[0], ax=units)
+    bp.plots.decision_surface(net, x_test, y_test, ax=plane)
+    bp.plots.gradient_flow(net, x, y, "binary_cross_entropy", ax=gradients)
+    bp.plots.calibration(y_test, net.predict(x_test), ax=shares)
+    return fig
+
+
 class Sine(bp.Layer):
     """y = sin(frequency x), with a frequency for each column."""
 
@@ -419,8 +434,8 @@ def mathematics() -> Figure:
 
 
 PICTURES = (
-    networks, activations, losses, optimizers, training, by_hand, data, reproducibility, saving, evaluation, extending,
-    mathematics,
+    networks, activations, losses, optimizers, training, by_hand, data, reproducibility, saving, evaluation, plots,
+    extending, mathematics,
 )  # fmt: skip
 
 

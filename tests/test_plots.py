@@ -15,6 +15,7 @@ from backprop import plots
 from backprop.datasets import xor
 
 matplotlib = pytest.importorskip("matplotlib")
+pytest.importorskip("matplotlib.colors")
 pytest.importorskip("matplotlib.figure")
 
 HISTORY = {
@@ -121,17 +122,17 @@ def test_regions_have_the_colour_of_the_likeliest_class(classes: int) -> None:
     (picture,) = [axes.images[0] for axes in figure.axes if axes.images]
     plane, extent = np.asarray(picture.get_array()), picture.get_extent()
     np.testing.assert_allclose(extent, [-0.2, 1.2, -0.4, 2.4])
-    palette = (1 + np.array(matplotlib.color_sequences["tab10"])) / 2
+    shades = (1 + palette(classes)) / 2
     bottom = [plane[0, 0], plane[0, -1]]  # at the bottom left, x1 < 0 and x2 < 0: class 1 lies there
-    np.testing.assert_allclose(bottom, palette[[1, 0]], atol=1e-6)
-    np.testing.assert_allclose(plane[-1, 0], palette[classes - 1], atol=1e-6)
+    np.testing.assert_allclose(bottom, shades[[1, 0]], atol=1e-6)
+    np.testing.assert_allclose(plane[-1, 0], shades[classes - 1], atol=1e-6)
 
 
 # What the arrays say, in every form of them.
 
 
 def palette(n: int) -> np.ndarray:
-    return np.array(matplotlib.color_sequences["tab10"])[:n]
+    return np.array([matplotlib.colors.to_rgb(color) for color in plots.figures.PALETTE[:n]])
 
 
 ONE_OUTPUT = [
@@ -183,6 +184,24 @@ def test_regions_under_every_loss_and_with_labels_in_every_form(
         np.testing.assert_allclose(points, palette(classes)[labels])
 
 
+@pytest.mark.parametrize("end", ["tanh", "softsign", "sigmoid"])
+@pytest.mark.parametrize("form", ["labels", "signs"])
+def test_one_output_has_the_threshold_that_it_was_trained_for(end: str, form: str) -> None:
+    # Outputs of 0 and 1 beneath a tanh are divided at 0.5, whatever the labels look like.
+    x, y = xor()
+    targets = 2 * y - 1 if form == "signs" and end != "sigmoid" else y
+    net = bp.Sequential([bp.Dense(2, 8, "tanh"), bp.Dense(8, 1, end)], rng=0, dtype="float64")
+    net.fit(x, targets, loss="mse", optimizer=bp.Adam(0.05), epochs=600)
+    assert bp.metrics.mse(net.predict(x), targets) < 0.02
+    for loss in None, "mse":
+        for given in (y, 2 * y - 1) if form == "signs" else (y,):
+            plane = np.asarray(plots.regions(HISTORY, net, x, given, loss=loss).axes[-1].images[0].get_array())
+            corners = plane[[43, 43, 256, 256], [43, 256, 43, 256]]  # (0, 0), (1, 0), (0, 1), (1, 1)
+            shades = (1 + palette(2)) / 2
+            nearest = np.linalg.norm(corners[:, None] - shades, axis=2).argmin(axis=1)
+            assert nearest.tolist() == [0, 1, 1, 0], (loss, given)
+
+
 def test_regions_refuse_what_they_cannot_tell() -> None:
     x, labels = np.eye(2), [0, 1]
 
@@ -221,6 +240,145 @@ def test_digits_take_labels_in_every_form() -> None:
             plots.digits(HISTORY, *args)
 
 
+def classifier() -> bp.Sequential:
+    return bp.Sequential([bp.Dense(2, 3, "relu"), bp.Dense(3, 2, "softmax")], rng=0)
+
+
+X, Y = xor()
+#: Every picture, in these axes.
+IN_AXES: dict[str, Any] = {
+    "history": lambda ax: plots.history(HISTORY, ax=ax),
+    "regions in axes": lambda ax: plots.regions(HISTORY, classifier(), X, Y, ax=ax),
+    "digits in axes": lambda ax: plots.digits(HISTORY, np.zeros((2, 4)), [0, 1], np.eye(2), ax=ax),
+    "decision_surface": lambda ax: plots.decision_surface(classifier(), X, Y, ax=ax),
+    "decision_surface of numbers": lambda ax: plots.decision_surface(classifier(), X, ax=ax),
+    "network": lambda ax: plots.network(classifier(), X[1], ax=ax),
+    "weights": lambda ax: plots.weights(classifier(), ax=ax),
+    "gradient_flow": lambda ax: plots.gradient_flow(classifier(), X, Y, "cross_entropy", ax=ax),
+    "confusion": lambda ax: plots.confusion(Y, classifier().predict(X), ax=ax),
+    "calibration": lambda ax: plots.calibration(Y, classifier().predict(X), ax=ax),
+    "predictions": lambda ax: plots.predictions([1.0, 2.0], [[1.5], [2.5]], ax=ax),
+}
+
+
+@pytest.mark.parametrize("name", IN_AXES)
+def test_pictures_are_drawn_in_axes_that_are_there(name: str) -> None:
+    figure = matplotlib.figure.Figure()
+    left, right = figure.subplots(1, 2)
+    assert IN_AXES[name](right) is figure
+    assert not left.has_data() and (right.has_data() or right.child_axes)
+    figure.savefig(io.BytesIO())
+
+
+def test_a_decision_surface_divides_where_the_classes_do() -> None:
+    net = bp.Sequential([bp.Dense(2, 1, "sigmoid")], rng=0)
+    net[0].weight = [[5], [0]]
+    figure = plots.decision_surface(net, [[-1, 0], [1, 1]], [0, 1])
+    (axes,) = figure.axes
+    (line,) = [c for c in axes.collections if c.__class__.__name__ == "QuadContourSet"]
+    assert abs(line.get_paths()[0].vertices[:, 0]).max() < 0.01
+    (axes, bar) = plots.decision_surface(net, [[-1, 0], [1, 1]]).axes
+    across = np.linspace(-1.4, 1.4, 300)
+    expected = 1 / (1 + np.exp(-5 * across))
+    np.testing.assert_allclose(np.asarray(axes.images[0].get_array())[7], expected, rtol=1e-5)
+    assert bar.get_ylabel() == "output"
+
+
+def test_a_network_shows_its_weights_gradients_and_units() -> None:
+    net = bp.Sequential([bp.Dense(2, 2, "tanh"), bp.Dense(2, 1)], rng=0)
+    net[0].weight, net[1].weight = [[1, -2], [0.5, 4]], [[1], [-1]]
+    (axes,) = plots.network(net, [1.0, 0.5]).axes
+    orange, blue = plots.figures.ORANGE, plots.figures.BLUE
+    assert [line.get_color() for line in axes.lines] == [orange, orange, blue, orange, orange, blue]
+    assert [line.get_linewidth() for line in axes.lines[:4]] == pytest.approx([0.4 + 3 * w / 4 for w in (1, 0.5, 2, 4)])
+    shown = [text.get_text() for text in axes.texts]
+    hidden, outputs = net.activations([[1.0, 0.5]])
+    assert shown[:5] == [f"{value:.2g}" for value in (1, 0.5, *hidden[0], *outputs[0])]
+    assert shown[5:] == ["input\n2", "tanh\n2", "identity\n1"]
+    net.gradients = -np.arange(9.0)
+    (axes,) = plots.network(net, gradients=True).axes
+    assert [line.get_color() for line in axes.lines] == [blue] * 6 and len(axes.texts) == 3
+    wide = bp.Sequential([bp.Dense(100, 30), bp.Residual([]), bp.Dense(30, 2)], rng=0)
+    (axes,) = plots.network(wide, np.ones((1, 100))).axes
+    assert len(axes.lines) == 12 * 12 + 12 + 12 * 2
+    with pytest.raises(ValueError, match="x: expected one row, got 2"):
+        plots.network(wide, np.ones((2, 100)))
+
+
+def test_weights_are_cells() -> None:
+    net = classifier()
+    figure = plots.weights(net)
+    panels = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in panels] == ["0.weight  (2, 3)", "1.weight  (3, 2)"]
+    for axes, layer in zip(panels, net, strict=True):
+        (picture,) = axes.images
+        assert np.array_equal(np.asarray(picture.get_array()), layer.weight)
+        assert -picture.norm.vmin == picture.norm.vmax == abs(layer.weight).max()
+    assert plots.weights(net, "1.weight").axes[0].get_title() == "1.weight  (3, 2)"
+    with pytest.raises(ValueError, match=r"name: expected one of 0.weight, 1.weight, got '1.bias'"):
+        plots.weights(net, "1.bias")
+    with pytest.raises(ValueError, match="net: expected a network with a matrix of weights"):
+        plots.weights(bp.Sequential([bp.Columns(2, {}), bp.Scale()], rng=0))
+
+
+def test_gradient_flow_names_units_that_let_nothing_through() -> None:
+    net = bp.Sequential([bp.Dense(2, 3, "relu"), bp.Dense(3, 2, "tanh"), bp.Dense(2, 1)], rng=0)
+    net[0].weight, net[0].bias = [[1, 1, 1], [1, 1, 1]], [0, -9, 1]
+    net[1].weight, net[1].bias = np.zeros((3, 2)), [9, 0.1]
+    kept = net.parameters.copy()
+    (axes,) = plots.gradient_flow(net, X, Y, "mse").axes
+    assert axes.get_title().splitlines() == [
+        "operation 0, relu: 1 of 3 units dead (1)", "operation 1, tanh: 1 of 2 units saturated (0)"]  # fmt: skip
+    assert np.array_equal(net.parameters, kept)
+    assert [text.get_text() for text in axes.get_xticklabels()] == [*net.arrays()]
+    points = {round(line.get_xdata()[0]): line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"}
+    assert 0 not in points and 1 not in points  # nothing comes through weights of 0
+    assert points[5] == pytest.approx(abs(net[2].bias_grad[0]))
+
+
+def test_a_confusion_matrix_counts() -> None:
+    y, scores = [0, 0, 1, 2, 2, 2], np.eye(3)[[0, 1, 1, 2, 2, 0]]
+    (axes,) = plots.confusion(y, scores, names=["a", "bee", "c"]).axes
+    assert [text.get_text() for text in axes.texts] == [*"110010102"]
+    np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), [[0.5, 0.5, 0], [0, 1, 0], [1 / 3, 0, 2 / 3]])
+    assert axes.get_title() == "4 of 6 right" and axes.get_xticklabels()[1].get_text() == "bee"
+    for binary in ([0.2, 0.7, 0.9], [[0.2], [0.7], [0.9]]):
+        (axes,) = plots.confusion([0, 0, 1], binary).axes
+        assert [text.get_text() for text in axes.texts] == [*"1101"]
+    with pytest.raises(ValueError, match="names: expected 3, one for each class, got 1"):
+        plots.confusion(y, scores, names=["a"])
+    with pytest.raises(ValueError, match="y: expected 3 rows, as many as x has, got 2"):
+        plots.confusion([0, 1], np.eye(3))
+
+
+def test_calibration_is_the_share_that_came_true() -> None:
+    p, y = np.repeat([0.05, 0.35, 0.95], 20), np.zeros(60, int)
+    y[20:27] = 1
+    y[40:] = 1
+    (axes,) = plots.calibration(y, p).axes
+    _, line = axes.lines
+    np.testing.assert_allclose(line.get_xdata(), [0.05, 0.35, 0.95])
+    np.testing.assert_allclose(line.get_ydata(), [0, 0.35, 1])
+    assert axes.get_title() == "expected calibration error 0.033"
+    (axes,) = plots.calibration([0, 1], [[0.8, 0.1, 0.1], [0.8, 0.1, 0.1]]).axes
+    assert axes.lines[1].get_ydata().tolist() == [0.5]
+    with pytest.raises(ValueError, match="y_hat: expected probabilities, from 0 to 1, got others"):
+        plots.calibration([0, 1], [-3.0, 3.0])
+
+
+def test_predictions_stand_over_the_truth() -> None:
+    (axes,) = plots.predictions([1.0, 2.0, 4.0], [1.0, 3.0, 4.0]).axes
+    points, diagonal = axes.lines
+    assert points.get_xydata().tolist() == [[1, 1], [2, 3], [4, 4]] and [*diagonal.get_xdata()] == [1, 4]
+    assert axes.get_title() == "root mean squared error 0.5774"
+    (axes,) = plots.predictions([1, 2, 4], [1, 3, 4], intervals=([0, 2.5, 3], [2, 4, 5])).axes
+    assert axes.get_title().splitlines()[1] == "66.7% of the intervals hold the truth"
+    inside, outside, _ = axes.lines
+    assert inside.get_xdata().tolist() == [1, 4] and outside.get_xdata().tolist() == [2]
+    with pytest.raises(ValueError, match=r"y_hat: expected shape \(n,\) or \(n, 1\), got \(2, 2\): one output"):
+        plots.predictions([1, 2], np.eye(2))
+
+
 def drawn() -> dict[str, Any]:
     net = bp.Sequential([bp.Dense(2, 2, "softmax")], rng=0)
     x, y = xor()
@@ -231,6 +389,7 @@ def drawn() -> dict[str, Any]:
         "history.plot": history.plot, "finder.plot": finder.plot, "curves": lambda: plots.curves(HISTORY),
         "regions": lambda: plots.regions(HISTORY, net, x, y),
         "digits": lambda: plots.digits(HISTORY, np.zeros((2, 4)), [0, 1], np.eye(2)),
+        **{name: lambda draw=draw: draw(None) for name, draw in IN_AXES.items()},
     }  # fmt: skip
 
 
