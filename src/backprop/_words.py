@@ -159,6 +159,7 @@ _NAMES = {
     "BatchNorm1d": "BatchNorm", "BatchNormalization": "BatchNorm", "LayerNormalization": "LayerNorm",
     "ModelCheckpoint": "Checkpoint", "ReduceLROnPlateau": "ReduceOnPlateau", "Model": "Sequential",
     "Module": "Layer", "Input": "the first layer's n_in", "Flatten": "x.reshape(len(x), -1)",
+    "plot_model": "plots.network",
     "load_model": "load", "Adamax": "Adam", "Nadam": "NAdam", "MLP": "Sequential, MLPClassifier or MLPRegressor",
 }  # fmt: skip
 
@@ -178,6 +179,8 @@ _METHODS = {
     "to": "Sequential takes the dtype", "float": "Sequential takes the dtype", "double": "Sequential takes the dtype",
     "half": "Sequential takes the dtype", "cuda": "it computes on the CPU", "cpu": "it is there",
     "input_shape": "n_in", "output_shape": "n_out", "history": "fit returns it", "partial_fit": "fit goes on",
+    "get_layer": "net[0], or layers[0]", "pop": "net[:-1] is the network without its last layer",
+    "children": "layers", "modules": "leaves", "register_forward_hook": "activations(x) is what each operation gives",
 }  # fmt: skip
 
 
