@@ -9,6 +9,7 @@ import operator
 import pickle
 import re
 import sys
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -196,6 +197,17 @@ def test_no_carriage_returns_where_the_output_is_no_terminal(capsys):
     small().fit(x, y, loss="mse", optimizer="adam", epochs=3, progress=True)
     err = capsys.readouterr().err
     assert "\r" not in err and re.fullmatch(r"epoch 3/3  loss [\d.]+\n", err)
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_bars_in_notebooks_want_widgets(widgets, monkeypatch):
+    tqdm = pytest.importorskip("tqdm.auto", reason="tqdm is not installed")
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    asked = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: asked.append(name) or (shell if widgets else None))
+    assert bp.callbacks.logging._bars() is (tqdm.tqdm if widgets else None)
+    assert asked == ["ipywidgets"]
 
 
 def test_the_logger_is_told_at_info(caplog):

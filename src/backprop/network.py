@@ -446,7 +446,7 @@ class Sequential(_core.Predictor):
             What to call between epochs.
         progress : bool, default False
             Show how far it is: a bar in a terminal or a notebook where tqdm is installed, else lines. The same lines
-            go to the logger "backprop" of `logging` where that is enabled for INFO, with or without it.
+            go to the logger "backprop" of ``logging`` where that is enabled for INFO, with or without it.
         rng : int, numpy.random.Generator or None, default None
             Of the order of the rows and the dropped numbers. None: the network's own.
         threads : int or None, default None

@@ -1,6 +1,6 @@
 """Figures: learning curves, what a network divides a plane into, its units and weights, predictions beside the truth.
 
-Each function returns a `matplotlib.figure.Figure`, which belongs to no window and no global state; a notebook shows it,
+Each function returns a ``matplotlib.figure.Figure``, which belongs to no window and no global state; a notebook shows it,
 and `png` makes a file of it. With ``ax=`` they draw in axes that are there. Matplotlib is imported when a figure is
 asked for. The colours are blue and orange, and others after them that the colour-blind tell apart.
 """

@@ -98,7 +98,7 @@ def calibration(y: Any, y_hat: Any, *, bins: int = 10, ax: Any = None) -> Any:
         xlim=(0, 1), ylim=(0, 1.02), xlabel=f"predicted probability of {'class 1' if two else 'the predicted class'}",
         ylabel="share that came true", title=f"expected calibration error {error:.3f}",
     )  # fmt: skip
-    ax.legend(frameon=False, loc="upper center")
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.1, 1))
     return ax.figure
 
 
