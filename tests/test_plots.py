@@ -255,6 +255,7 @@ IN_AXES: dict[str, Any] = {
     "network": lambda ax: plots.network(classifier(), X[1], ax=ax),
     "weights": lambda ax: plots.weights(classifier(), ax=ax),
     "gradient_flow": lambda ax: plots.gradient_flow(classifier(), X, Y, "cross_entropy", ax=ax),
+    "activations": lambda ax: plots.activations(classifier(), X, ax=ax),
     "confusion": lambda ax: plots.confusion(Y, classifier().predict(X), ax=ax),
     "calibration": lambda ax: plots.calibration(Y, classifier().predict(X), ax=ax),
     "predictions": lambda ax: plots.predictions([1.0, 2.0], [[1.5], [2.5]], ax=ax),
@@ -334,6 +335,32 @@ def test_gradient_flow_names_units_that_let_nothing_through() -> None:
     points = {round(line.get_xdata()[0]): line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"}
     assert 0 not in points and 1 not in points  # nothing comes through weights of 0
     assert points[5] == pytest.approx(abs(net[2].bias_grad[0]))
+
+
+def test_activations_are_histograms() -> None:
+    net = bp.Sequential([bp.Dense(2, 3, "relu"), bp.Dense(3, 1)], rng=0)
+    net[0].weight, net[0].bias = np.zeros((2, 3)), [-1, 0.5, 2]
+    (axes,) = plots.activations(net, X).axes
+    assert axes.get_title() == "operation 0, relu: 1 of 3 units dead (0)"
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0 relu", "1 identity"]
+    means = [line.get_ydata()[0] for line in axes.lines]
+    assert means == pytest.approx([a.mean() for a in net.activations(X)], rel=1e-6)
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0, 2)
+    with pytest.raises(ValueError, match="expected at least one row"):
+        plots.activations(net, np.empty((0, 2)))
+
+
+def test_decision_surfaces_side_by_side() -> None:
+    nets = {"first": classifier(), "second": classifier()}
+    figure = plots.decision_surface(nets, X, Y)
+    assert [axes.get_title() for axes in figure.axes] == [*nets] and all(axes.images for axes in figure.axes)
+    two = matplotlib.figure.Figure().subplots(1, 2)
+    assert plots.decision_surface(nets, X, Y, ax=two) is two[0].figure and two[1].get_title() == "second"
+    with pytest.raises(ValueError, match="ax: expected 2 axes, one for each network, got 1"):
+        plots.decision_surface(nets, X, Y, ax=two[0])
+    with pytest.raises(ValueError, match="net: expected at least one network, got none"):
+        plots.decision_surface({}, X, Y)
 
 
 def test_a_confusion_matrix_counts() -> None:

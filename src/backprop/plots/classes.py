@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _validate
 from ..program.objective import Objective
-from .figures import Array, axes, colors, diverging
+from .figures import Array, axes, colors, diverging, figure
 from .training import with_curves
 
 __all__ = ["decision_surface", "digits", "labels_of", "regions"]
@@ -57,11 +57,11 @@ def digits(history: History, images: Array, labels: Array, scores: Array, *, ax:
     shown = np.concatenate([wrong[: ROWS * COLUMNS // 3], np.flatnonzero(predicted == labels)])
     title = f"{len(labels):,} test digits, {len(wrong):,} of them wrong"
     if ax is None:
-        figure, right = with_curves(history)
+        whole, right = with_curves(history)
         right.suptitle(title)
         cells = [right.add_subplot(ROWS, COLUMNS, i + 1) for i in range(min(len(shown), ROWS * COLUMNS))]
     else:
-        figure = ax.figure
+        whole = ax.figure
         ax.set_title(title)
         ax.set_axis_off()
         cells = [
@@ -75,7 +75,7 @@ def digits(history: History, images: Array, labels: Array, scores: Array, *, ax:
         cell.set_title(f"{predicted[i]}" if right_one else f"{predicted[i]}, not {labels[i]}", fontsize="medium", pad=4)
         cell.title.set_color("black" if right_one else "tab:red")
         cell.spines[:].set(color="lightgray" if right_one else "tab:red", linewidth=1 if right_one else 2)
-    return figure
+    return whole
 
 
 def regions(history: History, net: Any, x: Any, y: Any, *, loss: Any = None, ax: Any = None) -> Any:
@@ -103,13 +103,13 @@ def regions(history: History, net: Any, x: Any, y: Any, *, loss: Any = None, ax:
     plane, extent = _plane(x)
     shares = _shares(net, plane, x, labels, np.asarray(y), loss)
     if ax is None:
-        figure, right = with_curves(history)
+        whole, right = with_curves(history)
         ax = right.subplots()
     else:
-        figure = ax.figure
+        whole = ax.figure
     _draw_classes(ax, shares, extent, x, labels)
     ax.set(title="predicted classes, and the test points")
-    return figure
+    return whole
 
 
 def decision_surface(net: Any, x: Any, y: Any = None, *, loss: Any = None, ax: Any = None) -> Any:
@@ -117,7 +117,8 @@ def decision_surface(net: Any, x: Any, y: Any = None, *, loss: Any = None, ax: A
 
     Parameters
     ----------
-    net : Sequential
+    net : Sequential or dict of str to Sequential
+        Several, such as copies of one at some epochs, are drawn side by side under their names.
     x : array_like, shape (n, 2)
     y : array_like, optional
         Labels, as `regions` takes them: the plane has the colour of the predicted class, the paler the less sure it is,
@@ -125,12 +126,27 @@ def decision_surface(net: Any, x: Any, y: Any = None, *, loss: Any = None, ax: A
     loss : str or Loss, optional
         As `regions` takes it.
     ax : matplotlib.axes.Axes, optional
-        Default: those of a new figure.
+        Default: those of a new figure. For several networks, as many axes.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
+    if not isinstance(net, Mapping):
+        return _surface(net, x, y, loss, ax)
+    if not net:
+        raise ValueError("net: expected at least one network, got none")
+    panels = figure(1 + 3.2 * len(net), 3.6).subplots(1, len(net), squeeze=False)[0] if ax is None else np.ravel(ax)
+    if len(panels) != len(net):
+        raise ValueError(f"ax: expected {len(net)} axes, one for each network, got {len(panels)}")
+    for panel, (name, each) in zip(panels, net.items(), strict=True):
+        _surface(each, x, y, loss, panel)
+        panel.set_title(name)
+    return panels[0].figure
+
+
+def _surface(net: Any, x: Any, y: Any, loss: Any, ax: Any) -> Any:
+    """The plane as one network divides it."""
     if y is None:
         x = _validate.matrix(x, "x", 2, np.float64)
         _validate.some_rows(x)

@@ -8,7 +8,7 @@ from .. import _validate
 from .._display import BLUE, ORANGE, columns
 from .figures import GRAY, Array, axes, diverging, figure, plain
 
-__all__ = ["gradient_flow", "network", "weights"]
+__all__ = ["activations", "gradient_flow", "network", "weights"]
 
 #: Units of a layer that are drawn.
 MOST_UNITS = 12
@@ -154,7 +154,7 @@ def gradient_flow(net: Any, x: Any, y: Any, loss: Any, *, ax: Any = None) -> Any
         f"{at}.{name}": abs(getattr(leaf, f"{name}_grad").astype(np.float64)).ravel()
         for at, leaf in net.leaves.items() for name in leaf.shapes()
     }  # fmt: skip
-    notes = _asleep(net, x)
+    notes = _asleep(net.graph, net.activations(x))
     ax = plain(axes(ax, max(5.0, 1.2 + 0.9 * len(sizes))))
     for i, size in enumerate(sizes.values()):
         there = size[size > 0]
@@ -171,16 +171,61 @@ def gradient_flow(net: Any, x: Any, y: Any, loss: Any, *, ax: Any = None) -> Any
     return ax.figure
 
 
+def activations(net: Any, x: Any, *, ax: Any = None) -> Any:
+    """Draw how the outputs of each operation are distributed, and name units that let no gradient through.
+
+    Parameters
+    ----------
+    net : Sequential
+        In evaluation mode.
+    x : array_like, shape (batch, n_in)
+        Some hundred rows tell enough.
+    ax : matplotlib.axes.Axes, optional
+        Default: those of a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        For each operation a histogram over all rows and units, its mean as a point; dead and saturated units as in
+        `gradient_flow`.
+    """
+    outputs = net.activations(x)
+    _validate.some_rows(outputs[0])
+    ax = plain(axes(ax, max(5.0, 1.2 + 1.1 * len(outputs))))
+    for i, out in enumerate(outputs):
+        values = out.astype(np.float64).ravel()
+        values = values[np.isfinite(values)]
+        if len(values):
+            counts, edges = np.histogram(values, 60)
+            widths = np.sqrt(np.append(counts, 0) / counts.max()) / 2.3  # roots: the few are seen too
+            ax.fill_betweenx(edges, i - widths, i + widths, step="post", color=BLUE, alpha=0.5, linewidth=0)
+            ax.plot(i, values.mean(), "o", color=ORANGE)
+    names = [f"{operation.name} {_word(operation)}" for operation in net.graph]
+    ax.set(
+        xticks=range(len(names)), xticklabels=names, xlim=(-0.6, len(names) - 0.4), ylabel="output",
+        title="\n".join(_asleep(net.graph, outputs)) or "no unit is dead or saturated",
+    )  # fmt: skip
+    ax.tick_params("x", rotation=45)
+    return ax.figure
+
+
+def _word(operation: Any) -> str:
+    """Its activation, or what it is where it has none."""
+    name: str = operation.activation.name
+    return name if name != "identity" or operation.kind == "dense" else str(operation.kind)
+
+
 #: Where activations end that have a slope of 0 there.
 ENDS = {"sigmoid": (0, 1), "hard_sigmoid": (0, 1), "tanh": (-1, 1), "hard_tanh": (-1, 1), "softsign": (-1, 1)}
 
 
-def _asleep(net: Any, x: Any) -> list[str]:
+def _asleep(graph: Any, outputs: list[Array]) -> list[str]:
     """What is to be said of units that let no gradient through."""
     notes = []
-    for operation, out in zip(net.graph, net.activations(x), strict=True):
+    for operation, out in zip(graph, outputs, strict=True):
         name = operation.activation.name
-        dead = stuck = np.zeros(operation.n_out, bool)
+        dead: Any = np.zeros(operation.n_out, bool)
+        stuck: Any = dead
         if name == "relu":
             dead = (out == 0).all(axis=0)
         elif name in ENDS:
