@@ -106,6 +106,13 @@ def test_a_slice_is_a_view_and_its_copies_are_not():
     assert part.seed == net.seed and part.steps == 0 and part.metadata == {}
 
 
+def test_a_slice_is_traced_as_its_copy():
+    net = penalised(small)
+    hidden = net[:2].predict(table(1)[0])
+    said = [str(it.trace(hidden, [[1, 2, 3]], "mse", optimizer=bp.SGD(0.1))) for it in (net[2:], net[2:].copy())]
+    assert said[0] == said[1] and "0.weight" in said[0]
+
+
 def test_a_slice_outlives_the_whole():
     net = big()
     part, x = net[:2], table(5)[0]
