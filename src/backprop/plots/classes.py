@@ -242,7 +242,7 @@ def _threshold(net: Any, x: Array, labels: Array, y: Array, objective: Objective
         return 0.5
     outputs = net.predict(x)
     if objective is not None:
-        of_labels, of_signs = (objective.scores(outputs, it.reshape(y.shape))[1] for it in (labels, 2 * labels - 1))
+        of_labels, of_signs = (objective.scores(outputs, it[:, None])[1] for it in (labels, 2 * labels - 1))
         if of_labels == of_signs:  # the loss knows by itself
             return of_labels
     elif activation not in SIGNED and y.min() >= 0:
