@@ -1,6 +1,7 @@
 """Nothing is left behind: memory stays as it was over thousands of repetitions."""
 
 import gc
+import logging
 import os
 import sys
 import tracemalloc
@@ -10,6 +11,12 @@ import pytest
 from runs import small, table
 
 import backprop as bp
+
+
+@pytest.fixture(autouse=True)
+def _no_log(monkeypatch):
+    """What is logged, pytest keeps."""
+    monkeypatch.setattr(logging.getLogger("backprop"), "disabled", True)
 
 
 def resident():
