@@ -113,9 +113,11 @@ class Log(Lines):
 
 def log() -> list[Log]:
     """What logs a fit, where the process uses the standard library's logging at all, and wants to know."""
-    logging: Any = sys.modules.get("logging")
-    logger = None if logging is None else logging.getLogger("backprop")
-    return [Log(logger)] if logger is not None and logger.isEnabledFor(logging.INFO) else []
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return []
+    logger = logging.getLogger("backprop")
+    return [Log(logger)] if logger.isEnabledFor(logging.INFO) else []
 
 
 class Progress(Lines):

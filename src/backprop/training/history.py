@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,10 +48,10 @@ class History(dict[str, list[float]]):
             values.extend(added.tolist() if isinstance(added, np.ndarray) else added)
         self._added.clear()
 
-    # Whoever reads the values sees all of them; the names are always there.
-    __getitem__, get, items, values = map(_settled, ("__getitem__", "get", "items", "values"))
-    pop, popitem, copy, __iter__ = map(_settled, ("pop", "popitem", "copy", "__iter__"))
-    __eq__, __ne__, __or__, __ror__ = map(_settled, ("__eq__", "__ne__", "__or__", "__ror__"))
+    if not TYPE_CHECKING:  # whoever reads the values sees all of them; the names are always there
+        __getitem__, get, items, values = map(_settled, ("__getitem__", "get", "items", "values"))
+        pop, popitem, copy, __iter__ = map(_settled, ("pop", "popitem", "copy", "__iter__"))
+        __eq__, __ne__, __or__, __ror__ = map(_settled, ("__eq__", "__ne__", "__or__", "__ror__"))
     __hash__ = None
 
     def __reduce__(self) -> tuple[Any, ...]:
