@@ -559,7 +559,9 @@ def beside(place, end, n, dtype="float64"):
 
 
 @INSTANCES
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "place", [pytest.param(place, marks=pytest.mark.slow if place.startswith("before an") else ()) for place in PLACES]
+)
 def test_every_loss_is_the_same_beside_a_layer_of_ones_own(instance, place):
     # A loss meets the layer of one's own in the activation between them, if it does: what is before only passes dy on.
     rng = np.random.default_rng(0)

@@ -420,7 +420,9 @@ def drawn() -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", drawn())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ("curves", "regions") else pytest.mark.slow) for name in drawn()]
+)
 def test_a_notebook_shows_every_picture(name: str) -> None:
     figure = drawn()[name]()
     assert figure._repr_png_() == plots.png(drawn()[name]())

@@ -248,6 +248,7 @@ print(*sorted(seen), left)
 
 
 @posix
+@pytest.mark.slow
 def test_a_killed_save_leaves_a_whole_file(tmp_path: Path) -> None:
     """After each of 200 kills the file is one of the two that were saved in turn, whole.
 
