@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from . import _validate
+from .errors import BusyError
 
 #: Multiply-adds that each thread must find in a batch, or two cost more than they save. By benchmarks/sweep.py,
 #: two threads that meet in a fit come out even at 0.1 to 0.3 million each;
@@ -103,3 +104,30 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
+
+
+class Turn:
+    """Which thread trains a network: one at a time, and one fit."""
+
+    def __init__(self) -> None:
+        self._lock, self._thread = threading.Lock(), 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Take it for a block; refused while another fit has it."""
+        if not self._lock.acquire(blocking=False):
+            raise BusyError("this network is being trained: wait for that fit to end, or train a copy")
+        self._thread = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Let no other thread have it in a block; a callback of this thread's own fit goes on."""
+        if self._lock.locked() and self._thread == threading.get_ident():
+            yield
+        else:
+            with self.taken():
+                yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import operator
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from . import _core, _threads, _validate, _words, layers, optimizers, schedules
 from . import io as files
 from . import metrics as _metrics
-from .errors import BusyError, DivergedError, FormatError
+from .errors import DivergedError, FormatError
 from .layers import Layer
 from .optimizers import Optimizer
 from .program import data as gate
@@ -122,7 +121,7 @@ class Sequential(_core.Predictor):
         self.epochs = self.steps = 0
         owner = f"{type(self.layers[0]).__name__} 1 of {len(self.layers)}"
         self._inputs = gate.Inputs(self.n_in, self.dtype, owner)
-        self._training = _Turn()
+        self._training = _threads.Turn()
         self._rows_seen: list[Array] | None = None
 
     def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
@@ -470,6 +469,7 @@ class Sequential(_core.Predictor):
             On Ctrl-C, after the batch under way; the network keeps its weights.
         """
         from . import training  # what only trains is imported when it is asked for
+        from .callbacks import chosen
 
         with self._training.taken():
             objective, measured = self._objective(loss).single(), _metrics.get(metrics)
@@ -485,7 +485,7 @@ class Sequential(_core.Predictor):
             settings = training.Settings(
                 objective, optimizer, rows if batch_size is None else _validate.integer(batch_size, "batch_size"),
                 _validate.flag(shuffle, "shuffle"), measured, prepared.meaning, prepared.validation,
-                _callbacks(callbacks, progress), _threads.checked(threads),
+                chosen(callbacks, progress), _threads.checked(threads),
             )  # fmt: skip
             if isinstance(data, gate.Data):
                 whole = isinstance(optimizer, optimizers.FullBatch)
@@ -811,33 +811,6 @@ class Sequential(_core.Predictor):
         return Objective(loss, self._end)
 
 
-class _Turn:
-    """Which thread trains a network: one at a time, and one fit."""
-
-    def __init__(self) -> None:
-        self._lock, self._thread = threading.Lock(), 0
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Take it for a block; refused while another fit has it."""
-        if not self._lock.acquire(blocking=False):
-            raise BusyError("this network is being trained: wait for that fit to end, or train a copy")
-        self._thread = threading.get_ident()
-        try:
-            yield
-        finally:
-            self._lock.release()
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        """Let no other thread have it in a block; a callback of this thread's own fit goes on."""
-        if self._lock.locked() and self._thread == threading.get_ident():
-            yield
-        else:
-            with self.taken():
-                yield
-
-
 # Construction.
 
 
@@ -889,22 +862,6 @@ def _place(which: Any, n: int) -> int:
 
 def _leaves(chain: tuple[Layer, ...]) -> list[Layer]:
     return [leaf for layer in chain for _, leaf in layer.leaves()]
-
-
-# What a fit is asked for.
-
-
-def _callbacks(given: Any, progress: Any) -> list[Any]:
-    from . import callbacks
-
-    chosen = _validate.items(given, "callbacks")
-    for callback in chosen:
-        if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in callbacks.HOOKS):
-            got = _validate.shown(callback)
-            raise TypeError(f"callbacks: expected objects with any of {', '.join(callbacks.HOOKS)}, got {got}")
-    chosen.sort(key=lambda callback: isinstance(callback, callbacks.Checkpoint))  # it keeps what the others remember
-    shown = [callbacks.Progress()] * _validate.flag(progress, "progress")
-    return chosen + shown + callbacks.log()
 
 
 # Files.

@@ -7,6 +7,7 @@ optimizer, history, and how far it is. Setting ``run.stop = True`` ends the fit 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .. import _validate
 from .base import HOOKS as HOOKS
 from .base import Callback
 from .base import Run as Run
@@ -25,6 +26,17 @@ __all__ = [
 
 #: Those whose state a checkpoint keeps under the name of the class alone.
 REMEMBERING = {kind.__name__: kind for kind in (Checkpoint, EarlyStopping, ReduceOnPlateau)}
+
+
+def chosen(given: Any, progress: Any) -> list[Any]:
+    """The callbacks of a fit, from what it was given, in the order in which they are called."""
+    found = _validate.items(given, "callbacks")
+    for callback in found:
+        if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
+            got = _validate.shown(callback)
+            raise TypeError(f"callbacks: expected objects with any of {', '.join(HOOKS)}, got {got}")
+    found.sort(key=lambda callback: isinstance(callback, Checkpoint))  # it keeps what the others remember
+    return found + [Progress()] * _validate.flag(progress, "progress") + log()
 
 
 def check_state(

@@ -86,7 +86,7 @@ class History(dict[str, list[float]]):
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """A pickle of version 0.1."""
-        self.__init__()  # type: ignore[misc]
+        self._added = []
         for name, parts in state["_parts"].items():
             self[name] = [float(value) for part in parts for value in part]
 
