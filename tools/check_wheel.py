@@ -17,7 +17,7 @@ def names(path: Path) -> list[str]:
 def faults(path: Path) -> list[str]:
     found = names(path)
     if path.suffix == ".whl":
-        wanted = ["backprop/py.typed", "backprop/_core.pyi", "backprop/__main__.py"]
+        wanted = ["backprop/py.typed", "backprop/_core.pyi", "backprop/__main__.py", "backprop/play/page/index.html"]
         unwanted = (".c", ".pyx", ".pxi", ".h", ".gz", ".npy")
         wrong = [] if path.stat().st_size <= LARGEST else [f"{path.stat().st_size} bytes, more than {LARGEST}"]
     else:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m backprop train digits``, ``predict MODEL FILE.csv``, ``trace xor``, ``info``.
+"""The command line: ``python -m backprop train digits``, ``predict MODEL FILE.csv``, ``trace xor``, ``play``, ``info``.
 
 A command ends in its result, or in one line on the standard error that says what was expected, what came, and where.
 Files are written at the very end, and wholly; whether they can be is checked before the work begins.
@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -180,6 +180,20 @@ def _traced(args: argparse.Namespace) -> tuple[bp.Sequential, Array, Array, str]
     return net, recipe.x(table), target.labels(table), "cross_entropy"
 
 
+def play(args: argparse.Namespace) -> None:
+    """Serve the playground, a page in the browser, until Ctrl-C."""
+    from . import play as playground  # which nothing else needs
+
+    port = _validate.integer(args.port, "--port", 0, 65535)
+    if args.what is None:
+        _refuse_columns(args, "without one")
+        playground.serve(None, port=port, browser=not args.no_browser)
+        return
+    points, remarks = playground.of_table(*_read(args), args.target)
+    print(*remarks, sep="\n")
+    playground.serve(points, port=port, browser=not args.no_browser)
+
+
 def info(args: argparse.Namespace) -> None:
     """Say what a bug report should say."""
     for name, value in bp.show_config().items():
@@ -212,9 +226,7 @@ def _task(args: argparse.Namespace, rng: np.random.Generator) -> Task:
         task = _table(args, rng)
     else:
         make = TASKS[_validate.choice(args.what, "train", [*TASKS, "FILE.csv"])]
-        for option in "target", "task", "numeric", "category", "drop", "decimal", "header":
-            if (value := getattr(args, option)) is not None:
-                raise ValueError(f"--{option}: expected only with a CSV file, got {value!r} with {args.what}")
+        _refuse_columns(args, f"with {args.what}")
         task = make(args, rng)
     given = {name: getattr(args, name) for name in ("hidden", "epochs", "batch_size", "learning_rate")}
     return task._replace(**{name: value for name, value in given.items() if value is not None})
@@ -243,24 +255,30 @@ def _xor(args: argparse.Namespace, rng: np.random.Generator) -> Task:
 
 
 def _table(args: argparse.Namespace, rng: np.random.Generator) -> Task:
+    table, options = _read(args)
+    rows = tables.prepared(table, args.target, lambda labels: datasets.hold_out(labels, rng), **options)
+    (x, y), train, test = (rows.x, rows.y), rows.train, rows.test
+    return Task(
+        (x[train], y[train]), (x[test], y[test]), len(rows.classes or ()), (64, 32),
+        epochs=min(100, max(5, 500_000 // len(x))), learning_rate=1e-3, dropout=0.1, recipe=rows.recipe,
+        remarks=rows.remarks,
+    )  # fmt: skip
+
+
+def _read(args: argparse.Namespace) -> tuple[tables.Table, dict[str, Any]]:
+    """The table, and how its columns are to be read."""
     table = tables.read(args.what, args.header)
     if args.target is None:
         raise ValueError(f"{table.path}: expected --target COLUMN, one of {', '.join(table.columns)}")
-    whole, table = table, table.where_given(args.target)
     options = {name: _columns(getattr(args, name), table) for name in ("numeric", "category", "drop")}
-    how = tables.readings(table, args.target, task=args.task, decimal=args.decimal, **options)
-    remarks = [str(reading) for reading in how.values()]
-    if len(table) < len(whole):
-        remarks.append(f"{len(whole) - len(table):,} of {len(whole):,} rows left out: their {args.target} is missing")
-    goal = how[args.target]
-    classes, y = table.target(goal.name, "classification" if goal.classes else "regression", goal.style)
-    train, test = datasets.hold_out(y if classes else np.zeros(len(y)), rng)
-    recipe = tables.Recipe.learn(table, args.target, train, how)
-    x, y = recipe.x(table), y if classes else recipe.target.encode(table)
-    return Task(
-        (x[train], y[train]), (x[test], y[test]), len(classes or ()), (64, 32),
-        epochs=min(100, max(5, 500_000 // len(x))), learning_rate=1e-3, dropout=0.1, recipe=recipe, remarks=remarks,
-    )  # fmt: skip
+    return table, {"task": args.task, "decimal": args.decimal, **options}
+
+
+def _refuse_columns(args: argparse.Namespace, instead: str) -> None:
+    """Refuse options of a CSV file where there is none."""
+    for option in "target", "task", "numeric", "category", "drop", "decimal", "header":
+        if (value := getattr(args, option)) is not None:
+            raise ValueError(f"--{option}: expected only with a CSV file, got {value!r} {instead}")
 
 
 def _columns(words: Iterable[str] | None, table: tables.Table) -> list[str]:
@@ -464,6 +482,14 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--explain", metavar="NAME", help="one number alone, by the chain rule, such as 0.weight[0,1]")
 
     show.add_argument("--html", metavar="PAGE", help="write a page instead, whose drawing opens the formulas")
+
+    text = "Train a network in the browser, step by step, and look at every number of it. Ctrl-C ends it."
+    page = commands.add_parser("play", help="a playground in the browser", description=text)
+    page.set_defaults(run=play)
+    page.add_argument("what", metavar="FILE.csv", nargs="?", help="to learn on, beside data sets that are made")
+    _add_columns(page.add_argument_group("of a CSV file"))
+    page.add_argument("--port", type=int, default=0, metavar="N", help="default: any that is free")
+    page.add_argument("--no-browser", action="store_true", help="print the address, and do not open it")
 
     for command in learn, say:
         command.add_argument("--threads", type=int, metavar="N", help="default: as many as pay")

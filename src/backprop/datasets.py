@@ -1,6 +1,6 @@
 """Data sets to learn on: for the command line, the examples and the tests.
 
-Features are float32 (rows, features), labels int64 (rows,).
+Features are float32 (rows, features), labels int64 (rows,), numbers float32 (rows,).
 """
 
 import errno
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from . import _validate
 
-__all__ = ["digits", "hold_out", "mnist", "moons", "xor"]
+__all__ = ["blobs", "circles", "curve", "digits", "hold_out", "mnist", "moons", "spirals", "xor"]
 
 Array = npt.NDArray[Any]
 
@@ -26,14 +26,24 @@ Array = npt.NDArray[Any]
 MOST_BYTES = 2**30
 
 
-def xor() -> tuple[Array, Array]:
-    """The exclusive or: the four rows of its truth table.
+def xor(n: int = 4, noise: float = 0.0, rng: Any = None) -> tuple[Array, Array]:
+    """The exclusive or: the four rows of its truth table, again and again.
+
+    Parameters
+    ----------
+    n : int, default 4
+        How many points in all.
+    noise : float, default 0
+        The standard deviation of the Gaussian noise on each coordinate.
+    rng : int, numpy.random.Generator or None, default None
+        Seed of the noise, or its generator.
 
     Returns
     -------
-    x, y : numpy.ndarray, shapes (4, 2) and (4,)
+    x, y : numpy.ndarray, shapes (n, 2) and (n,)
     """
-    return np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
+    rows = np.arange(_validate.integer(n, "n", 2)) % 4
+    return _noisy(np.stack([rows // 2, rows % 2], axis=1), noise, rng), (rows // 2) ^ (rows % 2)
 
 
 def moons(n: int = 1000, noise: float = 0.2, rng: Any = None) -> tuple[Array, Array]:
@@ -53,11 +63,111 @@ def moons(n: int = 1000, noise: float = 0.2, rng: Any = None) -> tuple[Array, Ar
     x, y : numpy.ndarray, shapes (n, 2) and (n,)
         Label 0 is the upper one.
     """
-    n, noise = _validate.integer(n, "n", 2), _validate.number(noise, "noise", least=0)
-    upper, lower = (np.linspace(0, np.pi, size) for size in (n - n // 2, n // 2))
+    upper, lower = (np.linspace(0, np.pi, size) for size in _halves(n))
     circles = np.block([[np.cos(upper), 1 - np.cos(lower)], [np.sin(upper), 0.5 - np.sin(lower)]]).T
-    x = circles + noise * _validate.generator(rng).standard_normal((n, 2))
-    return x.astype(np.float32), np.repeat([0, 1], [len(upper), len(lower)])
+    return _noisy(circles, noise, rng), np.repeat([0, 1], [len(upper), len(lower)])
+
+
+def circles(n: int = 1000, noise: float = 0.1, rng: Any = None) -> tuple[Array, Array]:
+    """A circle within another: binary classification in the plane.
+
+    Parameters
+    ----------
+    n : int, default 1000
+        How many points in all.
+    noise : float, default 0.1
+        The standard deviation of the Gaussian noise on each coordinate; the radii are 0.5 and 1.
+    rng : int, numpy.random.Generator or None, default None
+        Seed of the noise, or its generator.
+
+    Returns
+    -------
+    x, y : numpy.ndarray, shapes (n, 2) and (n,)
+        Label 0 is the inner one.
+    """
+    inner, outer = (2 * np.pi * np.arange(size) / size for size in _halves(n))
+    angles, y = np.concatenate([inner, outer]), np.repeat([0, 1], [len(inner), len(outer)])
+    x = (0.5 + 0.5 * y)[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return _noisy(x, noise, rng), y
+
+
+def spirals(n: int = 1000, noise: float = 0.05, rng: Any = None) -> tuple[Array, Array]:
+    """Two spirals around one another: binary classification in the plane.
+
+    Parameters
+    ----------
+    n : int, default 1000
+        How many points in all.
+    noise : float, default 0.05
+        The standard deviation of the Gaussian noise on each coordinate; each spiral turns one and a half times, out to
+        the radius 1.
+    rng : int, numpy.random.Generator or None, default None
+        Seed of the noise, or its generator.
+
+    Returns
+    -------
+    x, y : numpy.ndarray, shapes (n, 2) and (n,)
+    """
+    first, second = (np.linspace(0.1, 1, size) for size in _halves(n))
+    radii, y = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
+    angles = 3 * np.pi * radii + np.pi * y
+    return _noisy(radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1), noise, rng), y
+
+
+def blobs(n: int = 1000, noise: float = 0.2, rng: Any = None, *, classes: int = 3) -> tuple[Array, Array]:
+    """Several clouds of points around a circle: classification in the plane.
+
+    Parameters
+    ----------
+    n : int, default 1000
+        How many points in all.
+    noise : float, default 0.2
+        The standard deviation of the Gaussian noise on each coordinate; the centres are 1 from the origin.
+    rng : int, numpy.random.Generator or None, default None
+        Seed of the noise, or its generator.
+    classes : int, default 3
+        How many clouds; at most n.
+
+    Returns
+    -------
+    x, y : numpy.ndarray, shapes (n, 2) and (n,)
+    """
+    classes = _validate.integer(classes, "classes", 2, _validate.integer(n, "n", 2))
+    y = np.sort(np.arange(n) % classes)
+    angles = 2 * np.pi * y / classes
+    return _noisy(np.stack([np.sin(angles), np.cos(angles)], axis=1), noise, rng), y
+
+
+def curve(n: int = 1000, noise: float = 0.1, rng: Any = None) -> tuple[Array, Array]:
+    """Points on sin(2 x), for x from -3 to 3: regression on one feature.
+
+    Parameters
+    ----------
+    n : int, default 1000
+        How many points.
+    noise : float, default 0.1
+        The standard deviation of the Gaussian noise on y.
+    rng : int, numpy.random.Generator or None, default None
+        Seed of the noise, or its generator.
+
+    Returns
+    -------
+    x, y : numpy.ndarray, shapes (n, 1) and (n,)
+    """
+    x = np.linspace(-3, 3, _validate.integer(n, "n", 2))
+    return x.astype(np.float32)[:, None], _noisy(np.sin(2 * x), noise, rng)
+
+
+def _halves(n: Any) -> tuple[int, int]:
+    n = _validate.integer(n, "n", 2)
+    return n - n // 2, n // 2
+
+
+def _noisy(values: Array, noise: Any, rng: Any) -> Array:
+    """As float32, with Gaussian noise of this standard deviation."""
+    noise = _validate.number(noise, "noise", least=0)
+    noisy: Array = (values + noise * _validate.generator(rng).standard_normal(values.shape)).astype(np.float32)
+    return noisy
 
 
 def digits() -> tuple[Array, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import _described, _validate
 
-__all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "Schedule", "Step", "from_config"]
+__all__ = ["KINDS", "Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "Schedule", "Step", "from_config"]
 
 Array = _validate.Array
 
@@ -253,7 +253,8 @@ class OneCycle(Schedule):
         return final + (begin - final) * (1 + np.cos(np.pi * share)) / 2
 
 
-_TABLE: dict[str, type[Schedule]] = {
+#: All of them, by name.
+KINDS: dict[str, type[Schedule]] = {
     kind.__name__: kind for kind in (Constant, Cosine, Exponential, OneCycle, Polynomial, Step)
 }
 
@@ -270,4 +271,4 @@ def from_config(config: dict[str, Any]) -> Schedule:
     TypeError, ValueError
         If it is not what `config` returns.
     """
-    return _described.from_config(config, _TABLE)
+    return _described.from_config(config, KINDS)

@@ -8,8 +8,9 @@ or more on average: those are classes, as texts are.
 
 from .cells import Style
 from .columns import Reading, readings
+from .prepared import Prepared, prepared
 from .reader import read
 from .recipe import Number, Recipe, Text
 from .table import Table
 
-__all__ = ["Number", "Reading", "Recipe", "Style", "Table", "Text", "read", "readings"]
+__all__ = ["Number", "Prepared", "Reading", "Recipe", "Style", "Table", "Text", "prepared", "read", "readings"]

@@ -28,12 +28,14 @@ Array = _validate.Array
 MOST_ROWS = 64
 
 
-def trace(net: Any, x: Any, y: Any, loss: Any, *, optimizer: Any = None, sample_weight: Any = None) -> Trace:
-    """See `Sequential.trace`."""
+def trace(
+    net: Any, x: Any, y: Any, loss: Any, *, optimizer: Any = None, sample_weight: Any = None, most: int = MOST_ROWS
+) -> Trace:
+    """See `Sequential.trace`; of so many rows at most."""
     objective = net._objective(loss)
     data = gate.rows(net._inputs, objective, x, y, sample_weight)
-    if len(data) > MOST_ROWS:
-        raise ValueError(f"x: expected at most {MOST_ROWS} rows to trace, got {len(data)}: take some, x[:4], y[:4]")
+    if len(data) > most:
+        raise ValueError(f"x: expected at most {most} rows to trace, got {len(data)}: take some, x[:4], y[:4]")
     graph = net.graph
     with net._training.shared(), record.unchanged(net):
         before = net.buffers.copy()
