@@ -1,5 +1,6 @@
 """The site: ``python -m sphinx -W --keep-going docs out/docs``."""
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import backprop
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pictures
+
+logging.getLogger("backprop").setLevel("WARNING")  # the fits of the pages are not part of the build's log
 
 project = "backprop"
 author = "The backprop developers"
@@ -20,9 +23,10 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "shown",
+    "formulas",
 ]
 exclude_patterns = ["pictures"]
 nitpicky = True
@@ -33,6 +37,8 @@ nitpick_ignore = [
 
 html_theme = "furo"
 html_title = f"backprop {version}"
+html_static_path = ["_static"]
+html_css_files = ["shown.css"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 2

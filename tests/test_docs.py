@@ -1,7 +1,7 @@
 """The documents: their Python runs as it stands, their links lead somewhere, and nothing public is left out."""
 
 import doctest
-import importlib
+import importlib.util
 import re
 from pathlib import Path
 
@@ -14,19 +14,28 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 
 
+def module(name):
+    """One of those that make the site."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+running = module("running")
+
+
 def blocks(page):
     """Its blocks of Python, each with the line that it begins after."""
-    text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    return [(text.count("\n", 0, block.start(1)), block[1]) for block in found]
+    cells = running.cells((ROOT / page).read_text(encoding="utf-8"))
+    return [(cell.line, cell.text) for cell in cells if cell.kind == "code"]
 
 
 def run(page):
-    """All its blocks, one after the other; the names they leave."""
+    """All its blocks, one after the other, as the site runs them; the names they leave, and what they show."""
     names = {"__name__": "__main__"}
-    for line, block in blocks(page):
-        exec(compile("\n" * line + block, ROOT / page, "exec"), names)  # errors name the line of the page
-    return names
+    shown = [running.run(block, names, str(ROOT / page), line) for line, block in blocks(page)]
+    return names, shown
 
 
 def readme(names):
@@ -43,21 +52,51 @@ def users_of_scikit_learn(names):
     assert names["mlp"].stopped_
 
 
-#: What more is to be true after a page; what it prints is looked for too.
+#: What more is to be true after a page; what it shows is looked for too.
 THEN = {"README.md": readme, "docs/sklearn.md": users_of_scikit_learn}
-PRINTS = {"docs/sklearn.md": "BatchNorm()", "docs/guide/networks.md": "expected 4 inputs, got the 3 of Dense(2, 3)"}
+SHOWS = {"docs/sklearn.md": "BatchNorm()", "docs/guide/networks.md": "expected 4 inputs, got the 3 of Dense(2, 3)"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # the page on scikit-learn has fits that end early
-def test_a_page_runs(page, tmp_path, monkeypatch, capsys):
+def test_a_page_runs(page, tmp_path, monkeypatch):
     source = "\n".join(block for _, block in blocks(page))
     for package in sorted(set(re.findall(r"^(?:from|import) (sklearn|matplotlib)\b", source, re.MULTILINE))):
         pytest.importorskip(package, reason=f"the page needs {package}")
     monkeypatch.chdir(tmp_path)
-    names = run(page)
+    names, shown = run(page)
     THEN.get(page, len)(names)
-    assert PRINTS.get(page, "") in capsys.readouterr().out
+    texts = "\n".join(str(text) for one in shown for text in one.values())
+    assert SHOWS.get(page, "") in texts
+    assert any(shown)
+    assert not re.search(r"\b0x[0-9a-f]{6,}", texts), "an address in memory is another each time"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_fits_its_box(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for block in re.finditer(r"^```(?:python|sh|text)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        assert [line for line in block[1].splitlines() if len(line) > 88] == []
+
+
+def test_what_a_block_shows():
+    def shown(code, names=None):
+        return running.run(code, {} if names is None else names)
+
+    assert shown("a = 1") == {} == shown("None")
+    assert shown("print(1)\n2 * 3") == {"stream": "1\n", "text/plain": "6"}
+    net = bp.Sequential([bp.Dense(2, 1)], rng=0)
+    assert shown("net", {"net": net})["text/html"] == net._repr_html_()
+    with pytest.raises(ZeroDivisionError) as error:
+        running.run("\n1 / 0", {}, "page.md", 40)
+    assert error.traceback[-1].lineno + 1 == 42 and str(error.traceback[-1].path).endswith("page.md")
+
+
+def test_a_figure_is_shown_as_the_same_svg_each_time():
+    pytest.importorskip("matplotlib")
+    code = "import backprop as bp\nbp.plots.weights(bp.Sequential([bp.Dense(2, 3)], rng=0))"
+    one, two = (running.run(code, {})["image/svg+xml"] for _ in range(2))
+    assert one == two and "<svg" in one
 
 
 def test_most_pages_have_python():

@@ -1,0 +1,64 @@
+"""Run the Python of a page, block by block in one namespace, and say what each block shows.
+
+The site, the notebooks that it offers and ``tests/test_docs.py`` read pages here. A block shows what a notebook would
+show of it: what it prints, then its last expression, unless that is None.
+"""
+
+import ast
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+
+class Cell(NamedTuple):
+    """A block of Python, or the text between two."""
+
+    kind: str
+    #: The line of the page that it begins after.
+    line: int
+    text: str
+
+
+def cells(page: str) -> Iterator[Cell]:
+    """What a page is made of."""
+    at = 0
+    for block in re.finditer(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        yield Cell("markdown", page.count("\n", 0, at), page[at : block.start()].strip())
+        yield Cell("code", page.count("\n", 0, block.start(1)), block[1])
+        at = block.end()
+    yield Cell("markdown", page.count("\n", 0, at), page[at:].strip())
+
+
+def run(code: str, names: dict[str, Any], page: str = "<page>", line: int = 0) -> dict[str, Any]:
+    """Run a block; what it shows by its type, "stream" for what it printed. Errors name the line of the page."""
+    tree = ast.parse("\n" * line + code, page)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    value = None
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(tree, page, "exec"), names)
+        if last is not None:
+            value = eval(compile(ast.Expression(last.value), page, "eval"), names)
+    shown = {"stream": printed.getvalue()} if printed.getvalue() else {}
+    return shown if value is None else {**shown, **_display(value)}
+
+
+def _display(value: Any) -> dict[str, Any]:
+    """A value as text, and as what else it knows to be."""
+    shown = {"text/plain": repr(value)}
+    if hasattr(value, "_repr_html_"):
+        shown["text/html"] = value._repr_html_()
+    if hasattr(value, "savefig"):
+        shown["image/svg+xml"] = _drawn(value)
+    return shown
+
+
+def _drawn(figure: Any) -> str:
+    """A figure, the same bytes each time."""
+    import matplotlib
+
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "backprop"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue().decode()
