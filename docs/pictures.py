@@ -333,17 +333,20 @@ def evaluation() -> Figure:
 
 
 def plots() -> Figure:
-    """Four of the library's own figures of one network."""
+    """Six of the library's own figures of one network."""
     x, y = datasets.moons(300, noise=0.2, rng=0)
     x_test, y_test = datasets.moons(300, noise=0.2, rng=1)
-    net = bp.Sequential([bp.Dense(2, 8, "tanh"), bp.Dense(8, 1, "sigmoid")], rng=0)
-    net.fit(x, y, loss="binary_cross_entropy", optimizer=bp.Adam(0.02), epochs=100)
-    fig = figure(9, 7.5)
-    (units, plane), (gradients, shares) = fig.subplots(2, 2)
+    net, snapshots = bp.Sequential([bp.Dense(2, 8, "tanh"), bp.Dense(8, 1, "sigmoid")], rng=0), bp.Snapshots()
+    loss = "binary_cross_entropy"
+    net.fit(x, y, loss=loss, optimizer=bp.Adam(0.02), epochs=100, callbacks=[snapshots])
+    fig = figure(9, 11)
+    (units, plane), (gradients, shares), (around, way) = fig.subplots(3, 2)
     bp.plots.network(net, x[0], ax=units)
     bp.plots.decision_surface(net, x_test, y_test, ax=plane)
-    bp.plots.gradient_flow(net, x, y, "binary_cross_entropy", ax=gradients)
+    bp.plots.gradient_flow(net, x, y, loss, ax=gradients)
     bp.plots.calibration(y_test, net.predict(x_test), ax=shares)
+    bp.plots.loss_landscape(net, x, y, loss, ax=around)
+    bp.plots.loss_landscape(net, x, y, loss, path=snapshots.networks, ax=way)
     return fig
 
 

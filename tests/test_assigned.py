@@ -24,7 +24,7 @@ OBJECTS = {
     "Residual": lambda: bp.Residual([]), "Concatenate": lambda: bp.Concatenate([[], []]),
     "Activation": lambda: bp.Activation("relu"), "EarlyStopping": bp.EarlyStopping, "ReduceOnPlateau": bp.ReduceOnPlateau,
     "Checkpoint": lambda: bp.Checkpoint("x"), "CSVLogger": lambda: bp.CSVLogger("x"),
-    "LearningRateFinder": bp.LearningRateFinder,
+    "LearningRateFinder": bp.LearningRateFinder, "Snapshots": bp.Snapshots,
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import runs
 from runs import alarm
 
 import backprop as bp
@@ -552,6 +553,7 @@ CALLBACKS = {
     "TerminateOnNaN": lambda folder: bp.TerminateOnNaN(),
     "LearningRateFinder": lambda folder: bp.LearningRateFinder(1e-3, 10, steps=20),
     "Progress": lambda folder: bp.callbacks.Progress(),
+    "Snapshots": lambda folder: bp.Snapshots(3),
 }
 
 
@@ -573,6 +575,29 @@ def test_a_fit_is_as_if_it_were_the_first(name, before, tmp_path):
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "before"}
         found.append((net.parameters.tobytes(), dict(history), optimizer.learning_rate, state, files))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "epochs", "kept"),
+    [(3, 12, [0, 4, 8, 12]), (10, 4, [0, 1, 2, 3, 4]), (1, 7, [0, 7]), ([5, 2], 7, [2, 5]), ([0, 99], 3, [0])],
+)
+def test_snapshots_are_the_networks_of_these_epochs(asked, epochs, kept):
+    snapshots, calls = bp.Snapshots(asked), []
+    x, y, _ = runs.table(20)
+    net, other = runs.small(), runs.small()
+    net.fit(x, y, loss="mse", optimizer=bp.SGD(0.1), epochs=epochs, callbacks=[snapshots])
+    assert [*snapshots.networks] == kept
+    for epoch, found in snapshots.networks.items():
+        alone = runs.small()
+        alone.fit(x, y, loss="mse", optimizer=bp.SGD(0.1), epochs=epoch)
+        assert np.array_equal(found.parameters, alone.parameters) and found.epochs == epoch
+    other.fit(x, y, loss="mse", optimizer=bp.SGD(0.1), epochs=epochs)
+    assert np.array_equal(net.parameters, other.parameters)  # it only looks
+    run = SimpleNamespace(epoch=0, epochs=epochs)
+    while run.epoch < epochs:  # whole stretches are one call of the core
+        run.epoch += min(snapshots.epochs_unseen(run), epochs - run.epoch)
+        calls.append(run.epoch)
+    assert calls == sorted({*kept[kept[0] == 0 :], epochs})
 
 
 def test_a_callback_that_fails_leaves_the_others_their_end():

@@ -252,6 +252,13 @@ IN_AXES: dict[str, Any] = {
     "digits in axes": lambda ax: plots.digits(HISTORY, np.zeros((2, 4)), [0, 1], np.eye(2), ax=ax),
     "decision_surface": lambda ax: plots.decision_surface(classifier(), X, Y, ax=ax),
     "decision_surface of numbers": lambda ax: plots.decision_surface(classifier(), X, ax=ax),
+    "decision_surface of several": lambda ax: plots.decision_surface({0: classifier(), 1: classifier()}, X, Y, ax=ax),
+    "loss_landscape": lambda ax: plots.loss_landscape(classifier(), X, Y, "cross_entropy", points=5, ax=ax),
+    "loss_landscape of a line": lambda ax: plots.loss_landscape(
+        classifier(), X, Y, "cross_entropy", dimensions=1, points=5, ax=ax
+    ),
+    "gradient_flow of several": lambda ax: plots.gradient_flow({"a": classifier()}, X, Y, "cross_entropy", ax=ax),
+    "activations of several": lambda ax: plots.activations({"a": classifier()}, X, ax=ax),
     "network": lambda ax: plots.network(classifier(), X[1], ax=ax),
     "weights": lambda ax: plots.weights(classifier(), ax=ax),
     "gradient_flow": lambda ax: plots.gradient_flow(classifier(), X, Y, "cross_entropy", ax=ax),
@@ -260,6 +267,23 @@ IN_AXES: dict[str, Any] = {
     "calibration": lambda ax: plots.calibration(Y, classifier().predict(X), ax=ax),
     "predictions": lambda ax: plots.predictions([1.0, 2.0], [[1.5], [2.5]], ax=ax),
 }
+
+
+def test_every_picture_takes_axes_and_is_in_these_lists() -> None:
+    named = {name.split()[0] for name in (*IN_AXES, "curves", "range_test", "png")}
+    assert named == {*plots.__all__}
+
+
+def test_text_is_legible_on_a_dark_background() -> None:
+    """Text is dark where it stands on something light of ours, and of the style's colour where on the page's."""
+    import matplotlib.style
+
+    with matplotlib.style.context("dark_background"):
+        (axes,) = plots.network(classifier(), X[1]).axes
+        assert {text.get_color() for text in axes.texts[:7]} == {"black"}  # in the units
+        assert {text.get_color() for text in axes.texts[7:]} == {"white"}  # their names
+        digits = plots.digits(HISTORY, np.zeros((2, 4)), [0, 1], np.eye(2))
+        assert {axes.title.get_color() for axes in digits.axes if axes.images} == {"white"}
 
 
 @pytest.mark.parametrize("name", IN_AXES)
@@ -334,7 +358,11 @@ def test_gradient_flow_names_units_that_let_nothing_through() -> None:
     assert [text.get_text() for text in axes.get_xticklabels()] == [*net.arrays()]
     points = {round(line.get_xdata()[0]): line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"}
     assert 0 not in points and 1 not in points  # nothing comes through weights of 0
-    assert points[5] == pytest.approx(abs(net[2].bias_grad[0]))
+    _, gradient = net.value_and_gradient(X, Y, "mse")
+    assert points[5] == pytest.approx(abs(gradient[-1]))
+    net.gradients[...] = 7
+    plots.gradient_flow(net, X, Y, "mse")
+    assert (net.gradients == 7).all()
 
 
 def test_activations_are_histograms() -> None:
@@ -352,15 +380,213 @@ def test_activations_are_histograms() -> None:
 
 
 def test_decision_surfaces_side_by_side() -> None:
-    nets = {"first": classifier(), "second": classifier()}
+    nets = {"first": classifier(), 5: classifier()}
     figure = plots.decision_surface(nets, X, Y)
-    assert [axes.get_title() for axes in figure.axes] == [*nets] and all(axes.images for axes in figure.axes)
+    assert [axes.get_title() for axes in figure.axes] == ["first", "epoch 5"]
+    assert all(axes.images for axes in figure.axes)
     two = matplotlib.figure.Figure().subplots(1, 2)
-    assert plots.decision_surface(nets, X, Y, ax=two) is two[0].figure and two[1].get_title() == "second"
-    with pytest.raises(ValueError, match="ax: expected 2 axes, one for each network, got 1"):
-        plots.decision_surface(nets, X, Y, ax=two[0])
+    assert plots.decision_surface(nets, X, Y, ax=two) is two[0].figure and two[1].get_title() == "epoch 5"
+    assert plots.decision_surface(nets, X, Y, ax=two[0]) is two[0].figure
+    assert [inset.get_title() for inset in two[0].child_axes] == ["first", "epoch 5"]
+    with pytest.raises(ValueError, match="ax: expected 2 axes, one for each network, or one for all, got 3"):
+        plots.decision_surface(nets, X, Y, ax=matplotlib.figure.Figure().subplots(1, 3))
     with pytest.raises(ValueError, match="net: expected at least one network, got none"):
         plots.decision_surface({}, X, Y)
+    other = classifier()
+    other.parameters *= 9
+    pictures = [axes.images[0] for axes in plots.decision_surface({0: classifier(), 1: other}, X).axes if axes.images]
+    outputs = [np.asarray(picture.get_array()) for picture in pictures]
+    limits = min(out.min() for out in outputs), max(out.max() for out in outputs)
+    assert [(p.norm.vmin, p.norm.vmax) for p in pictures] == [limits, limits]  # the same colours say the same
+
+
+# Over the epochs.
+
+
+def violins(axes: Any) -> list[np.ndarray]:
+    """The heights of the histograms that stand in some axes: from where to where."""
+    return [collection.get_paths()[0].vertices[:, 1] for collection in axes.collections]
+
+
+def asleep_late() -> dict[int, bp.Sequential]:
+    """Three networks: of two units of relu one dies, later the other; a tanh saturates, and wakes up."""
+    found = {}
+    for epoch, bias, scale in (0, [0, 9], 99), (5, [-9, 9], 99), (20, [-9, -9], 0.1):
+        net = bp.Sequential([bp.Dense(2, 2, "relu"), bp.Dense(2, 1, "tanh")], rng=0, dtype="float64")
+        net[0].weight, net[0].bias, net[1].weight, net[1].bias = np.ones((2, 2)), bias, np.ones((2, 1)), [scale]
+        found[epoch] = net
+    return found
+
+
+def test_activations_over_the_epochs() -> None:
+    nets = asleep_late()
+    relu, tanh = plots.activations(nets, X).axes
+    assert relu.get_title() == "0 relu\n2 of 2 units dead (0, 1), since epoch 20"
+    assert tanh.get_title() == "1 tanh"
+    assert plots.activations({0: nets[0], 5: nets[5]}, X).axes[0].get_title().endswith("dead (0), since epoch 5")
+    assert plots.activations({0: nets[5], 5: nets[5]}, X).axes[0].get_title().endswith("dead (0), since epoch 0")
+    assert "1 of 1 units saturated (0), since epoch 0" in plots.activations({0: nets[0]}, X).axes[1].get_title()
+    assert [text.get_text() for text in relu.get_xticklabels()] == ["0", "5", "20"] and relu.get_xlabel() == "epoch"
+    for axes, i in (relu, 0), (tanh, 1):
+        outputs = [net.activations(X)[i] for net in nets.values()]
+        assert [line.get_ydata()[0] for line in axes.lines] == pytest.approx([out.mean() for out in outputs])
+        for heights, out in zip(violins(axes), outputs, strict=True):
+            spread = (out.min(), out.max()) if out.min() < out.max() else (out.min() - 0.5, out.max() + 0.5)
+            assert (heights.min(), heights.max()) == pytest.approx(spread)
+    figure = matplotlib.figure.Figure()
+    whole, *two = figure.subplots(1, 3)
+    assert plots.activations(nets, X, ax=whole) is figure and len(whole.child_axes) == 2
+    assert plots.activations(nets, X, ax=two) is figure and two[0].get_title() == relu.get_title()
+    with pytest.raises(ValueError, match="ax: expected 2 axes, one for each operation, or one for all, got 3"):
+        plots.activations(nets, X, ax=[whole, *two])
+    with pytest.raises(ValueError, match=r"net: expected networks that are built alike, .* under 'b'"):
+        plots.activations({"a": nets[0], "b": classifier()}, X)
+
+
+def test_gradients_over_the_epochs() -> None:
+    nets = asleep_late()
+    figure = plots.gradient_flow(nets, X, Y, "mse")
+    assert [axes.get_title() for axes in figure.axes] == [*nets[0].arrays()]
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1  # one scale for all
+    *_, bias = figure.axes
+    sizes = [abs(net.value_and_gradient(X, Y, "mse")[1][-1]) for net in nets.values()]
+    assert sizes[0] == sizes[1] == 0 < sizes[2]  # nothing comes through a tanh of 99
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in bias.lines] == [(2, pytest.approx(sizes[2]))]
+    assert bias.get_yscale() == "log"
+
+
+def test_snapshots_of_a_fit_are_drawn_by_every_picture_over_the_epochs() -> None:
+    net, snapshots = bp.Sequential([bp.Dense(2, 4, "tanh"), bp.Dense(4, 1, "sigmoid")], rng=0), bp.Snapshots(4)
+    start = net.copy()
+    net.fit(X, Y, loss="binary_cross_entropy", optimizer=bp.Adam(0.1), epochs=40, callbacks=[snapshots])
+    kept = snapshots.networks
+    assert [*kept] == [0, 10, 20, 30, 40]
+    assert np.array_equal(kept[0].parameters, start.parameters) and np.array_equal(kept[40].parameters, net.parameters)
+    titles = [axes.get_title() for axes in plots.decision_surface(kept, X, Y).axes]
+    assert titles == [f"epoch {epoch}" for epoch in kept]
+    assert [text.get_text() for text in plots.activations(kept, X).axes[0].get_xticklabels()] == [*map(str, kept)]
+    assert len(plots.gradient_flow(kept, X, Y, "mse").axes[0].lines) == 5
+    plane, _ = plots.loss_landscape(net, X, Y, "binary_cross_entropy", path=kept, points=5).axes
+    assert len(plane.lines[0].get_xdata()) == 6
+
+
+# The loss around a network.
+
+
+def landscape(**how: Any) -> Any:
+    """Of a network with a norm, dropout, a penalty and a frozen layer; and that network."""
+    hidden = [bp.Dense(2, 5, "tanh", l2=0.01), bp.BatchNorm(), bp.Dropout(0.5), bp.Dense(5, 4)]
+    net = bp.Sequential([*hidden, bp.Dense(4, 2, "softmax")], rng=0, dtype="float64")
+    net[3].trainable = False
+    net.fit(X, Y, loss="cross_entropy", optimizer="adam", epochs=3, batch_size=None)
+    net.gradients = np.arange(net.gradients.size)
+    before = [*map(np.copy, (net.parameters, net.gradients, net.buffers)), net.steps, net.epochs]
+    figure = plots.loss_landscape(net, X, Y, "cross_entropy", **how)
+    after = [net.parameters, net.gradients, net.buffers, net.steps, net.epochs]
+    assert all(map(np.array_equal, before, after))
+    return figure, net
+
+
+def test_a_plane_has_the_losses_of_filter_normalised_directions() -> None:
+    figure, net = landscape(points=5, span=0.5, rng=3)
+    axes, bar = figure.axes
+    losses = np.asarray(axes.images[0].get_array())
+    rng, directions = np.random.default_rng(3), []
+    for _ in range(2):
+        parts = {name: np.zeros_like(array) for name, array in net.arrays().items() if "running" not in name}
+        for name in "0.weight", "4.weight":  # not the frozen one, no bias, no norm
+            made = rng.normal(size=parts[name].shape)
+            for j in range(made.shape[1]):
+                parts[name][:, j] = made[:, j] / np.linalg.norm(made[:, j]) * np.linalg.norm(net.arrays()[name][:, j])
+        directions.append(np.concatenate([part.ravel() for part in parts.values()]))
+    here, steps = net.parameters.copy(), np.linspace(-0.5, 0.5, 5)
+    for i, up in enumerate(steps):
+        for j, across in enumerate(steps):
+            net.parameters = here + across * directions[0] + up * directions[1]
+            value = net.evaluate(X, Y, loss="cross_entropy")["loss"] + net.penalty()
+            assert losses[i, j] == pytest.approx(value, rel=1e-12)
+    assert axes.images[0].get_extent() == [-0.5, 0.5, -0.5, 0.5] and bar.get_ylabel() == "loss"
+    assert axes.get_title() == f"loss {losses[2, 2]:.4g} at the network"
+    again, _ = landscape(points=5, span=0.5, rng=3)
+    assert np.array_equal(np.asarray(again.axes[0].images[0].get_array()), losses)
+    other, _ = landscape(points=5, span=0.5, rng=4)
+    assert not np.array_equal(np.asarray(other.axes[0].images[0].get_array()), losses)
+
+
+def test_a_line_of_losses() -> None:
+    figure, net = landscape(dimensions=1, points=7)
+    (axes,) = figure.axes
+    line, here = axes.lines
+    assert [*line.get_xdata()] == pytest.approx([*np.linspace(-1, 1, 7)])
+    value = net.evaluate(X, Y, loss="cross_entropy")["loss"] + net.penalty()
+    assert line.get_ydata()[3] == pytest.approx(value) and [*here.get_ydata()] == [pytest.approx(value)]
+    assert axes.get_ylabel() == "loss" and axes.get_xlabel().startswith("direction 1")
+
+
+def test_a_path_is_drawn_in_its_principal_components() -> None:
+    """Three steps in a plane of the space of parameters are drawn as they lie, and with their own losses in a line."""
+    net = bp.Sequential([bp.Dense(2, 2), bp.BatchNorm()], rng=0, dtype="float64")
+    net.fit(X, X, loss="mse", optimizer=bp.SGD(0.1), epochs=2, batch_size=None)
+    e, f = np.eye(net.parameters.size)[[0, 3]]
+    path = [net.parameters + 3 * e, net.parameters + 2 * e + f, net.parameters + e]
+    axes, _ = plots.loss_landscape(net, X, X, "mse", path=path, points=5).axes
+    way = axes.lines[0].get_xydata()
+    assert way.shape == (4, 2) and way[-1].tolist() == [0, 0] and way[0, 0] > 0
+    apart = np.array([[3, 0], [2, 1], [1, 0], [0, 0]])
+    np.testing.assert_allclose(way @ way.T, apart @ apart.T, atol=1e-9)  # all distances and angles
+    left, right, bottom, top = axes.images[0].get_extent()
+    assert left < way[:, 0].min() and way[:, 0].max() < right and bottom < way[:, 1].min() and way[:, 1].max() < top
+    assert "of it" in axes.get_xlabel()
+    other = net.copy()
+    other.parameters = path[0]
+    other.buffers *= 2
+    (axes,) = plots.loss_landscape(net, X, X, "mse", path={0: other, 9: net}, dimensions=1, points=5).axes
+    own = [each.evaluate(X, X, loss="mse")["loss"] for each in (other, net, net)]
+    assert [*axes.lines[1].get_ydata()] == pytest.approx(own)
+    assert [*axes.lines[1].get_xdata()] == pytest.approx([3, 0, 0])
+
+
+def test_a_word_of_an_embedding_is_a_filter() -> None:
+    net = bp.Sequential([bp.Embedding(3, 2), bp.Dense(2, 1)], rng=0, dtype="float64")
+    net[1].weight[...] = 0
+    frame = plots.landscape._at_random(net, 1, 1.0, np.random.default_rng(0))
+    moved = frame.directions[0, :6].reshape(3, 2)
+    np.testing.assert_allclose(np.linalg.norm(moved, axis=1), np.linalg.norm(net[0].weight, axis=1))
+    assert not frame.directions[0, 6:].any()
+
+
+def test_what_is_not_finite_is_left_out_and_errors_leave_the_network_as_it_was() -> None:
+    net = bp.Sequential([bp.Dense(2, 3), bp.Dense(3, 1, "exp")], rng=0)
+    kept = net.parameters.copy()
+    axes, _ = plots.loss_landscape(net, 9 * X + 9, Y, "mse", span=99, points=7).axes
+    losses = np.ma.asarray(axes.images[0].get_array())
+    assert 0 < losses.mask.sum() < losses.size and np.isfinite(losses.compressed()).all()
+
+    def failing(y_hat: Any, y: Any) -> Any:
+        if not np.array_equal(net.parameters, kept):
+            raise LookupError
+        return 1.0, np.zeros_like(y_hat)
+
+    with pytest.raises(LookupError):
+        plots.loss_landscape(net, X, Y, failing)
+    assert np.array_equal(net.parameters, kept)
+    mixed = bp.Sequential([bp.Dense(2, 1), bp.BatchNorm()], rng=0)
+    for how, says in (
+        ({"dimensions": 3}, "dimensions: expected 1 or 2, got 3"), ({"dimensions": 0}, "dimensions: expected"),
+        ({"points": 2}, "points: expected a whole number from 3"), ({"span": 0}, "span: expected a finite number above 0"),
+        ({"path": []}, "path: expected at least 2 networks that lie in other directions from net, got fewer"),
+        ({"path": [kept]}, "path: expected at least 2"), ({"path": [kept, kept], "dimensions": 1}, "at least a network"),
+        ({"path": [kept[:3]]}, r"path\[0\]: expected 13 parameters, got shape \(3,\)"),
+        ({"path": {3: mixed}}, "path: expected networks built as net, .*, got .* in place 0"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            plots.loss_landscape(net, X, Y, "mse", **how)
+    net.parameters[...] = 0
+    with pytest.raises(ValueError, match="net: expected weights to go away from"):
+        plots.loss_landscape(net, X, Y, "mse")
+
+
+# Scores.
 
 
 def test_a_confusion_matrix_counts() -> None:

@@ -65,7 +65,7 @@ __all__ = [
     "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError", "GaussianNLL",
     "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
     "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
-    "RAdam", "RMSprop", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "SquaredHinge",
+    "RAdam", "RMSprop", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "Snapshots", "SquaredHinge",
     "TerminateOnNaN", "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load",
     "losses", "metrics", "optimizers", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
@@ -78,6 +78,7 @@ if _typing.TYPE_CHECKING:
         EarlyStopping,
         LearningRateFinder,
         ReduceOnPlateau,
+        Snapshots,
         TerminateOnNaN,
     )
     from .gradcheck import GradientCheck, check_gradients
@@ -91,7 +92,7 @@ _LAZY = {
     "training": ("History",),
     "callbacks": (
         "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "ReduceOnPlateau",
-        "TerminateOnNaN",
+        "Snapshots", "TerminateOnNaN",
     ),
 }  # fmt: skip
 

@@ -17,11 +17,12 @@ from .finder import LearningRateFinder
 from .logging import CSVLogger, Progress
 from .logging import log as log
 from .logging import table as table
+from .snapshots import Snapshots
 from .stopping import EarlyStopping, ReduceOnPlateau, TerminateOnNaN
 
 __all__ = [
     "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "Progress", "ReduceOnPlateau",
-    "TerminateOnNaN",
+    "Snapshots", "TerminateOnNaN",
 ]  # fmt: skip
 
 #: Those whose state a checkpoint keeps under the name of the class alone.

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _validate
 from ..program.objective import Objective
-from .figures import Array, axes, colors, diverging, figure
+from .figures import Array, axes, colors, diverging, label, panels
 from .training import with_curves
 
 __all__ = ["decision_surface", "digits", "labels_of", "regions"]
@@ -73,7 +73,8 @@ def digits(history: History, images: Array, labels: Array, scores: Array, *, ax:
         cell.set(xticks=[], yticks=[])
         right_one = predicted[i] == labels[i]
         cell.set_title(f"{predicted[i]}" if right_one else f"{predicted[i]}, not {labels[i]}", fontsize="medium", pad=4)
-        cell.title.set_color("black" if right_one else "tab:red")
+        if not right_one:
+            cell.title.set_color("tab:red")
         cell.spines[:].set(color="lightgray" if right_one else "tab:red", linewidth=1 if right_one else 2)
     return whole
 
@@ -117,8 +118,8 @@ def decision_surface(net: Any, x: Any, y: Any = None, *, loss: Any = None, ax: A
 
     Parameters
     ----------
-    net : Sequential or dict of str to Sequential
-        Several, such as copies of one at some epochs, are drawn side by side under their names.
+    net : Sequential or dict of int or str to Sequential
+        Several, such as those that `Snapshots` kept, are drawn side by side under their epochs or names.
     x : array_like, shape (n, 2)
     y : array_like, optional
         Labels, as `regions` takes them: the plane has the colour of the predicted class, the paler the less sure it is,
@@ -126,7 +127,7 @@ def decision_surface(net: Any, x: Any, y: Any = None, *, loss: Any = None, ax: A
     loss : str or Loss, optional
         As `regions` takes it.
     ax : matplotlib.axes.Axes, optional
-        Default: those of a new figure. For several networks, as many axes.
+        Default: those of a new figure. For several networks, as many axes, or one for all.
 
     Returns
     -------
@@ -136,17 +137,20 @@ def decision_surface(net: Any, x: Any, y: Any = None, *, loss: Any = None, ax: A
         return _surface(net, x, y, loss, ax)
     if not net:
         raise ValueError("net: expected at least one network, got none")
-    panels = figure(1 + 3.2 * len(net), 3.6).subplots(1, len(net), squeeze=False)[0] if ax is None else np.ravel(ax)
-    if len(panels) != len(net):
-        raise ValueError(f"ax: expected {len(net)} axes, one for each network, got {len(panels)}")
-    for panel, (name, each) in zip(panels, net.items(), strict=True):
-        _surface(each, x, y, loss, panel)
-        panel.set_title(name)
-    return panels[0].figure
+    limits = None
+    if y is None:
+        plane, _ = _plane(_validate.matrix(x, "x", 2, np.float64))
+        outputs = [each.predict(plane)[:, 0] for each in net.values()]
+        limits = min(out.min() for out in outputs), max(out.max() for out in outputs)
+    made = panels(ax, len(net), "network", 3.2, 3.2)
+    for panel, (name, each) in zip(made, net.items(), strict=True):
+        _surface(each, x, y, loss, panel, limits)
+        panel.set_title(label(name))
+    return made[0].figure
 
 
-def _surface(net: Any, x: Any, y: Any, loss: Any, ax: Any) -> Any:
-    """The plane as one network divides it."""
+def _surface(net: Any, x: Any, y: Any, loss: Any, ax: Any, limits: tuple[float, float] | None = None) -> Any:
+    """The plane as one network divides it; numbers have colours between these limits."""
     if y is None:
         x = _validate.matrix(x, "x", 2, np.float64)
         _validate.some_rows(x)
@@ -156,7 +160,7 @@ def _surface(net: Any, x: Any, y: Any, loss: Any, ax: Any) -> Any:
     plane, extent = _plane(x)
     if labels is None:
         ax = axes(ax)
-        _draw_numbers(ax, net.predict(plane)[:, 0].reshape(POINTS, POINTS), extent)
+        _draw_numbers(ax, net.predict(plane)[:, 0].reshape(POINTS, POINTS), extent, limits)
         ax.scatter(x[:, 0], x[:, 1], c="white", s=16, edgecolors="black", linewidths=0.7)
     else:
         shares = _shares(net, plane, x, labels, np.asarray(y), loss)
@@ -196,8 +200,9 @@ def _draw_classes(ax: Any, shares: Array, extent: tuple[float, ...], x: Array, l
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
 
 
-def _draw_numbers(ax: Any, outputs: Array, extent: tuple[float, ...]) -> None:
-    picture = ax.imshow(outputs, origin="lower", aspect="auto", cmap=diverging(), extent=extent)
+def _draw_numbers(ax: Any, outputs: Array, extent: tuple[float, ...], limits: tuple[float, float] | None) -> None:
+    low, high = (outputs.min(), outputs.max()) if limits is None else limits
+    picture = ax.imshow(outputs, origin="lower", aspect="auto", cmap=diverging(), extent=extent, vmin=low, vmax=high)
     if outputs.max() > outputs.min():
         lines = ax.contour(outputs, extent=extent, colors="0.3", linewidths=0.8)
         ax.clabel(lines, fontsize="small")

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from .._display import BLUE, ORANGE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GRAY", "ORANGE", "axes", "colors", "diverging", "figure", "plain", "png"]
+__all__ = ["BLUE", "GRAY", "ORANGE", "axes", "colors", "diverging", "figure", "label", "panels", "plain", "png"]
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +54,41 @@ def figure(width: float, height: float = 5.0) -> "Figure":
 def axes(ax: Any, width: float = 6.0, height: float = 5.0) -> Any:
     """The axes given, or those of a new figure."""
     return figure(width, height).subplots() if ax is None else ax
+
+
+#: Panels side by side in a figure, at most; and the share of a panel that is drawn in, within axes that are given.
+ACROSS, WIDTH, HEIGHT = 4, 0.78, 0.66
+
+
+def panels(ax: Any, n: int, what: str, width: float, height: float) -> list[Any]:
+    """So many axes, one for each of what there is: those given, or within the one given, or of a new figure."""
+    if ax is None:
+        down = -(-n // ACROSS)
+        across = -(-n // down)
+        made = figure(0.6 + width * across, 0.4 + height * down).subplots(down, across, squeeze=False).ravel()
+        for spare in made[n:]:
+            spare.remove()
+        return list(made[:n])
+    given = list(np.ravel(ax))
+    if len(given) == n:
+        return given
+    if len(given) != 1:
+        raise ValueError(f"ax: expected {n} axes, one for each {what}, or one for all, got {len(given)}")
+    given[0].set_axis_off()
+    across = math.ceil(math.sqrt(n))
+    down = -(-n // across)
+    insets = [
+        given[0].inset_axes((i % across / across, 1 - (i // across + HEIGHT) / down, WIDTH / across, HEIGHT / down))
+        for i in range(n)
+    ]
+    for inset in insets:
+        inset.tick_params(labelsize="x-small")
+    return insets
+
+
+def label(name: Any) -> str:
+    """What one of several networks is called: a number is an epoch."""
+    return f"epoch {name}" if isinstance(name, int) else str(name)
 
 
 def plain(axes: Any) -> Any:

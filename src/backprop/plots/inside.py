@@ -1,4 +1,4 @@
-"""Figures of what is in a network: its units and connections, its weights, its gradients."""
+"""Figures of what is in a network: its units and connections, its weights."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from .. import _validate
 from .._display import BLUE, ORANGE, columns
-from .figures import GRAY, Array, axes, diverging, figure, plain
+from .figures import GRAY, Array, axes, diverging, figure
 
-__all__ = ["activations", "gradient_flow", "network", "weights"]
+__all__ = ["network", "weights"]
 
 #: Units of a layer that are drawn.
 MOST_UNITS = 12
@@ -87,7 +87,7 @@ def _draw_units(ax: Any, at: int, column: Any, numbers: Array | None) -> None:
         shades = diverging()(0.5 + numbers / most / 2.8)
     ax.scatter(np.full(len(heights), at), heights, s=620, c=shades, edgecolors="0.3", zorder=3)
     for height, number in zip(heights, () if numbers is None else numbers, strict=False):
-        ax.text(at, height, f"{number:.2g}", ha="center", va="center", fontsize=7, zorder=4)
+        ax.text(at, height, f"{number:.2g}", ha="center", va="center", fontsize=7, color="black", zorder=4)
     if len(column.shown) < column.n:
         ax.text(at, heights[-1] + 1, "\N{VERTICAL ELLIPSIS}", ha="center", va="center")
 
@@ -128,113 +128,3 @@ def weights(net: Any, name: str | None = None, *, ax: Any = None) -> Any:
             axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         whole.colorbar(picture, ax=panel)
     return whole
-
-
-def gradient_flow(net: Any, x: Any, y: Any, loss: Any, *, ax: Any = None) -> Any:
-    """Draw how large the gradients of each layer's weights are, and name units that let none through.
-
-    Parameters
-    ----------
-    net : Sequential
-        As it is now; its gradients are those of these rows afterwards.
-    x, y, loss
-        As `Sequential.fit` takes them; some hundred rows tell enough.
-    ax : matplotlib.axes.Axes, optional
-        Default: those of a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        For each array the median of the sizes of its gradients, from the 5th to the 95th percentile of them, on a
-        logarithmic axis. A unit is called dead whose activation gives 0 for every row, or saturated where it is within
-        1 % of an end of its range for every row.
-    """
-    net.value_and_gradient(x, y, loss)
-    sizes = {
-        f"{at}.{name}": abs(getattr(leaf, f"{name}_grad").astype(np.float64)).ravel()
-        for at, leaf in net.leaves.items() for name in leaf.shapes()
-    }  # fmt: skip
-    notes = _asleep(net.graph, net.activations(x))
-    ax = plain(axes(ax, max(5.0, 1.2 + 0.9 * len(sizes))))
-    for i, size in enumerate(sizes.values()):
-        there = size[size > 0]
-        if len(there):
-            low, middle, high = np.percentile(there, (5, 50, 95))
-            ax.plot([i, i], [low, high], color=BLUE, linewidth=6, alpha=0.4, solid_capstyle="round")
-            ax.plot(i, middle, "o", color=ORANGE)
-    ax.set(
-        xticks=range(len(sizes)), xticklabels=[*sizes], yscale="log", ylabel="size of the gradient",
-        title="\n".join(notes) or "no unit is dead or saturated",
-    )  # fmt: skip
-    ax.set_xlim(-0.5, len(sizes) - 0.5)
-    ax.tick_params("x", rotation=45)
-    return ax.figure
-
-
-def activations(net: Any, x: Any, *, ax: Any = None) -> Any:
-    """Draw how the outputs of each operation are distributed, and name units that let no gradient through.
-
-    Parameters
-    ----------
-    net : Sequential
-        In evaluation mode.
-    x : array_like, shape (batch, n_in)
-        Some hundred rows tell enough.
-    ax : matplotlib.axes.Axes, optional
-        Default: those of a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        For each operation a histogram over all rows and units, its mean as a point; dead and saturated units as in
-        `gradient_flow`.
-    """
-    outputs = net.activations(x)
-    _validate.some_rows(outputs[0])
-    ax = plain(axes(ax, max(5.0, 1.2 + 1.1 * len(outputs))))
-    for i, out in enumerate(outputs):
-        values = out.astype(np.float64).ravel()
-        values = values[np.isfinite(values)]
-        if len(values):
-            counts, edges = np.histogram(values, 60)
-            widths = np.sqrt(np.append(counts, 0) / counts.max()) / 2.3  # roots: the few are seen too
-            ax.fill_betweenx(edges, i - widths, i + widths, step="post", color=BLUE, alpha=0.5, linewidth=0)
-            ax.plot(i, values.mean(), "o", color=ORANGE)
-    names = [f"{operation.name} {_word(operation)}" for operation in net.graph]
-    ax.set(
-        xticks=range(len(names)), xticklabels=names, xlim=(-0.6, len(names) - 0.4), ylabel="output",
-        title="\n".join(_asleep(net.graph, outputs)) or "no unit is dead or saturated",
-    )  # fmt: skip
-    ax.tick_params("x", rotation=45)
-    return ax.figure
-
-
-def _word(operation: Any) -> str:
-    """Its activation, or what it is where it has none."""
-    name: str = operation.activation.name
-    return name if name != "identity" or operation.kind == "dense" else str(operation.kind)
-
-
-#: Where activations end that have a slope of 0 there.
-ENDS = {"sigmoid": (0, 1), "hard_sigmoid": (0, 1), "tanh": (-1, 1), "hard_tanh": (-1, 1), "softsign": (-1, 1)}
-
-
-def _asleep(graph: Any, outputs: list[Array]) -> list[str]:
-    """What is to be said of units that let no gradient through."""
-    notes = []
-    for operation, out in zip(graph, outputs, strict=True):
-        name = operation.activation.name
-        dead: Any = np.zeros(operation.n_out, bool)
-        stuck: Any = dead
-        if name == "relu":
-            dead = (out == 0).all(axis=0)
-        elif name in ENDS:
-            low, high = ENDS[name]
-            near = 0.01 * (high - low)
-            stuck = ((out <= low + near) | (out >= high - near)).all(axis=0)
-        for which, word in (dead, "dead"), (stuck, "saturated"):
-            if which.any():
-                places = ", ".join(map(str, np.flatnonzero(which)[:8])) + (", ..." if which.sum() > 8 else "")
-                units = f"{which.sum()} of {operation.n_out} units {word}"
-                notes.append(f"operation {operation.name}, {name}: {units} ({places})")
-    return notes

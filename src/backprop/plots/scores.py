@@ -91,14 +91,14 @@ def calibration(y: Any, y_hat: Any, *, bins: int = 10, ax: Any = None) -> Any:
     error = float((counts[there] * abs(said - was)).sum() / len(p))
     ax = plain(axes(ax))
     middles = (np.arange(bins) + 0.5) / bins
-    ax.bar(middles, counts / counts.max(), 0.9 / bins, color="0.88", label="how often it is said", zorder=0)
+    ax.bar(middles, counts / counts.max(), 0.9 / bins, color=GRAY, alpha=0.25, label="how often it is said", zorder=0)
     ax.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1, label="calibrated")
     ax.plot(said, was, color=BLUE, marker="o", label="this network")
     ax.set(
         xlim=(0, 1), ylim=(0, 1.02), xlabel=f"predicted probability of {'class 1' if two else 'the predicted class'}",
         ylabel="share that came true", title=f"expected calibration error {error:.3f}",
     )  # fmt: skip
-    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.1, 1))
+    ax.legend(frameon=False, loc="best")
     return ax.figure
 
 

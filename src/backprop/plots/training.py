@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .._display import logarithmic
-from .figures import BLUE, ORANGE, axes, figure, plain
+from .figures import BLUE, GRAY, ORANGE, axes, figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, FigureBase
@@ -50,7 +50,7 @@ def range_test(rates: Sequence[float], losses: Sequence[float], smoothed: Sequen
     if not rates:
         raise ValueError("rates: expected at least one learning rate tried, got none: give the finder to a fit first")
     ax = axes(ax)
-    ax.plot(rates, losses, color="lightgray")
+    ax.plot(rates, losses, color=GRAY, alpha=0.5, linewidth=1)
     ax.plot(rates, smoothed, color=BLUE)
     if marked is not None:
         ax.axvline(marked, color=ORANGE, linestyle="--", label=f"suggested: {marked:.2g}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .. import _core, _validate
 
-__all__ = ["Storage"]
+__all__ = ["Storage", "unchanged"]
 
 Array = _validate.Array
 
@@ -82,6 +83,25 @@ class Storage:
     def buffer_offset(self, view: Array) -> int:
         """Where a buffer begins among all buffers."""
         return _distance(self.buffers, view)
+
+
+@contextmanager
+def unchanged(net: Any) -> Iterator[None]:
+    """All numbers of a network are the same after the block, and so is what its custom layers keep."""
+    vectors = net.parameters, net.gradients, net.buffers
+    kept = [vector.copy() for vector in vectors]
+    custom = [operation.layer for operation in net.graph if operation.kind == "python"]
+    attributes = [dict(vars(layer)) for layer in custom]
+    counters = net.seed, net.epochs, net.steps
+    try:
+        yield
+    finally:
+        for vector, before in zip(vectors, kept, strict=True):
+            vector[...] = before
+        for layer, had in zip(custom, attributes, strict=True):
+            vars(layer).clear()
+            vars(layer).update(had)
+        net.seed, net.epochs, net.steps = counters
 
 
 def _sizes(leaves: Iterable[Any]) -> tuple[int, int]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from ..program.graph import Graph, Operation
 from ..program.objective import Objective
 from ..program.probe import Between, Probe
 
-__all__ = ["Pass", "Places", "Step", "Update", "run", "unchanged", "update", "value"]
+__all__ = ["Pass", "Places", "Step", "Update", "run", "update", "value"]
 
 Array = _validate.Array
 
@@ -101,25 +100,6 @@ class Pass(NamedTuple):
     steps: dict[str, Step]
     gradients: Array
     dx: Array
-
-
-@contextmanager
-def unchanged(net: Any) -> Iterator[None]:
-    """All numbers of a network are the same after the block, and so is what its custom layers keep."""
-    vectors = net.parameters, net.gradients, net.buffers
-    kept = [vector.copy() for vector in vectors]
-    custom = [operation.layer for operation in net.graph if operation.kind == "python"]
-    attributes = [dict(vars(layer)) for layer in custom]
-    counters = net.seed, net.epochs, net.steps
-    try:
-        yield
-    finally:
-        for vector, before in zip(vectors, kept, strict=True):
-            vector[...] = before
-        for layer, had in zip(custom, attributes, strict=True):
-            vars(layer).clear()
-            vars(layer).update(had)
-        net.seed, net.epochs, net.steps = counters
 
 
 def value(probe: Probe, objective: Objective, data: Data, seed: int, step: int) -> float:

@@ -16,6 +16,7 @@ from ..program import data as gate
 from ..program.data import Data
 from ..program.objective import Objective
 from ..program.probe import Probe
+from ..program.storage import unchanged
 from . import chain, page, record, text
 from .differences import central_differences
 from .record import Places, Step
@@ -37,7 +38,7 @@ def trace(
     if len(data) > most:
         raise ValueError(f"x: expected at most {most} rows to trace, got {len(data)}: take some, x[:4], y[:4]")
     graph = net.graph
-    with net._training.shared(), record.unchanged(net):
+    with net._training.shared(), unchanged(net):
         before = net.buffers.copy()
         found = record.run(net, graph, objective, data)
         net.buffers[...] = before
@@ -185,7 +186,7 @@ class Trace:
         """
         net, rows = self.net, copy.copy(self.data)
         rows.x = self.data.x.copy()
-        with net._training.shared(), record.unchanged(net):
+        with net._training.shared(), unchanged(net):
             net.parameters[...], net.buffers[...] = self._parameters, self._buffers
             probe = Probe(self.graph, net._storage, self.objective.on_logits)
 
