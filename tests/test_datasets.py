@@ -35,18 +35,64 @@ def test_moons_are_half_circles_that_interlock() -> None:
     assert upper[:, 0].max() > lower[:, 0].min() and lower[:, 1].max() > upper[:, 1].min()
 
 
-def test_moons_have_the_noise_asked_for_and_the_same_each_time() -> None:
-    x, _ = datasets.moons(10_000, noise=0.3, rng=1)
-    exact, _ = datasets.moons(10_000, noise=0)
-    assert (x - exact).std() == pytest.approx(0.3, rel=0.03)
-    assert (x == datasets.moons(10_000, noise=0.3, rng=1)[0]).all()
-    assert (x != datasets.moons(10_000, noise=0.3, rng=2)[0]).any()
+def test_circles_are_one_within_the_other() -> None:
+    x, y = datasets.circles(101, noise=0)
+    assert np.bincount(y).tolist() == [51, 50]
+    np.testing.assert_allclose(np.hypot(*x.T), np.where(y, 1, 0.5), rtol=1e-6)
+    np.testing.assert_allclose([x[y == label].mean(axis=0) for label in (0, 1)], 0, atol=1e-6)  # all the way round
 
 
+def test_spirals_go_around_one_another() -> None:
+    x, y = datasets.spirals(200, noise=0)
+    np.testing.assert_allclose(x[y == 1], -x[y == 0], atol=1e-6)
+    along = np.hypot(*x[y == 0].T)
+    assert (np.diff(along) > 0).all() and along[-1] == pytest.approx(1)
+    assert np.ptp(np.unwrap(np.arctan2(x[y == 0][:, 1], x[y == 0][:, 0]))) == pytest.approx(0.9 * 3 * np.pi)
+
+
+def test_blobs_lie_around_their_centres() -> None:
+    x, y = datasets.blobs(100, noise=0, classes=4)
+    assert np.bincount(y).tolist() == [25] * 4
+    np.testing.assert_allclose(np.unique(x.round(5), axis=0), [[-1, 0], [0, -1], [0, 1], [1, 0]], atol=1e-5)
+
+
+def test_the_curve_is_a_sine() -> None:
+    x, y = datasets.curve(50, noise=0)
+    assert x.shape == (50, 1) and x.dtype == y.dtype == np.float32 and (x[0], x[-1]) == (-3, 3)
+    np.testing.assert_allclose(y, np.sin(2 * x[:, 0]), atol=1e-6)
+
+
+PLANE = ["xor", "moons", "circles", "spirals", "blobs"]
+
+
+@pytest.mark.parametrize("name", PLANE)
+def test_points_have_the_noise_asked_for_and_the_same_each_time(name: str) -> None:
+    make = getattr(datasets, name)
+    x, y = make(10_000, noise=0.3, rng=1)
+    exact, labels = make(10_000, noise=0)
+    assert x.dtype == np.float32 and y.dtype == np.int64 and x.shape == (10_000, 2) and y.shape == (10_000,)
+    assert (x - exact).std() == pytest.approx(0.3, rel=0.03) and (y == labels).all()
+    assert (x == make(10_000, noise=0.3, rng=1)[0]).all()
+    assert (x != make(10_000, noise=0.3, rng=2)[0]).any()
+
+
+def test_the_noise_of_a_curve_is_that_of_its_numbers() -> None:
+    x, y = datasets.curve(10_000, noise=0.3, rng=1)
+    exact, smooth = datasets.curve(10_000, noise=0)
+    assert (x == exact).all() and (y - smooth).std() == pytest.approx(0.3, rel=0.03)
+
+
+@pytest.mark.parametrize("name", [*PLANE, "curve"])
 @pytest.mark.parametrize("arguments", [{"n": 1}, {"noise": -0.1}, {"noise": float("nan")}, {"rng": -1}])
-def test_moons_refuse(arguments: dict[str, float]) -> None:
+def test_points_refuse(name: str, arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError):
-        datasets.moons(**arguments)
+        getattr(datasets, name)(**arguments)
+
+
+@pytest.mark.parametrize("classes", [1, 11, 10**9])
+def test_blobs_are_at_most_as_many_as_points(classes: int) -> None:
+    with pytest.raises(ValueError, match="classes: expected a whole number from 2 to 10"):
+        datasets.blobs(10, classes=classes)
 
 
 def test_digits() -> None:

@@ -6,6 +6,7 @@ of a step. A request that cannot be answered changes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -14,12 +15,14 @@ from concurrent.futures import Future
 from typing import Any
 
 from .. import _validate, tracing
+from ..errors import BusyError
 from ..optimizers import FullBatch
 from ..tracing import page
 from .feed import Feed
 from .frames import Artist
 from .learner import Learner, number
 from .points import Points, Source
+from .script import script
 from .server import Download
 from .settings import Settings, choices, only
 
@@ -29,9 +32,10 @@ __all__ = ["Experiment"]
 CHUNK, FRAME = 0.012, 1 / 30
 #: Seconds until an answer is given up.
 LONGEST = 30
-MOST_STEPS = 1000
-
-PHASES = ("", "forward", "backward")
+#: Seconds of training that nobody looks at, until it stands.
+ALONE = 60
+#: Steps that can be asked for; and those of a chunk.
+MOST_STEPS, MOST_AT_ONCE = 1000, 10**6
 
 
 class Experiment:
@@ -64,6 +68,7 @@ class Experiment:
         self._before = [learner.net.parameters.copy() for learner in self.learners]
         self._chunk, self._speed = 0, [0.0] * len(self.learners)
         self._told = [(time.monotonic(), learner.steps) for learner in self.learners]
+        self._next, self._looked = 0.0, time.monotonic()
 
     # The thread.
 
@@ -81,41 +86,63 @@ class Experiment:
         """Have the thread do something, and wait for what comes of it."""
         answer: Future[Any] = Future()
         self._asked.put((do, answer))
-        return answer.result(LONGEST)
+        try:
+            return answer.result(LONGEST)
+        except TimeoutError:
+            answer.cancel()
+            raise BusyError(f"expected an answer within {LONGEST} seconds, got none: ask again") from None
 
     def _run(self) -> None:
-        drawn = 0.0
         while True:
             try:
                 asked = self._asked.get(block=not self.playing)
             except queue.Empty:
-                self._train()
-                if self.feed.readers and time.monotonic() - drawn >= FRAME:
-                    drawn = time.monotonic()
-                    self._publish(state=False)
+                self._go_on()
                 continue
             if asked is None:
                 return
             do, answer = asked
-            try:
-                answer.set_result(do())
-            except BaseException as error:  # noqa: BLE001 - it is for who asked
-                answer.set_exception(error)
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result(do())
+                except BaseException as error:  # noqa: BLE001 - it is for who asked
+                    answer.set_exception(error)
+
+    def _go_on(self) -> None:
+        """Train, and draw when it is time; stop where nothing can be trained any more, or nobody looks."""
+        try:
+            self._train()
+            now = time.monotonic()
+            if self.feed.readers:
+                self._looked = now
+            if self.feed.readers and now >= self._next:
+                self._publish(state=False)
+                self._next = now + max(FRAME, 3 * (time.monotonic() - now))
+            if now - self._looked > ALONE or not self._going():
+                self._stand()
+        except Exception as error:  # noqa: BLE001 - the thread lives, to say so
+            for learner in self.learners:
+                learner.diverged = learner.diverged or f"{type(error).__name__}: {error}"
+            with contextlib.suppress(Exception):
+                self._stand()
+            self.playing = False
+
+    def _going(self) -> list[Learner]:
+        return [learner for learner in self.learners if learner.diverged is None]
 
     def _train(self) -> None:
         """About as much as takes so many seconds, for each network as many rows."""
-        n, begun = len(self.points.train), time.perf_counter()
-        self._chunk = max(self._chunk, min(learner.rows for learner in self.learners))
-        aim = max(learner.seen for learner in self.learners) + self._chunk
-        going = [learner for learner in self.learners if learner.diverged is None]
+        n, going, begun = len(self.points.train), self._going(), time.perf_counter()
+        least = min(learner.rows for learner in going)
+        self._chunk = min(max(self._chunk, least), MOST_AT_ONCE * least)
+        aim = max(learner.seen for learner in going) + self._chunk
         for learner in going:
             learner.go_to(aim // n * n if self._chunk >= n else aim)
-            learner.note()
         took = time.perf_counter() - begun
         self._chunk = int(self._chunk * min(2.0, 0.9 * CHUNK / max(took, 1e-9)))
-        if all(learner.diverged is not None for learner in self.learners):
-            self.playing = False
-            self._publish(state=True)
+        for learner in going:
+            if learner.steps > 1.1 * learner.curve[-1][0]:  # at first, the curve falls between two frames
+                learner.note()
 
     def _publish(self, state: bool) -> None:
         """Give the streams what there is to see."""
@@ -202,45 +229,43 @@ class Experiment:
         return None
 
     def _play(self) -> None:
-        self.playing, self.phase = True, ""
-        if all(learner.diverged is not None for learner in self.learners):
-            self.playing = False
-        now = time.monotonic()
-        self._told = [(now, learner.steps) for learner in self.learners]
+        self.playing, self.phase = bool(self._going()), ""
+        self._looked = time.monotonic()
+        self._told = [(self._looked, learner.steps) for learner in self.learners]
         self._publish(state=True)
 
     def _pause(self) -> None:
-        self.playing = False
+        self._stand()
+
+    def _stand(self, phase: str = "") -> None:
+        """Train no more until somebody asks for it."""
+        self.playing, self.phase = False, phase
         self._publish(state=True)
 
     def _reset(self) -> None:
+        self.playing = False
         self._begin(self.points, [learner.settings for learner in self.learners])
         self._publish(state=True)
 
-    def _step(self, count: Any = 1) -> None:
-        count = _validate.integer(count, "count", 1, MOST_STEPS)
-        self._halt()
+    def _step(self, count: Any = 1) -> dict[str, Any]:
+        count, end = _validate.integer(count, "count", 1, MOST_STEPS), time.monotonic() + LONGEST / 3
         self._before = [learner.net.parameters.copy() for learner in self.learners]
-        for _ in range(count):
+        made = 0
+        while made < count and time.monotonic() < end:
             for learner in self.learners:
                 learner.make_steps(1)
-        self._publish(state=True)
-
-    def _halt(self) -> None:
-        self.playing, self.phase = False, ""
+            made += 1
+        self._stand()
+        return {"steps": made}
 
     def _forward(self) -> None:
-        self._halt()
-        self.phase = "forward"
-        self._publish(state=True)
+        self._stand("forward")
 
     def _backward(self) -> None:
-        self._halt()
-        self.phase = "backward"
-        self._publish(state=True)
+        self._stand("backward")
 
     def _update(self) -> None:
-        self._step(1)
+        self._step()
 
     def _settings(self, run: Any = 0, settings: Any = None) -> None:
         i = self._which(run)
@@ -287,7 +312,7 @@ class Experiment:
         return found
 
     def _python(self, run: Any = 0) -> dict[str, Any]:
-        raise ValueError("python: not there yet")
+        return {"text": script(self._learner(run))}
 
     def _which(self, run: Any) -> int:
         return _validate.integer(run, "run", 0, len(self.learners) - 1)

@@ -98,8 +98,9 @@ def rounded(values: Array) -> list[Any]:
 
 def scaled(values: Array, low: Any, high: Any) -> str:
     """Bytes from 0, for the lowest, to 255."""
-    width = np.where(np.asarray(high) > low, np.asarray(high, np.float64) - low, 1.0)
+    low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
+        width = np.where(high > low, high - low, 1.0)
         return encoded(255 * np.clip(np.nan_to_num((values - low) / width), 0, 1))
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import DivergedError, _core, _validate, tracing
-from ..optimizers import FullBatch, Optimizer
+from ..optimizers import FullBatch
 from .points import Points
 from .settings import Settings
 
@@ -126,12 +125,12 @@ class Learner:
 
     def set(self, settings: Settings) -> None:
         """Go on with another optimizer, learning rate or batch size, from the next epoch on."""
-        if settings.optimizer["name"] != self.settings.optimizer["name"]:
-            optimizer = settings.built_optimizer()
-        else:
-            optimizer = self.optimizer
-            assign(optimizer, settings)
-        self.settings, self.optimizer, self.diverged = settings, optimizer, None
+        changes = settings.changes(self.settings)
+        if changes is None:
+            self.optimizer = settings.built_optimizer()
+        for name, value in changes or ():
+            setattr(self.optimizer, name, value)
+        self.settings, self.diverged = settings, None
         if self.batch:
             self.net.epochs, self.batch = self.net.epochs + 1, 0
         if self.parts[-1].epochs or self.parts[-1].steps:
@@ -170,20 +169,6 @@ class Learner:
         return tracing.trace(
             self.net, self.x[rows], self.y[rows], self.settings.loss, optimizer=self.optimizer, most=most
         )
-
-
-def assign(optimizer: Optimizer, settings: Settings) -> None:
-    """Give it these arguments, all or none."""
-    before: Mapping[str, Any] = {name: getattr(optimizer, name) for name in settings.optimizer if name != "name"}
-    wanted = {**settings.optimizer, "learning_rate": settings.learning_rate()}
-    try:
-        for name in before:
-            if wanted[name] != before[name]:
-                setattr(optimizer, name, wanted[name])
-        optimizer.rates(1)
-    except (TypeError, ValueError):
-        vars(optimizer).update(before)
-        raise
 
 
 def number(value: float) -> float | None:

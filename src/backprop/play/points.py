@@ -171,7 +171,7 @@ def _points(name: str, noise: float, seed: int, count: int) -> Points:
         labels = "np.zeros(len(y))" if goal == "number" else "y"
         code = [
             "import numpy as np", *code, f"train, test = datasets.hold_out({labels}, np.random.default_rng({seed}))",
-            "x, y = x[train], y[train]",
+            "(x, y), (x_test, y_test) = (x[train], y[train]), (x[test], y[test])",
         ]  # fmt: skip
     columns, classes = tuple(f"x{i + 1}" for i in range(x.shape[1])), tuple(map(str, range(int(y.max()) + 1)))
     settings = {"name": name, "noise": noise, "seed": seed, "points": count}
@@ -211,6 +211,7 @@ def of_table(table: tables.Table, options: Mapping[str, Any], target: str) -> tu
         "split = lambda labels: datasets.hold_out(labels, np.random.default_rng(0))",
         f"rows = tables.prepared({', '.join(['table', repr(target), 'split', *given])})",
         "x, y = rows.x[rows.train], rows.y[rows.train]",
+        "x_test, y_test = rows.x[rows.test], rows.y[rows.test]",
     )  # fmt: skip
     y = rows.y if classes else rows.y[:, 0]
     axes = tuple(range(min(2, len(columns))))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import os
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import BusyError
 from ..io import strict_json
 from .feed import Feed
 
@@ -38,6 +40,12 @@ SELF = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe
 #: Of what the page is made of, and of a page that brings its style and its script along.
 POLICY = SELF + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 ALONE = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+TOO_MANY = (
+    b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    b'{"error": "expected at most %d clients at once"}' % MOST_CLIENTS
+)
 
 
 class Download(NamedTuple):
@@ -70,7 +78,6 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 256
-    allow_reuse_address = True
 
     def __init__(
         self, port: int, token: str, feed: Feed, do: Callable[[Any], Any],
@@ -90,7 +97,8 @@ class Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """Bind, without asking a name server what this machine is called."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere that would let two have the same port
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = "127.0.0.1", self.socket.getsockname()[1]
@@ -102,7 +110,8 @@ class Server(ThreadingHTTPServer):
             return
         with contextlib.suppress(OSError):
             request.settimeout(0)
-            request.send(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\r\n")
+            request.send(TOO_MANY)
+            request.recv(1 << 16)  # what is left unread would take the answer with it
         self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -136,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
             self._route()
         except (ValueError, TypeError) as error:
             self._fail(HTTPStatus.BAD_REQUEST, " ".join(str(error).split()))
+        except BusyError as error:
+            self._fail(HTTPStatus.SERVICE_UNAVAILABLE, str(error), Retry_After="1")
         except OSError:  # the client has gone, or is too slow
             self.close_connection = True
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
@@ -167,9 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         """What comes after the token; None without the token."""
         begin, _, path = self.path.partition("?")[0].removeprefix("/").partition("/")
         known = hmac.compare_digest(begin.encode("utf-8", "replace"), self.server.token.encode())
-        if not known:
-            return None
-        return path if "/" in self.path[1:] else ""
+        return path if known else None
 
     def _get(self, path: str) -> None:
         if path == "" and not self.path.partition("?")[0].endswith("/"):
@@ -205,9 +214,9 @@ class Handler(BaseHTTPRequestHandler):
             self._fail(HTTPStatus.SERVICE_UNAVAILABLE, f"expected at most {MOST_STREAMS} pages at once")
             return
         try:
-            self._begin(HTTPStatus.OK, "text/event-stream", POLICY)
             with self.server.feed.reader() as reader:
                 self.server.look()
+                self._begin(HTTPStatus.OK, "text/event-stream", POLICY)
                 for event in reader.events(PULSE):
                     self.wfile.write(event)
         finally:
@@ -234,7 +243,7 @@ class Handler(BaseHTTPRequestHandler):
             "Referrer-Policy": "no-referrer", "Cross-Origin-Resource-Policy": "same-origin", "Connection": "close",
         }  # fmt: skip
         for name, value in {**always, **headers}.items():
-            self.send_header(name, value)
+            self.send_header(name.replace("_", "-"), value)
         self.end_headers()
 
     def _drain(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from inspect import Parameter
 from typing import Any
 
 from .. import Dense, Dropout, Layer, Sequential, _described, _validate, activations, optimizers, schedules
@@ -29,7 +28,9 @@ LOSSES: dict[str, dict[str, tuple[str, ...]]] = {
 
 #: Learning rates that suit small networks, where the optimizer's own is another.
 RATES = {"SGD": 0.1, "Adam": 0.01, "AdamW": 0.01, "NAdam": 0.01, "RAdam": 0.01, "Lion": 0.003}
-#: Of the schedules: arguments that have no default.
+#: Of LBFGS: with more, a step would take too long.
+_MOST = {"history_size": 100, "max_evaluations": 1000}
+#: Of the schedules.
 _GUESSES: dict[str, Any] = {"steps": 10_000, "every": 1000, "factor": 0.5}
 
 
@@ -109,7 +110,10 @@ class Settings:
         if "output" not in new and changed.output not in outputs:
             changed = replace(changed, output=outputs[0])
         _validate.choice(changed.output, f"output, with {changed.loss}", outputs)
-        changed.built_optimizer()  # which has its own words for what does not fit
+        optimizer = changed.built_optimizer()  # which has its own words for what does not fit
+        optimizer.rates(1)
+        if optimizer.kernel:
+            optimizer.lower()
         return changed
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,6 +140,17 @@ class Settings:
     def built_network(self, n_in: int, n_out: int) -> Sequential:
         """A network that has not been trained."""
         return Sequential(self.built_layers(n_in, n_out), rng=self.seed)
+
+    def changes(self, before: Settings) -> list[tuple[str, Any]] | None:
+        """What to assign to an optimizer that was built by other settings; None: it must be a new one."""
+        if self.optimizer["name"] != before.optimizer["name"]:
+            return None
+        changed = [
+            (name, value) for name, value in self.optimizer.items()
+            if name != "learning_rate" and value != before.optimizer[name]
+        ]  # fmt: skip
+        rate = self.learning_rate()
+        return changed if rate == before.learning_rate() else [*changed, ("learning_rate", rate)]
 
     def built_optimizer(self) -> Optimizer:
         """An optimizer that has made no step."""
@@ -183,7 +198,12 @@ def _configured(value: Any, name: str, kinds: Mapping[str, Mapping[str, Any]]) -
 
 
 def _optimizer(value: Any, name: str) -> dict[str, Any]:
-    return _configured({"name": value} if isinstance(value, str) else value, name, choices()["optimizers"])
+    found = _configured({"name": value} if isinstance(value, str) else value, name, choices()["optimizers"])
+    for word, most in _MOST.items():
+        if word in found:
+            _validate.integer(found[word], word, 1, most)
+    _validate.number(found["learning_rate"], "learning_rate", least=0)  # a schedule has a place of its own
+    return found
 
 
 def _schedule(value: Any, name: str) -> dict[str, Any] | None:
@@ -213,7 +233,7 @@ def choices() -> dict[str, Any]:
     return {
         "activations": ACTIVATIONS, "losses": LOSSES, "batch_sizes": BATCH_SIZES,
         "optimizers": {
-            name: {**_arguments(kind, RATES), "learning_rate": RATES.get(name, _arguments(kind, {})["learning_rate"])}
+            name: _arguments(kind, {"learning_rate": RATES[name]} if name in RATES else {})
             for name, kind in optimizers.KINDS.items()
         },
         "schedules": {
@@ -228,8 +248,5 @@ def choices() -> dict[str, Any]:
 
 
 def _arguments(kind: type, guesses: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, and their defaults."""
-    return {
-        name: guesses.get(name) if argument.default is Parameter.empty else argument.default
-        for name, argument in _described.arguments(kind).items()
-    }
+    """The arguments of a constructor, and their defaults, or what suits small networks better."""
+    return {name: guesses.get(name, argument.default) for name, argument in _described.arguments(kind).items()}
