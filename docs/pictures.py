@@ -237,6 +237,29 @@ def data() -> Figure:
     return fig
 
 
+def ensembles() -> Figure:
+    """What an ensemble predicts over the plane, and how far its members are apart there."""
+    x, y = datasets.moons(200, noise=0.15, rng=0)
+    nets = [
+        bp.Sequential([bp.Dense(2, 32, "relu"), bp.Dense(32, 32, "relu"), bp.Dense(32, 2, "softmax")], rng=seed)
+        for seed in range(10)
+    ]
+    bp.fit_many(nets, x, y, loss="cross_entropy", optimizer=bp.Adam(0.005), epochs=60)
+    ensemble, sides = bp.Ensemble(nets), (np.linspace(-3, 4, 141), np.linspace(-2.5, 3, 111))
+    points = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
+    fig = figure(7.6, 3.1)
+    panels = (ensemble.predict, "mean of the members", "coolwarm", 1), (ensemble.std, "std over the members", "Greys", 0.4)
+    for axes, (look, title, colors, most) in zip(fig.subplots(1, 2, sharey=True), panels, strict=True):
+        found = look(points)[:, 1].reshape(len(sides[1]), len(sides[0]))
+        shown = axes.contourf(*sides, found, np.linspace(0, most, 11), cmap=colors, alpha=0.8, extend="max")
+        for label, color in enumerate((BLUE, RED)):
+            axes.scatter(*x[y == label].T, s=8, color=color, linewidths=0)
+        axes.set_title(f"P(class 1): {title}")
+        axes.grid(visible=False)
+        fig.colorbar(shown, ax=axes)
+    return fig
+
+
 def reproducibility() -> Figure:
     """How many parameters differ between runs of one training."""
     rng = np.random.default_rng(0)

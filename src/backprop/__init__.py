@@ -90,6 +90,8 @@ _LAZY = {
     "plots": (),
     "gradcheck": ("GradientCheck", "check_gradients"),
     "training": ("History",),
+    "many": ("fit_many",),
+    "ensemble": ("Ensemble",),
     "callbacks": (
         "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "ReduceOnPlateau",
         "Snapshots", "TerminateOnNaN",

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,9 @@ from .errors import BusyError
 WORTH_MEETING = 500_000
 #: in a prediction, where they have to be started, at 5 to 7 million each.
 WORTH_STARTING = 8_000_000
+
+#: Set where tasks of a pool are to stop; of the thread that runs one.
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 _limit: int | None = None
 _lock = threading.Lock()
@@ -79,12 +83,35 @@ def get_num_threads() -> int:
 
 
 @contextmanager
+def stopped_by(stop: threading.Event) -> Iterator[None]:
+    """In a block, let whatever computes end as by Ctrl-C once this is set: handlers run in the main thread only."""
+    before = _stop.set(stop)
+    try:
+        yield
+    finally:
+        _stop.reset(before)
+
+
+def may_be_stopped() -> bool:
+    """Whether to look now and then, by `go_on`."""
+    return _stop.get() is not None
+
+
+def go_on() -> None:
+    """Raise what Ctrl-C would, where this thread is to stop."""
+    stop = _stop.get()
+    if stop is not None and stop.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def take(threads: int | None, work: float, worth: int) -> Iterator[int]:
     """A number of threads for so many multiply-adds, of which each must be worth a thread.
 
     Threads that other calls of this process have taken are not free: when many predict at once, each uses its own.
     """
     global _active
+    go_on()
     most = get_num_threads() if threads is None and work >= 2 * worth else 1
     with _lock:
         count = threads or max(1, min(most - _active, int(work / worth)))

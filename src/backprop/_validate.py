@@ -213,6 +213,21 @@ def integer(value: Any, name: str, least: int = 1, most: int = 2**40) -> int:
     return result
 
 
+def indices(value: Any, name: str, count: int) -> npt.NDArray[np.int64]:
+    """Places in so many rows, at least one."""
+    given = array(value, name)
+    if given.dtype.kind == "b":
+        raise TypeError(f"{name}: expected indices of rows, got a mask: take np.flatnonzero(mask)")
+    if given.dtype.kind not in "iu" and given.size:
+        raise TypeError(f"{name}: expected indices of rows, whole numbers, got {given.dtype}")
+    if given.ndim != 1 or not len(given):
+        raise ValueError(f"{name}: expected indices of rows, shape (rows,), at least one, got shape {given.shape}")
+    if given.min() < 0 or given.max() >= count:
+        got = int(given.min() if given.min() < 0 else given.max())
+        raise ValueError(f"{name}: expected indices of rows from 0 to {count - 1}, got {got}")
+    return contiguous(given, np.int64)
+
+
 def number(value: Any, name: str, least: float = -math.inf, below: float = math.inf, above: float = -math.inf) -> float:
     """A finite number with least <= number < below and number > above; not a bool, not a string."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):

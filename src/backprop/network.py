@@ -472,32 +472,12 @@ class Sequential(_core.Predictor):
         from .callbacks import chosen
 
         with self._training.taken():
-            objective, measured = self._objective(loss).single(), _metrics.get(metrics)
-            optimizer = optimizers.get(optimizer)
-            epochs = _validate.integer(epochs, "epochs", 0)
-            prepared = gate.prepare(
-                self._inputs, objective, measured, x, y, epochs=epochs, sample_weight=sample_weight,
-                class_weight=class_weight, validation_data=validation_data,
-                validation_split=_validate.number(validation_split, "validation_split", 0, below=1),
+            run = training.begin(
+                self, x, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+                validation_data=validation_data, validation_split=validation_split, sample_weight=sample_weight,
+                class_weight=class_weight, shuffle=shuffle, metrics=metrics, callbacks=chosen(callbacks, progress),
+                rng=rng, threads=threads, resume=resume,
             )  # fmt: skip
-            data, names = prepared.data, prepared.names
-            rows = 1 if isinstance(data, gate.Batches) else len(data)
-            settings = training.Settings(
-                objective, optimizer, rows if batch_size is None else _validate.integer(batch_size, "batch_size"),
-                _validate.flag(shuffle, "shuffle"), measured, prepared.meaning, prepared.validation,
-                chosen(callbacks, progress), _threads.checked(threads),
-            )  # fmt: skip
-            if isinstance(data, gate.Data):
-                whole = isinstance(optimizer, optimizers.FullBatch)
-                self._check_batch(rows if whole else min(rows, settings.batch_size))
-            seed = self.seed if rng is None else int(_validate.generator(rng).integers(2**63))
-            run = training.Run(self, self._engine, data, settings, epochs, seed)
-            begun = None if resume is None else self._begun(run, resume, names)
-            optimizer.ready(self)
-            if begun is not None:
-                self._take_over(run, *begun)
-            if isinstance(data, gate.Data):  # batches are looked at as they come
-                self.feature_names = names or self.feature_names
             return training.fit(run)
 
     def forward(self, x: Any, *, training: bool = True, logits: bool = False) -> Array:
@@ -888,7 +868,7 @@ def load(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryI
     TypeError
         If it is none of these, or an open file of text.
     """
-    net: Sequential = files.model.read(_declared, file)[0]
+    net: Sequential = files.model.read(declared, file)[0]
     return net
 
 
@@ -943,7 +923,7 @@ def resume(
 
 
 def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, files.checkpoint.Checkpoint]:
-    net, kept = files.model.read(_declared, os.fsdecode(path))
+    net, kept = files.model.read(declared, os.fsdecode(path))
     if kept is None:
         raise ValueError(f"resume: expected a file that Checkpoint wrote, got a model alone, {os.fspath(path)!r}")
     return net, kept
@@ -952,11 +932,11 @@ def _checkpoint(path: str | os.PathLike[str]) -> tuple[Sequential, files.checkpo
 def _from_bytes(data: bytes) -> Sequential:
     if not isinstance(data, (bytes, bytearray)):
         raise FormatError(f"pickle: expected bytes, got {_validate.shown(data)}")
-    net: Sequential = files.model.read(_declared, data, "pickle")[0]
+    net: Sequential = files.model.read(declared, data, "pickle")[0]
     return net
 
 
-def _declared(layers: Any, dtype: Any) -> Sequential:
+def declared(layers: Any, dtype: Any) -> Sequential:
     """A network without memory."""
     net = Sequential.__new__(Sequential)
     net._declare(checked := _checked(layers), _connect(checked), dtype)

@@ -4,6 +4,7 @@ A callback is an object with any of the methods ``on_...`` of `Callback`, each o
 optimizer, history, and how far it is. Setting ``run.stop = True`` ends the fit after this epoch.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from .base import Run as Run
 from .base import wants_batches as wants_batches
 from .checkpoint import Checkpoint
 from .finder import LearningRateFinder
+from .logging import Counter as Counter
 from .logging import CSVLogger, Progress
 from .logging import log as log
 from .logging import table as table
@@ -29,7 +31,7 @@ __all__ = [
 REMEMBERING = {kind.__name__: kind for kind in (Checkpoint, EarlyStopping, ReduceOnPlateau)}
 
 
-def chosen(given: Any, progress: Any) -> list[Any]:
+def chosen(given: Any, progress: Any = False, logs: bool = True) -> list[Any]:
     """The callbacks of a fit, from what it was given, in the order in which they are called."""
     found = _validate.items(given, "callbacks")
     for callback in found:
@@ -37,7 +39,20 @@ def chosen(given: Any, progress: Any) -> list[Any]:
             got = _validate.shown(callback)
             raise TypeError(f"callbacks: expected objects with any of {', '.join(HOOKS)}, got {got}")
     found.sort(key=lambda callback: isinstance(callback, Checkpoint))  # it keeps what the others remember
-    return found + [Progress()] * _validate.flag(progress, "progress") + log()
+    return found + [Progress()] * _validate.flag(progress, "progress") + (log() if logs else [])
+
+
+def for_each(given: Any, count: int) -> list[list[Any]]:
+    """One list of callbacks, as so many fits at once have it: what remembers something is another in each."""
+    found = chosen(given, logs=False)
+    for callback in found:
+        copied = type(callback).__module__.startswith(f"{__name__}.") and not hasattr(callback, "path")
+        if not copied and getattr(callback, "__dict__", {}):
+            raise ValueError(
+                f"callbacks: expected for all networks those that can be copied, such as EarlyStopping, got "
+                f"{_validate.shown(callback)}: give a list with a list for each network"
+            )
+    return [copy.deepcopy(found) for _ in range(count)]
 
 
 def check_state(

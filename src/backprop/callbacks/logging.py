@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from .. import io as files
 from .base import Callback, Run, as_path
 
-__all__ = ["CSVLogger", "Progress", "log", "table"]
+__all__ = ["CSVLogger", "Counter", "Progress", "log", "table"]
 
 
 def table(history: Mapping[str, Sequence[float]], first: int = 0) -> str:
@@ -154,6 +154,41 @@ class Progress(Lines):
     def write(self, line: str) -> None:
         """Print a line."""
         print(line, file=sys.stderr, flush=True)
+
+
+class Counter:
+    """Show how many of some fits are done, and log it: a bar, or a line now and then, as `Progress` does.
+
+    Parameters
+    ----------
+    total : int
+    unit : str
+        What is counted.
+    progress : bool
+        Whether to show it.
+    """
+
+    def __init__(self, total: int, unit: str, progress: bool) -> None:
+        self._total, self._unit, self._time, self._said = total, unit, time.monotonic(), 0
+        self._writers = [Progress().write] * progress + [line.write for line in log()]
+        tqdm = _bars() if progress else None
+        self._bar = None if tqdm is None else tqdm(total=total, unit=unit, file=sys.stderr)
+        if self._bar is not None:
+            self._writers = self._writers[1:]
+
+    def show(self, done: int) -> None:
+        """So many are done."""
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        if done > self._said and (done == self._total or time.monotonic() - self._time >= 1):
+            self._said, self._time = done, time.monotonic()
+            for write in self._writers:
+                write(f"{self._unit} {done}/{self._total}")
+
+    def close(self) -> None:
+        """There will be no more."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _bars() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -15,11 +15,12 @@ from .._version import __version__
 from ..errors import FormatError
 from . import checkpoint, safetensors, strict_json
 
-__all__ = ["COUNTERS", "check_room", "checked_metadata", "pack", "read"]
+__all__ = ["COUNTERS", "check_room", "checked_metadata", "pack", "pack_members", "read", "read_members"]
 
 Array = _validate.Array
 
-FORMAT_VERSION = "1"
+#: Of a network, and of an ensemble, which version 0.1 does not know.
+FORMAT_VERSION, MEMBERS_VERSION = "1", "2"
 #: Layers and branches, and the lists they stand in, that a file may have.
 MOST_LISTS = 1 << 15
 #: The counters of a network. Those of a file are at most half of what they hold, so that there is room to go on.
@@ -40,8 +41,26 @@ def checked_metadata(value: Any, name: str) -> dict[str, Any]:
 
 def pack(net: Any, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
     """The bytes of the file of a network; of a checkpoint, with more tensors and the training."""
-    arrays = net.arrays()
-    for name, array in arrays.items():
+    architecture = _architecture(net)
+    return safetensors.pack({**net.arrays(), **(more or {})}, {
+        "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
+        "architecture": json.dumps(architecture), "metadata": json.dumps(net.metadata, allow_nan=False),
+    } | ({} if training is None else {"training": training}))  # fmt: skip
+
+
+def pack_members(nets: Sequence[Any]) -> bytes:
+    """The bytes of the file of an ensemble: each network by its architecture, its tensors by its number."""
+    members = [{"architecture": _architecture(net), "metadata": net.metadata} for net in nets]
+    arrays = {f"{i}/{name}": array for i, net in enumerate(nets) for name, array in net.arrays().items()}
+    return safetensors.pack(arrays, {
+        "format": "backprop", "format_version": MEMBERS_VERSION, "backprop_version": __version__,
+        "members": json.dumps(members, allow_nan=False),
+    })  # fmt: skip
+
+
+def _architecture(net: Any) -> dict[str, Any]:
+    """What builds a network again, as JSON can hold it; what no file can hold is refused."""
+    for name, array in net.arrays().items():
         check_array(name, array)
     check_room(net)
     checked_metadata(net.metadata, "metadata")
@@ -54,14 +73,10 @@ def pack(net: Any, more: Mapping[str, Array] | None = None, training: str | None
         got = _validate.shown(list(net.layers))
         cure = "save the network that it is a slice of"
         raise ValueError(f"save: expected at least one layer with sizes, such as Dense, got only {got}: {cure}")
-    architecture = {
+    return {
         "layers": described,
         "dtype": net.dtype.name, "seed": net.seed, "epochs": net.epochs, "steps": net.steps,
     } | ({} if net.feature_names is None else {"feature_names": net.feature_names})  # fmt: skip
-    return safetensors.pack({**arrays, **(more or {})}, {
-        "format": "backprop", "format_version": FORMAT_VERSION, "backprop_version": __version__,
-        "architecture": json.dumps(architecture), "metadata": json.dumps(net.metadata, allow_nan=False),
-    } | ({} if training is None else {"training": training}))  # fmt: skip
 
 
 def read(
@@ -75,26 +90,66 @@ def read(
     name = safetensors.name_of(source) if name is None else name
     arrays, metadata = safetensors.read(source, name)
     with safetensors.named(name):
-        _ours(metadata)
+        _ours(metadata, FORMAT_VERSION, {"architecture", "metadata", "training"})
         with _sensible("an architecture"):
-            if metadata["architecture"].count("[") > MOST_LISTS:
-                raise ValueError(f"more than {MOST_LISTS} layers and branches")
-            net = _declared(declare, strict_json.decode(metadata["architecture"], "architecture"))
-            net.metadata = strict_json.decode(metadata["metadata"], "metadata")
+            _expect_few_lists(metadata["architecture"])
+            described = [strict_json.decode(metadata[part], part) for part in ("architecture", "metadata")]
+            net = _declared(declare, *described)
         wanted = net._shapes()
         more = {name: arrays.pop(name) for name in [*arrays] if name not in wanted and "training" in metadata}
-        try:
-            _compare(wanted, arrays, net.dtype)
-        except ValueError as error:
-            raise FormatError(str(error)) from error
-        with _sensible("an architecture"):
-            net._allocate(arrays)
+        _fill(net, arrays)
         training = None
         if "training" in metadata:
             with _sensible("a checkpoint"):
                 training = checkpoint.unpack(more, strict_json.decode(metadata["training"], "training"))
                 _check_training(net, training)
     return net, training
+
+
+def read_members(
+    declare: Callable[[Any, Any], Any], source: safetensors.Readable, name: str | None = None
+) -> list[Any]:
+    """The networks of an ensemble that a file describes, read as strictly."""
+    name = safetensors.name_of(source) if name is None else name
+    arrays, metadata = safetensors.read(source, name)
+    with safetensors.named(name):
+        _ours(metadata, MEMBERS_VERSION, {"members"})
+        with _sensible("the members of an ensemble"):
+            _expect_few_lists(metadata["members"])
+            members = strict_json.decode(metadata["members"], "members")
+            if not isinstance(members, list) or not members:
+                raise ValueError(f"expected a list of them, got {_validate.shown(members)}")
+            if any(not isinstance(member, dict) or member.keys() != {"architecture", "metadata"} for member in members):
+                raise ValueError("expected an architecture and metadata of each, and nothing else")
+            nets = [_declared(declare, member["architecture"], member["metadata"]) for member in members]
+        wanted = {f"{i}/{name}": shape for i, net in enumerate(nets) for name, shape in net._shapes().items()}
+        with _damaged():
+            _expect_tensors(wanted, arrays)
+        for i, net in enumerate(nets):
+            _fill(net, {name: arrays.pop(f"{i}/{name}") for name in net._shapes()})
+    return nets
+
+
+def _expect_few_lists(architecture: str) -> None:
+    if architecture.count("[") > MOST_LISTS:
+        raise ValueError(f"more than {MOST_LISTS} layers and branches")
+
+
+def _fill(net: Any, arrays: dict[str, Array]) -> None:
+    """Memory for a network that is declared, with these arrays, which are given up, once they are what it needs."""
+    with _damaged():
+        _compare(net._shapes(), arrays, net.dtype)
+    with _sensible("an architecture"):
+        net._allocate(arrays)
+
+
+@contextmanager
+def _damaged() -> Iterator[None]:
+    """What was refused inside is a fault of the file."""
+    try:
+        yield
+    except ValueError as error:
+        raise FormatError(str(error)) from error
 
 
 @contextmanager
@@ -109,22 +164,30 @@ def _sensible(what: str) -> Iterator[None]:
         raise FormatError(f"expected {what}, got one that does not make sense: {said}") from error
 
 
-def _ours(metadata: Mapping[str, str]) -> None:
-    """Refuse the files of other programs, and of later versions."""
+#: What files hold, by their version, and what reads them.
+_READERS = {
+    FORMAT_VERSION: "a single network, which backprop.load reads",
+    MEMBERS_VERSION: "an ensemble, which backprop.Ensemble.load reads",
+}
+
+
+def _ours(metadata: Mapping[str, str], version: str, own: set[str]) -> None:
+    """Refuse the files of other programs, of later versions, and what another function reads."""
     if metadata.get("format") != "backprop":
         raise FormatError("expected a model of backprop, got a safetensors file of something else")
-    if metadata.get("format_version") != FORMAT_VERSION:
-        got = _validate.shown(metadata.get("format_version"))
-        raise FormatError(
-            f"expected format version {FORMAT_VERSION}, got {got}: a later version of backprop may read it"
-        )
-    known = {"format", "format_version", "backprop_version", "architecture", "metadata", "training"}
-    if metadata.keys() - known:
-        raise FormatError(f"unknown metadata {_validate.shown(sorted(metadata.keys() - known))}")
+    given = metadata.get("format_version")
+    if given != version and given in _READERS:
+        raise FormatError(f"expected {_READERS[version].partition(',')[0]}, got {_READERS[given]}")
+    if given != version:
+        got = _validate.shown(given)
+        raise FormatError(f"expected format version {version}, got {got}: a later version of backprop may read it")
+    unknown = metadata.keys() - own - {"format", "format_version", "backprop_version"}
+    if unknown:
+        raise FormatError(f"unknown metadata {_validate.shown(sorted(unknown))}")
 
 
-def _declared(declare: Callable[[Any, Any], Any], architecture: Any) -> Any:
-    """The network of an architecture, without memory."""
+def _declared(declare: Callable[[Any, Any], Any], architecture: Any, metadata: Any) -> Any:
+    """The network of an architecture, with its metadata, without memory."""
     if not isinstance(architecture, dict):
         raise TypeError(f"expected a dict, got {_validate.shown(architecture)}")
     given = {name: architecture.pop(name) for name in ("layers", "dtype", *COUNTERS)}
@@ -137,7 +200,7 @@ def _declared(declare: Callable[[Any, Any], Any], architecture: Any) -> Any:
     for name in COUNTERS:
         setattr(net, name, given[name])
     check_room(net)
-    net.feature_names = columns
+    net.feature_names, net.metadata = columns, metadata
     return net
 
 
@@ -156,9 +219,17 @@ def _compare(wanted: Mapping[str, tuple[int, ...]], arrays: Mapping[str, Array],
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(f"{name}: expected {dtype} {shape}, got {array.dtype} {_validate.shown(array.shape)}")
         check_array(name, array)
-    if len(arrays) > len(wanted):
-        got = next(name for name in arrays if name not in wanted)
-        raise ValueError(f"expected the tensors of the layers, got {_validate.shown(got)}, which none of them has")
+    _expect_tensors(wanted, arrays)
+
+
+def _expect_tensors(wanted: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Refuse tensors that nothing asks for, and, once each that is there was asked for, those that are missing."""
+    other = next((name for name in arrays if name not in wanted), None)
+    if other is not None:
+        raise ValueError(f"expected the tensors of the layers, got {_validate.shown(other)}, which none of them has")
+    missing = next((name for name in wanted if name not in arrays), None)
+    if missing is not None:
+        raise ValueError(f"expected the tensor {missing}, got none of this name")
 
 
 def check_array(name: str, array: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from .. import _frames, _validate, metrics, targets
 if TYPE_CHECKING:
     from .objective import Objective
 
-__all__ = ["Batches", "Data", "Inputs", "Lazy", "Prepared", "pieces", "prepare", "rows", "weighted_by_class"]
+__all__ = ["Batches", "Data", "Inputs", "Lazy", "Passed", "Prepared", "pieces", "prepare", "rows", "weighted_by_class"]
 
 Array = _validate.Array
 Names = tuple[str, ...]
@@ -53,6 +54,57 @@ class Lazy:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return self.convert(self.given, 0)
 
+    def piece(self, rows: slice) -> Array:
+        """Some of them, converted, and named by their places in messages."""
+        return self.convert(self.given[rows], rows.start)
+
+
+class Chosen(Lazy):
+    """Rows by their indices, of which there are many: gathered where they are taken.
+
+    Parameters
+    ----------
+    given : numpy.ndarray or Lazy
+    which : numpy.ndarray of int
+    """
+
+    def __init__(self, given: Array | Lazy, which: Array) -> None:
+        self.given: Any = given
+        self.which, self.step = which, _at_a_time(given)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of all rows."""
+        return (len(self.which), *self.given.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.which)
+
+    def __getitem__(self, rows: Any) -> Any:
+        some = self.which[rows]
+        return Chosen(self.given, some) if isinstance(rows, slice) else self.given[some]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        found: Array = self.given[self.which]
+        return found
+
+    def piece(self, rows: slice) -> Array:
+        """Some of them, gathered."""
+        found: Array = self.given[self.which[rows]]
+        return found
+
+
+def _at_a_time(rows: Array | Lazy) -> int:
+    """How many rows to gather at a time."""
+    return rows.step if isinstance(rows, Lazy) else max(1, PIECE * len(rows) // max(1, rows.nbytes))
+
+
+def _chosen(rows: Any, which: Array) -> Any:
+    """Rows by their indices: gathered, or, where they are many, later."""
+    if rows is None or len(which) <= _at_a_time(rows) * (LARGE // PIECE):
+        return None if rows is None else rows[which]
+    return Chosen(rows, which)
+
 
 def _lazy(given: Array, convert: Callable[[Array, int], Array], dtype: np.dtype[Any]) -> Lazy | None:
     """These rows, once each has been looked at; None where there is nothing to convert, or little."""
@@ -72,7 +124,7 @@ def pieces(rows: Array | Lazy) -> Iterator[tuple[slice, Array]]:
         return
     for start in range(0, len(rows), rows.step):
         some = slice(start, start + rows.step)
-        yield some, rows.convert(rows.given[some], start)
+        yield some, rows.piece(some)
 
 
 class Data:
@@ -105,6 +157,20 @@ class Data:
             None if part is None else part[which] for part in (self.target, self.labels, self.weights)
         )
         return Data(self.x[which], target, labels, weights, self.y[which])
+
+    def chosen(self, which: Any) -> Data:
+        """Those of these indices; many of them are gathered as they are taken, and what is in one piece never is."""
+        indices = _validate.indices(which, "rows", len(self))
+        first, count = int(indices[0]), len(indices)
+        if np.array_equal(indices, np.arange(first, first + count)):
+            found = self.rows(slice(first, first + count))
+        else:
+            x, target = (_chosen(part, indices) for part in (self.x, self.target))
+            labels, weights = (None if part is None else part[indices] for part in (self.labels, self.weights))
+            found = Data(x, target, labels, weights, self.y[indices])
+        if found.weights is not None:
+            _validate.weights(found.weights, count, "sample_weight of these rows")
+        return found
 
     def converted(self) -> Data:
         """All rows as arrays."""
@@ -196,6 +262,29 @@ def rows(
     return Data(found, target, labels, weights, y)
 
 
+class Passed:
+    """Rows that have passed the gate, for all networks that take them alike: looked at, converted and kept once."""
+
+    def __init__(self) -> None:
+        self._inputs: dict[Any, Array] = {}
+        self._data: dict[Any, Data] = {}
+
+    def rows(
+        self, inputs: Inputs, objective: Objective, x: Any, y: Any, sample_weight: Any = None, *,
+        names: Names | None = None,
+    ) -> Data:  # fmt: skip
+        """As the function `rows`, lazily."""
+        loss = objective.loss
+        taken = id(x), inputs.n_in, inputs.dtype, names or inputs.names, tuple(inputs.tables)
+        asked = *taken, id(y), id(sample_weight), objective.n_out, repr(loss) if objective.compiled else id(loss)
+        if asked not in self._data:
+            found = rows(inputs, objective, self._inputs.get(taken, x), y, sample_weight, lazily=True, names=names)
+            self._data[asked] = found
+            if isinstance(found.x, np.ndarray):
+                self._inputs[taken] = found.x
+        return self._data[asked]
+
+
 def _shape(value: Any) -> tuple[int, ...]:
     try:
         return np.shape(value)
@@ -243,12 +332,14 @@ def weighted_by_class(data: Data, given: Any, objective: Objective, *, part: boo
     return Data(data.x, data.target, data.labels, weights, data.y)
 
 
-def validation(inputs: Inputs, objective: Objective, given: Any, names: Names | None) -> Data:
+def validation(
+    take: Callable[..., Data], inputs: Inputs, objective: Objective, given: Any, names: Names | None
+) -> Data:
     """The data to evaluate on after each epoch, as a fit is given them."""
     if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
         raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
     with _validate.within("validation_data"):
-        return rows(inputs, objective, *given, lazily=True, names=names)
+        return take(inputs, objective, *given, names=names)
 
 
 def is_rows(x: Any) -> bool:
@@ -270,10 +361,12 @@ class Prepared(NamedTuple):
 
 def prepare(
     inputs: Inputs, objective: Objective, measured: Mapping[str, Any], x: Any, y: Any, *, epochs: int,
-    sample_weight: Any, class_weight: Any, validation_data: Any, validation_split: float,
+    sample_weight: Any, class_weight: Any, validation_data: Any, validation_split: float, which: Any = None,
+    passed: Passed | None = None,
 ) -> Prepared:  # fmt: skip
-    """What a fit is given, through the gate."""
+    """What a fit is given, through the gate: all rows, or those of these indices."""
     names, meaning, split = inputs.names_of(x), None, None
+    take = partial(rows, lazily=True) if passed is None else passed.rows
     data: Data | Batches
     if y is None and not is_rows(x):
         check_batches(x, epochs, sample_weight, class_weight, validation_split)
@@ -281,8 +374,8 @@ def prepare(
             names = inputs.names_of(validation_data[0])
         data = batches(inputs, objective, x, measured, class_weight, names)
     else:
-        whole = rows(inputs, objective, x, y, sample_weight, lazily=True, names=names)
-        data, split = held_out(whole, validation_split)
+        whole = take(inputs, objective, x, y, sample_weight, names=names)
+        data, split = held_out(whole if which is None else whole.chosen(which), validation_split)
         data = weighted_by_class(data, class_weight, objective)
         if measured:
             meaning = objective.meaning(data.y)
@@ -290,7 +383,7 @@ def prepare(
     if validation_data is not None:
         if split is not None:
             raise ValueError("validation_split: expected 0 beside validation_data, got both")
-        split = validation(inputs, objective, validation_data, names)
+        split = validation(take, inputs, objective, validation_data, names)
     if split is not None and measured:
         metrics.check(measured, split.y, objective.n_out, meaning or objective.meaning(split.y))
     return Prepared(data, split, meaning, names)

@@ -105,6 +105,7 @@ def gradients(
 def _custom_gradients(
     engine: Engine, data: Data, objective: Objective, losses: Array, seed: int, step: int, outputs: Array | None
 ) -> float:
+    _threads.go_on()
     found = np.empty((len(data), objective.n_out), data.x.dtype)
     engine.forward(data.x, found, seed, step, logits=objective.on_logits)
     if outputs is not None:

@@ -29,9 +29,13 @@ def _settled(name: str) -> Any:
 class History(dict[str, list[float]]):
     """What a fit came to: a dict of lists with one number for each epoch, of which ``pandas.DataFrame`` makes a table.
 
+    Of a network that `fit_many` trained, ``error`` is what ended its fit early, a `DivergedError` say, or None.
+
     ``history["loss"]`` is the mean over the epoch (or the sum, where the loss is reduced by one), while the weights
     changed; each metric stands under its name; ``val_`` before a name means on the validation data, at the epoch's end.
     """
+
+    error: BaseException | None = None
 
     def __init__(self) -> None:
         super().__init__()

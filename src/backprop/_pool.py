@@ -1,0 +1,105 @@
+"""Tasks side by side, each on one of a few threads, until Ctrl-C."""
+
+import _thread
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from . import _threads
+
+__all__ = ["run"]
+
+#: Seconds between two looks of the thread that waits.
+PATIENCE = 0.05
+
+
+def run(tasks: Iterable[Callable[[], Any]], threads: int, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Call all of these, in their order, on so many threads: the next begins where one ends.
+
+    What one of them raises stops the others as Ctrl-C does, and is raised once all have stopped.
+
+    Parameters
+    ----------
+    tasks : iterable of callable () -> None
+    threads : int
+    meanwhile : callable () -> None
+        Called now and then by the thread that waits, and at the end.
+    """
+    pool = _Pool(tasks)
+    try:
+        pool.start(threads)
+        while pool.wait(PATIENCE):
+            meanwhile()
+    finally:
+        pool.stop()
+    meanwhile()
+
+
+class _Pool:
+    """The threads of a `run`, which signals do not reach: handlers run in the main thread."""
+
+    def __init__(self, tasks: Iterable[Callable[[], Any]]) -> None:
+        self._left, self._stop, self._changed = deque(tasks), threading.Event(), threading.Condition()
+        self._busy = 0
+        self._error: BaseException | None = None
+
+    def start(self, threads: int) -> None:
+        """Without `threading.Thread`: there, Ctrl-C may come between two lines of start()."""
+        context = contextvars.copy_context()
+        for i in range(threads):
+            try:
+                _thread.start_new_thread(context.copy().run, (self._work,))
+            except RuntimeError:  # there are no more
+                if i == 0:
+                    self._work()
+                return
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; whether there is something left to wait for."""
+        with self._changed:
+            if not self._over():
+                self._changed.wait(seconds)
+            return not self._over()
+
+    def stop(self) -> None:
+        """Wait for those under way, which notice it soon; Ctrl-C is raised then."""
+        self._stop.set()
+        raised: BaseException | None = None
+        while True:
+            try:
+                if not self.wait(PATIENCE):
+                    break
+            except BaseException as error:  # noqa: BLE001 - raised below, whatever a signal handler raised
+                raised = error
+        raised = raised or self._error
+        if raised is not None:
+            raise raised
+
+    def _over(self) -> bool:
+        return not self._busy and (not self._left or self._stop.is_set())
+
+    def _work(self) -> None:
+        with self._changed:
+            if self._stop.is_set():
+                return
+            self._busy += 1
+        try:
+            with _threads.stopped_by(self._stop):
+                self._go_through()
+        except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
+            self._error = self._error or error
+            self._stop.set()
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify()
+
+    def _go_through(self) -> None:
+        while not self._stop.is_set():
+            try:
+                task = self._left.popleft()
+            except IndexError:
+                return
+            task()
