@@ -248,10 +248,12 @@ def ensembles() -> Figure:
     ensemble, sides = bp.Ensemble(nets), (np.linspace(-3, 4, 141), np.linspace(-2.5, 3, 111))
     points = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
     fig = figure(7.6, 3.1)
-    panels = (ensemble.predict, "mean of the members", "coolwarm", 1), (ensemble.std, "std over the members", "Greys", 0.4)
+    panels = (
+        (ensemble.predict, "mean of the members", "coolwarm", 1), (ensemble.std, "std over the members", "Greys", 0.5),
+    )  # fmt: skip
     for axes, (look, title, colors, most) in zip(fig.subplots(1, 2, sharey=True), panels, strict=True):
         found = look(points)[:, 1].reshape(len(sides[1]), len(sides[0]))
-        shown = axes.contourf(*sides, found, np.linspace(0, most, 11), cmap=colors, alpha=0.8, extend="max")
+        shown = axes.contourf(*sides, found, np.linspace(0, most, 11), cmap=colors, alpha=0.8)
         for label, color in enumerate((BLUE, RED)):
             axes.scatter(*x[y == label].T, s=8, color=color, linewidths=0)
         axes.set_title(f"P(class 1): {title}")

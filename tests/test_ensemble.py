@@ -50,9 +50,7 @@ def test_the_bits_depend_neither_on_threads_nor_on_the_rows_beside(monkeypatch):
     for threads in (2, 3, None):
         assert all(np.array_equal(look(x, threads=threads), found) for look, found in zip(looks, whole, strict=True))
     for rows in (slice(0, 1), slice(5, 8), slice(0, 2999)):  # sums of many numbers are made in another way
-        assert all(
-            np.array_equal(look(x[rows]), found[..., rows, :]) for look, found in zip(looks, whole, strict=True)
-        )
+        assert all(np.array_equal(look(x[rows]), found[..., rows, :]) for look, found in zip(looks, whole, strict=True))
 
 
 def test_the_mixture_of_normal_distributions():
@@ -116,9 +114,10 @@ def test_what_is_refused():
     it = bp.Ensemble(members())
     with pytest.raises(ValueError, match="input of shape"):
         it.predict(x[:, :3])
+    holed = x.copy()
+    holed[7, 2] = np.nan
     with pytest.raises(ValueError, match="row, column 7, 2"):
-        x[7, 2] = np.nan
-        it.predict(x)
+        it.predict(holed)
     with pytest.raises(ValueError, match="loss: expected a single number"):
         it.evaluate(x, y, loss=bp.losses.MeanSquaredError(reduction="none"))
     with pytest.raises(IndexError):
@@ -142,7 +141,7 @@ def test_names_of_tables_are_looked_at_for_each_member():
     it, x = bp.Ensemble(nets), np.zeros((4, 3))
     assert it.predict(x).shape == (4, 2)
     x[2, 0] = 6
-    with pytest.raises(ValueError, match="x, column 0: expected .* got 6"):
+    with pytest.raises(ValueError, match=r"x, column 0: expected .* got 6"):
         it.predict(x)
 
 
@@ -184,9 +183,9 @@ def test_it_comes_back_to_the_last_bit(way, tmp_path):
 def test_each_kind_of_file_names_what_reads_it(tmp_path):
     bp.Ensemble(members()).save(tmp_path / "many")
     small().save(tmp_path / "one")
-    with pytest.raises(bp.FormatError, match="expected a single network, got an ensemble, which backprop.Ensemble.load"):
+    with pytest.raises(bp.FormatError, match=r"expected a single network, got an ensemble, which backprop\.Ensemble"):
         bp.load(tmp_path / "many")
-    with pytest.raises(bp.FormatError, match="expected an ensemble, got a single network, which backprop.load reads"):
+    with pytest.raises(bp.FormatError, match=r"expected an ensemble, got a single network, which backprop\.load reads"):
         bp.Ensemble.load(tmp_path / "one")
     with pytest.raises(bp.FormatError, match="one: expected"):  # with the name of the file
         bp.Ensemble.load(tmp_path / "one")

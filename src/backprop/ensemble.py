@@ -292,9 +292,10 @@ class Ensemble:
 
 
 def _sum(parts: Array) -> Array:
+    found: Array
     if parts.size <= FEW:
-        last: Array = np.add.accumulate(parts, axis=0, dtype=np.float64)[-1]
-        return last
+        found = np.add.accumulate(parts, axis=0, dtype=np.float64)[-1]
+        return found
     found = parts[0].astype(np.float64)
     for part in parts[1:]:
         found += part
@@ -302,12 +303,13 @@ def _sum(parts: Array) -> Array:
 
 
 def _mean(outputs: Array) -> Array:
-    return (_sum(outputs) / len(outputs))[np.newaxis]
+    mean: Array = _sum(outputs)[np.newaxis] / len(outputs)
+    return mean
 
 
 def _deviation(outputs: Array) -> Array:
-    squares = _mean((outputs - _mean(outputs)) ** 2)
-    return np.sqrt(squares, out=squares)
+    deviation: Array = np.sqrt(_mean((outputs - _mean(outputs)) ** 2))
+    return deviation
 
 
 def _mixture(outputs: Array) -> Array:

@@ -20,7 +20,9 @@ def _settled(name: str) -> Any:
 
     @functools.wraps(method)
     def read(self: Any, *args: Any, **kwargs: Any) -> Any:
-        self._settle()
+        for history in (self, *args):
+            if isinstance(history, History):
+                history._settle()
         return method(self, *args, **kwargs)
 
     return read
