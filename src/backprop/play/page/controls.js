@@ -171,6 +171,7 @@ export class TrainingControls {
     this.rate.put(RATES, settings.optimizer.learning_rate, (rate) => number(rate));
     this.schedule.put([null, ...Object.keys(choices.schedules)], settings.schedule?.name ?? null, (name) => name ?? "constant");
     this.batch.put([...choices.batch_sizes.filter((size) => size < data.rows[0]), null], settings.batch_size, (size) => size ?? "all rows");
+    this.batch.disabled = runs[this.run].full_batch;
     this.loss.put(Object.keys(losses), settings.loss);
     this.output.put(losses[settings.loss] ?? [settings.output], settings.output);
     this.output.closest(".field").hidden = (losses[settings.loss] ?? []).length < 2;

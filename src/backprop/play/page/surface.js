@@ -26,7 +26,9 @@ export class Surface {
     this.picture = this.curves = null;
     this.rows = [];
     this.places = new Map(data.shown.map((row, at) => [row, at]));
-    const [least, most] = [Math.min(...data.y), Math.max(...data.y)];
+    // Over one column, labels have probabilities: those of several classes lie at the bottom, in their colours.
+    this.heights = data.goal === "classes" ? data.y.map(() => 0) : data.y;
+    const [least, most] = data.goal === "number" ? [Math.min(...data.y), Math.max(...data.y)] : [0, 1];
     this.extent = this.flat ? [...data.extent, least - 0.25 * (most - least || 1), most + 0.25 * (most - least || 1)] : data.extent;
     this.middle = (least + most) / 2;
     const [across, up] = data.axes.map((axis) => input(data.columns, axis));
@@ -110,10 +112,10 @@ export class Surface {
   }
 
   drawCurve(context) {
-    for (const values of this.curves ?? []) {
+    for (const [k, values] of (this.curves ?? []).entries()) {
       context.beginPath();
       values.forEach((value, i) => context.lineTo((i * this.width) / (values.length - 1), this.up(value)));
-      Object.assign(context, { strokeStyle: theme.high, lineWidth: 3.5, lineJoin: "round" });
+      Object.assign(context, { strokeStyle: this.data.goal === "classes" ? theme.names[k % 10] : theme.high, lineWidth: 3.5, lineJoin: "round" });
       context.stroke();
     }
   }
@@ -134,7 +136,7 @@ export class Surface {
     context.clearRect(0, 0, this.width, this.height);
     const { x, y, test } = this.data;
     const size = Math.max(2.4, Math.min(5, this.width / 75)) * (x.length > 400 || this.flat ? 0.7 : x.length <= 8 ? 1.7 : 1);
-    const at = (r) => [this.across(x[r][0]), this.up(this.flat ? y[r] : x[r][1])];
+    const at = (r) => [this.across(x[r][0]), this.up(this.flat ? this.heights[r] : x[r][1])];
     for (const held of [1, 0]) {
       for (let r = 0; r < x.length; r++) if (test[r] === held) this.point(context, at(r), y[r], size, held);
     }
@@ -160,7 +162,7 @@ export class Surface {
   colourOf(target) {
     const { goal } = this.data;
     if (goal === "classes") return theme.names[target % 10];
-    if (this.flat) return theme.blue;
+    if (this.flat && goal === "number") return theme.blue;
     return target > (goal === "binary" ? 0 : this.middle) ? theme.orange : theme.blue;
   }
 
