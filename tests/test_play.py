@@ -501,10 +501,24 @@ def test_numbers_beyond_all_bounds_are_drawn(play):
     play.ask(do="data", data={"name": "curve"})
     wild = [{"units": 4, "activation": "exp"}] * 4
     play.ask(do="settings", settings={"layers": wild, "optimizer": {"name": "SGD", "learning_rate": 100}})
-    play.ask(do="step", count=20)
-    with play.frames() as found:
-        text = json.dumps(next(found))
-    assert "NaN" not in text and "Infinity" not in text
+    for request in ({"do": "step", "count": 20}, {"do": "forward"}, {"do": "backward"}):
+        play.ask(**request)
+        text = json.dumps(play.look())
+        assert "NaN" not in text and "Infinity" not in text
+
+
+def test_a_step_that_would_diverge_is_explained_without_its_update(play):
+    play.ask(do="settings", settings={"optimizer": {"name": "SGD", "learning_rate": 1e300}})
+    told = play.ask(do="explain", name="0.weight[0,1]")
+    assert told["gradient"] is not None and told["update"] is told["new"] is None
+    assert told["text"].endswith("update: it would make a parameter infinite or NaN: lower the learning rate")
+    play.ask(do="settings", settings={"layers": [], "loss": "mse", "output": "identity"})
+    play.learner.net.parameters[:] = 3e38
+    with pytest.raises(ValueError, match="loss: expected a finite number to trace, got"):
+        play.ask(do="explain", name="0.weight[0,0]")
+    play.ask(do="backward")
+    (run,) = play.look()[1]["runs"]
+    assert "expected a finite number" in run["pending"]["error"] and run["loss"] is None
 
 
 def test_nobody_looks_for_a_minute(play, monkeypatch):
@@ -670,7 +684,7 @@ def test_a_reader_who_sleeps_holds_up_nobody(play):
     play.ask(do="settings", settings={"layers": [{"units": 16}] * 6})
     with play.connect(play.stream), play.frames() as found:
         play.ask(do="play")
-        for _ in range(40):
+        for _ in range(15):
             next(found)
 
 

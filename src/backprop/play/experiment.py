@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import numpy as np
+
 from .. import _validate, tracing
 from ..errors import BusyError
 from ..optimizers import FullBatch
@@ -29,7 +31,7 @@ from .settings import Settings, choices, only
 __all__ = ["Experiment"]
 
 #: Seconds of training between two looks at what was asked, and between two frames.
-CHUNK, FRAME = 0.012, 1 / 30
+CHUNK, FRAME = 0.008, 1 / 30
 #: Seconds until an answer is given up.
 LONGEST = 30
 #: Seconds of training that nobody looks at, until it stands.
@@ -93,20 +95,23 @@ class Experiment:
             raise BusyError(f"expected an answer within {LONGEST} seconds, got none: ask again") from None
 
     def _run(self) -> None:
-        while True:
-            try:
-                asked = self._asked.get(block=not self.playing)
-            except queue.Empty:
-                self._go_on()
-                continue
-            if asked is None:
-                return
-            do, answer = asked
-            if answer.set_running_or_notify_cancel():
+        with np.errstate(all="ignore"):  # what is not finite is drawn as such
+            while True:
                 try:
-                    answer.set_result(do())
-                except BaseException as error:  # noqa: BLE001 - it is for who asked
-                    answer.set_exception(error)
+                    asked = self._asked.get(block=not self.playing)
+                except queue.Empty:
+                    self._go_on()
+                    continue
+                if asked is None:
+                    return
+                self._answer(*asked)
+
+    def _answer(self, do: Callable[[], Any], answer: Future[Any]) -> None:
+        if answer.set_running_or_notify_cancel():
+            try:
+                answer.set_result(do())
+            except BaseException as error:  # noqa: BLE001 - it is for who asked
+                answer.set_exception(error)
 
     def _go_on(self) -> None:
         """Train, and draw when it is time; stop where nothing can be trained any more, or nobody looks."""
@@ -117,7 +122,8 @@ class Experiment:
                 self._looked = now
             if self.feed.readers and now >= self._next:
                 self._publish(state=False)
-                self._next = now + max(FRAME, 3 * (time.monotonic() - now))
+                took = time.monotonic() - now
+                self._next = max(max(self._next, now - FRAME) + FRAME, now + 3 * took)  # training has most of the time
             if now - self._looked > ALONE or not self._going():
                 self._stand()
         except Exception as error:  # noqa: BLE001 - the thread lives, to say so
@@ -305,6 +311,8 @@ class Experiment:
             "name": name, "text": trace.explain(name), "value": number(float(trace.at(name))),
             "rows": len(trace.data), "batch": len(learner.coming()), "step": learner.steps + 1,
         }  # fmt: skip
+        if trace.update is None:
+            found["text"] += "\n\nupdate: it would make a parameter infinite or NaN: lower the learning rate"
         plain, _, place = name.partition("[")
         for word, key in ("gradient", "gradient"), ("step", "update"), ("new", "new"):
             is_parameter = f"{plain}.{word}" in trace.values

@@ -73,7 +73,10 @@ class Artist:
 
 def pending(learner: Learner, phase: str) -> dict[str, Any]:
     """The numbers of a step under way, of some of its rows."""
-    trace, rows = learner.trace(), learner.coming()
+    try:
+        trace, rows = learner.trace(), learner.coming()
+    except ValueError as error:  # as where the loss is not finite
+        return {"error": str(error)}
     found: dict[str, Any] = {"rows": learner.points.train[rows[:MOST_ROWS]].tolist(), "outputs": {}, "deltas": {}}
     for name, step in trace.steps.items():
         found["outputs"][name] = [rounded(row) for row in step.output[:MOST_ROWS]]
@@ -99,11 +102,10 @@ def rounded(values: Array) -> list[Any]:
 def scaled(values: Array, low: Any, high: Any) -> str:
     """Bytes from 0, for the lowest, to 255."""
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        width = np.where(high > low, high - low, 1.0)
-        return encoded(255 * np.clip(np.nan_to_num((values - low) / width), 0, 1))
+    width = np.where(high > low, high - low, 1.0)
+    return encoded(255 * np.clip((values - low) / width, 0, 1))
 
 
 def encoded(values: Array) -> str:
-    """Whole numbers from 0 to 255 as base64."""
-    return base64.b64encode(np.rint(values).astype(np.uint8).tobytes()).decode()
+    """Whole numbers from 0 to 255 as base64; 0 for what is none."""
+    return base64.b64encode(np.rint(np.nan_to_num(values)).astype(np.uint8).tobytes()).decode()

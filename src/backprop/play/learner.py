@@ -164,11 +164,13 @@ class Learner:
         return self.net.value_and_gradient(self.x[rows], self.y[rows], self.settings.loss)
 
     def trace(self, most: int = MOST_TRACED) -> tracing.Trace:
-        """Every number of the coming step; of a larger batch, of its first rows."""
+        """Every number of the coming step, of so many rows at most; without the update, where that diverges."""
         rows = self.coming()[:most]
-        return tracing.trace(
-            self.net, self.x[rows], self.y[rows], self.settings.loss, optimizer=self.optimizer, most=most
-        )
+        x, y, loss = self.x[rows], self.y[rows], self.settings.loss
+        try:
+            return tracing.trace(self.net, x, y, loss, optimizer=self.optimizer, most=most)
+        except DivergedError:
+            return tracing.trace(self.net, x, y, loss, most=most)
 
 
 def number(value: float) -> float | None:
