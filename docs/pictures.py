@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -39,6 +40,44 @@ def bare(axes):
 
 
 # A picture for each page.
+
+
+def index() -> Figure:
+    """What each unit of a trained network makes of the plane, from the two inputs to the answer."""
+    x, y = datasets.moons(300, noise=0.15, rng=1)
+    net = bp.Sequential([bp.Dense(2, 5, "tanh"), bp.Dense(5, 1, "sigmoid")], rng=4, dtype="float64")
+    net.fit(x, y, loss="binary_cross_entropy", optimizer=bp.Adam(0.03), epochs=150)
+    low, high = x.min(axis=0) - 0.4, x.max(axis=0) + 0.4
+    plane = np.stack(np.meshgrid(*np.linspace(low, high, 80).T), axis=-1).reshape(-1, 2)
+    hidden, answer = net.activations(plane)
+    columns = [plane / abs(plane).max(axis=0), hidden, 2 * answer - 1]
+    colors = LinearSegmentedColormap.from_list("signs", ["#7fb3da", "white", "#ffbb78"])
+    places = [[(0.01, 0.62), (0.01, 0.22)], [(0.3, 0.78 - 0.19 * i) for i in range(5)], [(0.58, 0.1)]]
+    fig = Figure(figsize=(9, 4.4))
+    names = iter(("$x_1$", "$x_2$", "five units of tanh", "", "", "", "", "the probability of orange"))
+    lines = bare(fig.add_axes((0, 0, 1, 1)))
+    lines.set(xlim=(0, 1), ylim=(0, 1))
+    for layer, before, after in zip(net.layers, places, places[1:], strict=False):
+        for (i, j), w in np.ndenumerate(layer.weight):
+            (left, bottom), (right, top) = before[i], after[j]
+            end = top + (0.08 if len(after) > 1 else 0.41)
+            lines.plot([left + 0.1, right], [bottom + 0.08, end], color=ORANGE if w > 0 else BLUE,
+                       linewidth=0.4 + 5 * abs(w) / abs(layer.weight).max(), alpha=0.7, solid_capstyle="round")  # fmt: skip
+    for column, spots in zip(columns, places, strict=True):
+        for unit, (left, bottom) in zip(column.T, spots, strict=True):
+            width, height = (0.41, 0.82) if len(spots) == 1 else (0.1, 0.16)
+            axes = fig.add_axes((left, bottom, width, height))
+            axes.set_title(next(names), fontsize=9)
+            axes.imshow(unit.reshape(80, 80), origin="lower", extent=(low[0], high[0], low[1], high[1]), cmap=colors,
+                        vmin=-1, vmax=1, aspect="auto", interpolation="bilinear")  # fmt: skip
+            axes.set(xticks=[], yticks=[])
+            axes.grid(visible=False)
+            for side in axes.spines.values():
+                side.set(visible=True, color="0.4")
+    axes.contour(*np.linspace(low, high, 80).T, answer.reshape(80, 80), [0.5], colors="0.2", linewidths=1)
+    for label, color in ((0, BLUE), (1, ORANGE)):
+        axes.plot(*x[y == label].T, "o", color=color, markeredgecolor="white", markeredgewidth=0.6, markersize=5)
+    return fig
 
 
 def networks() -> Figure:
@@ -158,6 +197,59 @@ def optimizers() -> Figure:
         rates.plot(steps, schedule.rates(steps), label=label)
     rates.set(title="schedules", xlabel="steps made", ylabel="share of the highest learning rate", ylim=(0, 1.28))
     rates.legend(fontsize=8, ncols=2, loc="upper center")
+    return fig
+
+
+def choosing() -> Figure:
+    """The loss on the digits over the learning rate, and over the batch size."""
+    x, y = datasets.digits()
+    train, test = datasets.hold_out(y, np.random.default_rng(0))
+
+    def loss(optimizer, batch_size=32):
+        net = bp.Sequential([bp.Dense(64, 64, "relu", weight_init="he_normal"), bp.Dense(64, 10, "softmax")], rng=0)
+        try:
+            net.fit(x[train], y[train], loss="cross_entropy", optimizer=optimizer, epochs=20, batch_size=batch_size)
+        except bp.DivergedError:
+            return math.nan
+        return net.evaluate(x[test], y[test], loss="cross_entropy")["loss"]
+
+    fig = figure(9, 4)
+    over_rates, over_sizes = fig.subplots(1, 2, sharey=True)
+    rates = np.geomspace(1e-4, 3, 14)
+    for label, make, color in (
+        ("SGD", bp.SGD, BLUE), ("SGD, momentum 0.9", lambda rate: bp.SGD(rate, momentum=0.9), ORANGE),
+        ("Adam", bp.Adam, GREEN), ("RMSprop", bp.RMSprop, PURPLE), ("Lion", bp.Lion, RED),
+    ):  # fmt: skip
+        over_rates.loglog(rates, [loss(make(rate)) for rate in rates], ".-", color=color, label=label)
+    over_rates.set(xlabel="learning rate", ylabel="test loss after 20 epochs", ylim=(0.05, 3))
+    over_rates.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+    sizes = [4, 8, 16, 32, 64, 128, 256, 512]
+    for label, rate, color in (
+        ("Adam, 0.003", lambda size: 0.003, GREEN),
+        ("Adam, 0.003, growing with the root of the size", lambda size: 0.003 * math.sqrt(size / 32), GRAY),
+    ):
+        over_sizes.loglog(sizes, [loss(bp.Adam(rate(size)), size) for size in sizes], ".-", color=color, label=label)
+    over_sizes.set_xticks(sizes, sizes)
+    over_sizes.minorticks_off()
+    over_sizes.set(xlabel="batch size")
+    over_sizes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return fig
+
+
+def troubleshooting() -> Figure:
+    """One network, four runs: one that learns, and three that do not."""
+    x, y = datasets.moons(500, noise=0.1, rng=0)
+    fig = figure(6.5, 3.6)
+    axes = fig.subplots()
+    for label, rate, inputs, color in (
+        ("it learns: 0.1, scaled", 0.1, x, GREEN), ("a thousandth of the rate", 1e-4, x, GRAY),
+        ("a hundred times the rate", 10.0, x, RED), ("one column in thousandths", 0.1, x * [1, 1e-3], BLUE),
+    ):  # fmt: skip
+        net = bp.Sequential([bp.Dense(2, 16, "relu"), bp.Dense(16, 1, "sigmoid")], rng=0)
+        history = net.fit(inputs, y, loss="binary_cross_entropy", optimizer=bp.SGD(rate, momentum=0.9), epochs=60)
+        axes.plot(np.arange(1, 61), history["loss"], color=color, label=label)
+    axes.set(xlabel="epoch", ylabel="training loss", ylim=(0, 1.5))
+    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return fig
 
 
@@ -462,8 +554,8 @@ def mathematics() -> Figure:
 
 
 PICTURES = (
-    networks, activations, losses, optimizers, training, by_hand, data, reproducibility, saving, evaluation, plots,
-    extending, mathematics,
+    index, networks, activations, losses, optimizers, choosing, training, troubleshooting, by_hand, data,
+    reproducibility, saving, evaluation, plots, extending, mathematics,
 )  # fmt: skip
 
 
