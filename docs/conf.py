@@ -3,12 +3,14 @@
 import logging
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import backprop
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import gallery
 import pictures
 
 logging.getLogger("backprop").setLevel("WARNING")  # the fits of the pages are not part of the build's log
@@ -37,6 +39,12 @@ nitpick_ignore = [
 
 html_theme = "furo"
 html_title = f"backprop {version}"
+#: Where the source is, as [project.urls] of pyproject.toml says; where it says nothing, there is no link.
+repository = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8"))[
+    "project"
+].get("urls", {}).get("Repository")
+if repository:
+    html_theme_options = {"footer_icons": [{"name": "Source", "url": repository, "html": "Source", "class": ""}]}
 html_static_path = ["_static"]
 html_css_files = ["shown.css"]
 
@@ -50,7 +58,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 
-copybutton_prompt_text = ">>> "
+copybutton_prompt_text = r">>> |\$ "
+copybutton_prompt_is_regexp = True
 
 
 def read_docstring(app, what, name, obj, options, lines):
@@ -77,7 +86,7 @@ def find(app, env, node, text):
 def setup(app):
     """Draw the pictures, and read the docstrings."""
     app.connect("missing-reference", find)
-    app.connect("builder-inited", lambda _: pictures.draw())
+    app.connect("builder-inited", lambda _: pictures.draw(pictures=pictures.PICTURES + gallery.PICTURES))
     # `predict` is compiled: there is no page of its source to link to.
     app.connect("viewcode-follow-imported", lambda _, module, name: "backprop.network" * (name == "Sequential.predict"))
     app.connect("autodoc-process-docstring", read_docstring, priority=400)  # before numpydoc, at 500

@@ -8,6 +8,7 @@ import json
 import math
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -559,11 +560,11 @@ PICTURES = (
 )  # fmt: skip
 
 
-def draw(kind: str = "svg", folder: Path = FOLDER) -> None:
+def draw(kind: str = "svg", folder: Path = FOLDER, pictures: Sequence[Callable[[], Figure]] = PICTURES) -> None:
     """Draw them all into a folder; the same bytes each time."""
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(STYLE):
-        for picture in PICTURES:
+        for picture in pictures:
             metadata = {"Date": None} if kind == "svg" else {"Software": None}
             picture().savefig(folder / f"{picture.__name__}.{kind}", dpi=110, metadata=metadata)
 

@@ -8,6 +8,7 @@ import ast
 import contextlib
 import io
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -62,3 +63,18 @@ def _drawn(figure: Any) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "backprop"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     return file.getvalue().decode()
+
+
+def transcript(commands: str) -> str:
+    """Run commands of the command line, each on a line of its own after a "$", and set beneath each what it prints."""
+    from backprop.__main__ import main
+
+    lines = []
+    for command in commands.splitlines():
+        out, remarks = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(remarks):
+            status = main(shlex.split(command.removeprefix("$ python -m backprop ")))
+        if status:
+            raise RuntimeError(f"{command}: {remarks.getvalue()}")
+        lines += [command, out.getvalue().rstrip()]
+    return "\n".join(lines)

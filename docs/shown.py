@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 
 from docutils import nodes
-from running import run
+from running import run, transcript
 from sphinx.util import logging
 
 PICTURES = "pictures"
@@ -18,12 +18,16 @@ def run_page(app, doctree):
     """Run the blocks of a page in a folder of its own; what fails is a warning with its place."""
     page = app.env.docname
     names = {"__name__": "__main__"}
-    blocks = [block for block in doctree.findall(nodes.literal_block) if block.get("language") == "python"]
+    blocks = [block for block in doctree.findall(nodes.literal_block) if block.get("language") in ("python", "console")]
     if Path(app.env.doc2path(page)).suffix != ".md":
         return
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         for place, block in enumerate(blocks):
             try:
+                if block["language"] == "console":
+                    block.rawsource = transcript(block.astext())
+                    block.children = [nodes.Text(block.rawsource)]
+                    continue
                 shown = run(block.astext(), names, block.source, block.line)
             except Exception:  # noqa: BLE001  # whatever it is, it is told with its place
                 logger.warning("a block fails:\n%s", traceback.format_exc(), location=block)

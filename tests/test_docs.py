@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import backprop as bp
+from backprop.__main__ import _parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
@@ -33,8 +34,13 @@ def blocks(page):
 
 def run(page):
     """All its blocks, one after the other, as the site runs them; the names they leave, and what they show."""
-    names = {"__name__": "__main__"}
-    shown = [running.run(block, names, str(ROOT / page), line) for line, block in blocks(page)]
+    names, shown = {"__name__": "__main__"}, []
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for block in re.finditer(r"^```(python|console)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        if block[1] == "console":
+            shown.append({"stream": running.transcript(block[2])})
+        else:
+            shown.append(running.run(block[2], names, str(ROOT / page), text.count("\n", 0, block.start(2))))
     return names, shown
 
 
@@ -54,14 +60,17 @@ def users_of_scikit_learn(names):
 
 #: What more is to be true after a page; what it shows is looked for too.
 THEN = {"README.md": readme, "docs/sklearn.md": users_of_scikit_learn}
-SHOWS = {"docs/sklearn.md": "BatchNorm()", "docs/guide/networks.md": "expected 4 inputs, got the 3 of Dense(2, 3)"}
+SHOWS = {
+    "docs/sklearn.md": "BatchNorm()", "docs/guide/networks.md": "expected 4 inputs, got the 3 of Dense(2, 3)",
+    "docs/command_line.md": "built: number, 30 of 600 cells missing", "docs/tables/dataframes.md": "not known 'year'",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # the page on scikit-learn has fits that end early
 def test_a_page_runs(page, tmp_path, monkeypatch):
     source = "\n".join(block for _, block in blocks(page))
-    for package in sorted(set(re.findall(r"^(?:from|import) (sklearn|matplotlib)\b", source, re.MULTILINE))):
+    for package in sorted(set(re.findall(r"^(?:from|import) (sklearn|matplotlib|pandas|polars|joblib)\b", source, re.MULTILINE))):
         pytest.importorskip(package, reason=f"the page needs {package}")
     monkeypatch.chdir(tmp_path)
     names, shown = run(page)
@@ -75,7 +84,7 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES)
 def test_code_fits_its_box(page):
     text = (ROOT / page).read_text(encoding="utf-8")
-    for block in re.finditer(r"^```(?:python|sh|text)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+    for block in re.finditer(r"^```(?:python|console|sh|text)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         assert [line for line in block[1].splitlines() if len(line) > 88] == []
 
 
@@ -140,7 +149,8 @@ def test_links_lead_to_files(page):
             continue
         path = ((ROOT / page).parent / target.partition("#")[0]).resolve()
         if path.parent == ROOT / "docs" / "pictures":  # drawn when the site is built
-            assert f"\ndef {path.stem}() -> Figure:" in (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
+            drawn = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("pictures.py", "gallery.py"))
+            assert f"\ndef {path.stem}() -> Figure:" in drawn
         elif (ROOT / "src").exists() or not path.is_relative_to(ROOT / "src"):  # beside a wheel there are no sources
             assert path.exists(), target
             assert path.is_relative_to(ROOT)
@@ -168,6 +178,23 @@ def test_a_page_of_the_guide_has_a_picture(page):
     pictures = re.findall(r"!\[([^\]]+)\]\(\.\./pictures/(\w+)\.svg\)", (ROOT / page).read_text(encoding="utf-8"))
     assert [name for _, name in pictures] == [Path(page).stem]
     assert len(pictures[0][0]) > 40  # it says what there is to see
+
+
+def test_the_command_line_has_every_command_and_option():
+    text = (ROOT / "docs" / "command_line.md").read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^## (\w+)$(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    (commands,) = (action for action in _parser()._actions if hasattr(action, "choices") and action.choices)
+    assert [*parts] == [*commands.choices]
+    for name, command in commands.choices.items():
+        options = [action.option_strings[-1] for action in command._actions if action.option_strings]
+        assert [option for option in options if option != "--help" and f"`{option}" not in parts[name]] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/")])
+def test_a_page_begins_with_what_it_is_for(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if not text.startswith("```{include}"):
+        assert re.match(r"# \w[^\n]+\n\n(?:[\w`][^\n]{30}|```{include})", text), text[:200]
 
 
 def test_the_reference_has_every_public_name_once():
