@@ -18,6 +18,7 @@ from backprop.sklearn import MLPRegressor
 
 Array = np.ndarray
 LEVEL, Z = 0.9, 1.6449
+SIDES = np.array([[-1.0], [1.0]])
 
 
 def widening(low: Array, high: Array, y: Array) -> float:
@@ -41,16 +42,16 @@ def intervals(fit: tuple[Array, Array], held: tuple[Array, Array], x: Array, see
 
     def around(rows: Array) -> Array:
         middle, std = gaussian.predict(rows, return_std=True)
-        return np.array([middle - Z * std, middle + Z * std])
+        return middle + SIDES * Z * std
 
     ways = {
-        "errors of the training rows": lambda rows: np.array([mean.predict(rows) - spread, mean.predict(rows) + spread]),
+        "errors of the training rows": lambda rows: mean.predict(rows) + SIDES * spread,
         "quantiles": lambda rows: quantiles.predict(rows).T,
         "a mean and its spread": around,
     }
     for name, way in ways.items():
         yield name, way(x)
-        yield f"{name}, widened", way(x) + [[-1], [1]] * np.array(widening(*way(held[0]), held[1]))
+        yield f"{name}, widened", way(x) + SIDES * widening(*way(held[0]), held[1])
 
 
 def main(path: str, target: str) -> None:

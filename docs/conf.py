@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import backprop
@@ -13,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import gallery
 import pictures
 
-logging.getLogger("backprop").setLevel("WARNING")  # the fits of the pages are not part of the build's log
+# The fits of the pages are not part of the build's log.
+logging.getLogger("backprop").setLevel("WARNING")
+warnings.filterwarnings("ignore", "Stochastic Optimizer")
 
 project = "backprop"
 author = "The backprop developers"
@@ -40,9 +43,8 @@ nitpick_ignore = [
 html_theme = "furo"
 html_title = f"backprop {version}"
 #: Where the source is, as [project.urls] of pyproject.toml says; where it says nothing, there is no link.
-repository = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8"))[
-    "project"
-].get("urls", {}).get("Repository")
+metadata = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+repository = metadata["project"].get("urls", {}).get("Repository")
 if repository:
     html_theme_options = {"footer_icons": [{"name": "Source", "url": repository, "html": "Source", "class": ""}]}
 html_static_path = ["_static"]

@@ -62,8 +62,9 @@ def index() -> Figure:
         for (i, j), w in np.ndenumerate(layer.weight):
             (left, bottom), (right, top) = before[i], after[j]
             end = top + (0.08 if len(after) > 1 else 0.41)
-            lines.plot([left + 0.1, right], [bottom + 0.08, end], color=ORANGE if w > 0 else BLUE,
-                       linewidth=0.4 + 5 * abs(w) / abs(layer.weight).max(), alpha=0.7, solid_capstyle="round")  # fmt: skip
+            width = 0.4 + 5 * abs(w) / abs(layer.weight).max()
+            color = ORANGE if w > 0 else BLUE
+            lines.plot([left + 0.1, right], [bottom + 0.08, end], color=color, linewidth=width, alpha=0.7)
     for column, spots in zip(columns, places, strict=True):
         for unit, (left, bottom) in zip(column.T, spots, strict=True):
             width, height = (0.41, 0.82) if len(spots) == 1 else (0.1, 0.16)

@@ -64,14 +64,17 @@ SHOWS = {
     "docs/sklearn.md": "BatchNorm()", "docs/guide/networks.md": "expected 4 inputs, got the 3 of Dense(2, 3)",
     "docs/command_line.md": "built: number, 30 of 600 cells missing", "docs/tables/dataframes.md": "not known 'year'",
 }  # fmt: skip
+#: What is imported where a page uses this, beside what it imports itself.
+NEEDS = {"sklearn": r"datasets\.digits|backprop\.sklearn", "matplotlib": r"\bplots\.\w", "pandas": "$^", "polars": "$^"}
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # the page on scikit-learn has fits that end early
 def test_a_page_runs(page, tmp_path, monkeypatch):
     source = "\n".join(block for _, block in blocks(page))
-    for package in sorted(set(re.findall(r"^(?:from|import) (sklearn|matplotlib|pandas|polars|joblib)\b", source, re.MULTILINE))):
-        pytest.importorskip(package, reason=f"the page needs {package}")
+    for package, use in NEEDS.items():
+        if re.search(rf"^(?:from|import) {package}\b|{use}", source, re.MULTILINE):
+            pytest.importorskip(package, reason=f"the page needs {package}")
     monkeypatch.chdir(tmp_path)
     names, shown = run(page)
     THEN.get(page, len)(names)
@@ -149,7 +152,9 @@ def test_links_lead_to_files(page):
             continue
         path = ((ROOT / page).parent / target.partition("#")[0]).resolve()
         if path.parent == ROOT / "docs" / "pictures":  # drawn when the site is built
-            drawn = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("pictures.py", "gallery.py"))
+            drawn = "".join(
+                (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("pictures.py", "gallery.py")
+            )
             assert f"\ndef {path.stem}() -> Figure:" in drawn
         elif (ROOT / "src").exists() or not path.is_relative_to(ROOT / "src"):  # beside a wheel there are no sources
             assert path.exists(), target
