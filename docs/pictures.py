@@ -557,7 +557,7 @@ def mathematics() -> Figure:
 
 PICTURES = (
     index, networks, activations, losses, optimizers, choosing, training, troubleshooting, by_hand, data,
-    reproducibility, saving, evaluation, plots, extending, mathematics,
+    reproducibility, saving, evaluation, ensembles, plots, extending, mathematics,
 )  # fmt: skip
 
 
