@@ -347,8 +347,8 @@ def test_the_chain_rule_is_shown_factor_by_factor():
         "(0.138499 * 0.45 + (-0.0380982) * 0.55 through 1.weight) = 0.0413703",
         "0.751365 (1 - 0.751365) = 0.186816",
         "1 * 2 (0.751365 - 0.01) / 2, of the loss = 0.741365",
-        "step: (-0.5) * 0.000497713 = -0.000248856",
-        "0.weight[0,1]: 0.25 becomes 0.249751",
+        "0.weight.new[0,1] = 0.25 - 0.5 * 0.000497713 = 0.249751",
+        "0.weight[0,1]: 0.25 becomes 0.249751, a step of -0.000248856",
     ):
         assert line in text
 
@@ -396,11 +396,173 @@ def test_the_moments_of_adam_are_shown():
     net.fit(x, y, loss="mse", optimizer=optimizer, epochs=2)
     trace = net.trace(x, y, "mse", optimizer=optimizer)
     text = str(trace)
-    assert "v' = v / 0.002997, with v = square after" in text
+    place, moment = (0, 0), trace.values["0.weight.square.after"]
+    assert f"v' = {moment[place]:.6g} / (1 - 0.999^3) = {moment[place] / 0.002997001:.6g}, for 0.weight[0,0]" in text
     assert "mean before" in text
     assert np.array_equal(trace.values["0.weight.mean.before"].ravel(), optimizer.state["mean"][:4])
     explained, moment = trace.explain("0.weight[0,0]"), trace.values["0.weight.mean.after"][0, 0]
-    assert f"m' = {moment:.6g} / 0.271 = {moment / 0.271:.6g}" in explained
+    assert f"m' = {moment:.6g} / (1 - 0.9^3) = {moment / 0.271:.6g}" in explained
+
+
+SYMBOLS = {
+    "sqrt": lambda value: math.sqrt(max(value, 0.0)), "log": math.log, "e": math.e, "abs": abs,
+    "sign": lambda value: (value > 0) - (value < 0), "max": max, "erf": math.erf, "tanh": math.tanh,
+    "sigmoid": lambda value: 1 / (1 + math.exp(-value)), "softplus": lambda value: math.log1p(math.exp(value)),
+}  # fmt: skip
+
+
+def worth(expression):
+    """The value of an expression with numbers, as it is printed, without what is said of it."""
+    text = re.sub(r"\((?:the mask of|of|through|a number) [^()]*\)", "", expression)
+    text, _, bounds = text.partition(", at least ")
+    text = re.sub(r" through [\w.]+(?=\))|, of the loss", "", text).replace("^", "**")
+    text = re.sub(r"\|([^|]*)\|", r"abs(\1)", text)
+    text = re.sub(r"([\d)]) (?=\(|log|tanh|sigmoid)", r"\1 * ", text)
+    found = eval(re.sub(r"\blog ([\d.e-]+)", r"log(\1)", text), SYMBOLS)
+    return np.clip(found, *map(float, re.findall(r"[\d.]+(?:e-?\d+)?", bounds))) if bounds else found
+
+
+@pytest.mark.parametrize("text", [*OPTIMIZERS, *CLIPPED])
+def test_every_step_comes_of_the_numbers_that_are_shown(text):
+    net, optimizer = network("dense", "tanh", "softmax"), optimizer_of(text)
+    x, y, _ = data(LOSSES[8])
+    for _ in range(3):
+        trace = net.trace(x, y, "cross_entropy", optimizer=optimizer)
+        for name, array in trace.parameters.items():
+            for where in {(0,) * array.ndim, tuple(n - 1 for n in array.shape)}:
+                place = f"[{','.join(map(str, where))}]"
+                lines = trace.explain(name + place).partition("update: ")[2].splitlines()
+                equations = [line.split(" = ") for line in lines if re.match(r"  [\w.,'\[\]]+ = .* = ", line)]
+                assert bool(equations) == (text not in CLIPPED)
+                for _, expression, value in equations:
+                    numbers = [abs(float(each)) for each in re.findall(r"\d[\d.]*(?:e-?\d+)?", expression)]
+                    assert worth(expression) == pytest.approx(float(value), rel=2e-5, abs=1e-5 * max(numbers)), text
+                if equations:
+                    assert equations[-1][0] == f"  {name}.new{place}"
+                    assert equations[-1][2] == f"{trace.values[f'{name}.new'][where]:.6g}"
+                    assert f"{name}.new{place} = {equations[-1][1]} = " in str(trace) or array.size > 8
+        net.fit(x, y, loss="cross_entropy", optimizer=optimizer, batch_size=None, shuffle=False, epochs=2)
+
+
+def test_a_frozen_layer_stays():
+    net = network("dense", "tanh", "identity")
+    net[0].trainable = False
+    trace = net.trace(*data(MSE)[:2], "mse", optimizer="adam")
+    kept = f"{net[0].weight[0, 0]:.6g}"
+    assert trace.explain("0.weight[0,0]").endswith(f"0.weight[0,0] is of a frozen layer, and stays {kept}")
+    assert "0.weight, of a frozen layer" in str(trace) and "0.weight.new[0,0]" not in str(trace)
+
+
+@every_network
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_passed_back_comes_of_the_factors_that_are_shown(name, training, monkeypatch):
+    monkeypatch.setattr(formulas, "MOST_TERMS", 99)  # no sum is shortened
+    net = shaken(NETWORKS[name]())
+    trace = net.trace(*rows(name, n=3), "mse", training=training)
+    told = 0
+    for key in [*(f"{step.name}.dy" for step in trace.steps.values()), "dx"]:
+        for where in np.ndindex(trace.values[key].shape):
+            line = trace.explain(f"{key}[{','.join(map(str, where))}]").splitlines()[0]
+            _, expression, value = line.split(" = ")
+            assert value == f"{trace.values[key][where]:.6g}"
+            assert worth(expression) == pytest.approx(float(value), rel=1e-4, abs=1e-5), line
+            told += 1
+    assert told > 3
+
+
+@every_network
+@pytest.mark.parametrize("training", [True, False])
+def test_each_number_comes_of_what_it_is_computed_from(name, training, monkeypatch):
+    monkeypatch.setattr(formulas, "MOST_TERMS", 99)
+    net = shaken(NETWORKS[name]())
+    trace = net.trace(*rows(name, n=3), "mse", training=training)
+    for step in trace.steps.values():
+        for where in np.ndindex(step.z.shape):
+            for word, array in ("z", step.z), ("output", step.output):
+                lines = trace.explain(f"{step.name}.{word}[{','.join(map(str, where))}]").splitlines()
+                shown = next(line for line in lines if re.fullmatch(r"  = [-\d.e]+", line))
+                assert shown == f"  = {array[where]:.6g}"
+                if lines[1] != shown:
+                    assert worth(lines[1][4:]) == pytest.approx(array[where], rel=1e-4, abs=1e-5), lines
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.name)
+def test_the_loss_comes_of_the_numbers_that_are_shown(loss, monkeypatch):
+    monkeypatch.setattr(formulas, "MOST_TERMS", 99)
+    x, y, weights = data(loss)
+    told = loss.name in ("mse", "mae", "bce", "ce-labels")
+    for reduction in "mean", "sum":
+        for given in None, weights:
+            net = network("dense", "tanh", loss.ends[0], loss.n_out)
+            trace = net.trace(x, y, loss.make(reduction), sample_weight=given)
+            for r in range(len(x)):
+                lines = trace.explain(f"losses[{r}]").splitlines()
+                assert len(lines) == 2 + told and lines[-1] == f"  = {trace.losses[r]:.6g}"
+                if told:
+                    assert worth(lines[1][4:]) == pytest.approx(trace.losses[r], rel=1e-4)
+            head, value = trace.explain("loss").splitlines()
+            assert worth(head.split(" = ")[-1]) == pytest.approx(trace.value, rel=1e-4)
+            assert value == f"  = {trace.value:.6g}"
+
+
+# Evaluation mode.
+
+
+@every_network
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_evaluation_mode_has_the_numbers_of_predict(name, dtype):
+    net = shaken(NETWORKS[name](), dtype)
+    x, y = rows(name, dtype)
+    net.fit(x, y, loss="mse", optimizer=bp.SGD(0.01), batch_size=None)  # running statistics move
+    net.gradients[...] = 7
+    before = everything(net)
+    trace = net.trace(x, y, "mse", training=False)
+    assert equal(before, everything(net))
+    for out, step in zip(net.activations(x), trace.steps.values(), strict=True):
+        assert np.array_equal(out, step.output)
+    other = net.copy()
+    last = trace.steps[net.graph[-1].name]
+    assert np.array_equal(other.forward(x, training=False), last.output)
+    assert np.array_equal(net.predict(x), last.output)
+    value, dy = bp.MeanSquaredError()(last.output, y)
+    assert trace.value == pytest.approx(value + net.penalty(), rel=1e-6)
+    assert np.array_equal(other.backward(dy), trace.dx)
+    for key, array in trace.gradients.items():
+        begin = net._storage.offset(net.arrays()[key])
+        assert np.array_equal(array.ravel(), other.gradients[begin : begin + array.size]), key
+    assert not any("mask" in step.more or "running_mean.after" in step.more for step in trace.steps.values())
+    assert "evaluation mode" in str(trace).splitlines()[0] and "in evaluation mode" in repr(trace)
+    if dtype == "float64" and "names" not in name:
+        assert trace.check().error < 1e-6
+
+
+def test_a_norm_in_evaluation_mode_goes_by_its_running_statistics():
+    net = shaken([bp.Dropout(0.5), bp.BatchNorm(), bp.Dense(4, 3)])
+    net[1].running_mean, net[1].running_variance = [1, 2, 3, 4], [4, 9, 16, 25]
+    x, y, _ = data(MSE)
+    trace = net.trace(x, y, "mse", training=False)
+    assert trace["1"].more["mean"].tolist() == [1, 2, 3, 4] and np.array_equal(trace["0"].output, x)
+    text = str(trace)
+    assert "y = x, since nothing is dropped in evaluation mode" in text and "by the running statistics" in text
+    delta, weight = trace["1"].delta[0, 1], net[1].weight[1]
+    shown = f"({delta:.6g})" if delta < 0 else f"{delta:.6g}"
+    assert f"{shown} * {weight:.6g} / sqrt(9 + 1e-05) (through the batch_norm 1)" in trace.explain("0.dy[0,1]")
+    with pytest.raises(ValueError, match=r"optimizer: expected none with training=False, .* got 'adam'"):
+        net.trace(x, y, "mse", optimizer="adam", training=False)
+    with pytest.raises(TypeError, match=r"training: expected True or False"):
+        net.trace(x, y, "mse", training=1)
+    own = bp.Sequential([Doubled(), bp.Dense(4, 3)], rng=0)
+    with pytest.raises(TypeError, match="expected built-in layers with training=False"):
+        own.trace(x, y, "mse", training=False)
+
+
+def test_softmax_within_is_shown_with_its_sum():
+    net = network("dense", "softmax", "identity")
+    trace = net.trace(*data(MSE)[:2], "mse")
+    step, lines = trace["0"], trace.explain("0.delta[1,2]").splitlines()
+    _, expression, value = re.fullmatch(r"  dE/d (0\.z\[1,2\]) = (.*) = ([-\d.e]+), of dz_i = .*", lines[0]).groups()
+    assert worth(expression) == pytest.approx(float(value), rel=1e-3, abs=1e-7)
+    assert float(value) == pytest.approx(step.delta[1, 2], rel=1e-5)
 
 
 def test_long_layers_are_shortened_and_the_table_is_whole():
@@ -562,7 +724,9 @@ def test_comparing_with_what_was_computed_by_hand():
         trace.compare({"3.delta": [0.1, 0.2]})
     with pytest.raises(ValueError, match=r"1\.delta: expected a place within its shape \(1, 2\), got \[0, 2\]"):
         trace.explain("1.delta[0,2]")
-    assert trace.explain("loss") == "loss = 0.298371"
+    squares = "((0.751365 - 0.01)^2 + (0.772928 - 0.99)^2) / 2"
+    assert trace.explain("loss") == f"loss = l\n  = {squares}\n  = 0.298371"
+    assert f"losses[0] = {squares} = 0.298371" in str(trace)
     with pytest.raises(ValueError, match=r"expected one number, such as '1\.delta\[0,0\]', got all of '1\.delta'"):
         trace.explain("1.delta")
 

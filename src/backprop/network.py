@@ -568,7 +568,14 @@ class Sequential(_core.Predictor):
         return value, _validate.copied(gradient) if math.isfinite(value) else np.full_like(gradient, np.nan)
 
     def trace(
-        self, x: Any, y: Any, loss: Any, *, optimizer: Optimizer | str | None = None, sample_weight: Any = None
+        self,
+        x: Any,
+        y: Any,
+        loss: Any,
+        *,
+        optimizer: Optimizer | str | None = None,
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> Trace:
         """Every number of one training step on a few rows, with its formula: forward, loss, backward, update.
 
@@ -580,6 +587,9 @@ class Sequential(_core.Predictor):
             As `fit` takes them; at most 64 rows, as one mini-batch.
         optimizer : Optimizer or str, optional
             Whose next step is shown. Default: no update.
+        training : bool, default True
+            As `forward` takes it. False: evaluation mode, the numbers of `predict`, without dropout and by the running
+            statistics of each `BatchNorm`; and no optimizer.
 
         Returns
         -------
@@ -600,7 +610,7 @@ class Sequential(_core.Predictor):
         """
         from .tracing import trace
 
-        return trace(self, x, y, loss, optimizer=optimizer, sample_weight=sample_weight)
+        return trace(self, x, y, loss, optimizer=optimizer, sample_weight=sample_weight, training=training)
 
     # Files.
 

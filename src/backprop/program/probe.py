@@ -30,7 +30,7 @@ class Between(NamedTuple):
 
 
 class Probe:
-    """Runs a graph, in training mode, and reads its tape.
+    """Runs a graph, in training mode or in evaluation mode, and reads its tape.
 
     Each activation is an operation of its own here, and what takes an output takes it from a copy: so z and output, and
     the gradients with respect to both, have places of their own on the tape. The sums are the same chains in the same
@@ -50,10 +50,10 @@ class Probe:
         self._apart = Graph(self._operations(), graph.n_in, graph.dtype)
         self._engine = engine.build(self._apart, storage)
 
-    def forward(self, x: Array, seed: int, step: int) -> Array:
+    def forward(self, x: Array, seed: int, step: int, training: bool) -> Array:
         """The outputs, or the logits."""
         out = np.empty((len(x), self._graph.n_out), self._graph.dtype)
-        self._engine.forward(x, out, seed, step)
+        self._engine.forward(x, out, seed, step, training)
         return out
 
     def backward(self, dy: Array, penalties: float) -> Array:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..layers import INPUT
-from . import formulas, text
-from .factors import MOST_UNITS, passed_back, products, summed
-from .formulas import at, number, put, terms
+from . import formulas, steps, text
+from .factors import MOST_UNITS, computed, loss_of_row, passed_back, products
+from .formulas import at, factor, is_plain, number, put, terms
 from .record import Step
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ def explained(trace: Trace, name: str) -> str:
         example = at(plain, *[0] * found.ndim)
         raise ValueError(f"name: expected one number, such as {example!r}, got all of {plain!r}")
     if where is None:
-        return f"{name} = {number(found)}"
+        return "\n".join(_whole_loss(trace)) if name == "loss" else f"{name} = {number(found)}"
+    if plain == "losses":
+        return "\n".join(_one_loss(trace, *where))
     owner = next((given for given in trace.parameters if plain == given or plain.startswith(f"{given}.")), None)
     if owner is not None:
         return "\n".join(_parameter(trace, owner, where))
@@ -43,16 +45,17 @@ def explained(trace: Trace, name: str) -> str:
 
 def _z(trace: Trace, step: Step, word: str, r: int, j: int) -> Iterator[str]:
     given = step.operation
-    yield f"{at(f'{step.name}.z', r, j)}: {formulas.operation(given)}"
-    if given.kind == "dense":
-        yield f"  = {summed(trace, step, r, j)}"
+    yield f"{at(f'{step.name}.z', r, j)}: {formulas.operation(given, step.fixed)}"
+    shown = computed(trace, step, r, j)
+    if shown:
+        yield f"  = {shown}"
     yield f"  = {number(step.z[r, j])}"
 
 
 def _output(trace: Trace, step: Step, word: str, r: int, j: int) -> Iterator[str]:
     formula = formulas.activation(step.operation.activation)
     yield f"{at(f'{step.name}.output', r, j)} = {formula}"
-    if " where " not in formula and "_" not in formula:
+    if is_plain(formula):
         yield f"  = {put(formula, z=step.z[r, j])}"
     yield f"  = {number(step.output[r, j])}"
     yield from _z(trace, step, word, r, j)
@@ -61,9 +64,25 @@ def _output(trace: Trace, step: Step, word: str, r: int, j: int) -> Iterator[str
 def _slope(trace: Trace, step: Step, word: str, r: int, j: int) -> Iterator[str]:
     formula = formulas.slope(step.operation.activation)
     yield f"{at(f'{step.name}.slope', r, j)} = f'(z) = {formula}"
-    if " where " not in formula:
+    if is_plain(formula):
         yield f"  = {put(formula, z=step.z[r, j], y=step.output[r, j])}"
     yield f"  = {number(trace.values[f'{step.name}.slope'][r, j])}"
+
+
+def _one_loss(trace: Trace, r: int) -> Iterator[str]:
+    yield f"{at('losses', r)} = {formulas.loss(trace.objective.loss)}"
+    shown = loss_of_row(trace, r)
+    if shown:
+        yield f"  = {shown}"
+    yield f"  = {number(trace.values['losses'][r])}"
+
+
+def _whole_loss(trace: Trace) -> Iterator[str]:
+    yield f"loss = {text.reduced(trace)}"
+    alone = loss_of_row(trace, 0) if len(trace.data) == 1 and trace.data.weights is None else ""
+    if alone:
+        yield f"  = {alone}{text.penalised(trace)}"
+    yield f"  = {number(trace.value)}"
 
 
 # Backward.
@@ -82,7 +101,7 @@ def _parameter(trace: Trace, name: str, where: tuple[int, ...]) -> Iterator[str]
         factor = f"{at(source, 'r', where[0])} * " * (len(where) == 2)
         yield f"  = the sum over the rows r of {factor}{at(f'{step.name}.delta', 'r', where[-1])}"
     else:
-        yield f"  of {formulas.operation(step.operation)}"
+        yield f"  of {formulas.operation(step.operation, step.fixed)}"
         formula = formulas.gradient(step.operation, name.removeprefix(f"{step.name}."))
         if formula:
             yield f"  = {formula}"
@@ -126,12 +145,24 @@ def _through_activation(step: Step, r: int, j: int) -> Iterator[str]:
     function, name = step.operation.activation, at(f"{step.name}.z", r, j)
     formula = formulas.slope(function)
     if step.slope is None or step.dy is None:
-        yield f"  dE/d {name} = {number(step.delta[r, j])}, of {formula}"
+        yield f"  dE/d {name} = {_mixed(step, r, j)} = {number(step.delta[r, j])}, of {formula}"
         return
     yield f"  dE/d {name} = dE/d {at(f'{step.name}.output', r, j)} * f'(z)"
     yield f"    = {terms([(step.dy[r, j], step.slope[r, j])])} = {number(step.delta[r, j])}"
-    shown = "" if " where " in formula else f" = {put(formula, z=step.z[r, j], y=step.output[r, j])}"
-    yield f"    with f'(z) = {formula}{shown} = {number(step.slope[r, j])}"
+    if is_plain(formula):
+        shown = f"{formula} = {put(formula, z=step.z[r, j], y=step.output[r, j])} = {number(step.slope[r, j])}"
+    else:
+        shown = f"{number(step.slope[r, j])} at z = {number(step.z[r, j])}: {formula}"
+    yield f"    with f'(z) = {shown}"
+
+
+def _mixed(step: Step, r: int, j: int) -> str:
+    """What softmax, or its logarithm, passes back to a number, which is of the whole row."""
+    assert step.dy is not None
+    y, dy = step.output[r], step.dy[r]
+    if step.operation.activation.name == "softmax":
+        return f"{number(y[j])} * ({factor(dy[j])} - ({terms(list(zip(dy, y, strict=True)))}))"
+    return f"{factor(dy[j])} - e^{factor(y[j])} * {factor(dy.sum())}"
 
 
 def _update(trace: Trace, name: str, where: tuple[int, ...]) -> Iterator[str]:
@@ -144,12 +175,9 @@ def _update(trace: Trace, name: str, where: tuple[int, ...]) -> Iterator[str]:
     for word in text.states(trace):
         if name + word in trace.values:
             yield f"  {word[1:].replace('.', ' ')}: {number(trace.values[name + word][where])}"
-    old, gradient, step, new = (trace.values[name + word][where] for word in ("", ".gradient", ".step", ".new"))
-    for letter, slot, factor in text.corrections(trace):
-        moment = trace.values[f"{name}.{slot}.after"][where]
-        yield f"  {letter}' = {number(moment)} / {number(factor)} = {number(moment / factor)}"
-    if made.kernel == "sgd" and made.lower()[1:] == ((0.0, 0.0), 0.0, 0.0, 0.0, 0.0):
-        yield f"  step: {terms([(-update.learning_rate, gradient)])} = {number(step)}"
-    else:
-        yield f"  step: {number(step)}"
-    yield f"  {at(name, *where)}: {number(old)} becomes {number(new)}"
+    old, step, new = (trace.values[name + word][where] for word in ("", ".step", ".new"))
+    if steps.frozen(trace, name):
+        yield f"  {at(name, *where)} is of a frozen layer, and stays {number(old)}"
+        return
+    yield from (f"  {line}" for line in steps.stepped(trace, name, where))
+    yield f"  {at(name, *where)}: {number(old)} becomes {number(new)}, a step of {number(step)}"

@@ -1,4 +1,4 @@
-"""What a gradient is the sum of: what the loss, or the operations that take a number, pass back; and over the rows."""
+"""What a number is computed from; and what a gradient is the sum of, of the loss, of operations, or over the rows."""
 
 from __future__ import annotations
 
@@ -13,18 +13,38 @@ from .record import Step
 if TYPE_CHECKING:
     from .trace import Trace
 
-__all__ = ["MOST_UNITS", "passed_back", "products", "summed"]
+__all__ = ["MOST_UNITS", "computed", "loss_of_row", "passed_back", "products"]
 
 #: So many units of a wide layer are followed to the loss.
 MOST_UNITS = 4
 
 
-def summed(trace: Trace, step: Step, r: int, j: int) -> str:
-    """The sum of products that z of a dense layer is."""
+def computed(trace: Trace, step: Step, r: int, j: int) -> str:
+    """What z of an operation is computed from, with the numbers put in; empty where that is a number as it stands."""
+    given = step.operation
     bias, weight = (trace.parameters.get(f"{step.name}.{name}") for name in ("bias", "weight"))
-    assert weight is not None
-    pairs = list(zip(step.inputs[0][r], weight[:, j], strict=True))
-    return terms(pairs, None if bias is None else bias[j])
+    x = step.inputs[0][r]
+    if given.kind == "dense" and weight is not None:
+        return terms(list(zip(x, weight[:, j], strict=True)), None if bias is None else bias[j])
+    if given.kind in ("layer_norm", "batch_norm") and weight is not None and bias is not None:
+        mean, variance = _statistics(step, r, j)
+        root = f"sqrt({number(variance)} + {number(given.attributes['epsilon'])})"
+        return f"{factor(weight[j])} * ({number(x[j])} - {factor(mean)}) / {root} + {factor(bias[j])}"
+    if given.kind == "dropout":
+        return "" if step.fixed else terms([(x[j], step.more["mask"][r, j])])
+    if given.kind == "scale" and weight is not None:
+        return terms([(x[j], weight[j])])
+    if given.kind == "prelu" and weight is not None and x[j] <= 0:
+        return terms([(x[j], weight[j])])
+    if given.kind == "add":
+        return plus([number(some[r, j]) for some in step.inputs])
+    return ""
+
+
+def _statistics(step: Step, r: int, j: int) -> tuple[float, float]:
+    """Mean and variance that a norm goes by."""
+    place = r if step.operation.kind == "layer_norm" else j
+    return float(step.more["mean"][place]), float(step.more["variance"][place])
 
 
 def passed_back(trace: Trace, name: str, r: int, j: int) -> tuple[str, list[tuple[Step, int]]]:
@@ -51,16 +71,91 @@ def _from_reader(trace: Trace, reader: Step, r: int, j: int, column: int) -> tup
     if given.kind == "dense" and weight is not None:
         pairs = [(delta[k], weight[j, k]) for k in range(given.n_out)]
         return f"({terms(pairs)} through {reader.name}.weight)", [*range(given.n_out)]
-    if given.kind == "dropout":
+    if given.kind == "dropout" and not reader.fixed:
         return f"{terms([(delta[j], reader.more['mask'][r, j])])} (the mask of {reader.name})", [j]
     if given.kind in ("scale", "prelu") and weight is not None:
         slope = 1.0 if given.kind == "prelu" and reader.inputs[0][r, j] > 0 else weight[j]
         return f"{terms([(delta[j], slope)])} (through {reader.name}.weight)", [j]
     if given.kind == "concatenate":
         return f"{factor(delta[column + j])} (of {at(reader.name + '.output', r, column + j)})", [column + j]
-    if given.kind in ("add", "activation"):
+    if given.kind in ("add", "activation", "dropout"):
         return f"{factor(delta[j])} (of {at(reader.name + '.z', r, j)})", [j]
+    if given.kind in ("layer_norm", "batch_norm") and weight is not None:
+        return _from_norm(reader, weight, r, j)
+    if given.kind == "columns":
+        return _from_columns(reader, delta, j)
+    if given.kind == "embedding":
+        return "0 (a number that names a row of a table has no derivative)", []
     return f"what the {given.kind} {reader.name} passes back", [j] if j < given.n_out else []
+
+
+def _from_norm(reader: Step, weight: Array, r: int, j: int) -> tuple[str, list[int]]:
+    """What a norm passes back: its statistics depend on all numbers that they are taken of."""
+    over_rows = reader.operation.kind == "batch_norm"
+    x, dy = (array.astype(np.float64) for array in (reader.inputs[0], reader.delta))
+    mean, variance = _statistics(reader, r, j)
+    root = f"sqrt({number(variance)} + {number(reader.operation.attributes['epsilon'])})"
+    if reader.fixed:
+        return f"{factor(dy[r, j])} * {factor(weight[j])} / {root} (through the batch_norm {reader.name})", [j]
+    spread = np.sqrt(variance + reader.operation.attributes["epsilon"])
+    some_x, some_dy = (x[:, j], dy[:, j]) if over_rows else (x[r], dy[r] * weight)
+    own = r if over_rows else j
+    normalized = (some_x - mean) / spread
+    inner = f"{factor(some_dy[own])} - {factor(some_dy.mean())} - {factor(normalized[own])} * " + factor(
+        (some_dy * normalized).mean()
+    )
+    outer = f"{factor(weight[j])} / {root}" if over_rows else f"1 / {root}"
+    through = (
+        f"through the {reader.operation.kind} {reader.name}, less means over the {'rows' if over_rows else 'features'}"
+    )
+    return f"{outer} * ({inner}) ({through})", [j] if over_rows else [*range(len(weight))]
+
+
+def _from_columns(reader: Step, delta: Array, j: int) -> tuple[str, list[int]]:
+    """What goes on beside the tables is handed back as it is."""
+    out = 0
+    for first, count, table in reader.operation.attributes["tables"]:
+        width = 1 if table is None else reader.operation.parameters[table].shape[1]
+        if first <= j < first + count:
+            if table is not None:
+                return "0 (a number that names a row of a table has no derivative)", []
+            unit = out + j - first
+            return f"{factor(delta[unit])} (of column {unit} of {reader.name})", [unit]
+        out += count * width
+    return "0", []
+
+
+def loss_of_row(trace: Trace, r: int) -> str:
+    """The loss of a row with the numbers put in; empty where the formula alone has to do."""
+    objective, data = trace.objective, trace.data
+    kernel = objective.loss.kernel if objective.compiled else ""
+    y_hat = trace.steps[trace.graph[-1].name].output[r].astype(np.float64)
+    if kernel in ("mean_squared_error", "mean_absolute_error"):
+        pair = "({} - {})^2" if kernel == "mean_squared_error" else "|{} - {}|"
+        each = [pair.format(number(p), factor(t)) for p, t in zip(y_hat, data.target[r], strict=True)]
+        return _mean(each)
+    if objective.on_logits and kernel == "binary_cross_entropy":
+        pairs = zip(y_hat, data.target[r], strict=True)
+        mean = _mean([_of_probability(float(p), float(t)) for p, t in pairs])
+        return f"-({mean})" if " + " in mean and len(y_hat) == 1 else f"-{mean}"
+    smooth = getattr(objective.loss, "label_smoothing", 0.0)
+    if objective.on_logits and kernel == "cross_entropy" and data.labels is not None and not smooth:
+        return f"-log {number(y_hat[int(data.labels[r])])}"
+    return ""
+
+
+def _mean(words: list[str]) -> str:
+    """The mean of some terms."""
+    return words[0] if len(words) == 1 else f"({plus(words)}) / {len(words)}"
+
+
+def _of_probability(p: float, target: float) -> str:
+    """The terms of the binary cross-entropy, without what is multiplied by 0."""
+    if target == 1:
+        return f"log {number(p)}"
+    if target == 0:
+        return f"log(1 - {number(p)})"
+    return f"{number(target)} log {number(p)} + (1 - {number(target)}) log(1 - {number(p)})"
 
 
 def _of_loss(trace: Trace, step: Step, r: int, j: int) -> str:

@@ -14,10 +14,8 @@ from ..program.graph import Operation
 from ..program.objective import Objective
 
 __all__ = [
-    "activation", "at", "called", "factor",
-    "gradient", "logits", "loss", "number", "operation",
-    "plus",
-    "put", "rule", "slope", "some", "terms",
+    "activation", "at", "called", "factor", "gradient", "is_plain", "logits", "loss", "number", "operation", "passed",
+    "plus", "put", "rule", "slope", "some", "terms",
 ]  # fmt: skip
 
 #: A sum of more terms is shortened.
@@ -63,6 +61,15 @@ _OPERATIONS = {
 }
 
 
+#: What a norm passes back to what it takes, where its statistics are of these numbers.
+_PASSED = {
+    "batch_norm": "w / s (dE/dy - mean(dE/dy) - n mean(n dE/dy)), means over the rows, n = (x - mean) / s, "
+    "s = sqrt(variance + {epsilon})",
+    "layer_norm": "1 / s (g - mean(g) - n mean(n g)), g = w dE/dy, means over the features, n = (x - mean) / s, "
+    "s = sqrt(variance + {epsilon})",
+}
+
+
 _NORMALIZED = "the sum over the rows of (x - mean) / sqrt(variance + {epsilon}) dE/dy"
 #: The gradient of the weight; that of a bias is the sum of dE/dz.
 _GRADIENTS = {
@@ -96,16 +103,30 @@ def slope(function: ActivationFunction) -> str:
     return _with_parameter(_ACTIVATIONS[function.name][1], function)
 
 
+def is_plain(formula: str) -> bool:
+    """Whether numbers can be put into a formula: it has one case, and mixes no numbers of a row."""
+    return not re.search("[|_,]|with|where|between", formula)
+
+
 def _with_parameter(text: str, function: ActivationFunction) -> str:
     return re.sub(r"\ba\b", number(function.slope), text)
 
 
-def operation(given: Operation) -> str:
-    """What it computes before its activation."""
+def operation(given: Operation, fixed: bool = False) -> str:
+    """What it computes before its activation; fixed is that of its `Step`."""
     if given.kind == "python":
         return f"y = {given.layer!r}.forward(x)"
+    if fixed and given.kind == "dropout":
+        return "y = x, since nothing is dropped in evaluation mode"
     text = _OPERATIONS[given.kind].format(**given.attributes)
+    if fixed:
+        return text.replace("over the rows", "by the running statistics")
     return text.removesuffix(" + b") if given.kind == "dense" and "bias" not in given.parameters else text
+
+
+def passed(given: Operation) -> str:
+    """The right side of dE/dx of a norm; empty for others."""
+    return _PASSED.get(given.kind, "").format(**given.attributes)
 
 
 def gradient(given: Operation, name: str) -> str:

@@ -121,7 +121,7 @@ def _edges(trace: Trace, step: Step, places: dict[str, dict[int, tuple[float, fl
                     text = chain.explained(trace, name)
                     yield Shape(_line(start, end, style), f"{name} = {formulas.number(value)}", text)
                 elif j == before + i or given.kind in ("python", "embedding", "columns", "layer_norm"):
-                    text = f"{step.name}, {given.kind}: {formulas.operation(given)}"
+                    text = f"{step.name}, {given.kind}: {formulas.operation(given, step.fixed)}"
                     yield Shape(_line(start, end, 'class="other"'), text, text)
         if given.kind == "concatenate":
             before += trace.graph.n_in if source == INPUT else trace.steps[source].operation.n_out

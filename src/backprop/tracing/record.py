@@ -17,7 +17,7 @@ from ..program.graph import Graph, Operation
 from ..program.objective import Objective
 from ..program.probe import Between, Probe
 
-__all__ = ["Pass", "Places", "Step", "Update", "run", "update", "value"]
+__all__ = ["Mode", "Pass", "Places", "Step", "Update", "run", "update", "value"]
 
 Array = _validate.Array
 
@@ -58,12 +58,15 @@ class Step:
         The gradient with respect to z.
     more : dict of str to numpy.ndarray
         The "mask" of a dropout, "mean" and "variance" of a norm; "running_mean.before", "running_mean.after" and so on.
+    fixed : bool
+        Whether it is a batch norm that goes by its running statistics, or a dropout that drops nothing.
     """
 
     def __init__(
-        self, operation: Operation, inputs: tuple[Array, ...], found: Between, more: Mapping[str, Array], fused: bool
-    ) -> None:
-        self.operation, self.inputs, self.more = operation, inputs, dict(more)
+        self, operation: Operation, inputs: tuple[Array, ...], found: Between, more: Mapping[str, Array], fused: bool,
+        fixed: bool,
+    ) -> None:  # fmt: skip
+        self.operation, self.inputs, self.more, self.fixed = operation, inputs, dict(more), fixed
         self.z, self.output, self.delta = found.z, found.output, found.dz
         self.dy = None if fused else found.dy
         self.slope = _slope(operation.activation, self.z, self.output)
@@ -102,50 +105,66 @@ class Pass(NamedTuple):
     dx: Array
 
 
-def value(probe: Probe, objective: Objective, data: Data, seed: int, step: int) -> float:
+class Mode(NamedTuple):
+    """How the way forward is gone."""
+
+    #: What the dropout masks depend on.
+    seed: int
+    step: int
+    #: Training mode, or evaluation mode.
+    training: bool
+
+
+def value(probe: Probe, objective: Objective, data: Data, mode: Mode) -> float:
     """The loss, with penalties."""
-    found = probe.forward(data.x, seed, step)
+    found = probe.forward(data.x, *mode)
     return objective.value(found, data) + objective.penalty_factor(data) * probe.penalty()
 
 
-def run(net: Any, graph: Graph, objective: Objective, data: Data) -> Pass:
-    """Forward and back, as a step of training would."""
+def run(net: Any, graph: Graph, objective: Objective, data: Data, mode: Mode) -> Pass:
+    """Forward and back, as a step of training would, or in evaluation mode."""
     probe, before = Probe(graph, net._storage, objective.on_logits), net.buffers.copy()
-    found = probe.forward(data.x, net.seed, net.steps)
+    found = probe.forward(data.x, *mode)
     loss, dy = objective.value_and_gradient(found, data)
     factor = objective.penalty_factor(data)
     penalty = factor * probe.penalty()
     if dy is None or not math.isfinite(loss + penalty):
         raise ValueError(f"loss: expected a finite number to trace, got {loss + penalty:g}: scale x and y")
     dx = probe.backward(dy, factor)
-    steps = _steps(net, graph, probe.between(data.x), data.x, objective)
-    _note_statistics(net, steps, before)
+    steps = _steps(net, graph, probe.between(data.x), data.x, objective, mode)
+    if mode.training:
+        _note_statistics(net, steps, before)
     losses = _losses(objective, found, data)
     gradients, total = net.gradients.copy(), loss + penalty
-    if penalty and net._plan is not None and objective.compiled:  # the core adds the rows to the penalties
+    if (
+        penalty and mode.training and net._plan is not None and objective.compiled
+    ):  # the core adds the rows to the penalties
         total, _ = net._value_and_gradient(data, objective, net.seed)
     return Pass(total, losses, penalty, steps, gradients, dx)
 
 
-def _steps(net: Any, graph: Graph, found: Mapping[str, Between], x: Array, objective: Objective) -> dict[str, Step]:
+def _steps(
+    net: Any, graph: Graph, found: Mapping[str, Between], x: Array, objective: Objective, mode: Mode
+) -> dict[str, Step]:
     steps: dict[str, Step] = {}
     for operation in graph:
         inputs = tuple(x if name == INPUT else steps[name].output for name in operation.inputs)
         fused = objective.on_logits and operation is graph[-1]
-        more = _more(net, operation, inputs[0])
-        steps[operation.name] = Step(operation, inputs, found[operation.name], more, fused)
+        more = _more(net, operation, inputs[0], mode)
+        fixed = _is_fixed(operation, len(x), mode)
+        steps[operation.name] = Step(operation, inputs, found[operation.name], more, fused, fixed)
     return steps
 
 
-def _more(net: Any, operation: Operation, x: Array) -> dict[str, Array]:
+def _more(net: Any, operation: Operation, x: Array, mode: Mode) -> dict[str, Array]:
     """What an operation takes of its rows beside their numbers."""
     if operation.kind == "dropout":
-        return {"mask": _mask(net, operation, len(x))}
+        return {"mask": _mask(net, operation, len(x), mode)} if mode.training else {}
     wide = x.astype(np.float64)
     if operation.kind == "layer_norm":
         return {"mean": wide.mean(axis=1), "variance": wide.var(axis=1)}
     if operation.kind == "batch_norm":
-        if operation.layer.frozen or len(x) == 1:
+        if _is_fixed(operation, len(x), mode):
             mean, variance = (operation.buffers[f"running_{name}"].copy() for name in ("mean", "variance"))
             return {"mean": mean, "variance": variance}
         return {"mean": wide.mean(axis=0), "variance": wide.var(axis=0)}
@@ -161,11 +180,18 @@ def _note_statistics(net: Any, steps: Mapping[str, Step], before: Array) -> None
             step.more[f"{name}.after"] = after.copy()
 
 
-def _mask(net: Any, operation: Operation, rows: int) -> Array:
+def _is_fixed(operation: Operation, rows: int, mode: Mode) -> bool:
+    """Whether a batch norm goes by its running statistics, or a dropout drops nothing."""
+    if operation.kind == "batch_norm":
+        return not mode.training or rows == 1 or bool(operation.layer.frozen)
+    return operation.kind == "dropout" and not mode.training
+
+
+def _mask(net: Any, operation: Operation, rows: int, mode: Mode) -> Array:
     """What each number is multiplied by: 0, or 1 / (1 - rate)."""
     alone = build(Graph([operation.changed(inputs=(INPUT,))], operation.n_in, net.dtype), net._storage)
     mask = np.empty((rows, operation.n_out), net.dtype)
-    alone.forward(np.ones_like(mask), mask, net.seed, net.steps)
+    alone.forward(np.ones_like(mask), mask, *mode)
     return mask
 
 

@@ -11,15 +11,15 @@ import numpy as np
 
 from .. import _validate
 from ..layers import INPUT
-from . import formulas
-from .factors import passed_back, products, summed
-from .formulas import at, number, terms
+from . import formulas, steps
+from .factors import computed, loss_of_row, passed_back, products
+from .formulas import at, is_plain, number, plus, put, terms
 from .record import Step
 
 if TYPE_CHECKING:
     from .trace import Trace
 
-__all__ = ["corrections", "place", "short", "states", "whole", "worked"]
+__all__ = ["penalised", "place", "reduced", "short", "states", "whole", "worked"]
 
 Array = _validate.Array
 #: So many lines of one kind are printed in full; of more, the first and the last ones.
@@ -58,7 +58,9 @@ def worked(trace: Trace) -> str:
 
 def _lines(trace: Trace) -> Iterator[str]:
     rows = len(trace.data)
-    yield f"{rows} row{'s' * (rows > 1)} through {len(trace.steps)} operations, {trace.graph.dtype.name}"
+    mode = "" if trace.training else ", in evaluation mode: without dropout, by running statistics"
+    operations = f"{len(trace.steps)} operation{'s' * (len(trace.steps) > 1)}"
+    yield f"{rows} row{'s' * (rows > 1)} through {operations}, {trace.graph.dtype.name}{mode}"
     yield from _array("input x", trace.data.x)
     yield from ("", "Forward")
     for step in trace.steps.values():
@@ -93,20 +95,29 @@ def _forward(trace: Trace, step: Step) -> Iterator[str]:
     given = step.operation
     yield ""
     yield f"{given!r}"[len("<Operation ") : -1]
-    yield f"  {formulas.operation(given)}"
+    yield f"  {formulas.operation(given, step.fixed)}"
     for name, array in step.more.items():
         yield from _array(name, array)
-    if given.kind == "dense":
+    if any(computed(trace, step, 0, j) for j in range(given.n_out)):
         name = f"{given.name}.z"
-        yield from _some(
-            (given.n_out,), lambda j: f"{at(name, 0, j)} = {summed(trace, step, 0, j)} = {number(step.z[0, j])}"
-        )
+        yield from _some((given.n_out,), lambda j: _equation(at(name, 0, j), computed(trace, step, 0, j), step.z[0, j]))
     if given.activation.name == "identity":
         yield from _array("y", step.output)
         return
     yield from _array("z", step.z)
-    yield f"  y = {formulas.activation(given.activation)}"
+    formula = formulas.activation(given.activation)
+    yield f"  y = {formula}"
+    if is_plain(formula):
+        name = f"{given.name}.output"
+        yield from _some(
+            (given.n_out,), lambda j: _equation(at(name, 0, j), put(formula, z=step.z[0, j]), step.output[0, j])
+        )
     yield from _array("y", step.output)
+
+
+def _equation(name: str, expression: str, value: Any) -> str:
+    """A number, and what it is computed from where that is told."""
+    return " = ".join([name, *[expression] * bool(expression), number(value)])
 
 
 def _loss(trace: Trace) -> Iterator[str]:
@@ -116,16 +127,36 @@ def _loss(trace: Trace) -> Iterator[str]:
     yield f"  {formulas.logits(objective, end)}"
     yield from _array("y", np.asarray(data.y))
     yield from _array("y_hat", trace.steps[trace.graph[-1].name].output)
-    if trace.losses is not None:
-        yield from _array("l of each row", trace.losses)
+    losses = trace.losses
+    if losses is not None:
+        if loss_of_row(trace, 0):
+            yield from _some(losses.shape, lambda r: _equation(at("losses", r), loss_of_row(trace, r), losses[r]))
+        else:
+            yield from _array("l of each row", losses)
     if data.weights is not None:
         yield from _array("weight of each row", data.weights)
-    how = "sum(w l) / sum(w)" if objective.mean else "sum(w l)"
-    if trace.losses is None:
+    yield f"  E = {reduced(trace)} = {number(trace.value)}"
+
+
+def reduced(trace: Trace) -> str:
+    """How the loss of all rows comes of theirs, with the numbers put in."""
+    losses, weights, mean = trace.losses, trace.data.weights, trace.objective.mean
+    if losses is None:
         how = "what it returns"
-    if trace.penalty:
-        how += f" + {number(trace.penalty)} of the penalties on the weights"
-    yield f"  E = {how} = {number(trace.value)}"
+    elif weights is None:
+        how = plus([number(each) for each in losses])
+        how = f"the mean of l = ({how}) / {len(losses)}" if mean and len(losses) > 1 else f"the sum of l = {how}"
+        how = "l" if len(losses) == 1 else how
+    else:
+        products = terms(list(zip(weights, losses, strict=True)))
+        total = plus([number(weight) for weight in weights])
+        how = f"sum(w l) / sum(w) = ({products}) / ({total})" if mean else f"sum(w l) = {products}"
+    return how + penalised(trace)
+
+
+def penalised(trace: Trace) -> str:
+    """What the penalties add to the loss of the rows."""
+    return f" + {number(trace.penalty)} of the penalties on the weights" if trace.penalty else ""
 
 
 def _backward(trace: Trace, step: Step) -> Iterator[str]:
@@ -157,10 +188,17 @@ def _slopes(step: Step) -> Iterator[str]:
     )
 
 
+#: What a number is passed back through is shown for these; the others hand it on as it is.
+_SHOWN = {"dense", "dropout", "prelu", "scale", "batch_norm", "layer_norm"}
+
+
 def _passed(trace: Trace, name: str, called: str, array: Array) -> Iterator[str]:
     """What is passed back to the outputs of the first row; where that is handed on as it is, by what."""
     readers = [step.operation for step in trace.steps.values() if name in step.operation.inputs]
-    if readers and not {"dense", "dropout", "prelu", "scale"} & {reader.kind for reader in readers}:
+    for reader in readers:
+        if formulas.passed(reader) and not trace.steps[reader.name].fixed:
+            yield f"  {reader.name}, {reader.kind}, passes back {formulas.passed(reader)}"
+    if readers and not _SHOWN & {reader.kind for reader in readers}:
         yield f"  dE/dy comes from {' and '.join(f'{reader.name}, {reader.kind}' for reader in readers)}"
         return
     yield from _some(
@@ -188,14 +226,26 @@ def _update(trace: Trace) -> Iterator[str]:
     assert update is not None
     yield f"  {update.optimizer!r}, step {update.number}, learning rate {number(update.learning_rate)}"
     yield from formulas.rule(update.optimizer)
-    for letter, slot, factor in corrections(trace):
-        yield f"  {letter}' = {letter} / {number(factor)}, with {letter} = {slot} after"
-    for name in trace.parameters:
-        yield from ("", f"  {name}")
+    for name, array in trace.parameters.items():
+        yield from ("", f"  {name}" + ", of a frozen layer" * steps.frozen(trace, name))
         for word in ("", ".gradient", *states(trace), ".step", ".new"):
+            if word == ".step":
+                yield from _new(trace, name, array)
             if name + word in trace.values:
                 label = {"": "before", ".new": "after", ".gradient": "gradient"}.get(word, word[1:].replace(".", " "))
                 yield from _array(label, trace.values[name + word], "    ")
+
+
+def _new(trace: Trace, name: str, array: Array) -> Iterator[str]:
+    """How the first new value comes about, and the last step to the others."""
+    first = (0,) * array.ndim
+    lines = steps.stepped(trace, name, first) if array.size else []
+    if not lines:
+        return
+    if len(lines) > 1:
+        yield from (f"    {line}, for {at(name, *first)}" for line in lines[:-1])
+    called = f"{name}.new"
+    yield from _some(array.shape, lambda *where: f"{at(called, *where)} = {steps.new_value(trace, name, where)}")
 
 
 def states(trace: Trace) -> list[str]:
@@ -203,14 +253,3 @@ def states(trace: Trace) -> list[str]:
     update = trace.update
     slots = [] if update is None else list(dict.fromkeys([*update.before, *update.after]))
     return [f".{slot}.{when}" for slot in slots for when in ("before", "after")]
-
-
-def corrections(trace: Trace) -> list[tuple[str, str, float]]:
-    """The moments of Adam and its like: letter, state vector, and what the bias correction divides it by."""
-    update = trace.update
-    if update is None or update.optimizer.kernel not in ("adam", "adamw", "radam"):
-        return []
-    made: Any = update.optimizer
-    second = "largest" if "largest" in update.after else "square"
-    pairs = ("m", "mean", made.beta1), ("v", second, made.beta2)
-    return [(letter, slot, 1 - beta**update.number) for letter, slot, beta in pairs]

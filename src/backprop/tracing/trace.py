@@ -30,9 +30,18 @@ MOST_ROWS = 64
 
 
 def trace(
-    net: Any, x: Any, y: Any, loss: Any, *, optimizer: Any = None, sample_weight: Any = None, most: int = MOST_ROWS
-) -> Trace:
+    net: Any, x: Any, y: Any, loss: Any, *, optimizer: Any = None, sample_weight: Any = None, training: bool = True,
+    most: int = MOST_ROWS,
+) -> Trace:  # fmt: skip
     """See `Sequential.trace`; of so many rows at most."""
+    mode = record.Mode(net.seed, net.steps, _validate.flag(training, "training"))
+    if not mode.training:
+        net._check_statistics()
+        if optimizer is not None:
+            got = _validate.shown(optimizer)
+            raise ValueError(
+                f"optimizer: expected none with training=False, since it steps in training mode, got {got}"
+            )
     objective = net._objective(loss)
     data = gate.rows(net._inputs, objective, x, y, sample_weight)
     if len(data) > most:
@@ -40,14 +49,14 @@ def trace(
     graph = net.graph
     with net._training.shared(), unchanged(net):
         before = net.buffers.copy()
-        found = record.run(net, graph, objective, data)
+        found = record.run(net, graph, objective, data, mode)
         net.buffers[...] = before
         update = None if optimizer is None else record.update(net, optimizer, found, data, objective)
-    return Trace(net, objective, data, found, update)
+    return Trace(net, objective, data, found, update, mode)
 
 
 class Trace:
-    """Every number of one training step on a few rows: forward, loss, backward, update.
+    """Every number of one training step on a few rows: forward, loss, backward, update; or of evaluation mode.
 
     `Sequential.trace` makes it. All numbers are those of the compiled core, to the last bit. Printed, it is a worked
     example; long layers are shortened, and `table` shows all of them.
@@ -75,13 +84,14 @@ class Trace:
     """
 
     def __init__(
-        self, net: Any, objective: Objective, data: Data, found: record.Pass, update: record.Update | None
-    ) -> None:
+        self, net: Any, objective: Objective, data: Data, found: record.Pass, update: record.Update | None,
+        mode: record.Mode,
+    ) -> None:  # fmt: skip
         self.net, self.objective, self.data, self.update = net, objective, data, update
         self.value, self.losses, self.penalty = found.value, found.losses, found.penalty
         self.steps, self.dx = found.steps, found.dx
         self._pass, self._parameters = found, net.parameters.copy()
-        self._buffers, self._counters = net.buffers.copy(), (net.seed, net.steps)
+        self._buffers, self._mode = net.buffers.copy(), mode
         self.graph = net.graph
         places = Places(net, self.graph)
         self.parameters, self.gradients = places.of(self._parameters), places.of(found.gradients)
@@ -116,7 +126,13 @@ class Trace:
     def __repr__(self) -> str:
         updated = "" if self.update is None else f", {self.update.optimizer!r}"
         rows = f"{len(self.data)} row{'s' * (len(self.data) > 1)}"
-        return f"<Trace of {rows}, {self.objective.loss!r}{updated}: loss {self.value:.6g}>"
+        how = "" if self.training else " in evaluation mode"
+        return f"<Trace of {rows}{how}, {self.objective.loss!r}{updated}: loss {self.value:.6g}>"
+
+    @property
+    def training(self) -> bool:
+        """Whether it is of training mode; else of evaluation mode."""
+        return self._mode.training
 
     def _repr_html_(self) -> str:
         return page.fragment(self)
@@ -191,7 +207,7 @@ class Trace:
             probe = Probe(self.graph, net._storage, self.objective.on_logits)
 
             def value() -> float:
-                return record.value(probe, self.objective, rows, *self._counters)
+                return record.value(probe, self.objective, rows, self._mode)
 
             numeric = Places(net, self.graph).of(central_differences(net.parameters, value))
             if not self.graph.tables:  # where inputs name rows of a table, there is no derivative
