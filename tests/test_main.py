@@ -374,16 +374,23 @@ def test_a_step_on_a_row_of_a_table_is_traced(run: Run, target: str, loss: str) 
     recipe = bp_tables.Recipe.from_dict(net.metadata["recipe"])
     table = recipe.read("flowers.csv").rows([3])
     y = recipe.target.labels(table) if isinstance(recipe.target, bp_tables.Text) else recipe.target.encode(table)
+    net.feature_names = recipe.features
     status, printed, _ = run("trace", "flowers.safetensors", "flowers.csv", "--row", 5, "--optimizer", "adam")
     assert (status, printed) == (0, f"{net.trace(recipe.x(table), y, loss, optimizer='adam')}\n")
+    first = recipe.x(table)[0, 0]
+    assert f"    input[0,0] = {first:.6g}, {recipe.inputs[0].name}\n" in printed
+    status, printed, _ = run("trace", "flowers.safetensors", "flowers.csv", "--row", 5, "--evaluation")
+    assert (status, printed) == (0, f"{net.trace(recipe.x(table), y, loss, training=False)}\n")
     for arguments, message in (
         (["flowers.safetensors"], "trace: expected xor, or a model and a table, got 'flowers.safetensors' alone"),
         (["flowers.safetensors", "flowers.csv", "--row", 1], "--row: expected one from 2 to 91, got 1"),
         (["xor", "flowers.csv"], "trace: expected no table after xor, got 'flowers.csv'"),
         (
             ["flowers.safetensors", "flowers.csv", "--html", "flowers.csv"],
-            "flowers.csv: expected another file than the model and the table, flowers.csv, to write to",
+            "flowers.csv: expected another file than the model and the table, flowers.csv, to write to: use --html",
         ),
+        (["xor", "--evaluation", "--optimizer", "adam"], "--optimizer: expected none with --evaluation"),
+        (["xor", "--evaluation", "--learning-rate", 1], "--learning-rate: expected none with --evaluation"),
         (["xor", "--row", 5], "--row: expected a whole number from 1 to 4, got 5"),
         (["xor", "--explain", "2.z"], "name: expected one of input, 0.z, "),
         (["xor", "--learning-rate", 0], "--learning-rate: expected a finite number above 0, got 0.0"),

@@ -25,6 +25,7 @@ from instances import (
 from runs import shaken
 
 import backprop as bp
+from backprop import _display
 from backprop.program import engine
 from backprop.program.graph import Graph
 from backprop.tracing import formulas
@@ -377,6 +378,7 @@ def test_every_path_is_followed_to_the_loss():
     x, y, _ = data(MSE)
     text = net.trace(x, y, "mse").explain("0.dy[0,8]")
     assert "(of 1.z[0,8])" in text
+    assert "(of all units of a layer, the first 4 are followed)" in text
     assert all(f"dE/d {name} = " in text for name in ("1.output[0,8]", "1.0.z[0,3]", "1.output[0,3]", "2.output[0,2]"))
 
 
@@ -417,7 +419,7 @@ def worth(expression):
     text, _, bounds = text.partition(", at least ")
     text = re.sub(r" through [\w.]+(?=\))|, of the loss", "", text).replace("^", "**")
     text = re.sub(r"\|([^|]*)\|", r"abs(\1)", text)
-    text = re.sub(r"([\d)]) (?=\(|log|tanh|sigmoid)", r"\1 * ", text)
+    text = re.sub(r"([\d)]) (?=[\d(]|log|tanh|sigmoid)", r"\1 * ", text)
     found = eval(re.sub(r"\blog ([\d.e-]+)", r"log(\1)", text), SYMBOLS)
     return np.clip(found, *map(float, re.findall(r"[\d.]+(?:e-?\d+)?", bounds))) if bounds else found
 
@@ -694,6 +696,22 @@ def test_a_page_has_a_formula_for_all_that_it_draws(name, tmp_path):
     shown = Page(trace._repr_html_())
     assert len(shown.found["circle"]) == drawn
     assert "script" not in shown.found
+
+
+def test_a_page_draws_weights_by_sign_and_names_inputs(tmp_path):
+    net, _, x, y = known()
+    net[0].weight[0, 1] = -0.25
+    net.feature_names = ("age", "<b>")
+    text = net.trace(x, y, "mse")._repr_html_()
+    classes = [path.get("class") for path in Page(text).found["path"]]
+    assert classes == ["near", "positive", "near", "negative"] + ["near", "positive"] * 6
+    assert f".positive{{stroke:{_display.ORANGE}}}" in text and f".negative{{stroke:{_display.BLUE}}}" in text
+    assert "input[0,0] = 0.05, age" in text and "<b>" not in text
+    assert "    input[0,1] = 0.1, <b>" in str(net.trace(x, y, "mse")).splitlines()
+    rows = "those of the first row"
+    for n in 1, 2:
+        net.trace(np.tile(x, (n, 1)), np.tile(y, (n, 1)), "mse").to_html(tmp_path / "trace.html")
+        assert (rows in (tmp_path / "trace.html").read_text(encoding="utf-8")) == (n == 2)
 
 
 def test_a_page_says_what_it_is_given_as_text():

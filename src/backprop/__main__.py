@@ -134,15 +134,18 @@ def trace(args: argparse.Namespace) -> None:
     net, x, y, loss = _xor_by_hand(args) if args.model == "xor" else _traced(args)
     if args.learning_rate is not None:
         _validate.number(args.learning_rate, "--learning-rate", above=0)
-    optimizer = bp.optimizers.get(args.optimizer)
+    if args.evaluation and (args.optimizer or args.learning_rate):
+        given = "--optimizer" if args.optimizer else "--learning-rate"
+        raise ValueError(f"{given}: expected none with --evaluation, which makes no step, got one")
+    optimizer = bp.optimizers.get(args.optimizer or "sgd")
     if args.learning_rate is not None:
         optimizer.learning_rate = args.learning_rate
     if args.html is not None:
         atomic.expect_writable([args.html])
         for given in (args.model, args.table):
             if given is not None:
-                _refuse_same_file(Path(args.html), Path(given), "the model and the table")
-    found = net.trace(x, y, loss, optimizer=optimizer)
+                _refuse_same_file(Path(args.html), Path(given), "the model and the table", "--html")
+    found = net.trace(x, y, loss, optimizer=None if args.evaluation else optimizer, training=not args.evaluation)
     text = found.explain(args.explain) if args.explain else found
     if args.html is not None:
         found.to_html(args.html)
@@ -174,6 +177,7 @@ def _traced(args: argparse.Namespace) -> tuple[bp.Sequential, Array, Array, str]
         if row not in table.lines:
             raise ValueError(f"--row: expected one from {table.lines[0]} to {table.lines[-1]}, got {row}")
     table = table.rows([table.lines.index(row) for row in args.row or table.lines[:1]])
+    net.feature_names = recipe.features
     target = recipe.target
     if isinstance(target, tables.Number):
         return net, recipe.x(table), target.encode(table), "mse"
@@ -422,10 +426,10 @@ def _checked(args: argparse.Namespace) -> tuple[Path, Path | None]:
     return output, picture
 
 
-def _refuse_same_file(written: Path, other: Path, what: str) -> None:
+def _refuse_same_file(written: Path, other: Path, what: str, option: str = "--output") -> None:
     """Refuse to write over a file, by whatever name, link or hard link."""
     if written.exists() and other.exists() and written.samefile(other):
-        raise ValueError(f"{written}: expected another file than {what}, {other}, to write to: use --output")
+        raise ValueError(f"{written}: expected another file than {what}, {other}, to write to: use {option}")
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -476,9 +480,11 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("table", metavar="FILE.csv", nargs="?", help="with the same columns, the target included")
     text = "of the file, where the header is row 1; of xor, 1 to 4; several: the option again (default: the first; of "
     show.add_argument("--row", type=int, action="append", metavar="N", help=text + "xor, all)")
-    show.add_argument("--optimizer", default="sgd", metavar="NAME", help="whose first step is shown (default sgd)")
+    show.add_argument("--optimizer", metavar="NAME", help="whose first step is shown (default sgd)")
     show.add_argument("--learning-rate", type=float, metavar="X")
     show.add_argument("--seed", type=int, default=0, metavar="N", help="of the weights of xor (default 0)")
+    text = "in evaluation mode: without dropout, by running statistics, without an optimizer"
+    show.add_argument("--evaluation", action="store_true", help=text)
     show.add_argument("--explain", metavar="NAME", help="one number alone, by the chain rule, such as 0.weight[0,1]")
 
     show.add_argument("--html", metavar="PAGE", help="write a page instead, whose drawing opens the formulas")

@@ -45,6 +45,11 @@ class Number:
         """How many columns it becomes."""
         return 1 + self.missing
 
+    @property
+    def features(self) -> list[str]:
+        """What these columns are called."""
+        return [self.name] + [f"{self.name}=missing"] * self.missing
+
     @classmethod
     def learn(cls, table: Table, name: str, rows: Array, style: Style | None = None) -> "Number":
         """The mean and the standard deviation of some rows; 1, of a column that is constant there."""
@@ -122,6 +127,11 @@ class Text:
     def width(self) -> int:
         """How many columns it becomes."""
         return len(self.categories) + self.missing
+
+    @property
+    def features(self) -> list[str]:
+        """What these columns are called."""
+        return [f"{self.name}={category}" for category in [*self.categories, *["missing"] * self.missing]]
 
     @classmethod
     def learn(cls, table: Table, name: str, rows: Array) -> "Text":
@@ -215,6 +225,11 @@ class Recipe:
     def n_in(self) -> int:
         """How many features a row becomes."""
         return sum(column.width for column in self.inputs)
+
+    @property
+    def features(self) -> list[str]:
+        """What they are called."""
+        return [name for column in self.inputs for name in column.features]
 
     def read(self, path: str | os.PathLike[str]) -> Table:
         """Read another file with the same columns, with a header if the first one had one; the target may be absent."""

@@ -116,10 +116,15 @@ def _parameter(trace: Trace, name: str, where: tuple[int, ...]) -> Iterator[str]
     yield from _update(trace, name, where)
 
 
+#: Operations that pass back to a number from all of their units.
+_WIDE = ("dense", "layer_norm")
+
+
 def _to_loss(trace: Trace, start: Step, word: str, r: int, j: int) -> Iterator[str]:
     """The gradients with respect to some number, and to those that it depends on, as far as the loss."""
     waiting: list[tuple[Step, str, int]] = [(start, word, j)]
     seen: set[tuple[str, str, int]] = set()
+    widest = 0
     while waiting:
         step, word, j = waiting.pop(0)
         if (step.name, word, j) in seen:
@@ -131,6 +136,7 @@ def _to_loss(trace: Trace, start: Step, word: str, r: int, j: int) -> Iterator[s
             else:
                 yield from _through_activation(step, r, j)
                 mixes = step.slope is None
+                widest = max(widest, step.operation.n_out if mixes else 0)
                 units = range(min(step.operation.n_out, MOST_UNITS)) if mixes else (j,)
                 waiting += [(step, "dy", k) for k in units]
                 continue
@@ -139,6 +145,9 @@ def _to_loss(trace: Trace, start: Step, word: str, r: int, j: int) -> Iterator[s
         parts, following = passed_back(trace, step.name, r, j)
         yield f"  dE/d {at(f'{step.name}.{what}', r, j)} = {parts} = {number(array[r, j])}"
         waiting += [(reader, "delta", k) for reader, k in following]
+        widest = max([widest, *(reader.operation.n_out for reader, _ in following if reader.operation.kind in _WIDE)])
+    if widest > MOST_UNITS:
+        yield f"  (of all units of a layer, the first {MOST_UNITS} are followed)"
 
 
 def _through_activation(step: Step, r: int, j: int) -> Iterator[str]:

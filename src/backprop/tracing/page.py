@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
+from .._display import BLUE, ORANGE
 from ..layers import INPUT
 from . import chain, formulas
 from .record import Step
@@ -20,6 +21,8 @@ __all__ = ["fragment", "page"]
 MOST_UNITS, ENDS = 10, 4
 #: Between columns and between units, in pixels; the radius of a unit.
 ACROSS, DOWN, RADIUS = 170, 58, 24
+#: How narrow a column may become, in pixels, before the drawing is moved to and fro instead.
+NARROW = 80
 
 
 class Shape(NamedTuple):
@@ -41,11 +44,13 @@ def page(trace: Trace) -> str:
     texts = json.dumps([shape.text for shape in shapes]).replace("<", "\\u003c")
     title = escape(f"{trace!r}"[1:-1])
     drawing, first = _drawing(trace, shapes, opens=True), escape(shapes[-1].text)
+    rows = " The numbers in the drawing are those of the first row." if len(trace.data) > 1 else ""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n'
-        f"<p>Click a unit or a weight, or go there with Tab: its formula, with the numbers of this step.</p>\n"
-        f'<main>{drawing}\n<pre id="formula" aria-live="polite">{first}</pre></main>\n'
+        f"<p>Click a unit or a weight, or go there with Tab: its formula, with the numbers of this step.{rows} "
+        f"Weights above 0 are orange, those below 0 are blue.</p>\n"
+        f'<main><div id="drawing">{drawing}</div>\n<pre id="formula" aria-live="polite">{first}</pre></main>\n'
         f"{_sections(trace)}\n<script>const texts = {texts};\n{_SCRIPT}</script></body></html>\n"
     )
 
@@ -96,13 +101,14 @@ def _nodes(trace: Trace, name: str, places: dict[int, tuple[float, float]]) -> I
         shown = formulas.number(values[0, unit])
         if name == INPUT:
             called, text = formulas.at(INPUT, 0, unit), chain.explained(trace, formulas.at("dx", 0, unit))
-            text = f"{called} = {shown}\n{text}"
+            named = "" if trace.feature_names is None else f", {trace.feature_names[unit]}"
+            text = f"{called} = {shown}{named}\n{text}"
         else:
             called = formulas.at(f"{name}.output", 0, unit)
             back = formulas.at(f"{name}.delta", 0, unit)
             text = f"{chain.explained(trace, called)}\n\n{chain.explained(trace, back)}"
         svg = f'<circle cx="{x}" cy="{y}" r="{RADIUS}"/><text x="{x}" y="{y + 4}">{float(values[0, unit]):.3g}</text>'
-        yield Shape(svg, f"{called} = {shown}", text)
+        yield Shape(svg, text.partition("\n")[0] if name == INPUT else f"{called} = {shown}", text)
 
 
 def _edges(trace: Trace, step: Step, places: dict[str, dict[int, tuple[float, float]]]) -> Iterator[Shape]:
@@ -135,7 +141,8 @@ def _line(start: tuple[float, float], end: tuple[float, float], style: str) -> s
     """Straight to the next column; what goes further, around those between."""
     (x, y), (u, v) = start, end
     bend = 0 if u - x <= ACROSS else -1.2 * DOWN
-    return f'<path {style} d="M{x} {y}Q{(x + u) / 2} {(y + v) / 2 + bend} {u} {v}"/>'
+    path = f'd="M{x} {y}Q{(x + u) / 2} {(y + v) / 2 + bend} {u} {v}"/>'
+    return f'<path class="near" {path}<path {style} {path}'
 
 
 def _drawing(trace: Trace, shapes: list[Shape], *, opens: bool) -> str:
@@ -154,9 +161,10 @@ def _drawing(trace: Trace, shapes: list[Shape], *, opens: bool) -> str:
     )
     drawn = "".join(_group(k, shape, opens) for k, shape in enumerate(shapes))
     style = f"<style>{_SVG_STYLE}</style>"
+    narrowest = min(width, NARROW * len(places))
     return (
-        f'<svg class="backprop-trace" viewBox="0 -10 {width} {height + 10:.0f}" width="{width}" role="group" '
-        f'aria-label="the network">{style}{heads}{drawn}{gaps}</svg>'
+        f'<svg class="backprop-trace" viewBox="0 -10 {width} {height + 10:.0f}" width="{width}" '
+        f'style="min-width:{narrowest}px" role="group" aria-label="the network">{style}{heads}{drawn}{gaps}</svg>'
     )
 
 
@@ -177,31 +185,44 @@ def _head(trace: Trace, name: str) -> str:
     return f"{name} {operation.kind if function == 'identity' or operation.kind != 'dense' else function}"
 
 
-#: Blue and orange, which the colour-blind can tell apart; text in the colour of the page.
-_SVG_STYLE = """
-.backprop-trace{max-width:100%;height:auto;font:12px system-ui,sans-serif}
-.backprop-trace text{fill:currentColor;text-anchor:middle}.backprop-trace .head{font-weight:600}
-.backprop-trace path{fill:none}.backprop-trace .positive{stroke:#3b7dd8}.backprop-trace .negative{stroke:#e07b00}
-.backprop-trace .other{stroke:#8888;stroke-width:1}
-.backprop-trace circle{fill:var(--jp-layout-color0,Canvas);stroke:currentColor}
-.backprop-trace [data-at]{cursor:pointer;outline:none}
-.backprop-trace g:hover path,.backprop-trace g:focus path,.backprop-trace g.chosen path{stroke-width:6}
-.backprop-trace g:hover circle,.backprop-trace g:focus circle,.backprop-trace g.chosen circle{stroke-width:3}
+#: Orange above 0 and blue below, as in all pictures; text in the colour of the page. What is near a line belongs to it.
+_SVG_STYLE = f"""
+.backprop-trace{{max-width:100%;height:auto;font:12px system-ui,sans-serif}}
+.backprop-trace text{{fill:currentColor;text-anchor:middle}}.backprop-trace .head{{font-weight:600}}
+.backprop-trace path{{fill:none}}.backprop-trace .near{{stroke:#0000;stroke-width:9;pointer-events:stroke}}
+.backprop-trace .positive{{stroke:{ORANGE}}}.backprop-trace .negative{{stroke:{BLUE}}}
+.backprop-trace .other{{stroke:#8888;stroke-width:1}}
+.backprop-trace circle{{fill:var(--jp-layout-color0,Canvas);stroke:currentColor}}
+.backprop-trace [data-at]{{cursor:pointer;outline:none}}
+.backprop-trace g:hover path+path,.backprop-trace g:focus path+path,.backprop-trace g.chosen path+path{{stroke-width:6}}
+.backprop-trace g:hover circle,.backprop-trace g:focus circle,.backprop-trace g.chosen circle{{stroke-width:3}}
 """
 _STYLE = """
 :root{color-scheme:light dark}body{font:16px system-ui,sans-serif;margin:1.5rem auto;max-width:80rem;padding:0 1rem}
-h1{font-size:1.2rem}main{display:flex;flex-wrap:wrap;gap:1.5rem;align-items:flex-start}main svg{flex:0 1 auto}
-pre{font:13px/1.45 ui-monospace,monospace;overflow-x:auto;margin:0}#formula{flex:1 1 30rem;min-width:0;padding:1rem;
-border:1px solid #8886;border-radius:6px}details{margin:.6rem 0}summary{cursor:pointer;font-weight:600}
+h1{font-size:1.2rem}main{display:grid;grid-template-columns:minmax(0,1fr);gap:1.5rem;align-items:start}
+@media(min-width:60rem){main{grid-template-columns:repeat(2,minmax(0,1fr))}}
+#drawing{overflow-x:auto}pre{font:13px/1.45 ui-monospace,monospace;overflow-x:auto;margin:0}
+#formula{position:sticky;top:1rem;max-height:calc(100vh - 4rem);overflow:auto;padding:1rem;border:1px solid #8886;
+border-radius:6px;white-space:pre-wrap;overflow-wrap:anywhere}#formula div{padding-left:6ch;text-indent:-6ch}
+details{margin:.6rem 0}summary{cursor:pointer;font-weight:600}
 """
 _SCRIPT = """
 const formula = document.getElementById("formula");
+function write(text) {
+  formula.replaceChildren(...text.split("\\n").map(line => {
+    const element = document.createElement("div");
+    element.textContent = line || " ";
+    return element;
+  }));
+  formula.scrollTop = 0;
+}
+write(formula.textContent);
 function show(event) {
   const group = event.target.closest("g[data-at]");
   if (!group) return;
   document.querySelectorAll("g.chosen").forEach(other => other.classList.remove("chosen"));
   group.classList.add("chosen");
-  formula.textContent = texts[group.dataset.at];
+  write(texts[group.dataset.at]);
 }
 for (const kind of ["click", "focusin"]) document.querySelector("svg").addEventListener(kind, show);
 """

@@ -62,6 +62,10 @@ def _lines(trace: Trace) -> Iterator[str]:
     operations = f"{len(trace.steps)} operation{'s' * (len(trace.steps) > 1)}"
     yield f"{rows} row{'s' * (rows > 1)} through {operations}, {trace.graph.dtype.name}{mode}"
     yield from _array("input x", trace.data.x)
+    names = trace.feature_names
+    if names is not None:
+        x = trace.data.x
+        yield from _some((len(names),), lambda j: f"{at(INPUT, 0, j)} = {number(x[0, j])}, {names[j]}")
     yield from ("", "Forward")
     for step in trace.steps.values():
         yield from _forward(trace, step)

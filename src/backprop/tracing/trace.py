@@ -92,7 +92,7 @@ class Trace:
         self.steps, self.dx = found.steps, found.dx
         self._pass, self._parameters = found, net.parameters.copy()
         self._buffers, self._mode = net.buffers.copy(), mode
-        self.graph = net.graph
+        self.graph, self.feature_names = net.graph, net.feature_names
         places = Places(net, self.graph)
         self.parameters, self.gradients = places.of(self._parameters), places.of(found.gradients)
         self.values: dict[str, Array] = dict(self._named(places))
