@@ -237,6 +237,8 @@ def test_missing_cells_have_the_mean_and_a_flag_or_a_category(write: Write) -> N
     table = tables.read(write(content))
     recipe = learn(table, "y")
     assert recipe.inputs == [Number("age", 2.0, 1.0, missing=True), Text("city", ["a", "b"], missing=True)]
+    assert recipe.features == ["age", "age=missing", "city=a", "city=b", "city=missing"]
+    assert len(recipe.features) == recipe.n_in
     assert recipe.n_in == 5 and recipe.remarks(table) == []
     np.testing.assert_array_equal(
         recipe.x(table), [[-1, 0, 1, 0, 0], [1, 0, 0, 1, 0], [0, 1, 0, 0, 1], [0, 1, 0, 0, 1]]
