@@ -381,7 +381,9 @@ def test_weights_gradients_and_history(play):
     for name, array in net.arrays().items():
         np.testing.assert_allclose(run["weights"][name], array.ravel(), rtol=1e-4)
     np.testing.assert_allclose([*itertools.chain(*run["gradients"].values())], play.learner.gradient()[1], rtol=1e-4)
-    score = net.evaluate(*play.learner.tests, loss="cross_entropy", metrics=["accuracy"])
+    tests = play.experiment.points.test
+    x, y = play.experiment.points.x[tests], play.experiment.points.y[tests]
+    score = net.evaluate(x, y, loss="cross_entropy", metrics=["accuracy"])
     assert run["val_loss"] == pytest.approx(score["loss"], rel=1e-5)
     assert run["val_accuracy"] == pytest.approx(score["accuracy"])
     (history,) = frame["history"]
@@ -495,6 +497,22 @@ def test_what_diverges_is_said(play):
     play.ask(do="settings", settings={"optimizer": "Adam"})
     play.ask(do="step")
     assert play.look()[1]["runs"][0]["diverged"] is None and play.learner.steps == 1
+
+
+def test_a_schedule_that_rises_beyond_all_bounds(play):
+    play.ask(do="settings", settings={"schedule": {"name": "Exponential", "factor": 1e200, "every": 1}})
+    with play.frames() as found:
+        play.ask(do="play")
+        frame = next(event for name, event in found if name == "frame" and event["runs"][0]["diverged"])
+    assert frame["runs"][0]["step"] < 4
+    play.ask(do="step")
+    play.ask(do="backward")
+    assert play.look()[1]["playing"] is False
+    assert same(run(script(play.learner)), play.learner.net)
+    play.ask(do="settings", settings={"schedule": None})
+    made = play.learner.steps
+    play.ask(do="step")
+    assert play.learner.steps == made + 1
 
 
 def test_numbers_beyond_all_bounds_are_drawn(play):

@@ -32,7 +32,7 @@ class Artist:
         found: dict[str, Any] = {
             "epoch": net.epochs, "step": learner.steps, "batch": [learner.batch, learner.batches],
             "diverged": learner.diverged, **learner.note(),
-            "learning_rate": number(float(learner.optimizer.rates(1)[0])),
+            "learning_rate": learner.rate(),
         }  # fmt: skip
         loss, gradient = learner.gradient()
         found["batch_loss"] = number(loss)

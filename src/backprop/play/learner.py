@@ -57,7 +57,10 @@ class Learner:
             self.net.metadata["recipe"] = points.recipe.to_dict()
         self.optimizer = settings.built_optimizer()
         self.x, self.y = points.x[points.train], points.target(settings.loss, points.train)
-        self.tests = (points.x[points.test], points.target(settings.loss, points.test)) if points.tested else None
+        measured = [points.measured(points.train), points.measured(points.test) if points.tested else None]
+        self._measured = [
+            None if rows is None else (points.x[rows], points.target(settings.loss, rows)) for rows in measured
+        ]
         self.steps = self.batch = 0
         self.parts = [Part(settings)]
         self.curve: list[list[Any]] = []
@@ -116,7 +119,7 @@ class Learner:
             net.fit(
                 x, y, loss=self.settings.loss, optimizer=self.optimizer, epochs=epochs, batch_size=size, shuffle=shuffle
             )
-        except DivergedError as error:
+        except (DivergedError, ValueError) as error:  # also of a schedule that rises beyond all bounds
             self.diverged = str(error)
         made = self.optimizer.steps - made
         whole, self.batch = divmod(self.batch + made, self.batches)
@@ -125,6 +128,8 @@ class Learner:
 
     def set(self, settings: Settings) -> None:
         """Go on with another optimizer, learning rate or batch size, from the next epoch on."""
+        if settings == self.settings:
+            return
         changes = settings.changes(self.settings)
         if changes is None:
             self.optimizer = settings.built_optimizer()
@@ -139,11 +144,18 @@ class Learner:
 
     # Looking at it.
 
+    def rate(self) -> float | None:
+        """The learning rate of the coming step."""
+        try:
+            return number(float(self.optimizer.rates(1)[0]))
+        except ValueError:
+            return None
+
     def scores(self) -> dict[str, Any]:
-        """The loss and, of classes, the accuracy: of all training rows and of the test rows, as the network is now."""
+        """The loss and, of classes, the accuracy: of training rows and of test rows, as the network is now."""
         found: dict[str, Any] = {}
         metrics = [] if self.points.goal == "number" else ["accuracy"]
-        for prefix, rows in ("", (self.x, self.y)), ("val_", self.tests):
+        for prefix, rows in zip(("", "val_"), self._measured, strict=True):
             measured = None if rows is None else self.net.evaluate(*rows, loss=self.settings.loss, metrics=metrics)
             for name in ("loss", *metrics):
                 found[prefix + name] = None if measured is None else number(measured[name])

@@ -19,6 +19,8 @@ Array = _validate.Array
 #: The data sets that are made, and the noise that each begins with.
 MADE = {"xor": 0.0, "circles": 0.1, "moons": 0.2, "spirals": 0.03, "blobs": 0.3, "curve": 0.1}
 FEWEST_POINTS, MOST_POINTS, MOST_NOISE = 4, 1000, 1.0
+#: Rows that losses are measured on.
+MOST_MEASURED = 4096
 #: Of a CSV file: what is more cannot be drawn.
 MOST_COLUMNS, MOST_CLASSES = 32, 16
 #: Of the plane: columns of the grid that a network is drawn on, and of a curve; of a unit's own map.
@@ -70,6 +72,10 @@ class Points:
         """Whether there are rows to test on that are not trained on."""
         return self.test is not self.train
 
+    def measured(self, rows: Array) -> Array:
+        """Those that the losses are measured on: of very many, some from everywhere."""
+        return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_MEASURED)).astype(int)]
+
     def target(self, loss: str, rows: Array) -> Array:
         """The targets of some rows, as a loss takes them."""
         y = self.y[rows]
@@ -106,11 +112,12 @@ class Points:
     def to_dict(self) -> dict[str, Any]:
         """As the page reads it: of many rows, some."""
         shown = np.linspace(0, len(self.x) - 1, min(len(self.x), MOST_POINTS)).astype(int)
+        parts = self.train, self.test if self.tested else self.test[:0]
         tests = np.zeros(len(self.x), bool)
-        if self.tested:
-            tests[self.test] = True
+        tests[parts[1]] = True
         return {
-            **self.settings, "goal": self.goal, "rows": [len(self.train), len(self.test) if self.tested else 0],
+            **self.settings, "goal": self.goal, "rows": [len(rows) for rows in parts],
+            "measured": [len(self.measured(rows)) for rows in parts],
             "columns": self.columns, "classes": self.classes, "axes": self.axes, "extent": self.extent(),
             "shown": shown.tolist(), "x": np.round(self.x[shown][:, list(self.axes)].astype(float), 4).tolist(),
             "y": self.y[shown].tolist() if self.classes else np.round(self.y[shown].astype(float), 4).tolist(),

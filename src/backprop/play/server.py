@@ -106,7 +106,11 @@ class Server(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer in a thread; or say that there are too many."""
         if self.clients.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except BaseException:  # no thread could be started
+                self.clients.release()
+                raise
             return
         with contextlib.suppress(OSError):
             request.settimeout(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -162,11 +162,13 @@ class Settings:
         return rate if self.schedule is None else schedules.from_config({**self.schedule, "learning_rate": rate})
 
 
-def only(given: Any, names: Iterable[str], what: str) -> None:
+def only(given: Any, names: Collection[str], what: str) -> None:
     """It is a dict that has none but these names."""
     if not isinstance(given, dict):
         raise TypeError(f"{what}: expected an object, got {_validate.shown(given)}")
     for name in given:
+        if not names:
+            raise ValueError(f"{what}: expected nothing more, got {_validate.shown(name)}")
         _validate.choice(name, what, names)
 
 
