@@ -409,9 +409,13 @@ def test_a_csv_file(flowers):
     with served(Source(made)) as play:
         state, frame = play.look()
         assert state["data"]["name"] == "flowers.csv" and state["data"]["rows"] == [72, 18]
-        assert state["data"]["columns"] == ["size", "colour blue", "colour red", "weight"]
+        assert state["data"]["columns"] == ["size", "colour=blue", "colour=red", "weight"]
         assert state["data"]["classes"] == ["species 0", "species 1", "species 2"]
         assert frame["runs"][0]["surface"]["kind"] == "classes"
+        assert (
+            "colour=red" in play.ask(do="explain", name="0.weight[2,0]")["text"]
+            or b"colour=red" in play.get("trace/0")[2]
+        )
         play.ask(do="axes", axes=[3, 0])
         assert play.look()[0]["data"]["axes"] == [3, 0]
         for axes in ([0], [0, 0], [0, 4], [0, 1, 2], "01", None, [True, 1]):

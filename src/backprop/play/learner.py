@@ -55,6 +55,7 @@ class Learner:
         self.net = settings.built_network(points.x.shape[1], points.n_out)
         if points.recipe is not None:
             self.net.metadata["recipe"] = points.recipe.to_dict()
+            self.net.feature_names = points.columns
         self.optimizer = settings.built_optimizer()
         self.x, self.y = points.x[points.train], points.target(settings.loss, points.train)
         measured = [points.measured(points.train), points.measured(points.test) if points.tested else None]

@@ -74,7 +74,8 @@ class Points:
 
     def measured(self, rows: Array) -> Array:
         """Those that the losses are measured on: of very many, some from everywhere."""
-        return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_MEASURED)).astype(int)]
+        some: Array = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_MEASURED)).astype(int)]
+        return some
 
     def target(self, loss: str, rows: Array) -> Array:
         """The targets of some rows, as a loss takes them."""
@@ -204,7 +205,7 @@ def of_table(table: tables.Table, options: Mapping[str, Any], target: str) -> tu
         Where there is more than can be drawn.
     """
     rows = tables.prepared(table, target, _split, **options)
-    classes, columns = tuple(rows.classes or ()), _names(rows.recipe)
+    classes, columns = tuple(rows.classes or ()), tuple(rows.recipe.features)
     for what, count, most, cure in (
         ("features", len(columns), MOST_COLUMNS, ": leave columns out (--drop)"),
         ("classes", len(classes), MOST_CLASSES, ""),
@@ -230,15 +231,3 @@ def of_table(table: tables.Table, options: Mapping[str, Any], target: str) -> tu
 
 def _split(labels: Array) -> tuple[Array, Array]:
     return datasets.hold_out(labels, np.random.default_rng(0))
-
-
-def _names(recipe: tables.Recipe) -> tuple[str, ...]:
-    """What the features are called: categories each for themselves."""
-    names: list[str] = []
-    for column in recipe.inputs:
-        if isinstance(column, tables.Number):
-            names.append(column.name)
-        else:
-            names += [f"{column.name} {category}" for category in column.categories]
-        names += [f"{column.name} missing"] * column.missing
-    return tuple(names)
