@@ -24,7 +24,7 @@ SPACES = (
 
 def mathml(formula: str, block: bool = False) -> str:
     """A formula of LaTeX."""
-    written = tex2mathml(formula, as_block=block)
+    written = tex2mathml(re.sub(r"\\[bB]ig+(?![a-z])", "", formula), as_block=block)
     for pattern, better in SPACES:
         written = re.sub(pattern, better, written)
     return written

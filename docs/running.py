@@ -1,4 +1,4 @@
-"""Run the Python of a page, block by block in one namespace, and say what each block shows.
+"""Run the Python of a page, block by block in one namespace, and say what each block shows; make a notebook of it.
 
 The site, the notebooks that it offers and ``tests/test_docs.py`` read pages here. A block shows what a notebook would
 show of it: what it prints, then its last expression, unless that is None.
@@ -9,7 +9,7 @@ import contextlib
 import io
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 
@@ -48,8 +48,9 @@ def run(code: str, names: dict[str, Any], page: str = "<page>", line: int = 0) -
 def _display(value: Any) -> dict[str, Any]:
     """A value as text, and as what else it knows to be."""
     shown = {"text/plain": repr(value)}
-    if hasattr(value, "_repr_html_"):
-        shown["text/html"] = value._repr_html_()
+    html = getattr(value, "_repr_html_", lambda: None)()
+    if html is not None:
+        shown["text/html"] = html
     if hasattr(value, "savefig"):
         shown["image/svg+xml"] = _drawn(value)
     return shown
@@ -78,3 +79,26 @@ def transcript(commands: str) -> str:
             raise RuntimeError(f"{command}: {remarks.getvalue()}")
         lines += [command, out.getvalue().rstrip()]
     return "\n".join(lines)
+
+
+def notebook(page: str, shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Make a Jupyter notebook (nbformat 4.5) of a page and of what its blocks show; links lead nowhere from there."""
+    remaining, made = iter(shown), []
+    for place, (kind, _, text) in enumerate(cells(page)):
+        cell = {"cell_type": kind, "id": f"cell-{place}", "metadata": {}, "source": text.rstrip("\n")}
+        if kind == "markdown":
+            cell["source"] = re.sub(r"(?<!!)\[([^\]]+)\]\([^):]+\)", r"\1", text)
+        else:
+            number = 1 + place // 2
+            cell |= {"execution_count": number, "outputs": [*_outputs(next(remaining), number)]}
+        made.append(cell)
+    metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return {"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _outputs(shown: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
+    if "stream" in shown:
+        yield {"output_type": "stream", "name": "stdout", "text": shown["stream"]}
+    data = {kind: value for kind, value in shown.items() if kind != "stream"}
+    if data:
+        yield {"output_type": "execute_result", "execution_count": number, "data": data, "metadata": {}}

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -58,10 +59,47 @@ def users_of_scikit_learn(names):
     assert names["mlp"].stopped_
 
 
+def one_neuron(names):
+    """The neuron by hand is the library's, and Pregibon's."""
+    w, b, net = names["w"], names["b"], names["net"]
+    fitted = names["gradient"]  # of the library, at the minimum that both have come to
+    assert abs(fitted).max() < 1e-7
+    np.testing.assert_allclose([b, *w], [-2.875, 5.179, 4.562], atol=1e-3)
+    assert names["value"] == pytest.approx(0.3747099395, abs=1e-9)
+    assert names["history"]["loss"][-1] > 0.7 and isinstance(net, bp.Sequential)  # the last learning rate is too long
+
+
+def xor_from_scratch(names):
+    """The published outputs, by both; and those that got stuck have two rows on one point of the hidden space."""
+    known = [0.06029012, 0.94447222, 0.94436700, 0.05997169]
+    np.testing.assert_allclose(names["y_hat"].ravel(), known, atol=1e-8)
+    np.testing.assert_allclose(names["snapshots"].networks[9_999].predict(names["x"]).ravel(), known, atol=1e-8)
+    stuck = names["stuck"]
+    assert 15 <= len(stuck) <= 30
+    assert abs(names["errors"][stuck] - 0.5).max() < 0.01
+    for seed in stuck[1:]:  # the first was trained on
+        hidden, outputs = names["networks"][seed].activations(names["x"])
+        same = np.flatnonzero(abs(outputs[:, 0] - 0.5) < 0.01)
+        assert len(same) == 2 and abs(hidden[same[0]] - hidden[same[1]]).max() < 0.01
+    assert names["history"]["loss"][-1] < 0.1
+
+
+def digits(names):
+    assert names["accuracy"] > 0.94
+    assert names["history"]["val_accuracy"][-1] > 0.96 and names["history"]["accuracy"][-1] > 0.99
+    assert 0 < len(names["wrong"]) < 25
+    assert names["p"].argmax() == names["other"] != names["digit"]
+
+
 #: What more is to be true after a page; what it shows is looked for too.
-THEN = {"README.md": readme, "docs/sklearn.md": users_of_scikit_learn}
+THEN = {
+    "README.md": readme, "docs/sklearn.md": users_of_scikit_learn, "docs/learn/one_neuron.md": one_neuron,
+    "docs/learn/xor.md": xor_from_scratch, "docs/learn/digits.md": digits,
+}  # fmt: skip
 SHOWS = {
     "docs/sklearn.md": "BatchNorm()", "docs/guide/networks.md": "expected 4 inputs, got the 3 of Dense(2, 3)",
+    "docs/learn/one_neuron.md": "0.bias.gradient    different, off by up to 0.641 at [0]",
+    "docs/learn/xor.md": "NumPy    0.06029012 0.94447222 0.94436700 0.05997169",
     "docs/command_line.md": "built: number, 30 of 600 cells missing", "docs/tables/dataframes.md": "not known 'year'",
 }  # fmt: skip
 #: What is imported where a page uses this, beside what it imports itself.
@@ -114,6 +152,54 @@ def test_a_figure_is_shown_as_the_same_svg_each_time():
     code = "import backprop as bp\nbp.plots.weights(bp.Sequential([bp.Dense(2, 3)], rng=0))"
     one, two = (running.run(code, {})["image/svg+xml"] for _ in range(2))
     assert one == two and "<svg" in one
+
+
+LEARN = [page for page in PAGES if page.startswith("docs/learn/")]
+
+
+def test_a_page_to_learn_from_is_a_notebook_with_its_outputs():
+    page = "# Title\n\nSee [there](../x.md#y) and [home](https://example.org).\n\n```python\nprint(1)\n2\n```\n\nEnd.\n"
+    (code,) = [cell for cell in running.cells(page) if cell.kind == "code"]
+    made = running.notebook(page, [running.run(code.text, {})])
+    first, cell, last = made["cells"]
+    assert first["source"] == "# Title\n\nSee there and [home](https://example.org)."
+    assert cell["source"] == "print(1)\n2" and last["source"] == "End."
+    assert [output["output_type"] for output in cell["outputs"]] == ["stream", "execute_result"]
+    assert cell["outputs"][1]["data"] == {"text/plain": "2"}
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page != "docs/learn/one_neuron.md")) for page in LEARN]
+)
+def test_a_notebook_shows_in_jupyter_what_the_page_shows(page, tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient", reason="executes notebooks")
+    pytest.importorskip("ipykernel", reason="executes notebooks")
+    pytest.importorskip("matplotlib", reason="the pages have figures")
+    pytest.importorskip("sklearn", reason="has the digits")
+    import nbformat
+
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    made = json.dumps(running.notebook(text, run(page)[1]))
+    offered = nbformat.reads(made, as_version=4)
+    nbformat.validate(offered)
+    executed = nbclient.NotebookClient(nbformat.reads(made, as_version=4), timeout=900).execute()
+    for own, jupyters in zip(offered.cells, executed.cells, strict=True):
+        if own.cell_type == "markdown":
+            continue
+        where = own.source
+        assert shown(own, "text") == shown(jupyters, "text"), where
+        for kind in ("text/plain", "text/html"):
+            assert shown(own, kind) == shown(jupyters, kind), where
+        assert bool(shown(own, "image/svg+xml")) == bool(shown(jupyters, "image/png")), where
+
+
+def shown(cell, kind):
+    """What a cell printed, or its value as something of this kind."""
+    outputs = [
+        output.get("text", "") if kind == "text" else output.get("data", {}).get(kind) for output in cell.outputs
+    ]
+    return "".join(filter(None, outputs))
 
 
 def test_most_pages_have_python():

@@ -266,12 +266,42 @@ IN_AXES: dict[str, Any] = {
     "confusion": lambda ax: plots.confusion(Y, classifier().predict(X), ax=ax),
     "calibration": lambda ax: plots.calibration(Y, classifier().predict(X), ax=ax),
     "predictions": lambda ax: plots.predictions([1.0, 2.0], [[1.5], [2.5]], ax=ax),
+    "images": lambda ax: plots.images(np.eye(4), ax=ax),
 }
 
 
 def test_every_picture_takes_axes_and_is_in_these_lists() -> None:
     named = {name.split()[0] for name in (*IN_AXES, "curves", "range_test", "png")}
     assert named == {*plots.__all__}
+
+
+def test_images_share_a_scale_and_say_the_sign() -> None:
+    def drawn(rows: Any, **how: Any) -> list[Any]:
+        return [cell.images[0] for cell in plots.images(rows, **how).axes[0].child_axes]
+
+    ink = drawn([[0, 1, 2, 3], [4, 4, 4, 4]], titles="ab")
+    assert [picture.axes.get_title() for picture in ink] == ["a", "b"]
+    assert ink[0].get_array().tolist() == [[0, 1], [2, 3]]
+    assert {(picture.get_clim(), picture.get_cmap().name) for picture in ink} == {((0, 4), "gray_r")}
+    signed = drawn(-np.eye(2).reshape(1, 2, 2))
+    assert signed[0].get_clim() == (-1, 1) and signed[0].get_cmap().name == "blue-orange"
+    assert len(drawn(np.zeros((11, 9)))) == 11
+
+
+@pytest.mark.parametrize(
+    ("rows", "titles", "message"),
+    [
+        (np.zeros((2, 5)), None, "rows: expected square images, got rows of 5 pixels"),
+        (np.zeros((0, 4)), None, "rows"),
+        (np.zeros((101, 4)), None, r"rows: expected at most 100, got 101: draw some of them, rows\[:100\]"),
+        (np.zeros((2, 4)), "abc", "titles: expected 2, one for each picture, got 3"),
+        ([["a"]], None, "rows"),
+        (np.float64(1), None, "rows"),
+    ],
+)
+def test_what_is_no_picture(rows: Any, titles: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        plots.images(rows, titles=titles)
 
 
 def test_text_is_legible_on_a_dark_background() -> None:

@@ -11,10 +11,11 @@ from .figures import png
 from .flow import activations, gradient_flow
 from .inside import network, weights
 from .landscape import loss_landscape
+from .pixels import images
 from .scores import calibration, confusion, predictions
 from .training import curves, history, range_test
 
 __all__ = [
     "activations", "calibration", "confusion", "curves", "decision_surface", "digits", "gradient_flow", "history",
-    "loss_landscape", "network", "png", "predictions", "range_test", "regions", "weights",
+    "images", "loss_landscape", "network", "png", "predictions", "range_test", "regions", "weights",
 ]  # fmt: skip

@@ -1,6 +1,5 @@
 """Figures of classes: digits with their predictions, and the plane of two inputs as a network divides it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from .. import _validate
 from ..program.objective import Objective
 from .figures import Array, axes, colors, diverging, label, panels
+from .pixels import squares
 from .training import with_curves
 
 __all__ = ["decision_surface", "digits", "labels_of", "regions"]
@@ -44,10 +44,7 @@ def digits(history: History, images: Array, labels: Array, scores: Array, *, ax:
     """
     images, scores = _validate.array(images, "images"), _validate.array(scores, "scores")
     _validate.some_rows(images, "images")
-    images = images.reshape(len(images), -1)
-    side = math.isqrt(images.shape[1])
-    if side * side != images.shape[1]:
-        raise ValueError(f"images: expected square images, got rows of {images.shape[1]} pixels")
+    images = squares(images, "images")
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise ValueError(f"scores: expected a column for each class, (n, classes), got {scores.shape}")
     labels = labels_of(labels, scores.shape[1], "labels")
@@ -69,7 +66,7 @@ def digits(history: History, images: Array, labels: Array, scores: Array, *, ax:
             for i in range(min(len(shown), ROWS * COLUMNS))
         ]
     for cell, i in zip(cells, shown, strict=False):
-        cell.imshow(images[i].reshape(side, side), cmap="gray_r")
+        cell.imshow(images[i], cmap="gray_r")
         cell.set(xticks=[], yticks=[])
         right_one = predicted[i] == labels[i]
         cell.set_title(f"{predicted[i]}" if right_one else f"{predicted[i]}, not {labels[i]}", fontsize="medium", pad=4)
