@@ -124,7 +124,7 @@ export class DataControls {
     radio.addEventListener("change", () => this.changed({ name }));
     const canvas = element("canvas", { "aria-hidden": "true" });
     requestAnimationFrame(() => thumbnail(canvas, name));
-    return element("label", { title: words(name) }, radio, canvas, element("span", {}, words(name)));
+    return element("label", { title: name }, radio, canvas, element("span", {}, words(name).replace(/\.csv$/i, "")));
   }
 
   repaint() {

@@ -42,7 +42,8 @@ const act = (name, given) => quietly({ do: name, ...given });
 /** One sentence at the top: what is lost, refused, or cannot go on. */
 function notice() {
   const ended = frame?.runs.map((run) => run.diverged).find(Boolean);
-  const text = lost ? "The connection to the program is lost; trying again\u2026 If you ended it, start it again with: python -m backprop play" : refused || ended || "";
+  const said = refused || ended || "";
+  const text = lost ? "The connection to the program is lost; trying again\u2026 If you ended it, start it again with: python -m backprop play" : said.charAt(0).toUpperCase() + said.slice(1);
   const host = byId("notice");
   if (host.textContent !== text) host.textContent = text;
   host.hidden = !text;

@@ -55,6 +55,7 @@ export class Drawing {
         this.buttons.append(button);
       }
     });
+    this.buttons.setAttribute("aria-label", this.described());
     this.inputs();
     this.layout();
   }
@@ -106,6 +107,7 @@ export class Drawing {
     const box = Math.round(Math.max(16, Math.min(pitch * (pitch > 3 * rem ? 0.68 : 0.8), largest)));
     const height = Math.round(pitch * most + 0.4 * rem);
     Object.assign(this, { width, height, pitch, box, across, texts: pitch - box > 0.85 * rem });
+    this.thick = 5.6 * Math.min(1.1, pitch / 60, (across - box) / 60);
     this.canvas.style.height = `${height}px`;
     fit(this.canvas, width, height);
     this.columns.forEach((one, c) => {
@@ -216,8 +218,8 @@ export class Drawing {
       if (!any) continue;
       const share = (level + 0.5) / STYLES;
       context.strokeStyle = positive ? theme.high : theme.low;
-      context.globalAlpha = 0.22 + 0.72 * share;
-      context.lineWidth = 0.6 + 5.2 * share * Math.min(1.25, this.box / 34);
+      context.globalAlpha = (0.22 + 0.72 * share) * (before.shown * after.shown > 100 ? 0.6 : 1);
+      context.lineWidth = 0.6 + this.thick * share;
       context.stroke();
     }
     context.globalAlpha = 1;
@@ -283,6 +285,7 @@ export class Drawing {
         context.restore();
         this.border(c, j, x, y, radius, moving);
         if (this.texts) this.drawText(c, j);
+        else if (c === 0) this.drawName(j);
       }
       if (one.n > one.shown) {
         context.fillStyle = theme.soft;
@@ -319,13 +322,30 @@ export class Drawing {
     const pending = this.frame.pending;
     const delta = c > 0 ? pending?.deltas[one.name]?.[0][j] : undefined;
     const output = pending?.outputs[one.name]?.[0][j];
-    const name = c === 0 ? input(this.data.columns, j) : "";
+    const name = c === 0 ? `${input(this.data.columns, j)} ${this.inputOf(pending, j)}` : "";
     const text = delta !== undefined ? `\u03b4 ${number(delta, 3)}` : output !== undefined ? number(output, 3) : name;
     if (!text) return;
     context.font = `${theme.size * 0.74}px ${theme.font}`;
     context.textAlign = "center";
     context.fillStyle = delta === undefined || delta === 0 ? theme.ink : delta > 0 ? theme.orange : theme.blue;
     context.fillText(text, one.x, one.y[j] + this.box / 2 + theme.size * 0.82, this.across - 4);
+  }
+
+  /** The value of an input in the first row of a pass, where the page has it. */
+  inputOf(pending, j) {
+    const row = pending ? this.data.shown.indexOf(pending.rows[0]) : -1;
+    const axis = this.data.axes.indexOf(j);
+    return row < 0 || axis < 0 ? "" : number(this.data.x[row][axis], 3);
+  }
+
+  /** Beside an input under which there is no room. */
+  drawName(j) {
+    const { context, box } = this;
+    const one = this.columns[0];
+    const room = one.x - box / 2 - 8;
+    if (room < 1.2 * theme.size) return;
+    Object.assign(context, { font: `${theme.size * 0.74}px ${theme.font}`, textAlign: "right", fillStyle: theme.ink });
+    context.fillText(input(this.data.columns, j), one.x - box / 2 - 6, one.y[j] + 0.26 * theme.size, room);
   }
 
   // What is under the pointer.
@@ -414,7 +434,7 @@ export class Drawing {
 
   clicked(event) {
     const button = event.target.closest(".unit");
-    const found = button && event.detail === 0 ? this.unitOf(button) : this.at(event);
+    const found = button ? this.unitOf(button) : this.at(event);
     if (found) this.chosen(found);
   }
 

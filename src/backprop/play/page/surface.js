@@ -135,7 +135,7 @@ export class Surface {
     const context = this.over.getContext("2d");
     context.clearRect(0, 0, this.width, this.height);
     const { x, y, test } = this.data;
-    const size = Math.max(2.4, Math.min(5, this.width / 75)) * (x.length > 400 || this.flat ? 0.7 : x.length <= 8 ? 1.7 : 1);
+    const size = Math.max(2.4, Math.min(7.5, this.width / 75)) * (x.length > 400 || this.flat ? 0.7 : x.length <= 8 ? 1.7 : 1);
     const at = (r) => [this.across(x[r][0]), this.up(this.flat ? this.heights[r] : x[r][1])];
     for (const held of [1, 0]) {
       for (let r = 0; r < x.length; r++) if (test[r] === held) this.point(context, at(r), y[r], size, held);
