@@ -31,6 +31,7 @@ def run(tasks: Iterable[Callable[[], Any]], threads: int, meanwhile: Callable[[]
     try:
         pool.start(threads)
         while pool.wait(PATIENCE):
+            _threads.go_on()  # where this thread is one of another pool
             meanwhile()
     finally:
         pool.stop()

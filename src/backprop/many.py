@@ -234,7 +234,7 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
         _expect_apart(name, value)
         return list(value)
     if name == "callbacks":
-        return callbacks.for_each(value, count)
+        return callbacks.for_each(value, count, "networks", "give a list with a list for each network")
     return _copies(value, count) if isinstance(value, optimizers.Optimizer) else [value] * count
 
 

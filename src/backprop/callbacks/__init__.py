@@ -42,15 +42,15 @@ def chosen(given: Any, progress: Any = False, logs: bool = True) -> list[Any]:
     return found + [Progress()] * _validate.flag(progress, "progress") + (log() if logs else [])
 
 
-def for_each(given: Any, count: int) -> list[list[Any]]:
+def for_each(given: Any, count: int, whom: str, cure: str) -> list[list[Any]]:
     """One list of callbacks, as so many fits at once have it: what remembers something is another in each."""
     found = chosen(given, logs=False)
     for callback in found:
         copied = type(callback).__module__.startswith(f"{__name__}.") and not hasattr(callback, "path")
         if not copied and getattr(callback, "__dict__", {}):
             raise ValueError(
-                f"callbacks: expected for all networks those that can be copied, such as EarlyStopping, got "
-                f"{_validate.shown(callback)}: give a list with a list for each network"
+                f"callbacks: expected for all {whom} those that can be copied, such as EarlyStopping, got "
+                f"{_validate.shown(callback)}: {cure}"
             )
     return [copy.deepcopy(found) for _ in range(count)]
 

@@ -13,9 +13,10 @@ except ImportError as error:
 from .classifier import MLPClassifier
 from .labels import Labels
 from .regressor import MLPRegressor
+from .search import Sweep, sweep
 from .solvers import _times
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "Sweep", "sweep"]
 
-for _pickled in (MLPClassifier, MLPRegressor, Labels, _times):
+for _pickled in (MLPClassifier, MLPRegressor, Labels, Sweep, _times):
     _pickled.__module__ = __name__  # where pickles look for them

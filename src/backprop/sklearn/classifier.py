@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_label
 
 from .. import _validate, losses
 from ..network import Sequential
-from .data import Rows
+from .data import Rows, mean
 from .estimator import MLP
 from .head import Head
 from .labels import Labels
@@ -69,6 +69,12 @@ class MLPClassifier(ClassifierMixin, MLP):
         Of the network; None: that of X, but "float64" for solver="lbfgs".
     threads : int or None, default=None
         Number of threads; None: as many as pay, of those that are free.
+    n_members : int, default=1
+        How many networks to fit, side by side, each on one thread; `predict_proba` is the mean of theirs.
+    bagging : {"seeds", "bootstrap", "folds"}, default="seeds"
+        What several members differ in: the seed, alone; the rows too, drawn as many as there are, with replacement; or
+        that each leaves out one of n_members folds. With early stopping, the rows that a member does not see are its
+        validation data, if neither X_val is given nor all see all.
 
     Attributes
     ----------
@@ -78,6 +84,11 @@ class MLPClassifier(ClassifierMixin, MLP):
         Views of the network's parameters: what is written into them changes it.
     network_ : Sequential
         The network inside.
+    members_ : list of estimators
+        With several members: each as the same estimator of one network, with its `random_state`. What else a fit
+        leaves behind, `network_` and `loss_curve_` say, is that of the first.
+    ensemble_ : Ensemble
+        Their networks as one.
     validation_loss_curve_ : list of float
         The loss on the validation data after each epoch, if there are any; without the penalty.
     stopped_ : bool
@@ -100,7 +111,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         n_iter_no_change=10, max_fun=15000,
         loss="log_loss", output_activation=None, dropout=0.0, batch_norm=False, layer_norm=False, class_weight=None,
         optimizer=None, clip_norm=None, clip_value=None, categorical_features=None, callbacks=(), progress=False,
-        dtype=None, threads=None,
+        dtype=None, threads=None, n_members=1, bagging="seeds",
     ):  # fmt: skip
         keep(self, locals())
 
@@ -140,8 +151,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
-        outputs = self._outputs(X)
-        return self._labels.decode(self._probabilities(outputs))
+        probabilities = self._mean_probabilities(X)
+        return self._labels.decode(probabilities)
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, in the order of `classes_`.
@@ -154,8 +165,16 @@ class MLPClassifier(ClassifierMixin, MLP):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        probabilities = self._probabilities(self._outputs(X))
+        return self._by_class(self._mean_probabilities(X))
+
+    def _mean_probabilities(self, X: Any) -> Array:
+        return mean([self._probabilities(outputs) for outputs in self._outputs(X)])
+
+    def _by_class(self, probabilities: Array) -> Array:
         return np.hstack([1 - probabilities, probabilities]) if self.n_outputs_ == 1 else probabilities
+
+    def _said(self, outputs: Array) -> Array:
+        return self._by_class(self._probabilities(outputs))
 
     def predict_log_proba(self, X: Any) -> Array:
         """The logarithms of `predict_proba`.
@@ -204,6 +223,9 @@ class MLPClassifier(ClassifierMixin, MLP):
             )
         self._labels = labels
         return self._encode(y)
+
+    def _strata(self, y: Array) -> Array | None:
+        return None if self._labels.several else np.asarray(self._labels.decide(y))
 
     def _encode(self, y: Any) -> Array:
         return self._labels.encode(y)

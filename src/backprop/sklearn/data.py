@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d
 
 from .. import _validate
 
-__all__ = ["Rows", "by_original_column", "categorical_columns", "column", "encoder", "flat", "split"]
+__all__ = ["Rows", "by_original_column", "categorical_columns", "column", "encoder", "flat", "mean", "split"]
 
 Array = _validate.Array
 
@@ -28,6 +28,16 @@ class Rows(NamedTuple):
 def column(outputs: Array) -> Array:
     """A single column as (n_samples,)."""
     return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+def mean(found: list[Array]) -> Array:
+    """Of what each member gives; of one, that itself."""
+    if len(found) == 1:
+        return found[0]
+    total = found[0].astype(np.float64)
+    for other in found[1:]:  # in their order, so that no row depends on those beside it
+        total += other
+    return (total / len(found)).astype(found[0].dtype)
 
 
 def flat(y: Any) -> Any:

@@ -13,14 +13,16 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _validate, losses, optimizers
+from ..ensemble import Ensemble
 from ..errors import DivergedError
 from ..layers import Dense, Layer
 from ..network import Sequential
-from . import building, solvers
-from .data import Rows, by_original_column, split
+from . import building, members, solvers
+from .data import Rows, by_original_column, mean, split
 from .gate import Gate
 from .gradients import input_gradients
 from .head import Head
@@ -58,8 +60,10 @@ class MLP(Gate):
     """
 
     network_: Sequential
+    members_: list[Any]
     _optimizer: optimizers.Optimizer
     _loss: Any = None
+    n_members, bagging = 1, "seeds"  # of estimators that an earlier version has pickled
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -96,11 +100,35 @@ class MLP(Gate):
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Validation, incremental: bool = False) -> Any:
         first = not hasattr(self, "network_") or not (self.warm_start or incremental)
         with self._unless_refused():
+            if self.n_members > 1 and self.warm_start:
+                raise ValueError(f"n_members: expected 1 with warm_start, got {self.n_members}: set warm_start=False")
             train, held_out, head = self._prepare(X, y, sample_weight, validation, incremental, first)
+            if self.n_members > 1:
+                return self._fit_members(train, held_out, head)
+            train, held_out = self._begin(train, held_out, head, incremental, first)
+            self.__dict__.pop("members_", None)
+        return self._solve(train, held_out, head, incremental)
+
+    def _solve(self, train: Rows, held_out: Rows | None, head: Head, incremental: bool) -> Any:
         if self._lbfgs:
             self._minimize(train, head)
         else:
             self._train(train, head, held_out, incremental)
+        return self
+
+    def _fit_rows(self, train: Rows, held_out: Rows | None, head: Head) -> Any:
+        """Fit to rows that have been checked, as a member."""
+        train, held_out = self._begin(train, held_out, head, incremental=False, first=True)
+        return self._solve(train, held_out, head, incremental=False)
+
+    def _fit_members(self, train: Rows, held_out: Rows | None, head: Head) -> Any:
+        """Fit each member; what a fit leaves behind is, but for the parameters, that of the first."""
+        fitted = members.fitted(self, train, held_out, head)
+        own = self.get_params(deep=False)
+        for name, value in vars(fitted[0]).items():
+            if name not in own:
+                setattr(self, name, value)
+        self.members_ = fitted
         return self
 
     @contextmanager
@@ -117,9 +145,8 @@ class MLP(Gate):
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any, validation: Validation, incremental: bool, first: bool
     ) -> tuple[Rows, Rows | None, Head]:
-        """Check the parameters and the data, and have a network for them: a new one, or that of the last fit."""
-        sizes = self._sizes()
-        shape = self._new_shape(sizes)
+        """Check the parameters and the data."""
+        shape = self._new_shape(self._sizes())
         self._check_shape(shape, first, incremental)
         solvers.check_parameters(self, validation[0] is not None)
         train = self._rows(X, y, sample_weight, incremental, first)
@@ -129,11 +156,18 @@ class MLP(Gate):
         shape["the number of outputs"] = head.n_out
         self._check_shape(shape, first, incremental)
         self._shape = shape
-        held_out = self._validation(*validation, train.y.shape[1])
-        # Drawn in scikit-learn's order: the weights, the split, then what the rest needs. Those that go on draw weights
-        # too, so that the split is that of the first fit.
+        return train, self._validation(*validation, train.y.shape[1]), head
+
+    def _begin(
+        self, train: Rows, held_out: Rows | None, head: Head, incremental: bool, first: bool
+    ) -> tuple[Rows, Rows | None]:
+        """Hold out rows, if that is asked for, and have a network: a new one, or that of the last fit.
+
+        Drawn in scikit-learn's order: the weights, the split, then what the rest needs. Those that go on draw weights
+        too, so that the split is that of the first fit.
+        """
         random = check_random_state(self.random_state)
-        made = building.layers(self, sizes, head, train.X.shape[1])
+        made = building.layers(self, self._sizes(), head, train.X.shape[1])
         drawn = [] if incremental and not first else list(building.draw(self, random, made))
         if self.early_stopping and held_out is None and not self._lbfgs:
             train, held_out = split(random, train, self.validation_fraction, self._stratified)
@@ -141,7 +175,7 @@ class MLP(Gate):
         if first:
             self.t_ = 0
             self._forget_epochs()
-        return train, held_out, head
+        return train, held_out
 
     def _sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -227,17 +261,17 @@ class MLP(Gate):
                 progress=self.progress, threads=self.threads,
             )  # fmt: skip
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=6)
         except DivergedError as error:
             if not self.early_stopping:
                 raise ValueError(NOT_FINITE) from error
             self.validation_scores_.append(math.nan)
-            warnings.warn(f"Stochastic Optimizer: {error}", ConvergenceWarning, stacklevel=5)
+            warnings.warn(f"Stochastic Optimizer: {error}", ConvergenceWarning, stacklevel=6)
         else:
             if self.n_iter_ == self.max_iter and not (monitor.stopped or incremental):
                 warnings.warn(
                     f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                    "converged yet.", ConvergenceWarning, stacklevel=5,
+                    "converged yet.", ConvergenceWarning, stacklevel=6,
                 )  # fmt: skip
 
     def _reset_counts(self) -> None:
@@ -268,7 +302,7 @@ class MLP(Gate):
             return min(200, rows) if self._optimizer.stochastic else rows
         if self.batch_size > rows:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=7
             )
         return min(int(self.batch_size), rows)
 
@@ -309,7 +343,7 @@ class MLP(Gate):
         self._forget_epochs()
         found, interrupted = solvers.lbfgs(self, self.network_, train, head)
         if interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         if not np.isfinite(found.x).all():
             raise ValueError(NOT_FINITE)
         self.network_.parameters = found.x
@@ -318,16 +352,45 @@ class MLP(Gate):
         if found.status != 0:
             warnings.warn(
                 f"lbfgs failed to converge after {found.nit} iteration(s) (status={found.status}): {found.message}. "
-                "Increase max_iter or max_fun, or scale the data.", ConvergenceWarning, stacklevel=4,
+                "Increase max_iter or max_fun, or scale the data.", ConvergenceWarning, stacklevel=5,
             )  # fmt: skip
 
     # Predicting.
 
-    def _outputs(self, X: Any) -> Array:
+    def _outputs(self, X: Any) -> list[Array]:
+        """What each member gives for these rows."""
         if not self._passes(X):
             check_is_fitted(self)
             X, _ = self._check(X)
-        return self.network_.predict(X, threads=self.threads)
+        if "members_" in self.__dict__:
+            return [*self.ensemble_.predict_all(X, threads=self.threads)]
+        return [self.network_.predict(X, threads=self.threads)]
+
+    @property
+    def ensemble_(self) -> Ensemble:
+        """The networks of all members, as one that predicts the mean of their outputs."""
+        return Ensemble(self._networks())
+
+    @available_if(lambda self: self._check_members())
+    def predict_std(self, X: Any) -> Array:
+        """How far the members disagree: the standard deviation over them of what each predicts.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray
+            In the shape of `predict_proba` for a classifier, and of `predict` for a regressor.
+        """
+        found: Array = np.std([self._said(outputs) for outputs in self._outputs(X)], axis=0, dtype=np.float64)
+        return found
+
+    def _check_members(self) -> bool:
+        if self.n_members == 1:
+            raise AttributeError("predict_std: expected several members, got n_members=1")
+        return True
 
     def input_gradients(self, X: Any) -> Array:
         """The derivatives of the outputs with respect to the inputs.
@@ -344,10 +407,16 @@ class MLP(Gate):
             (``from_logits=True``), those of the logits.
         """
         check_is_fitted(self)
-        found = input_gradients(self.network_, self._check(X)[0])
+        rows = self._check(X)[0]
+        found = mean([input_gradients(net, rows) for net in self._networks()])
         if self._encoder is not None:
             found = by_original_column(found, self._encoder, self._categorical)
         return found[:, 0] if self.network_.n_out == 1 else found
+
+    def _networks(self) -> list[Sequential]:
+        if not hasattr(self, "network_"):
+            raise AttributeError(f"{type(self).__name__} has no networks before it is fitted")
+        return [member.network_ for member in self.__dict__.get("members_", [self])]
 
     @property
     def coefs_(self) -> list[Array]:
@@ -377,6 +446,8 @@ class MLP(Gate):
         return bool(self.solver == "lbfgs" and self.optimizer is None)
 
     def _check_solver(self) -> bool:
+        if self.n_members > 1:
+            raise AttributeError(f"partial_fit is only available with one member, not with n_members={self.n_members}.")
         full_batch = self.optimizer is not None and isinstance(optimizers.get(self.optimizer), optimizers.FullBatch)
         if self._lbfgs or full_batch:
             got = self.solver if self._lbfgs else self.optimizer
@@ -401,6 +472,14 @@ class MLP(Gate):
     def _loss_offset(self, rows: Rows | None) -> float:
         """What scikit-learn adds to the loss, a constant in the weights."""
         return 0.0
+
+    def _strata(self, y: Array) -> Array | None:
+        """The classes of rows that are to be in each fold alike."""
+        return None
+
+    def _said(self, outputs: Array) -> Array:
+        """What a network's outputs say, in the shape of the predictions: of a classifier, probabilities."""
+        raise NotImplementedError
 
     def _head(self, targets: int) -> Head:
         """The output layer and the loss for so many columns of targets."""

@@ -32,6 +32,8 @@ NEW: dict[str, list[Any]] = {
     "callbacks": [list, tuple],
     "progress": ["boolean"],
     "dtype": [str, type, np.dtype, None],
+    "n_members": [Interval(Integral, 1, None, closed="left")],
+    "bagging": [StrOptions({"seeds", "bootstrap", "folds"})],
     "threads": [Interval(Integral, 1, None, closed="left"), None],
 }
 

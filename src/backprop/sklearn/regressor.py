@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .. import _validate, losses, metrics
 from ..network import Sequential
-from .data import Rows, column
+from .data import Rows, column, mean
 from .estimator import MLP
 from .head import Head
 from .parameters import NEW, keep
@@ -64,6 +64,7 @@ class MLPRegressor(RegressorMixin, MLP):
         n_iter_no_change=10, max_fun=15000,
         output_activation=None, dropout=0.0, batch_norm=False, layer_norm=False, optimizer=None, clip_norm=None,
         clip_value=None, categorical_features=None, callbacks=(), progress=False, dtype=None, threads=None,
+        n_members=1, bagging="seeds",
     ):  # fmt: skip
         keep(self, locals())
 
@@ -94,7 +95,8 @@ class MLPRegressor(RegressorMixin, MLP):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         return_std : bool, default=False
-            With the loss "gaussian_nll": the standard deviations too, in the unit of the targets.
+            With the loss "gaussian_nll": the standard deviations too, in the unit of the targets; of several members,
+            that of the mixture of what they predict.
 
         Returns
         -------
@@ -103,14 +105,17 @@ class MLPRegressor(RegressorMixin, MLP):
             Only with ``return_std=True``.
         """
         outputs = self._outputs(X)
-        predicted = column(self._means(outputs))
+        predicted = mean([self._said(part) for part in outputs])
         if not return_std:
             return predicted
         if not isinstance(self._loss, losses.GaussianNLL):
             got = _validate.shown(self._loss)
             raise ValueError(f"return_std: expected a fit with loss='gaussian_nll', which finds variances, got {got}")
         with np.errstate(over="ignore"):
-            return predicted, column(np.exp(outputs[:, 1::2] / 2))
+            if len(outputs) == 1:
+                return predicted, column(np.exp(outputs[0][:, 1::2] / 2))
+            apart = [(self._said(part) - predicted) ** 2 + column(np.exp(part[:, 1::2])) for part in outputs]
+            return predicted, np.sqrt(mean(apart))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The coefficient of determination of the predictions, R2, as of every regressor; at best 1.
@@ -162,6 +167,9 @@ class MLPRegressor(RegressorMixin, MLP):
             activation = "identity" if loss.from_logits else link
             return Head(loss, targets, self._activation(activation, [activation]))
         return Head(loss, targets, self._activation("identity"))
+
+    def _said(self, outputs: Array) -> Array:
+        return column(self._means(outputs))
 
     def _means(self, outputs: Array) -> Array:
         """The predictions in the unit of the targets, without the variances beside them."""
