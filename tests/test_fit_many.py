@@ -343,11 +343,11 @@ def test_the_longest_call_of_the_core_is_short(monkeypatch):
     asked_for, job = [], steps.Job.run
 
     def timed(self, *given):
-        begun = time.perf_counter()
+        begun = time.thread_time()  # of this thread alone, whatever else the machine does
         try:
             return job(self, *given)
         finally:
-            asked_for.append(time.perf_counter() - begun)
+            asked_for.append(time.thread_time() - begun)
 
     monkeypatch.setattr(steps.Job, "run", timed)
     for layers, rows, batch, epochs in [
