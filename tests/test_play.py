@@ -412,10 +412,7 @@ def test_a_csv_file(flowers):
         assert state["data"]["columns"] == ["size", "colour=blue", "colour=red", "weight"]
         assert state["data"]["classes"] == ["species 0", "species 1", "species 2"]
         assert frame["runs"][0]["surface"]["kind"] == "classes"
-        assert (
-            "colour=red" in play.ask(do="explain", name="0.weight[2,0]")["text"]
-            or b"colour=red" in play.get("trace/0")[2]
-        )
+        assert b"colour=red" in play.get("trace/0")[2]
         play.ask(do="axes", axes=[3, 0])
         assert play.look()[0]["data"]["axes"] == [3, 0]
         for axes in ([0], [0, 0], [0, 4], [0, 1, 2], "01", None, [True, 1]):
@@ -680,7 +677,21 @@ def test_connections_that_close_in_the_middle_of_a_frame(play):
         assert play.experiment.feed.readers == 1 and play.experiment.playing
 
 
-def test_two_hundred_clients(play):
+@pytest.fixture
+def many_files():
+    """Four hundred sockets are more than some systems let a process have."""
+    resource = pytest.importorskip("resource") if os.name == "posix" else None
+    if resource is None:
+        yield
+        return
+    soft, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < 1024:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_two_hundred_clients(play, many_files):
     with play.frames() as found:
         play.ask(do="play")
         steps(found, 1)
