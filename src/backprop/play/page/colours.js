@@ -1,6 +1,17 @@
 // Two colours that mean something, blue below and orange above, on light and on dark; more where there are classes.
 
-const CLASSES = ["#3a86c8", "#e07b20", "#1b9e77", "#c45aa0", "#d4b106", "#56b4e9", "#8c6bb1", "#a6611a", "#7f8c8d", "#e377c2"];
+const CLASSES = [
+  "#3a86c8",
+  "#e07b20",
+  "#1b9e77",
+  "#c45aa0",
+  "#d4b106",
+  "#56b4e9",
+  "#8c6bb1",
+  "#a6611a",
+  "#7f8c8d",
+  "#e377c2",
+];
 const asked = (query) => window.matchMedia(query);
 const dark = asked("(prefers-color-scheme: dark)");
 const still = asked("(prefers-reduced-motion: reduce)");
@@ -21,7 +32,21 @@ const mixed = (a, b, share) => a.map((from, i) => Math.round(from + (b[i] - from
 
 function read() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["paper", "card", "ink", "soft", "faint", "line", "wash", "blue", "orange", "low", "high", "middle", "second"]) {
+  for (const name of [
+    "paper",
+    "card",
+    "ink",
+    "soft",
+    "faint",
+    "line",
+    "wash",
+    "blue",
+    "orange",
+    "low",
+    "high",
+    "middle",
+    "second",
+  ]) {
     theme[name] = style.getPropertyValue(`--${name}`).trim();
   }
   theme.dark = dark.matches;

@@ -6,7 +6,9 @@ import { element, number, words } from "./words.js";
 const RATES = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3];
 const DROPOUTS = [0, 0.1, 0.2, 0.3, 0.4, 0.5];
 const PENALTIES = [0, 0.0001, 0.001, 0.003, 0.01, 0.03, 0.1];
-const DICE = '<svg viewBox="0 0 24 24" aria-hidden="true"><rect x="4" y="4" width="16" height="16" rx="4"/><path d="M9 9h.01M15 15h.01M15 9h.01M9 15h.01"/></svg>';
+const DICE =
+  '<svg viewBox="0 0 24 24" aria-hidden="true"><rect x="4" y="4" width="16" height="16" rx="4"/>' +
+  '<path d="M9 9h.01M15 15h.01M15 9h.01M9 15h.01"/></svg>';
 
 let made = 0;
 
@@ -32,7 +34,9 @@ export function choice(changed, label) {
     if (typeof value === "number") all.sort((a, b) => (a ?? Infinity) - (b ?? Infinity));
     const key = JSON.stringify(all);
     if (key !== shown) {
-      select.replaceChildren(...all.map((option) => element("option", { value: JSON.stringify(option) }, name(option))));
+      select.replaceChildren(
+        ...all.map((option) => element("option", { value: JSON.stringify(option) }, name(option))),
+      );
       shown = key;
     }
     select.value = JSON.stringify(value);
@@ -43,7 +47,10 @@ export function choice(changed, label) {
 /** A number to type; what is no number is not sent. */
 function numeric(changed, given = {}) {
   const box = element("input", { type: "number", ...given });
-  box.addEventListener("change", () => box.value !== "" && Number.isFinite(box.valueAsNumber) && changed(box.valueAsNumber));
+  box.addEventListener(
+    "change",
+    () => box.value !== "" && Number.isFinite(box.valueAsNumber) && changed(box.valueAsNumber),
+  );
   box.put = (value) => {
     if (document.activeElement !== box || box.valueAsNumber === value || box.value === "") box.value = value;
   };
@@ -85,11 +92,24 @@ export class DataControls {
     const changed = (part) => ask({ do: "data", data: part });
     this.changed = changed;
     this.sets = element("div", { className: "sets" });
-    [this.noise, this.noiseSaid] = slider((noise) => changed({ noise }), (value) => number(value, 2));
-    [this.points, this.pointsSaid] = slider((points) => changed({ points }), (value) => String(value));
+    [this.noise, this.noiseSaid] = slider(
+      (noise) => changed({ noise }),
+      (value) => number(value, 2),
+    );
+    [this.points, this.pointsSaid] = slider(
+      (points) => changed({ points }),
+      (value) => String(value),
+    );
     [this.seed, this.dice] = seed((value) => changed({ seed: value }), "draw of the data");
-    this.made = element("div", { className: "fields" }, field("Noise", this.noise, this.noiseSaid), field("Points", this.points, this.pointsSaid), field("Seed", this.seed, this.dice));
-    const axis = (at) => choice((column) => ask({ do: "axes", axes: this.plane.map((one, i) => (i === at ? column : one)) }));
+    this.made = element(
+      "div",
+      { className: "fields" },
+      field("Noise", this.noise, this.noiseSaid),
+      field("Points", this.points, this.pointsSaid),
+      field("Seed", this.seed, this.dice),
+    );
+    const axis = (at) =>
+      choice((column) => ask({ do: "axes", axes: this.plane.map((one, i) => (i === at ? column : one)) }));
     [this.across, this.up] = [axis(0), axis(1)];
     this.axes = element("div", { className: "fields" }, field("Across", this.across), field("Up", this.up));
     host.append(this.sets, this.made, this.axes);
@@ -114,8 +134,16 @@ export class DataControls {
     if (!this.axes.hidden) {
       const columns = data.columns.map((_, i) => i);
       const name = (i) => data.columns[i];
-      this.across.put(columns.filter((i) => i !== this.plane[1]), this.plane[0], name);
-      this.up.put(columns.filter((i) => i !== this.plane[0]), this.plane[1], name);
+      this.across.put(
+        columns.filter((i) => i !== this.plane[1]),
+        this.plane[0],
+        name,
+      );
+      this.up.put(
+        columns.filter((i) => i !== this.plane[0]),
+        this.plane[1],
+        name,
+      );
     }
   }
 
@@ -152,11 +180,19 @@ export class TrainingControls {
     this.more = element("details", {}, element("summary"), element("div", { className: "fields more" }));
     this.scheduleMore = element("div", { className: "fields field wide" });
     const fields = element(
-      "div", { className: "fields" },
-      field("Optimizer", this.optimizer), field("Learning rate", this.rate), this.more,
-      field("Schedule", this.schedule), field("Batch size", this.batch), this.scheduleMore,
-      wide(field("Loss", this.loss)), wide(field("Output", this.output)),
-      field("Dropout", this.dropout), field("L2", this.l2), field("Seed", this.seed, this.dice),
+      "div",
+      { className: "fields" },
+      field("Optimizer", this.optimizer),
+      field("Learning rate", this.rate),
+      this.more,
+      field("Schedule", this.schedule),
+      field("Batch size", this.batch),
+      this.scheduleMore,
+      wide(field("Loss", this.loss)),
+      wide(field("Output", this.output)),
+      field("Dropout", this.dropout),
+      field("L2", this.l2),
+      field("Seed", this.seed, this.dice),
     );
     host.append(this.tabs, fields);
   }
@@ -169,8 +205,16 @@ export class TrainingControls {
     const losses = choices.losses[data.goal];
     this.optimizer.put(Object.keys(choices.optimizers), settings.optimizer.name, String);
     this.rate.put(RATES, settings.optimizer.learning_rate, (rate) => number(rate));
-    this.schedule.put([null, ...Object.keys(choices.schedules)], settings.schedule?.name ?? null, (name) => name ?? "constant");
-    this.batch.put([...choices.batch_sizes.filter((size) => size < data.rows[0]), null], settings.batch_size, (size) => size ?? "all rows");
+    this.schedule.put(
+      [null, ...Object.keys(choices.schedules)],
+      settings.schedule?.name ?? null,
+      (name) => name ?? "constant",
+    );
+    this.batch.put(
+      [...choices.batch_sizes.filter((size) => size < data.rows[0]), null],
+      settings.batch_size,
+      (size) => size ?? "all rows",
+    );
     this.batch.disabled = runs[this.run].full_batch;
     this.loss.put(Object.keys(losses), settings.loss);
     this.output.put(losses[settings.loss] ?? [settings.output], settings.output);
@@ -210,7 +254,9 @@ export class TrainingControls {
 
   /** Fields for the arguments of an optimizer or a schedule: numbers and switches. */
   arguments(host, given, what) {
-    const all = Object.entries(given ?? {}).filter(([name, value]) => !["name", "learning_rate"].includes(name) && ["number", "boolean"].includes(typeof value));
+    const all = Object.entries(given ?? {}).filter(
+      ([name, value]) => !["name", "learning_rate"].includes(name) && ["number", "boolean"].includes(typeof value),
+    );
     const key = JSON.stringify([given?.name, all.map(([name]) => name)]);
     const put = (name, value) => this.ask({ [what]: { ...this.settings[what], [name]: value } });
     if (host.key !== key) {
@@ -261,7 +307,9 @@ export class LayerControls {
   resize(by) {
     const { layers } = this;
     const last = layers.at(-1) ?? { units: 4, activation: "tanh" };
-    this.ask(by > 0 ? [...layers, { units: Math.min(last.units, 4), activation: last.activation }] : layers.slice(0, -1));
+    this.ask(
+      by > 0 ? [...layers, { units: Math.min(last.units, 4), activation: last.activation }] : layers.slice(0, -1),
+    );
   }
 
   change(i, part) {
@@ -279,7 +327,8 @@ export class LayerControls {
     }
     const inputs = data.columns.length;
     this.first.textContent = `${inputs} ${inputs === 1 ? "input" : "inputs"}`;
-    this.last.textContent = `${outputs} ${outputs === 1 ? "output" : "outputs"}${settings.output === "identity" ? "" : `, ${words(settings.output)}`}`;
+    const last = settings.output === "identity" ? "" : `, ${words(settings.output)}`;
+    this.last.textContent = `${outputs} ${outputs === 1 ? "output" : "outputs"}${last}`;
     this.layers.forEach((layer, i) => {
       this.cells[i].units.put(layer.units, 1, choices.limits.units);
       this.cells[i].activation.put(choices.activations, layer.activation);
@@ -290,7 +339,13 @@ export class LayerControls {
   cell(i) {
     const units = stepper(`neurons of layer ${i + 1}`, (by) => this.change(i, { units: this.layers[i].units + by }));
     const activation = choice((name) => this.change(i, { activation: name }), `Activation of layer ${i + 1}`);
-    const host = element("div", { className: "layer" }, element("span", { className: "title" }, `Layer ${i + 1}`), units, activation);
+    const host = element(
+      "div",
+      { className: "layer" },
+      element("span", { className: "title" }, `Layer ${i + 1}`),
+      units,
+      activation,
+    );
     return { host, units, activation };
   }
 

@@ -1,7 +1,7 @@
 // The losses of the runs over the steps.
 
 import { fit, theme } from "./colours.js";
-import { brief, element, number } from "./words.js";
+import { brief, element, minus, number } from "./words.js";
 
 export class Curves {
   constructor() {
@@ -40,10 +40,9 @@ export class Curves {
     if (!this.width) return;
     const context = this.canvas.getContext("2d");
     context.clearRect(0, 0, this.width, this.height);
-    const values = this.runs.flatMap((points) => points.flatMap(([, loss, held]) => [loss, held])).filter((v) => Number.isFinite(v) && v !== null);
-    const held = this.runs.some((points) => points.some((point) => Number.isFinite(point[2]) && point[2] !== null));
+    const held = this.runs.some((points) => points.some((point) => point[2] !== null));
     this.legend(held);
-    const scale = this.scaled(values);
+    const scale = this.scaled();
     this.axes(context, scale);
     this.runs.forEach((points, run) => {
       if (!points.length) return;
@@ -58,21 +57,34 @@ export class Curves {
     const all = [...names, ...(held ? ["\u2504 held out"] : []), ...(this.speed ? [this.speed] : [])];
     if (all.join() === this.said.key) return;
     this.said.key = all.join();
-    this.said.replaceChildren(...all.map((text, i) => element("span", { className: i < names.length ? `run-${i}` : "" }, text)));
+    this.said.replaceChildren(
+      ...all.map((text, i) => element("span", { className: i < names.length ? `run-${i}` : "" }, text)),
+    );
   }
 
   /** From steps and losses to places; logarithmic where losses are far apart. */
-  scaled(values) {
+  scaled() {
     const size = theme.size * 0.72;
     const area = { left: size * 3.7, right: this.width - 4, top: 6, bottom: this.height - size * 1.6, size };
-    const [least, most] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+    let [least, most] = [Infinity, -Infinity];
+    for (const points of this.runs) {
+      for (const [, loss, held] of points) {
+        least = Math.min(least, loss ?? Infinity, held ?? Infinity);
+        most = Math.max(most, loss ?? -Infinity, held ?? -Infinity);
+      }
+    }
+    if (least > most) [least, most] = [0, 1];
     const log = least > 0 && most > 10 * least;
     const [a, b] = log ? [Math.log10(least), Math.log10(most)] : [Math.min(0, least), most];
     const pad = (b - a || 1) * 0.04;
     const [low, high] = [log ? a - pad : a, b + pad];
     const steps = Math.max(1, ...this.runs.map((points) => points.at(-1)?.[0] ?? 0));
     return {
-      ...area, log, low, high, steps,
+      ...area,
+      log,
+      low,
+      high,
+      steps,
       x: (step) => area.left + (step / steps) * (area.right - area.left),
       y: (loss) => area.bottom - (((log ? Math.log10(loss) : loss) - low) / (high - low)) * (area.bottom - area.top),
     };
@@ -88,14 +100,21 @@ export class Curves {
       }
       return found.filter((v) => Math.log10(v) >= low && Math.log10(v) <= high);
     }
-    const step = [1, 2, 5, 10].map((k) => k * 10 ** Math.floor(Math.log10((high - low) / 3))).find((k) => (high - low) / k <= 5);
+    const step = [1, 2, 5, 10]
+      .map((k) => k * 10 ** Math.floor(Math.log10((high - low) / 3)))
+      .find((k) => (high - low) / k <= 5);
     const found = [];
     for (let v = Math.ceil(low / step) * step; v <= high; v += step) found.push(Number(v.toPrecision(12)));
     return found;
   }
 
   axes(context, scale) {
-    Object.assign(context, { font: `${scale.size}px ${theme.font}`, fillStyle: theme.soft, lineWidth: 1, strokeStyle: theme.line });
+    Object.assign(context, {
+      font: `${scale.size}px ${theme.font}`,
+      fillStyle: theme.soft,
+      lineWidth: 1,
+      strokeStyle: theme.line,
+    });
     context.textAlign = "right";
     for (const value of this.ticks(scale)) {
       const y = Math.round(scale.y(value)) + 0.5;
@@ -103,7 +122,11 @@ export class Curves {
       context.moveTo(scale.left, y);
       context.lineTo(scale.right, y);
       context.stroke();
-      context.fillText(number(value, 2), scale.left - 6, y + scale.size * 0.35);
+      context.fillText(
+        value > 0 && value < 1e-3 ? minus(value.toExponential(0)) : number(value, 2),
+        scale.left - 6,
+        y + scale.size * 0.35,
+      );
     }
     context.textAlign = "left";
     context.fillText("0", scale.left, this.height - 3);
@@ -115,7 +138,7 @@ export class Curves {
     context.beginPath();
     for (const point of points) {
       const value = point[at];
-      if (value !== null && Number.isFinite(value) && (!scale.log || value > 0)) context.lineTo(scale.x(point[0]), scale.y(value));
+      if (value !== null && (!scale.log || value > 0)) context.lineTo(scale.x(point[0]), scale.y(value));
     }
     if (points.length === 1) context.arc(scale.x(0), scale.y(points[0][at]), 2, 0, 7);
     Object.assign(context, { strokeStyle: colour, lineWidth: width, lineJoin: "round" });

@@ -53,9 +53,21 @@ export class Inspector {
     this.incoming = element("ul", { className: "incoming" });
     this.texts = element("div", { className: "texts", tabIndex: -1 });
     this.when = element("span");
-    const page = element("a", { href: `trace/${this.run}`, target: "_blank", rel: "noopener" }, "The whole step as a page");
+    const page = element(
+      "a",
+      { href: `trace/${this.run}`, target: "_blank", rel: "noopener" },
+      "The whole step as a page",
+    );
     const more = element("p", { className: "caption more" }, this.when, " ", page);
-    this.box = element("div", { className: "box" }, element("header", {}, heading, close), this.figures, this.incoming, this.texts, more);
+    this.box = element(
+      "div",
+      { className: "box" },
+      element("header", {}, heading, close),
+      this.figures,
+      this.incoming,
+      this.texts,
+      more,
+    );
     this.host.replaceChildren(this.box);
     this.incoming.hidden = weight;
     if (!weight) this.list();
@@ -69,7 +81,12 @@ export class Inspector {
     this.lines = places.map((place) => {
       const value = element("span");
       const side = this.place.c === 0 ? drawing.shortName(place.c, place.j) : drawing.shortName(place.c - 1, place.i);
-      const button = element("button", { type: "button" }, element("span", {}, this.place.c === 0 ? `to ${side}` : side), value);
+      const button = element(
+        "button",
+        { type: "button" },
+        element("span", {}, this.place.c === 0 ? `to ${side}` : side),
+        value,
+      );
       button.addEventListener("click", () => this.open(this.run, place, { focus: true }));
       return { place, value, button };
     });
@@ -86,16 +103,22 @@ export class Inspector {
       const { bias } = drawing.unitNumbers(this.place);
       this.show(bias === undefined ? [] : [["bias", bias, steady]]);
     } else {
-      this.show([["weight", drawing.value(this.place, "weights"), steady], ["gradient", drawing.value(this.place, "gradients"), number], ["next update", this.next, number]]);
+      this.show([
+        ["weight", drawing.value(this.place, "weights"), steady],
+        ["gradient", drawing.value(this.place, "gradients"), number],
+        ["next update", this.next, number],
+      ]);
     }
   }
 
   show(figures) {
-    const made = figures.filter(([, value]) => value !== undefined).map(([name, value, written]) => {
-      const dd = element("dd");
-      signed(dd, value, written);
-      return element("div", {}, element("dt", {}, name), dd);
-    });
+    const made = figures
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value, written]) => {
+        const dd = element("dd");
+        signed(dd, value, written);
+        return element("div", {}, element("dt", {}, name), dd);
+      });
     this.figures.replaceChildren(...made);
   }
 
@@ -134,9 +157,21 @@ function told(text) {
     const [first, ...rest] = block.split("\n");
     if (first.startsWith("and so on")) continue; // the whole step has a page
     if (first.startsWith("row ") && rest.length) {
-      made.push(element("details", { open: !rows++ }, element("summary", {}, first[0].toUpperCase() + first.slice(1)), formula(rest)));
+      made.push(
+        element(
+          "details",
+          { open: !rows++ },
+          element("summary", {}, first[0].toUpperCase() + first.slice(1)),
+          formula(rest),
+        ),
+      );
     } else {
-      made.push(formula(first.startsWith("update") ? unwrapped([first, ...rest]) : [first, ...rest], made.length ? "" : "first"));
+      made.push(
+        formula(
+          first.startsWith("update") ? unwrapped([first, ...rest]) : [first, ...rest],
+          made.length ? "" : "first",
+        ),
+      );
     }
   }
   return made;

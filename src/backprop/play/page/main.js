@@ -39,11 +39,15 @@ async function ask(request) {
 const quietly = (request) => ask(request).catch(() => {});
 const act = (name, given) => quietly({ do: name, ...given });
 
+const LOST =
+  "The connection to the program is lost; trying again\u2026 " +
+  "If you ended it, start it again with: python -m backprop play";
+
 /** One sentence at the top: what is lost, refused, or cannot go on. */
 function notice() {
   const ended = frame?.runs.map((run) => run.diverged).find(Boolean);
   const said = refused || ended || "";
-  const text = lost ? "The connection to the program is lost; trying again\u2026 If you ended it, start it again with: python -m backprop play" : said.charAt(0).toUpperCase() + said.slice(1);
+  const text = lost ? LOST : said.charAt(0).toUpperCase() + said.slice(1);
   const host = byId("notice");
   if (host.textContent !== text) host.textContent = text;
   host.hidden = !text;
@@ -63,7 +67,16 @@ const runs = [0, 1].map((index) => {
   const surface = new Surface();
   const drawing = new Drawing(index, drawn, {
     chosen: (place) => choose(index, place),
-    looked: (unit) => (surface.show(unit && { name: drawing.unitName(unit.c, unit.j), map: drawing.maps.get(drawing.columns[unit.c].name), j: unit.j }), redraw()),
+    looked: (unit) => (
+      surface.show(
+        unit && {
+          name: drawing.unitName(unit.c, unit.j),
+          map: drawing.maps.get(drawing.columns[unit.c].name),
+          j: unit.j,
+        },
+      ),
+      redraw()
+    ),
     told: (said) => (tell(said), redraw()),
   });
   drawing.surface = surface;
@@ -71,7 +84,11 @@ const runs = [0, 1].map((index) => {
   return { index, host, which, bar, caption, surface, drawing, controls };
 });
 
-const inspector = new Inspector(byId("inspector"), { drawing: (run) => runs[run].drawing, ask, closed: () => redraw() });
+const inspector = new Inspector(byId("inspector"), {
+  drawing: (run) => runs[run].drawing,
+  ask,
+  closed: () => redraw(),
+});
 const data = new DataControls(byId("data"), quietly);
 const training = new TrainingControls(byId("training"), { ask: quietly, edited: () => settingsShown() });
 byId("right").append(runs[0].surface.host, curves.host);
@@ -101,14 +118,20 @@ function show(mode) {
   for (const run of runs) {
     run.drawing.mode = mode;
     const [low, high, rest] = CAPTIONS[mode];
-    run.caption.replaceChildren(element("i", { className: "swatch" }), low, element("i", { className: "swatch high" }), `${high}; ${rest}`);
+    run.caption.replaceChildren(
+      element("i", { className: "swatch" }),
+      low,
+      element("i", { className: "swatch high" }),
+      `${high}; ${rest}`,
+    );
   }
   redraw();
 }
 
 // What comes.
 
-const titleOf = (settings, i, of) => `${of > 1 ? `${"AB"[i]} ` : ""}${settings.optimizer.name} ${number(settings.optimizer.learning_rate)}`;
+const titleOf = (settings, i, of) =>
+  `${of > 1 ? `${"AB"[i]} ` : ""}${settings.optimizer.name} ${number(settings.optimizer.learning_rate)}`;
 const changed = (before, now) => JSON.stringify(before) !== JSON.stringify(now);
 
 function onState(found) {
@@ -166,7 +189,16 @@ function onFrame(found) {
   scores();
   notice();
   if (frame.playing) inspector.stale();
-  else if (!before || before.playing || before.phase !== frame.phase || changed(before.runs.map((run) => run.step), frame.runs.map((run) => run.step))) inspector.refresh();
+  else if (
+    !before ||
+    before.playing ||
+    before.phase !== frame.phase ||
+    changed(
+      before.runs.map((run) => run.step),
+      frame.runs.map((run) => run.step),
+    )
+  )
+    inspector.refresh();
   inspector.numbers();
   tellLive(before);
   redraw();
@@ -201,11 +233,22 @@ function scores() {
     return element("div", { title }, element("dt", {}, name), ...values);
   };
   const share = (value) => (value === null ? "\u2013" : `${number(100 * value, 3)}\u00a0%`);
-  const items = [item("Epoch", "Times that all rows were seen", "epoch", count), item("Loss", "Of all training rows", "loss", steady)];
-  if (first.val_loss !== null) items.push(item("Held out", "The loss of rows that are not trained on", "val_loss", steady));
+  const items = [
+    item("Epoch", "Times that all rows were seen", "epoch", count),
+    item("Loss", "Of all training rows", "loss", steady),
+  ];
+  if (first.val_loss !== null)
+    items.push(item("Held out", "The loss of rows that are not trained on", "val_loss", steady));
   const held = first.val_accuracy !== null && first.val_accuracy !== undefined;
   if (first.accuracy !== undefined) {
-    items.push(item("Accuracy", held ? "Of rows that are not trained on" : "Of all rows", held ? "val_accuracy" : "accuracy", share));
+    items.push(
+      item(
+        "Accuracy",
+        held ? "Of rows that are not trained on" : "Of all rows",
+        held ? "val_accuracy" : "accuracy",
+        share,
+      ),
+    );
   }
   curves.speed = frame.playing ? `${brief(first.steps_per_second)} steps a second` : "";
   byId("score").replaceChildren(...items);
@@ -217,9 +260,21 @@ let told = 0;
 /** The loss, for who listens: now and then while it plays, at once when it does not. */
 function tellLive(before) {
   const now = performance.now();
-  if (frame.playing ? now - told < 5000 : before && !before.playing && !changed(before.runs.map((run) => run.step), frame.runs.map((run) => run.step)) && before.phase === frame.phase) return;
+  if (
+    frame.playing
+      ? now - told < 5000
+      : before &&
+        !before.playing &&
+        !changed(
+          before.runs.map((run) => run.step),
+          frame.runs.map((run) => run.step),
+        ) &&
+        before.phase === frame.phase
+  )
+    return;
   told = now;
-  const one = (run, i) => `${frame.runs.length > 1 ? `${state.runs[i].title}: ` : ""}step ${count(run.step)}, loss ${number(run.loss)}`;
+  const one = (run, i) =>
+    `${frame.runs.length > 1 ? `${state.runs[i].title}: ` : ""}step ${count(run.step)}, loss ${number(run.loss)}`;
   const after = frame.phase ? `, after ${frame.phase}` : "";
   live.textContent = frame.runs.map(one).join("; ") + after;
 }
@@ -290,7 +345,8 @@ function tell(said) {
 
 const play = () => act(frame?.playing ? "pause" : "play");
 byId("play").addEventListener("click", play);
-for (const name of ["step", "forward", "backward", "update", "reset"]) byId(name).addEventListener("click", () => act(name));
+for (const name of ["step", "forward", "backward", "update", "reset"])
+  byId(name).addEventListener("click", () => act(name));
 
 byId("compare").addEventListener("change", async (event) => {
   const on = event.target.checked;
@@ -302,9 +358,18 @@ byId("compare").addEventListener("change", async (event) => {
 
 document.addEventListener("keydown", (event) => {
   const { target, key } = event;
-  if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || target.matches("select, input, textarea")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || target.matches("select, input, textarea"))
+    return;
   if (key === " " && target.matches("button, summary, a")) return;
-  const known = { " ": play, ArrowRight: () => act("step"), f: () => act("forward"), b: () => act("backward"), u: () => act("update"), r: () => act("reset"), Escape: () => inspector.close() };
+  const known = {
+    " ": play,
+    ArrowRight: () => act("step"),
+    f: () => act("forward"),
+    b: () => act("backward"),
+    u: () => act("update"),
+    r: () => act("reset"),
+    Escape: () => inspector.close(),
+  };
   const does = known[key.length === 1 ? key.toLowerCase() : key];
   if (!does) return;
   event.preventDefault();
@@ -320,7 +385,9 @@ byId("export").addEventListener("click", async () => {
   byId("code-text").textContent = found.text;
   byId("copied").textContent = "";
   byId("files").replaceChildren(
-    ...state.exports.map((kind) => element("a", { href: `model/${run}.${kind}`, download: `model.${kind}` }, `Save as ${kind}`)),
+    ...state.exports.map((kind) =>
+      element("a", { href: `model/${run}.${kind}`, download: `model.${kind}` }, `Save as ${kind}`),
+    ),
     element("a", { href: `trace/${run}`, target: "_blank", rel: "noopener" }, "This step as a page"),
   );
   dialog.showModal();

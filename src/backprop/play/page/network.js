@@ -1,4 +1,4 @@
-// The drawing of a network: a canvas with each neuron's own map and the weights as lines, under buttons for the neurons.
+// The drawing of a network: a canvas with each neuron's own map and the weights as lines, under buttons for neurons.
 
 import { Picture, calm, fit, theme } from "./colours.js";
 import { bytes } from "./wire.js";
@@ -63,7 +63,8 @@ export class Drawing {
   unitName(c, j) {
     const one = this.columns[c];
     if (c === 0) return `Input ${input(this.data.columns, j)}`;
-    const place = one.label === "output" ? (one.n > 1 ? `Output ${j + 1}` : "Output") : `Neuron ${j + 1} of ${one.label}`;
+    const place =
+      one.label === "output" ? (one.n > 1 ? `Output ${j + 1}` : "Output") : `Neuron ${j + 1} of ${one.label}`;
     return one.activation && one.activation !== "identity" ? `${place}, ${words(one.activation)}` : place;
   }
 
@@ -80,7 +81,15 @@ export class Drawing {
       data[at] = 255 * along;
     }
     const ends = [Array(n).fill(-1), Array(n).fill(1)];
-    this.maps.set("input", { data, n, low: ends[0], high: ends[1], rows, across, picture: new Picture(across, rows * n) });
+    this.maps.set("input", {
+      data,
+      n,
+      low: ends[0],
+      high: ends[1],
+      rows,
+      across,
+      picture: new Picture(across, rows * n),
+    });
     this.paint(this.maps.get("input"));
   }
 
@@ -112,7 +121,9 @@ export class Drawing {
     fit(this.canvas, width, height);
     this.columns.forEach((one, c) => {
       one.x = Math.round(across * (c + 0.5));
-      one.y = Array.from({ length: one.shown }, (_, j) => Math.round(height / 2 + (j - (one.shown - 1) / 2) * pitch - (this.texts ? 0.3 * rem : 0)));
+      one.y = Array.from({ length: one.shown }, (_, j) =>
+        Math.round(height / 2 + (j - (one.shown - 1) / 2) * pitch - (this.texts ? 0.3 * rem : 0)),
+      );
     });
     for (const button of this.buttons.children) {
       const [c, j] = button.place;
@@ -225,7 +236,7 @@ export class Drawing {
     context.globalAlpha = 1;
   }
 
-  /** Light that runs along: all lines on the way forward, on the way back as strong as the gradients, then the updates. */
+  /** Light that runs along: all lines on the way forward, on the way back as strong as gradients, then updates. */
   drawGlow(c, kind, glow) {
     const { context } = this;
     const [before, after] = [this.columns[c - 1], this.columns[c]];
@@ -258,9 +269,14 @@ export class Drawing {
 
   outline({ c, i, j }) {
     if (c >= this.columns.length) return;
-    const value = this.numbers(c)?.[i * this.columns[c].n + j] ?? this.numbers(c, "weights")?.[i * this.columns[c].n + j] ?? 0;
+    const value =
+      this.numbers(c)?.[i * this.columns[c].n + j] ?? this.numbers(c, "weights")?.[i * this.columns[c].n + j] ?? 0;
     const { context } = this;
-    for (const [width, colour] of [[8, theme.ink], [5, theme.paper], [3.4, value > 0 ? theme.high : theme.low]]) {
+    for (const [width, colour] of [
+      [8, theme.ink],
+      [5, theme.paper],
+      [3.4, value > 0 ? theme.high : theme.low],
+    ]) {
       context.beginPath();
       this.line(c, i, j);
       Object.assign(context, { lineWidth: width, strokeStyle: colour });
@@ -281,7 +297,15 @@ export class Drawing {
         context.fillStyle = theme.middle;
         context.fill();
         context.clip();
-        if (map && j < map.n) this.drawMap(one.n === 1 && c === this.columns.length - 1 && this.surface.picture ? { whole: this.surface.picture } : map, j, x, y);
+        if (map && j < map.n)
+          this.drawMap(
+            one.n === 1 && c === this.columns.length - 1 && this.surface.picture
+              ? { whole: this.surface.picture }
+              : map,
+            j,
+            x,
+            y,
+          );
         context.restore();
         this.border(c, j, x, y, radius, moving);
         if (this.texts) this.drawText(c, j);
@@ -307,7 +331,8 @@ export class Drawing {
     const { context, box } = this;
     const chosen = this.selected?.kind === "unit" && this.selected.c === c && this.selected.j === j;
     const under = this.hover?.kind === "unit" && this.hover.c === c && this.hover.j === j;
-    const glow = moving && moving.kind !== "update" ? Math.max(this.glow(moving, c), this.glow(moving, c + 1) * 0.6) : 0;
+    const glow =
+      moving && moving.kind !== "update" ? Math.max(this.glow(moving, c), this.glow(moving, c + 1) * 0.6) : 0;
     context.beginPath();
     context.roundRect(x, y, box, box, radius);
     context.strokeStyle = chosen || under || glow > 0.3 ? theme.ink : theme.faint;
@@ -414,7 +439,10 @@ export class Drawing {
     }
     const at = i * this.columns[c].n + j;
     const lines = [this.weightName(c, i, j), `weight ${steady(this.numbers(c, "weights")?.[at])}`];
-    for (const [mode, name] of [["gradients", "gradient"], ["updates", "update"]]) {
+    for (const [mode, name] of [
+      ["gradients", "gradient"],
+      ["updates", "update"],
+    ]) {
       const values = this.numbers(c, mode);
       if (values) lines.push(`${name} ${number(values[at])}`);
     }
@@ -505,9 +533,12 @@ export class Drawing {
     const parts = this.columns.map((one, c) => {
       const kind = one.activation && one.activation !== "identity" ? `, ${words(one.activation)}` : "";
       if (c === 0) return `${one.n} ${one.n === 1 ? "input" : "inputs"}`;
-      return one.label === "output" ? `${one.n} ${one.n === 1 ? "output" : "outputs"}${kind}` : `${one.label} of ${one.n} neurons${kind}`;
+      return one.label === "output"
+        ? `${one.n} ${one.n === 1 ? "output" : "outputs"}${kind}`
+        : `${one.label} of ${one.n} neurons${kind}`;
     });
-    return `A network of ${parts.join("; ")}. Arrow keys go from neuron to neuron, Enter opens its numbers and its weights.`;
+    const keys = "Arrow keys go from neuron to neuron, Enter opens its numbers and its weights.";
+    return `A network of ${parts.join("; ")}. ${keys}`;
   }
 }
 
@@ -521,7 +552,10 @@ export function profile(context, map, j, x, y, width, height) {
   const trace = () => {
     for (let k = 0; k < n; k++) context.lineTo(x + (k * width) / (n - 1), up(k));
   };
-  for (const [colour, top] of [[theme.high, y], [theme.low, middle]]) {
+  for (const [colour, top] of [
+    [theme.high, y],
+    [theme.low, middle],
+  ]) {
     context.save();
     context.beginPath();
     context.rect(x, top, width, height / 2);

@@ -29,7 +29,9 @@ export class Surface {
     // Over one column, labels have probabilities: those of several classes lie at the bottom, in their colours.
     this.heights = data.goal === "classes" ? data.y.map(() => 0) : data.y;
     const [least, most] = data.goal === "number" ? [Math.min(...data.y), Math.max(...data.y)] : [0, 1];
-    this.extent = this.flat ? [...data.extent, least - 0.25 * (most - least || 1), most + 0.25 * (most - least || 1)] : data.extent;
+    this.extent = this.flat
+      ? [...data.extent, least - 0.25 * (most - least || 1), most + 0.25 * (most - least || 1)]
+      : data.extent;
     this.middle = (least + most) / 2;
     const [across, up] = data.axes.map((axis) => input(data.columns, axis));
     this.usual = this.flat ? `The curve over ${across}` : `${across} across, ${up} up`;
@@ -109,13 +111,18 @@ export class Surface {
     this.over.style.opacity = !map ? (this.flat ? 0.75 : 1) : this.flat ? 0.15 : 0.5;
     const said = unit?.name ?? this.usual ?? "";
     if (this.said.textContent !== said) this.said.textContent = said;
+    this.scale.style.visibility = map ? "hidden" : ""; // a neuron has a scale of its own
   }
 
   drawCurve(context) {
     for (const [k, values] of (this.curves ?? []).entries()) {
       context.beginPath();
       values.forEach((value, i) => context.lineTo((i * this.width) / (values.length - 1), this.up(value)));
-      Object.assign(context, { strokeStyle: this.data.goal === "classes" ? theme.names[k % 10] : theme.high, lineWidth: 3.5, lineJoin: "round" });
+      Object.assign(context, {
+        strokeStyle: this.data.goal === "classes" ? theme.names[k % 10] : theme.high,
+        lineWidth: 3.5,
+        lineJoin: "round",
+      });
       context.stroke();
     }
   }
@@ -135,7 +142,8 @@ export class Surface {
     const context = this.over.getContext("2d");
     context.clearRect(0, 0, this.width, this.height);
     const { x, y, test } = this.data;
-    const size = Math.max(2.4, Math.min(7.5, this.width / 75)) * (x.length > 400 || this.flat ? 0.7 : x.length <= 8 ? 1.7 : 1);
+    const size =
+      Math.max(2.4, Math.min(7.5, this.width / 75)) * (x.length > 400 || this.flat ? 0.7 : x.length <= 8 ? 1.7 : 1);
     const at = (r) => [this.across(x[r][0]), this.up(this.flat ? this.heights[r] : x[r][1])];
     for (const held of [1, 0]) {
       for (let r = 0; r < x.length; r++) if (test[r] === held) this.point(context, at(r), y[r], size, held);
@@ -170,6 +178,7 @@ export class Surface {
     const { name, columns, axes, rows, classes } = this.data;
     const over = axes.map((axis) => columns[axis]).join(" and ");
     const kinds = classes.length ? ` of ${classes.length} classes` : "";
-    return `${words(name)}: the network's output over ${over}, and ${rows[0]} points${kinds}${rows[1] ? `, ${rows[1]} more held out` : ""}`;
+    const held = rows[1] ? `, ${rows[1]} more held out` : "";
+    return `${words(name)}: the network's output over ${over}, and ${rows[0]} points${kinds}${held}`;
   }
 }

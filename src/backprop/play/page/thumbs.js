@@ -4,7 +4,12 @@ import { fit, theme } from "./colours.js";
 
 /** Points of a set in a square of side 2 about 0, with their class; the same each time. */
 const SETS = {
-  xor: () => [[-0.6, -0.6, 0], [0.6, 0.6, 0], [-0.6, 0.6, 1], [0.6, -0.6, 1]],
+  xor: () => [
+    [-0.6, -0.6, 0],
+    [0.6, 0.6, 0],
+    [-0.6, 0.6, 1],
+    [0.6, -0.6, 1],
+  ],
   circles: () => [...ring(18, 0.82, 0), ...ring(9, 0.34, 1)],
   moons: () => [...arc(11, 0, Math.PI, -0.3, -0.22, 0), ...arc(11, Math.PI, 2 * Math.PI, 0.3, 0.22, 1)],
   spirals: () => [...spiral(0, 0), ...spiral(Math.PI, 1)],
@@ -12,10 +17,20 @@ const SETS = {
 };
 SETS.blobs = SETS.gaussians = SETS.gauss;
 
-const ring = (n, r, kind, a = 0, b = 0) => Array.from({ length: n }, (_, i) => [a + r * Math.cos((6.2832 * i) / n), b + r * Math.sin((6.2832 * i) / n), kind]);
+const ring = (n, r, kind, a = 0, b = 0) =>
+  Array.from({ length: n }, (_, i) => [a + r * Math.cos((6.2832 * i) / n), b + r * Math.sin((6.2832 * i) / n), kind]);
 const arc = (n, from, to, a, b, kind) =>
-  Array.from({ length: n }, (_, i) => from + ((to - from) * i) / (n - 1)).map((t) => [a + 0.55 * Math.cos(t), b + 0.55 * Math.sin(t), kind]);
-const spiral = (turn, kind) => Array.from({ length: 16 }, (_, i) => (i + 1) / 16).map((t) => [0.9 * t * Math.cos(5.2 * t + turn), 0.9 * t * Math.sin(5.2 * t + turn), kind]);
+  Array.from({ length: n }, (_, i) => from + ((to - from) * i) / (n - 1)).map((t) => [
+    a + 0.55 * Math.cos(t),
+    b + 0.55 * Math.sin(t),
+    kind,
+  ]);
+const spiral = (turn, kind) =>
+  Array.from({ length: 16 }, (_, i) => (i + 1) / 16).map((t) => [
+    0.9 * t * Math.cos(5.2 * t + turn),
+    0.9 * t * Math.sin(5.2 * t + turn),
+    kind,
+  ]);
 
 export function thumbnail(canvas, name) {
   const size = canvas.clientWidth;

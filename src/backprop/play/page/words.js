@@ -28,7 +28,8 @@ export const words = (name) => String(name).replaceAll("_", " ");
 export const count = (n) => (n ?? 0).toLocaleString("en");
 
 /** A count in the room of a label: 12.3k. */
-export const brief = (n) => (n < 1e4 ? String(Math.round(n)) : n < 1e6 ? `${number(n / 1e3, 3)}k` : `${number(n / 1e6, 3)}M`);
+export const brief = (n) =>
+  n < 1e4 ? String(Math.round(n)) : n < 1e6 ? `${number(n / 1e3, 3)}k` : `${number(n / 1e6, 3)}M`;
 
 const SUBSCRIPTS = "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089";
 
