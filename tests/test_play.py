@@ -328,7 +328,10 @@ def test_the_page_and_what_it_sees_first(play):
     assert (status, headers["Location"]) == (308, f"/{TOKEN}/")
     status, headers, content = play.get("")
     assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8" and b"<!doctype html>" in content
-    assert "default-src 'self'" in headers["Content-Security-Policy"] and "http" not in headers["Server"]
+    assert (
+        "default-src 'none'; script-src 'self'" in headers["Content-Security-Policy"]
+        and "http" not in headers["Server"]
+    )
     state, frame = play.look()
     assert state["data"]["name"] == "xor" and state["runs"][0]["settings"]["optimizer"]["name"] == "Adam"
     (run,) = frame["runs"]

@@ -36,9 +36,11 @@ MOST_BYTES, MOST_DRAINED = 1 << 20, 1 << 25
 #: Seconds until a client that neither reads nor writes is given up, and between two signs of life of a stream.
 PATIENCE, PULSE = 10, 5
 
-SELF = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
 #: Of what the page is made of, and of a page that brings its style and its script along.
-POLICY = SELF + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 ALONE = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
