@@ -193,6 +193,8 @@ def test_a_weight_opens_its_formula_with_the_numbers_of_this_step(page: Page) ->
     page.page.locator("#update").click()
     page.until("before => document.querySelector('#inspector .texts').innerText !== before", formula)
     assert "step 2" in page.text("#inspector .more")
+    page.label("Optimizer").select_option(label="SGD")
+    page.until("document.querySelector('#inspector .texts').innerText.includes('update: SGD')")
 
 
 def test_the_whole_step_is_a_page(page: Page) -> None:

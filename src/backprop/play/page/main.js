@@ -150,6 +150,8 @@ function onState(found) {
     }
   });
   inspector.structure();
+  const settings = ({ runs: all }) => all.map((run) => run.settings);
+  if (before && !state.playing && changed(settings(before), settings(state))) inspector.refresh();
   curves.structure(titles);
   settingsShown();
   redraw();
