@@ -31,9 +31,11 @@ def mathml(formula: str, block: bool = False) -> str:
 
 
 def write(self, node):
-    """Write a formula, inline or a block of its own."""
+    """Write a formula, inline or a block of its own, which scrolls where there is no room for it."""
+    block = isinstance(node, nodes.math_block)
     try:
-        self.body.append(mathml(node.astext(), isinstance(node, nodes.math_block)))
+        written = mathml(node.astext(), block)
+        self.body.append(f'<div class="formula">{written}</div>' if block else written)
     except MathError as error:
         logger.warning("a formula fails: %s", error, location=node)
     raise nodes.SkipNode

@@ -3,6 +3,7 @@
 A page of the folder ``learn`` is a notebook too, with all of that in it, which the page offers to download.
 """
 
+import ast
 import contextlib
 import json
 import tempfile
@@ -38,19 +39,20 @@ def run_page(app, doctree):
             except Exception:  # noqa: BLE001  # whatever it is, it is told with its place
                 logger.warning("a block fails:\n%s", traceback.format_exc(), location=block)
                 return
-            block.parent.insert(block.parent.index(block) + 1, [*_nodes(app, shown[-1], f"{page}-{place}")])
+            beneath = _nodes(app, shown[-1], f"{page}-{place}", block.astext())
+            block.parent.insert(block.parent.index(block) + 1, [*beneath])
     if page.startswith("learn/"):
         made = notebook(path.read_text(encoding="utf-8"), shown)
         doctree[0].insert(1, _offer(app, made, f"{path.stem}.ipynb"))
 
 
-def _nodes(app, shown, name):
+def _nodes(app, shown, name, code):
     """What is shown, for the page: of a value that is more than text, that."""
     if "stream" in shown:
         yield _text(shown["stream"])
     if "image/svg+xml" in shown:
         path = _put(app, f"{name.replace('/', '-')}.svg", shown["image/svg+xml"])
-        yield nodes.image(uri=path, alt="the figure that the code above draws", classes=["output"])
+        yield nodes.image(uri=path, alt=f"figure: {ast.unparse(ast.parse(code).body[-1])}", classes=["output"])
     elif "text/html" in shown:
         yield nodes.container("", nodes.raw("", shown["text/html"], format="html"), classes=["output"])
     elif "text/plain" in shown:

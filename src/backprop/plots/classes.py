@@ -193,7 +193,8 @@ def _draw_classes(ax: Any, shares: Array, extent: tuple[float, ...], x: Array, l
     shades = colors(shares.shape[1])
     picture = ((1 + shares @ shades) / 2).reshape(POINTS, POINTS, 3)
     ax.imshow(picture, origin="lower", aspect="auto", interpolation="bilinear", extent=extent)
-    ax.scatter(x[:, 0], x[:, 1], c=shades[labels], s=24, edgecolors="white", linewidths=0.7)
+    size = min(70.0, max(24.0, 2000 / len(x)))
+    ax.scatter(x[:, 0], x[:, 1], c=shades[labels], s=size, edgecolors="white", linewidths=0.7)
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
 
 
