@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from runs import Notes, big, same, small, state, table, tiny
+from runs import Notes, alarm, big, same, small, state, table, tiny
 
 import backprop as bp
 from backprop import many
@@ -427,6 +427,55 @@ def interrupted(code):
             child.kill()
     assert child.returncode == 0, err
     return float(out) - sent
+
+
+class EnoughError(Exception):
+    pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
+@pytest.mark.parametrize("how", ["compiled", "custom loss", "L-BFGS", "callback of batches", "validation"])
+def test_whatever_a_handler_raises_stops_all(how):
+    more = {
+        "compiled": {}, "custom loss": {"loss": lambda *given: bp.losses.get("mse")(*given)},
+        "L-BFGS": {"optimizer": bp.LBFGS(tolerance=0.0)}, "callback of batches": {"callbacks": [Batches()]},
+        "validation": {"validation_split": 0.5},
+    }[how]  # fmt: skip
+    x, y, _ = table(400)
+    nets = [small(rng=seed) for seed in range(3)]
+    begun = time.monotonic()
+    with alarm(EnoughError, 0.3), pytest.raises(EnoughError):
+        bp.fit_many(nets, x, y, epochs=10**8, threads=2, **{"loss": "mse", "optimizer": bp.Adam(1e-4)} | more)
+    assert time.monotonic() - begun < 5
+    assert [net.steps > 0 or net.epochs > 0 for net in nets] == [True, True, False]
+    usable(nets, x, y)
+
+
+class Batches:
+    __slots__ = ()
+
+    def on_batch_end(self, run):
+        assert run.batch >= 0
+
+
+def test_each_has_its_own_checkpoint(tmp_path):
+    x, y, _ = table(60)
+    nets, how = [small(rng=seed) for seed in range(3)], {"loss": "mse", "batch_size": 8}
+    keep = [[bp.Checkpoint(tmp_path / f"{i}.safetensors")] for i in range(3)]
+    bp.fit_many(nets, x, y, optimizer=bp.Adam(0.01), epochs=3, callbacks=keep, **how)
+    for i in range(3):
+        net, history = bp.resume(tmp_path / f"{i}.safetensors", x, y, epochs=5, callbacks=keep[i], **how)
+        twin = small(rng=i)
+        assert history == twin.fit(x, y, optimizer=bp.Adam(0.01), epochs=5, **how)
+        assert np.array_equal(net.parameters, twin.parameters)
+
+
+def test_words_of_other_libraries_are_understood():
+    x, y, _ = table(60)
+    with pytest.raises(
+        TypeError, match=r"fit_many\(\) got an unexpected keyword argument 'lr', expected fit_many\(net"
+    ):
+        bp.fit_many([small()], x, y, loss="mse", optimizer="adam", lr=0.1)
 
 
 def test_the_module_is_imported_when_it_is_asked_for():

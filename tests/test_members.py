@@ -1,12 +1,15 @@
 """Estimators of several members, and searches whose fits go side by side: each fit is what it would be alone."""
 
 import math
+import os
 import pickle
 import threading
+import time
 import warnings
 
 import numpy as np
 import pytest
+from runs import alarm
 
 import backprop as bp
 
@@ -306,7 +309,22 @@ def test_fits_go_side_by_side():
     assert found.n_splits_ == 2
 
 
-def test_ctrl_c_ends_a_search():
+class EnoughError(Exception):
+    pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
+@pytest.mark.parametrize("what", ["members", "search", "members in a search"])
+@pytest.mark.filterwarnings("ignore:Training interrupted")
+def test_whatever_a_handler_raises_stops_all(what):
+    mlp = MLPRegressor(max_iter=10**8, n_iter_no_change=10**8, n_members=1 if what == "search" else 3)
+    begun = time.monotonic()
+    with alarm(EnoughError, 0.3), pytest.raises(EnoughError):
+        mlp.fit(X, Y) if what == "members" else sweep(mlp, {"alpha": [0, 1]}, X, Y, cv=2, threads=2)
+    assert time.monotonic() - begun < 5
+
+
+def test_an_error_ends_a_search():
     class Interrupted(bp.Callback):
         def on_epoch_end(self, run):
             if run.epoch == 3:

@@ -35,6 +35,8 @@ def run(tasks: Iterable[Callable[[], Any]], threads: int, meanwhile: Callable[[]
             meanwhile()
     finally:
         pool.stop()
+    if pool.error is not None:
+        raise pool.error
     meanwhile()
 
 
@@ -44,7 +46,8 @@ class _Pool:
     def __init__(self, tasks: Iterable[Callable[[], Any]]) -> None:
         self._left, self._stop, self._changed = deque(tasks), threading.Event(), threading.Condition()
         self._busy = 0
-        self._error: BaseException | None = None
+        #: What a task raised, if not because it had to stop.
+        self.error: BaseException | None = None
 
     def start(self, threads: int) -> None:
         """Without `threading.Thread`: there, Ctrl-C may come between two lines of start()."""
@@ -74,7 +77,6 @@ class _Pool:
                     break
             except BaseException as error:  # noqa: BLE001 - raised below, whatever a signal handler raised
                 raised = error
-        raised = raised or self._error
         if raised is not None:
             raise raised
 
@@ -90,7 +92,8 @@ class _Pool:
             with _threads.stopped_by(self._stop):
                 self._go_through()
         except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
-            self._error = self._error or error
+            if not self._stop.is_set():
+                self.error = error
             self._stop.set()
         finally:
             with self._changed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, BinaryIO, overload
 
@@ -32,7 +32,7 @@ class Ensemble:
 
     Parameters
     ----------
-    networks : sequence of Sequential
+    networks : list of Sequential
         With the same inputs, outputs, last activation and dtype; their hidden layers may differ. They are not copied.
 
     Attributes
@@ -61,7 +61,7 @@ class Ensemble:
     ((1, 1), (5, 1, 1))
     """
 
-    def __init__(self, networks: Sequence[Sequential]) -> None:
+    def __init__(self, networks: Iterable[Sequential]) -> None:
         given: list[Any] = _validate.items(networks, "networks")
         if not given:
             raise ValueError("networks: expected at least one, got none")

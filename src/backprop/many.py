@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import _pool, _threads, _validate, callbacks, optimizers, training
+from . import _pool, _threads, _validate, _words, callbacks, optimizers, training
 from .errors import BusyError
 from .network import Sequential
 from .program.data import Data, Passed
@@ -22,8 +22,9 @@ __all__ = ["fit_many"]
 Array = _validate.Array
 
 
+@_words.helpful("fit")
 def fit_many(
-    networks: Sequence[Sequential],
+    networks: Iterable[Sequential],
     x: Any,
     y: Any,
     *,
@@ -51,7 +52,7 @@ def fit_many(
 
     Parameters
     ----------
-    networks : sequence of Sequential
+    networks : list of Sequential, or an Ensemble
         Of any shapes, each once.
     x, y : array_like
         As `Sequential.fit` takes them, for all networks: not copied where they need no conversion. Or a list with an
@@ -121,7 +122,7 @@ class _Fits:
         self._asked = [dict(zip(each, values, strict=True)) for values in zip(*each.values(), strict=True)]
         self._members, self._stops, self._passed = members, stops, Passed()
         self.histories = [History() for _ in members]
-        self.done = 0
+        self._done: list[int] = []
         costs = [self._look(i) for i in range(len(members))]
         self._order = sorted(range(len(members)), key=lambda i: -costs[i])  # so that no long one is left for the end
 
@@ -139,7 +140,7 @@ class _Fits:
     def run(self, threads: int, progress: bool) -> None:
         """Train them all; where none came to its end, raise why the first did not."""
         with closing(callbacks.Counter(len(self._members), "network", progress)) as counter:
-            _pool.run([partial(self._fit, i) for i in self._order], threads, lambda: counter.show(self.done))
+            _pool.run([partial(self._fit, i) for i in self._order], threads, lambda: counter.show(len(self._done)))
         if len(self.errors) == len(self._members):
             raise self.errors[0]
 
@@ -164,6 +165,7 @@ class _Fits:
             with self._members[i]._training.taken():
                 run = self._begin(i)
                 self.histories[i] = run.history
+                run.gather()
                 training.fit(run)
         except Exception as error:
             error.add_note(f"in the fit of network {i}")
@@ -172,7 +174,7 @@ class _Fits:
                 raise
         finally:
             self._asked[i] = {}
-            self.done += 1
+            self._done.append(i)
 
 
 def _members(networks: Any) -> list[Sequential]:

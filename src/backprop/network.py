@@ -874,7 +874,8 @@ def load(file: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryI
     Raises
     ------
     FormatError
-        If the file is damaged, or not one of ours, or of a later version.
+        If the file is damaged, or not one of ours, or of a later version, or holds an ensemble, which
+        `Ensemble.load` reads.
     TypeError
         If it is none of these, or an open file of text.
     """

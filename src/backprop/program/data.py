@@ -60,7 +60,7 @@ class Lazy:
 
 
 class Chosen(Lazy):
-    """Rows by their indices, of which there are many: gathered where they are taken.
+    """Rows by their indices, gathered where they are taken.
 
     Parameters
     ----------
@@ -99,11 +99,10 @@ def _at_a_time(rows: Array | Lazy) -> int:
     return rows.step if isinstance(rows, Lazy) else max(1, PIECE * len(rows) // max(1, rows.nbytes))
 
 
-def _chosen(rows: Any, which: Array) -> Any:
-    """Rows by their indices: gathered, or, where they are many, later."""
-    if rows is None or len(which) <= _at_a_time(rows) * (LARGE // PIECE):
-        return None if rows is None else rows[which]
-    return Chosen(rows, which)
+def _gathered(rows: Any) -> Any:
+    """Rows by their indices as an array, if they are not many."""
+    few = isinstance(rows, Chosen) and len(rows) <= rows.step * (LARGE // PIECE)
+    return np.asarray(rows) if few else rows
 
 
 def _lazy(given: Array, convert: Callable[[Array, int], Array], dtype: np.dtype[Any]) -> Lazy | None:
@@ -159,18 +158,22 @@ class Data:
         return Data(self.x[which], target, labels, weights, self.y[which])
 
     def chosen(self, which: Any) -> Data:
-        """Those of these indices; many of them are gathered as they are taken, and what is in one piece never is."""
+        """Those of these indices: inputs and targets are gathered later, and what is in one piece never is."""
         indices = _validate.indices(which, "rows", len(self))
         first, count = int(indices[0]), len(indices)
         if np.array_equal(indices, np.arange(first, first + count)):
             found = self.rows(slice(first, first + count))
         else:
-            x, target = (_chosen(part, indices) for part in (self.x, self.target))
+            x, target = (None if part is None else Chosen(part, indices) for part in (self.x, self.target))
             labels, weights = (None if part is None else part[indices] for part in (self.labels, self.weights))
             found = Data(x, target, labels, weights, self.y[indices])
         if found.weights is not None:
             _validate.weights(found.weights, count, "sample_weight of these rows")
         return found
+
+    def gathered(self) -> Data:
+        """The same, with inputs and targets that were chosen as arrays; where they are many, as they are taken."""
+        return Data(_gathered(self.x), _gathered(self.target), self.labels, self.weights, self.y)
 
     def converted(self) -> Data:
         """All rows as arrays."""

@@ -66,6 +66,13 @@ class Run:
         names = ["loss", *self.settings.metrics]
         return names + [f"val_{name}" for name in names if self.settings.validation is not None]
 
+    def gather(self) -> None:
+        """Have rows that were chosen by their indices as arrays, unless they are many."""
+        if isinstance(self.data, Data):
+            self.data = self.data.gathered()
+        if self.settings.validation is not None:
+            self.settings.validation = self.settings.validation.gathered()
+
     def save(self, path: Any) -> None:
         """Write a checkpoint: the network, and all that `backprop.resume` needs to go on from here."""
         files.atomic.write(path, self.network.to_bytes(*files.checkpoint.of(self).pack()))
