@@ -48,7 +48,7 @@ repository = metadata["project"].get("urls", {}).get("Repository")
 if repository:
     html_theme_options = {"footer_icons": [{"name": "Source", "url": repository, "html": "Source", "class": ""}]}
 html_static_path = ["_static"]
-html_css_files = ["shown.css"]
+html_css_files = ["shown.css", "site.css"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 2
