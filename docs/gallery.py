@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from pictures import BLUE, GRAY, ORANGE, STYLE, bare, figure
 
@@ -58,6 +59,19 @@ def example_binary_classification() -> Figure:
     return fig
 
 
+def example_digits() -> Figure:
+    """What sixteen hidden units look for."""
+    x, y = datasets.digits()
+    net = bp.Sequential([bp.Dense(64, 16, "tanh", l2=1e-3), bp.Dense(16, 10, "softmax")], rng=0)
+    net.fit(x, y, loss="cross_entropy", optimizer=bp.Adam(0.01), epochs=30)
+    fig = figure(6, 2)
+    signs = LinearSegmentedColormap.from_list("signs", [BLUE, "white", ORANGE])
+    for axes, weights in zip(fig.subplots(2, 8).flat, net.layers[0].weight.T, strict=True):
+        most = abs(weights).max()
+        bare(axes).imshow(weights.reshape(8, 8), cmap=signs, vmin=-most, vmax=most)
+    return fig
+
+
 def example_by_hand() -> Figure:
     """The losses of single steps by hand, and the mean that fit reports."""
     rng = np.random.default_rng(1)
@@ -93,7 +107,7 @@ def example_mnist(folder: str) -> Figure:
     return fig
 
 
-PICTURES = (example_xor, example_binary_classification, example_by_hand)
+PICTURES = (example_binary_classification, example_xor, example_digits, example_by_hand)
 
 if __name__ == "__main__":
     with matplotlib.rc_context(STYLE):
