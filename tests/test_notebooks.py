@@ -244,12 +244,27 @@ def test_logging_that_nobody_imported_is_not_asked(monkeypatch):
 # A notebook, executed.
 
 CELLS = {
-    "network": "import backprop as bp\nfrom backprop.datasets import xor\n"
+    "network": "import backprop as bp\nfrom backprop import plots\nfrom backprop.datasets import xor\n"
     'net = bp.Sequential([bp.Dense(2, 4, "tanh"), bp.Dense(4, 1, "sigmoid")], rng=0)\nnet',
-    "history": "x, y = xor()\nhistory = net.fit(x, y, loss='binary_cross_entropy', optimizer=bp.Adam(0.05), epochs=100,\n"
-    "                  progress=True)\nhistory",
-    "check": 'bp.check_gradients(net, "binary_cross_entropy", x, y)',
-    "plot": "history.plot()",
+    "history": "x, y = xor()\nkept, loss = bp.Snapshots(3), 'binary_cross_entropy'\n"
+    "history = net.fit(x, y, loss=loss, optimizer=bp.Adam(0.05), epochs=100, progress=True, callbacks=[kept])\nhistory",
+    "check": "bp.check_gradients(net, loss, x, y)",
+    "trace": "trace = net.trace(x, y, loss, optimizer='adam')\ntrace",
+    "trace check": "trace.check()",
+    "comparison": "trace.compare({'loss': trace.value, '1.delta[0,0]': 7})",
+    "printed": "print(trace.explain('0.weight[0,1]'))",
+    "table": "try:\n    import pandas\nexcept ImportError:\n    table = None\nelse:\n    table = pandas.DataFrame(history)\ntable",
+}  # fmt: skip
+#: The pictures of a notebook; a new one is drawn in `test_plots.py` too.
+PICTURES = {
+    "history.plot()", "plots.history(history)", "plots.curves(history)", "plots.network(net, x[0])",
+    "plots.decision_surface(net, x, y)", "plots.decision_surface(kept.networks, x, y)", "plots.weights(net)", "plots.images([[0, 1, 1, 0]])",
+    "plots.activations(net, x)", "plots.activations(kept.networks, x)", "plots.gradient_flow(net, x, y, loss)",
+    "plots.gradient_flow(kept.networks, x, y, loss)", "plots.loss_landscape(net, x, y, loss, points=5)",
+    "plots.calibration(y, net.predict(x))", "plots.confusion(y, net.predict(x))",
+    "plots.predictions(y, net.predict(x))", "plots.regions(history, net, x, y)",
+    "plots.digits(history, [[0, 1, 1, 0]] * 2, [0, 1], [[1, 0], [0, 1]])",
+    "plots.range_test([0.1, 1.0], [2.0, 1.0], [2.0, 1.4], 0.1, None)",
 }  # fmt: skip
 
 
@@ -262,13 +277,17 @@ def outputs():
     import nbclient
     import nbformat
 
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS.values()]
-    notebook = nbformat.v4.new_notebook(cells=cells)
+    sources = {**CELLS, "the second run": CELLS["history"]}
+    if importlib.util.find_spec("matplotlib"):
+        sources |= {source: source for source in sorted(PICTURES)}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources.values()])
     nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     found = {}
-    for name, cell in zip(CELLS, notebook.cells, strict=True):
+    for name, cell in zip(sources, notebook.cells, strict=True):
         data = {kind: value for output in cell.outputs for kind, value in output.get("data", {}).items()}
         found[name] = data, "".join(output.get("text", "") for output in cell.outputs)
+    for states in notebook.metadata.get("widgets", {}).values():
+        found["widgets"] = states["state"], ""
     return found
 
 
@@ -279,9 +298,51 @@ def test_a_notebook_shows_networks_histories_and_checks(outputs):
     assert "\r" not in outputs["history"][1] or importlib.util.find_spec("ipywidgets")
 
 
-def test_a_notebook_shows_figures_without_a_magic(outputs):
+def test_a_notebook_shows_traces_with_their_checks(outputs):
+    shown = outputs["trace"][0]["text/html"]
+    assert shown.count("<circle") == 7 and shown.count("<summary>") == 5 and "<script" not in shown
+    checked = words(outputs["trace check"][0]["text/html"], "td")
+    assert checked[0] == "0.weight[0,0]" and checked[-4] == "the largest"
+    assert words(outputs["comparison"][0]["text/html"], "td")[:3] == ["loss", "exact", "1.delta[0,0]"]
+    assert outputs["printed"][1].startswith("dE/d 0.weight[0,1] = ")
+
+
+def test_a_notebook_shows_a_bar_or_a_line_and_the_second_run_of_a_cell_as_the_first(outputs):
+    bars = importlib.util.find_spec("ipywidgets") and importlib.util.find_spec("tqdm")
+    for name in "history", "the second run":
+        data, text = outputs[name]
+        assert len(elements(data["text/html"], "polyline")) == 1
+        if bars:
+            assert "application/vnd.jupyter.widget-view+json" in data and not text
+        else:
+            assert re.fullmatch(r"epoch 100/100  loss [\d.]+\n", text)
+        assert "Warning" not in text
+    if bars:
+        states = (widget["state"] for widget in outputs["widgets"][0].values())
+        assert [state["value"] for state in states if state["_model_name"] == "FloatProgressModel"] == [100, 100]
+    first, second = (float(words(outputs[name][0]["text/html"], "td")[1]) for name in ("history", "the second run"))
+    assert second < first  # the network goes on
+
+
+def test_a_notebook_shows_the_table_of_a_history(outputs):
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    assert words(outputs["table"][0]["text/html"].partition("</style>")[2].removesuffix("</div>"), "th")[:2] == [
+        "",
+        "loss",
+    ]
+
+
+@pytest.mark.parametrize("source", sorted(PICTURES))
+def test_a_notebook_shows_every_figure_without_a_magic(source, outputs):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    assert outputs["plot"][0]["image/png"].startswith("iVBOR")
+    assert outputs[source][0]["image/png"].startswith("iVBOR")
+
+
+def test_every_picture_is_in_the_notebook():
+    plots = pytest.importorskip("backprop.plots")
+    assert {re.match(r"plots\.(\w+)", source)[1] for source in PICTURES if source.startswith("plots.")} == {
+        *plots.__all__
+    } - {"png"}
 
 
 def test_a_network_that_is_shown_stays_as_it_is():

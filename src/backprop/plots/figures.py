@@ -57,7 +57,7 @@ def axes(ax: Any, width: float = 6.0, height: float = 5.0) -> Any:
 
 
 #: Panels side by side in a figure, at most; and the share of a panel that is drawn in, within axes that are given.
-ACROSS, WIDTH, HEIGHT = 4, 0.78, 0.66
+ACROSS, WIDTH, HEIGHT = 3, 0.78, 0.66
 
 
 def panels(ax: Any, n: int, what: str, width: float, height: float) -> list[Any]:

@@ -45,7 +45,7 @@ def activations(net: Any, x: Any, *, ax: Any = None) -> Any:
     names = [f"{operation.name} {_word(operation)}" for operation in graph]
     if not isinstance(net, Mapping):
         return _side_by_side(ax, dict(zip(names, first, strict=True)), "output", _notes(graph, first))
-    made = panels(ax, len(names), "operation", 3.4, 2.9)
+    made = panels(ax, len(names), "operation", 3.3, 2.9)
     for i, panel in enumerate(made):
         outputs = {name: out[i] for name, out in found.items()}
         _histograms(plain(panel), _thinned(found), [*outputs.values()])
@@ -79,7 +79,7 @@ def gradient_flow(net: Any, x: Any, y: Any, loss: Any, *, ax: Any = None) -> Any
         (sizes,) = found.values()
         return _side_by_side(ax, sizes, "size of the gradient", _notes(net.graph, net.activations(x)))
     arrays = [*next(iter(found.values()))]
-    made = panels(ax, len(arrays), "array of parameters", 3.4, 2.7)
+    made = panels(ax, len(arrays), "array of parameters", 3.3, 2.7)
     for panel, name in zip(made, arrays, strict=True):
         _histograms(plain(panel), _thinned(found), [sizes[name] for sizes in found.values()], logarithmic=True)
         panel.set(title=name, xlabel=_axis(net), ylabel="size of the gradient")
@@ -138,7 +138,7 @@ def _sizes(net: Any, x: Any, y: Any, loss: Any) -> dict[str, Array]:
 
 def _side_by_side(ax: Any, arrays: Mapping[str, Array], what: str, notes: list[str]) -> Any:
     """A histogram for each array of one network."""
-    ax = plain(axes(ax, max(5.0, 1.2 + 1.1 * len(arrays))))
+    ax = plain(axes(ax, min(max(5.0, 1.2 + 1.1 * len(arrays)), 10.0)))
     _histograms(ax, [*arrays], [*arrays.values()], logarithmic=what != "output")
     ax.set(ylabel=what, title="\n".join(notes) or "no unit is dead or saturated")
     ax.tick_params("x", rotation=45 if len(arrays) > 4 else 0)
@@ -158,7 +158,7 @@ def _histograms(ax: Any, names: list[str], arrays: list[Array], *, logarithmic: 
         counts, edges = np.histogram(np.log10(values) if logarithmic else values, bins)
         widths = np.sqrt(np.append(counts, 0) / counts.max()) / 2.3  # roots: the few are seen too
         heights = 10**edges if logarithmic else edges
-        ax.fill_betweenx(heights, i - widths, i + widths, step="post", color=BLUE, alpha=0.6, linewidth=0)
+        ax.fill_betweenx(heights, i - widths, i + widths, step="post", color=BLUE, alpha=0.75, linewidth=0)
         ax.plot(i, np.median(values) if logarithmic else values.mean(), "o", color=ORANGE, markersize=5)
     ax.set(xticks=range(len(names)), xticklabels=names, xlim=(-0.6, len(names) - 0.4))
     if logarithmic:

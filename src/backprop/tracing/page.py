@@ -21,6 +21,8 @@ __all__ = ["fragment", "page"]
 MOST_UNITS, ENDS = 10, 4
 #: Between columns and between units, in pixels; the radius of a unit.
 ACROSS, DOWN, RADIUS = 170, 58, 24
+#: Letters of a number within a unit.
+WIDEST = 6
 #: How narrow a column may become, in pixels, before the drawing is moved to and fro instead.
 NARROW = 80
 
@@ -66,9 +68,9 @@ def _sections(trace: Trace) -> str:
         else:
             lines.append(line)
     found.append((title, lines))
+    texts = ((name, escape("\n".join(some).strip("\n"))) for name, some in found)
     return "".join(
-        f"<details><summary>{name}</summary><pre>{escape(chr(10).join(some).strip(chr(10)))}</pre></details>"
-        for name, some in found
+        f'<details><summary>{name}</summary><pre style="{_PRE}">{text}</pre></details>' for name, text in texts
     )
 
 
@@ -107,8 +109,15 @@ def _nodes(trace: Trace, name: str, places: dict[int, tuple[float, float]]) -> I
             called = formulas.at(f"{name}.output", 0, unit)
             back = formulas.at(f"{name}.delta", 0, unit)
             text = f"{chain.explained(trace, called)}\n\n{chain.explained(trace, back)}"
-        svg = f'<circle cx="{x}" cy="{y}" r="{RADIUS}"/><text x="{x}" y="{y + 4}">{float(values[0, unit]):.3g}</text>'
+        inside = _within(float(values[0, unit]))
+        svg = f'<circle cx="{x}" cy="{y}" r="{RADIUS}"/><text x="{x}" y="{y + 4}">{inside}</text>'
         yield Shape(svg, text.partition("\n")[0] if name == INPUT else f"{called} = {shown}", text)
+
+
+def _within(value: float) -> str:
+    """A number that fits into a unit."""
+    text = f"{value:.3g}"
+    return text if len(text) <= WIDEST else f"{value:.2g}" if len(f"{value:.2g}") <= WIDEST else f"{value:.0e}"
 
 
 def _edges(trace: Trace, step: Step, places: dict[str, dict[int, tuple[float, float]]]) -> Iterator[Shape]:
@@ -185,6 +194,8 @@ def _head(trace: Trace, name: str) -> str:
     return f"{name} {operation.kind if function == 'identity' or operation.kind != 'dense' else function}"
 
 
+#: Notebooks have another font for what is not their own, and break its lines.
+_PRE = "font:13px/1.45 ui-monospace,monospace;white-space:pre;overflow-x:auto"
 #: Orange above 0 and blue below, as in all pictures; text in the colour of the page. What is near a line belongs to it.
 _SVG_STYLE = f"""
 .backprop-trace{{max-width:100%;height:auto;font:12px system-ui,sans-serif}}
@@ -201,7 +212,7 @@ _STYLE = """
 :root{color-scheme:light dark}body{font:16px system-ui,sans-serif;margin:1.5rem auto;max-width:80rem;padding:0 1rem}
 h1{font-size:1.2rem}main{display:grid;grid-template-columns:minmax(0,1fr);gap:1.5rem;align-items:start}
 @media(min-width:60rem){main{grid-template-columns:repeat(2,minmax(0,1fr))}}
-#drawing{overflow-x:auto}pre{font:13px/1.45 ui-monospace,monospace;overflow-x:auto;margin:0}
+#drawing{overflow-x:auto}pre{font:13px/1.45 ui-monospace,monospace;margin:0}
 #formula{position:sticky;top:1rem;max-height:calc(100vh - 4rem);overflow:auto;padding:1rem;border:1px solid #8886;
 border-radius:6px;white-space:pre-wrap;overflow-wrap:anywhere}#formula div{padding-left:6ch;text-indent:-6ch}
 details{margin:.6rem 0}summary{cursor:pointer;font-weight:600}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _validate
+from .. import _display, _validate
 from .differences import relative_errors
 from .formulas import number
 
 __all__ = ["Comparison", "TraceCheck", "Verdict", "compared"]
 
 Array = _validate.Array
+#: Of a check, in a notebook.
+MOST_ROWS = 100
 
 
 class TraceCheck:
@@ -55,6 +58,13 @@ class TraceCheck:
                 where = f"{name}[{','.join(map(str, place))}]"
                 yield where, number(gradient[place]), number(numeric[place]), f"{self.errors[name][place]:.2g}"
 
+    def _repr_html_(self) -> str:
+        header = "gradient of", "backpropagation", "difference", "relative error"
+        rows = [*itertools.islice(self._rows(), MOST_ROWS)]
+        left_out = sum(gradient.size for gradient, _ in self.pairs.values()) - len(rows)
+        rows += [(f"and {left_out:,} others", "", "", "")] * bool(left_out)
+        return _display.table(header, [*rows, ("the largest", "", "", f"{self.error:.2g}")])
+
     def __repr__(self) -> str:
         return f"<TraceCheck of {len(self.pairs)} gradients: largest relative error {self.error:.2g}>"
 
@@ -75,6 +85,9 @@ class Verdict(NamedTuple):
 
 class Comparison(dict[str, Verdict]):
     """Verdicts by name; printed, a line for each."""
+
+    def _repr_html_(self) -> str:
+        return _display.table(("numbers", "verdict"), [(name, str(verdict)) for name, verdict in self.items()])
 
     def __str__(self) -> str:
         width = max(map(len, self), default=0)
