@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 PAGE = Path(bp.__file__).parent / "play" / "page"
 
 WIDE, NARROW = (1280, 800), (390, 844)
+#: Seconds until something is not going to happen.
+PATIENCE = 90
 #: Roles of what one can use by keyboard, mouse or finger.
 ROLES = {"button", "checkbox", "combobox", "link", "radio", "slider", "spinbutton", "textbox", "DisclosureTriangle"}
 
@@ -80,7 +82,7 @@ class Page:
 
     def __init__(self, browser: Any, address: str, size: tuple[int, int] = WIDE, **given: Any) -> None:
         self.context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **given)
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(1000 * PATIENCE)
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.requests: list[str] = []
@@ -99,7 +101,7 @@ class Page:
 
     def until(self, condition: str, argument: Any = None) -> None:
         """Asked again and again from here: the page's own policy forbids the evaluation of strings in it."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE
         while not self.page.evaluate(condition, argument):
             assert time.monotonic() < end, f"never: {condition}; {self.text('body')[:2000]}"
             self.page.wait_for_timeout(20)

@@ -421,7 +421,7 @@ export class Drawing {
     this.hover = found;
     this.host.classList.toggle("edge", found !== null);
     if (!same) this.looked(found?.kind === "unit" ? found : null);
-    this.told(found && { text: this.told_of(found), x: event.clientX, y: event.clientY });
+    this.told(found && { text: this.toldOf(found), x: event.clientX, y: event.clientY });
   }
 
   leave() {
@@ -431,7 +431,7 @@ export class Drawing {
   }
 
   /** The words of what is under the pointer. */
-  told_of(place) {
+  toldOf(place) {
     const { c, i, j } = place;
     if (place.kind === "unit") {
       const output = this.frame.pending?.outputs[this.columns[c].name]?.[0][j];

@@ -35,15 +35,14 @@ const SUBSCRIPTS = "\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089
 
 /** The name of an input: x with its number, or the column of a table. */
 export function input(columns, i) {
-  const name = columns?.[i] ?? `x${i + 1}`;
-  return name.replace(/^x(\d+)$/, (_, digits) => "x" + [...digits].map((d) => SUBSCRIPTS[d]).join(""));
+  return columns[i].replace(/^x(\d+)$/, (_, digits) => "x" + [...digits].map((d) => SUBSCRIPTS[d]).join(""));
 }
 
 /** An element with its properties or attributes, and what is in it. */
 export function element(tag, given = {}, ...inside) {
   const made = document.createElement(tag);
   for (const [key, value] of Object.entries(given)) {
-    if (key in made && key !== "list") made[key] = value;
+    if (key in made) made[key] = value;
     else made.setAttribute(key, value);
   }
   made.append(...inside);
