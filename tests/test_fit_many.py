@@ -213,8 +213,11 @@ def test_a_divergence_does_not_stop_the_others():
     (x, y, _), how = table(60), {"loss": "mse", "epochs": 4, "batch_size": 8}
     nets, twins = [[small(rng=seed) for seed in range(4)] for _ in range(2)]
     rates = [0.01, 1e20, 0.02, 0.03]
-    with pytest.warns(RuntimeWarning, match=r"1 of 4 fits ended early: network 1: DivergedError: the loss stopped"):
+    with pytest.warns(
+        RuntimeWarning, match=r"1 of 4 fits ended early: network 1: DivergedError: the loss stopped"
+    ) as said:
         histories = bp.fit_many(nets, x, y, optimizer=[bp.SGD(rate) for rate in rates], **how)
+    assert said[0].filename == __file__
     for i in (0, 2, 3):
         expected = twins[i].fit(x, y, optimizer=bp.SGD(rates[i]), **how)
         assert histories[i] == expected and histories[i].error is None
@@ -292,7 +295,8 @@ def test_what_is_refused():
     refused("threads: expected a whole number", TypeError, threads=1.5)
     refused("progress: expected True or False", TypeError, progress=1)
     refused("network 0: loss: expected", loss="none of these")
-    refused("network 0: y: expected the targets", TypeError, y=None)
+    refused("y: expected the targets of x, got None: batches", TypeError, y=None)
+    refused("y: expected the targets of x, got None: batches", TypeError, x=[(x, y)], y=None)
     refused("network 0: y: expected 60 rows", y=np.zeros((5, 3)))
 
 

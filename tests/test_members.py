@@ -285,6 +285,12 @@ def test_a_fit_that_fails():
     assert caught.value.__notes__[-1].startswith("in a fit with {'learning_rate_init': 1e+30}, fold ")
     with pytest.raises(ValueError, match="all 3 fits failed; the first"):
         sweep(mlp, {"learning_rate_init": [1e30]}, X, Y, cv=3)
+    with pytest.raises(ValueError, match="Invalid parameter 'depth' for estimator"):
+        sweep(mlp, {"depth": [1, 2]}, X, Y, cv=3)
+    with pytest.raises(ValueError, match="grid: expected at least one candidate"):
+        sweep(mlp, [], X, Y)
+    with pytest.raises(TypeError, match="error_score: expected a number or \"raise\", got 'nan'"):
+        sweep(mlp, grid, X, Y, error_score="nan")
     with pytest.raises(TypeError, match="scoring: expected one score"):
         sweep(mlp, grid, X, Y, scoring=["r2", "neg_mean_squared_error"])
 

@@ -100,13 +100,15 @@ metrics, callbacks, rng
         "validation_data": validation_data, "validation_split": validation_split, "sample_weight": sample_weight,
         "class_weight": class_weight, "shuffle": shuffle, "metrics": metrics, "callbacks": callbacks, "rng": rng,
     }  # fmt: skip
+    if y is None:
+        raise TypeError("y: expected the targets of x, got None: batches that come one by one are for Sequential.fit")
     members = _members(networks)
     stops = _validate.choice(errors, "errors", ("warn", "raise")) == "raise"
     fits = _Fits(members, given, stops)
     with _threads.take(_threads.checked(threads), len(members), 1) as count:
         fits.run(min(count, len(members)), _validate.flag(progress, "progress"))
     if fits.errors:
-        warnings.warn(fits.said(), RuntimeWarning, stacklevel=2)
+        warnings.warn(fits.said(), RuntimeWarning, stacklevel=3)
     return fits.histories
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,11 @@ def sweep(
     ['alpha', 'hidden_layer_sizes']
     """
     candidates = list(ParameterGrid(grid))
+    if not candidates:
+        raise ValueError("grid: expected at least one candidate, got none")
+    if error_score != "raise" and not isinstance(error_score, Real):
+        raise TypeError(f'error_score: expected a number or "raise", got {_validate.shown(error_score)}')
+    refit = _validate.flag(refit, "refit")
     X, y = indexable(X, y)
     folds = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y, groups))
     if isinstance(scoring, (list, tuple, set, dict)):
@@ -123,7 +129,7 @@ def sweep(
     fitting.run(error_score == "raise", threads, _validate.flag(progress, "progress"))
     results = fitting.results(error_score)
     best = int(results["rank_test_score"].argmin())
-    chosen = fitting.candidate(best).fit(X, y, **fitting.params) if _validate.flag(refit, "refit") else None
+    chosen = fitting.candidate(best).fit(X, y, **fitting.params) if refit else None
     return Sweep(results, best, candidates[best], float(results["mean_test_score"][best]), chosen, len(folds))
 
 
@@ -163,11 +169,10 @@ class _Fitting:
 
     def _score(self, i: int, fold: int, stops: bool) -> None:
         train, test = self.folds[fold]
-        begun = time.perf_counter()
         found = _Scored(math.nan, 0.0, 0.0)
         with config_context(**self._config):
+            one, begun = self.candidate(i), time.perf_counter()
             try:
-                one = self.candidate(i)
                 (X, y), (X_test, y_test) = self._rows(train), self._rows(test)
                 one.fit(X, *y, **_check_method_params(self._X, self.params, indices=train))
                 found.fit_time, begun = time.perf_counter() - begun, time.perf_counter()
