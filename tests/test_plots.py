@@ -616,6 +616,21 @@ def test_what_is_not_finite_is_left_out_and_errors_leave_the_network_as_it_was()
         plots.loss_landscape(net, X, Y, "mse")
 
 
+def test_what_is_no_network_is_refused() -> None:
+    for draw in (
+        lambda net: plots.activations(net, X), lambda net: plots.gradient_flow(net, X, Y, "mse"), plots.network,
+        plots.weights, lambda net: plots.decision_surface(net, X, Y), lambda net: plots.decision_surface({1: net}, X),
+        lambda net: plots.loss_landscape(net, X, Y, "mse"), lambda net: plots.regions(HISTORY, net, X, Y),
+        lambda net: plots.activations({1: net}, X),
+    ):  # fmt: skip
+        for given in None, "net", [classifier()], bp.Sequential:
+            with pytest.raises(TypeError, match="net: expected a network, a Sequential, got "):
+                draw(given)
+    far = [np.full(17, 1e300), np.ones(17)]
+    with pytest.raises(ValueError, match="path: expected networks whose distances are finite"):
+        plots.loss_landscape(classifier(), X, Y, "cross_entropy", path=far)
+
+
 # Scores.
 
 

@@ -743,6 +743,10 @@ def test_comparing_with_what_was_computed_by_hand():
     with pytest.raises(ValueError, match=r"1\.delta: expected a place within its shape \(1, 2\), got \[0, 2\]"):
         trace.explain("1.delta[0,2]")
     squares = "((0.751365 - 0.01)^2 + (0.772928 - 0.99)^2) / 2"
+    for use in trace.explain, trace.table, lambda name: trace.compare({name: 1.0}):
+        for name in None, 3:
+            with pytest.raises(TypeError, match=r"name: expected a name, such as '0\.weight\[0,1\]', got"):
+                use(name)
     assert trace.explain("loss") == f"loss = l\n  = {squares}\n  = 0.298371"
     assert f"losses[0] = {squares} = 0.298371" in str(trace)
     with pytest.raises(ValueError, match=r"expected one number, such as '1\.delta\[0,0\]', got all of '1\.delta'"):

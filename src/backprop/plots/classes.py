@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import _validate
 from ..program.objective import Objective
-from .figures import Array, axes, colors, diverging, label, panels
+from .figures import Array, axes, colors, diverging, label, network, panels
 from .pixels import squares
 from .training import with_curves
 
@@ -97,7 +97,7 @@ def regions(history: History, net: Any, x: Any, y: Any, *, loss: Any = None, ax:
     -------
     matplotlib.figure.Figure
     """
-    x, labels = _points(net, x, y)
+    x, labels = _points(network(net), x, y)
     plane, extent = _plane(x)
     shares = _shares(net, plane, x, labels, np.asarray(y), loss)
     if ax is None:
@@ -137,7 +137,7 @@ def decision_surface(net: Any, x: Any, y: Any = None, *, loss: Any = None, ax: A
     limits = None
     if y is None:
         plane, _ = _plane(_validate.matrix(x, "x", 2, np.float64))
-        outputs = [each.predict(plane)[:, 0] for each in net.values()]
+        outputs = [network(each).predict(plane)[:, 0] for each in net.values()]
         limits = min(out.min() for out in outputs), max(out.max() for out in outputs)
     made = panels(ax, len(net), "network", 3.2, 3.2)
     for panel, (name, each) in zip(made, net.items(), strict=True):
@@ -148,6 +148,7 @@ def decision_surface(net: Any, x: Any, y: Any = None, *, loss: Any = None, ax: A
 
 def _surface(net: Any, x: Any, y: Any, loss: Any, ax: Any, limits: tuple[float, float] | None = None) -> Any:
     """The plane as one network divides it; numbers have colours between these limits."""
+    network(net)
     if y is None:
         x = _validate.matrix(x, "x", 2, np.float64)
         _validate.some_rows(x)

@@ -8,12 +8,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import _validate
 from .._display import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GRAY", "ORANGE", "axes", "colors", "diverging", "figure", "label", "panels", "plain", "png"]
+__all__ = [
+    "BLUE",
+    "GRAY",
+    "ORANGE",
+    "axes",
+    "colors",
+    "diverging",
+    "figure",
+    "label",
+    "network",
+    "panels",
+    "plain",
+    "png",
+]
 
 Array = npt.NDArray[Any]
 
@@ -84,6 +98,13 @@ def panels(ax: Any, n: int, what: str, width: float, height: float) -> list[Any]
     for inset in insets:
         inset.tick_params(labelsize="x-small")
     return insets
+
+
+def network(net: Any) -> Any:
+    """A network, looked at by what it can do; anything else is refused."""
+    if isinstance(net, type) or not all(hasattr(net, name) for name in ("activations", "layers", "graph")):
+        raise TypeError(f"net: expected a network, a Sequential, got {_validate.shown(net)}")
+    return net
 
 
 def label(name: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _validate
 from ..program.storage import unchanged
-from .figures import BLUE, ORANGE, Array, axes, label, panels, plain
+from .figures import BLUE, ORANGE, Array, axes, label, network, panels, plain
 
 __all__ = ["activations", "gradient_flow"]
 
@@ -92,10 +92,10 @@ def gradient_flow(net: Any, x: Any, y: Any, loss: Any, *, ax: Any = None) -> Any
 def _several(net: Any) -> Mapping[Any, Any]:
     """One network or several, by name; they are built alike."""
     if not isinstance(net, Mapping):
-        return {"": net}
+        return {"": network(net)}
     if not net:
         raise ValueError("net: expected at least one network, got none")
-    first = _first(net)
+    first = network(_first(net))
     for name, each in net.items():
         if each != first:
             got, wanted = _validate.shown(each), _validate.shown(first)

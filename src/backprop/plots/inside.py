@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import _validate
 from .._display import BLUE, ORANGE, columns
+from . import figures
 from .figures import GRAY, Array, axes, diverging, figure
 
 __all__ = ["network", "weights"]
@@ -33,7 +34,7 @@ def network(net: Any, x: Any = None, *, gradients: bool = False, ax: Any = None)
     -------
     matplotlib.figure.Figure
     """
-    units = columns(net, MOST_UNITS)
+    units = columns(figures.network(net), MOST_UNITS)
     values = None if x is None else _values(net, x)
     if _validate.flag(gradients, "gradients"):
         units = [
@@ -108,7 +109,7 @@ def weights(net: Any, name: str | None = None, *, ax: Any = None) -> Any:
     -------
     matplotlib.figure.Figure
     """
-    matrices = {key: array for key, array in net.arrays().items() if array.ndim == 2}
+    matrices = {key: array for key, array in figures.network(net).arrays().items() if array.ndim == 2}
     if name is not None and name not in matrices:
         raise ValueError(f"name: expected one of {', '.join(matrices)}, got {_validate.shown(name)}")
     if not matrices:

@@ -12,7 +12,7 @@ from .._display import logarithmic
 from ..program import data as gate
 from ..program.objective import Objective
 from ..program.storage import unchanged
-from .figures import BLUE, ORANGE, Array, axes, plain
+from .figures import BLUE, ORANGE, Array, axes, network, plain
 
 __all__ = ["loss_landscape"]
 
@@ -91,7 +91,7 @@ class _Losses:
     """The loss that a network is trained on, at other parameters, in evaluation mode; they are left there."""
 
     def __init__(self, net: Any, x: Any, y: Any, loss: Any, sample_weight: Any) -> None:
-        self._net, self._objective = net, Objective(loss, net.graph[-1]).single()
+        self._net, self._objective = net, Objective(loss, network(net).graph[-1]).single()
         self._data = gate.rows(net._inputs, self._objective, x, y, sample_weight)
         self._found = np.empty((len(self._data), net.n_out), net.dtype)
         self._buffers = net.buffers.copy()
@@ -163,7 +163,11 @@ def _past(net: Any, path: Any) -> list[tuple[Array, Array | None]]:
 
 def _along(apart: Array, dimensions: int) -> _Frame:
     """The principal components of a path, of which the last step is the network itself, and the way in them."""
-    squares, vectors = np.linalg.eigh(apart @ apart.T) if len(apart) else (np.zeros(0), apart)
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = apart @ apart.T
+    if not np.isfinite(products).all():
+        raise ValueError("path: expected networks whose distances are finite numbers, got others")
+    squares, vectors = np.linalg.eigh(products) if len(apart) else (np.zeros(0), apart)
     most = squares[::-1][:dimensions]
     if len(most) < dimensions or not most[-1] > 1e-12 * most[0]:
         needed = f"{dimensions} networks that lie" if dimensions > 1 else "a network that lies"

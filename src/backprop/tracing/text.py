@@ -45,6 +45,8 @@ def _printed(array: Array, threshold: int) -> str:
 
 def place(name: str) -> tuple[str, tuple[int, ...] | None]:
     """A name, and the place within it that follows in brackets."""
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected a name, such as '0.weight[0,1]', got {_validate.shown(name)}")
     match = re.fullmatch(r"(.*?)(?:\[([\d, ]*)\])?", name)
     if match is None or match[2] is None:
         return name, None

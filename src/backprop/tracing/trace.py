@@ -159,6 +159,8 @@ class Trace:
         -------
         str
         """
+        for given in names:
+            text.place(given)  # which refuses what is no name
         chosen = [name for name in self.values if any(fnmatch.fnmatchcase(name, given) for given in names or "*")]
         for given in names:
             if not fnmatch.filter(chosen, given):
