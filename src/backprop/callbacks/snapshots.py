@@ -19,9 +19,10 @@ def _epochs(value: Any, name: str) -> int | tuple[int, ...]:
 
 
 class Snapshots(Callback):
-    """Keep copies of the network at some epochs: what `backprop.plots` shows over the epochs.
+    """Keep what the network was at some epochs: what `backprop.plots` shows over the epochs.
 
-    A fit with it takes no longer than the copies do: epochs between them are one call of the core.
+    It costs one copy of the network, and of its parameters at each of these epochs; those between are one call of the
+    core.
 
     Parameters
     ----------
@@ -32,8 +33,8 @@ class Snapshots(Callback):
     Attributes
     ----------
     networks : dict of int to Sequential
-        By epochs done. `plots.activations`, `plots.gradient_flow`, `plots.decision_surface` and `plots.loss_landscape`
-        take it as it is.
+        Copies by epochs done, made anew each time: `plots.activations`, `plots.gradient_flow`, `plots.decision_surface`
+        and `plots.loss_landscape` take them as they are.
 
     Examples
     --------
@@ -47,7 +48,17 @@ class Snapshots(Callback):
 
     def __init__(self, epochs: int | Sequence[int] = 10) -> None:
         self.epochs = epochs
-        self.networks: dict[int, Any] = {}
+        self._network: Any = None
+        self._kept: dict[int, dict[str, Any]] = {}
+
+    @property
+    def networks(self) -> dict[int, Any]:
+        """Copies by epochs done."""
+        found = {epoch: self._network.copy() for epoch in self._kept}
+        for epoch, network in found.items():
+            for name, value in self._kept[epoch].items():
+                setattr(network, name, value)
+        return found
 
     def _wanted(self, run: Run) -> list[int]:
         if not isinstance(self.epochs, int):
@@ -56,13 +67,17 @@ class Snapshots(Callback):
 
     def on_fit_begin(self, run: Run) -> None:
         """Forget those of another fit, and keep the initial weights."""
-        self.networks = {}
+        self._network, self._kept = run.network.copy(), {}
         self.on_epoch_end(run)
 
     def on_epoch_end(self, run: Run) -> None:
-        """Keep a copy, if this is an epoch to keep."""
+        """Keep its numbers, if this is an epoch to keep."""
         if run.epoch in self._wanted(run):
-            self.networks[run.epoch] = run.network.copy()
+            now = run.network
+            self._kept[run.epoch] = {
+                "parameters": now.parameters.copy(), "buffers": now.buffers.copy(), "epochs": now.epochs,
+                "steps": now.steps,
+            }  # fmt: skip
 
     def epochs_unseen(self, run: Run) -> int:
         """As many as there are up to the next one to keep."""
