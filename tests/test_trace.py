@@ -319,6 +319,8 @@ def test_xor_and_one_neuron():
     assert f"1 * ({p:.6g} - 1) / 1, of the loss = {p - 1:.6g}" in explained
     assert f"{float(neuron.parameters[0]) - 0.1 * gradient:.6g}" in explained
     assert "computed on the logits z, together with the sigmoid" in str(trace)
+    assert f"    0.delta[0,0] = 1 * (y_hat - y) / 1 = 1 * ({p:.6g} - 1) / 1, of the loss = {p - 1:.6g}" in str(trace)
+    assert trace.explain("losses[0]").startswith("losses[0]: l = -1/n_out sum y log p")
 
 
 # What it says.

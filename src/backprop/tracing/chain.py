@@ -70,7 +70,7 @@ def _slope(trace: Trace, step: Step, word: str, r: int, j: int) -> Iterator[str]
 
 
 def _one_loss(trace: Trace, r: int) -> Iterator[str]:
-    yield f"{at('losses', r)}: {formulas.loss(trace.objective.loss) or trace.objective.loss!r}"
+    yield f"{at('losses', r)}: {formulas.loss(trace.objective.loss) or repr(trace.objective.loss)}"
     shown = loss_of_row(trace, r)
     if shown:
         yield f"  = {shown}"

@@ -171,6 +171,7 @@ def _backward(trace: Trace, step: Step) -> Iterator[str]:
     yield f"{given.name} {given.kind}"
     if step.dy is None:
         yield "  the loss gives dE/dz at once: it is computed on the logits"
+        yield from _passed(trace, given.name, f"{given.name}.delta", step.delta)
     else:
         yield from _passed(trace, given.name, f"{given.name}.dy", step.dy)
         yield from _array("dE/dy", step.dy)
