@@ -93,6 +93,14 @@ def example_by_hand() -> Figure:
     return fig
 
 
+def example_command_line() -> Figure:
+    """What `python -m backprop train moons` draws."""
+    x, y = datasets.moons(rng=0)
+    net = bp.Sequential([bp.Dense(2, 32, "tanh"), bp.Dense(32, 32, "tanh"), bp.Dense(32, 2, "softmax")], rng=0)
+    history = net.fit(x, y, loss="cross_entropy", optimizer=bp.Adam(3e-3), epochs=100, metrics=["accuracy"])
+    return bp.plots.regions(history, net, x, y)
+
+
 def example_mnist(folder: str) -> Figure:
     """Test images that 784-128-10 gets wrong, with what it takes them for."""
     x, y, x_test, y_test = datasets.mnist(folder)
@@ -107,7 +115,7 @@ def example_mnist(folder: str) -> Figure:
     return fig
 
 
-PICTURES = (example_binary_classification, example_xor, example_digits, example_by_hand)
+PICTURES = (example_binary_classification, example_xor, example_digits, example_by_hand, example_command_line)
 
 if __name__ == "__main__":
     with matplotlib.rc_context(STYLE):

@@ -33,6 +33,7 @@ def main(site: str, folder: str, *pages: str) -> int:
         for scheme in SCHEMES:
             for width in WIDTHS:
                 view = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+                view.set_default_timeout(300_000)
                 for page in pages or PAGES:
                     view.goto(Path(site, f"{page}.html").resolve().as_uri())
                     view.screenshot(path=Path(folder, f"{page.replace('/', '-')}-{width}-{scheme}.png"), full_page=True)
