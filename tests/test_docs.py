@@ -4,6 +4,7 @@ import doctest
 import importlib.util
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +302,12 @@ def test_the_reference_has_every_public_name_once():
         name for text in pages for name in re.findall(r"^\.\. (?:auto\w+|data):: backprop\.(\w+)$", text, re.MULTILINE)
     ]
     assert [name for name in bp.__all__ if found.count(name) != 1] == []
+
+
+def test_no_address_is_a_placeholder():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name, url in project.get("urls", {}).items():  # the site links to its Repository, where there is one
+        assert re.fullmatch(r"https://[\w.-]+/\S+", url) and not re.search("example|owner|todo|your", url), name
 
 
 def test_every_page_is_in_the_site():
