@@ -673,6 +673,8 @@ def test_predictions_stand_over_the_truth() -> None:
     assert axes.get_title().splitlines()[1] == "66.7% of the intervals hold the truth"
     inside, outside, _ = axes.lines
     assert inside.get_xdata().tolist() == [1, 4] and outside.get_xdata().tolist() == [2]
+    with pytest.raises(ValueError, match=r"intervals: expected two arrays, \(lower, upper\), got 3"):
+        plots.predictions([1, 2, 4], [1, 3, 4], intervals=np.ones((3, 2)))
     with pytest.raises(ValueError, match=r"y_hat: expected shape \(n,\) or \(n, 1\), got \(2, 2\): one output"):
         plots.predictions([1, 2], np.eye(2))
 

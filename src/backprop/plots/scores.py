@@ -91,7 +91,7 @@ def calibration(y: Any, y_hat: Any, *, bins: int = 10, ax: Any = None) -> Any:
     error = float((counts[there] * abs(said - was)).sum() / len(p))
     ax = plain(axes(ax))
     middles = (np.arange(bins) + 0.5) / bins
-    ax.bar(middles, counts / counts.max(), 0.9 / bins, color=GRAY, alpha=0.25, label="how often it is said", zorder=0)
+    ax.bar(middles, counts / counts.max(), 0.9 / bins, color=GRAY, alpha=0.35, label="how often it is said", zorder=0)
     ax.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1, label="calibrated")
     ax.plot(said, was, color=BLUE, marker="o", label="this network")
     ax.set(
@@ -127,7 +127,10 @@ def predictions(y: Any, y_hat: Any, *, intervals: Any = None, ax: Any = None) ->
     if intervals is None:
         ax.plot(true, said, "o", color=BLUE, markersize=4, alpha=0.6)
     else:
-        lower, upper = (_numbers(values, "intervals") for values in _validate.items(intervals, "intervals"))
+        ends = _validate.items(intervals, "intervals")
+        if len(ends) != 2:
+            raise ValueError(f"intervals: expected two arrays, (lower, upper), got {len(ends)}")
+        lower, upper = (_numbers(values, "intervals") for values in ends)
         _validate.same_rows(len(true), lower=lower, upper=upper)
         inside = (lower <= true) & (true <= upper)
         for which, color in (inside, BLUE), (~inside, ORANGE):

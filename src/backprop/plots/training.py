@@ -50,7 +50,7 @@ def range_test(rates: Sequence[float], losses: Sequence[float], smoothed: Sequen
     if not rates:
         raise ValueError("rates: expected at least one learning rate tried, got none: give the finder to a fit first")
     ax = axes(ax)
-    ax.plot(rates, losses, color=GRAY, alpha=0.5, linewidth=1)
+    ax.plot(rates, losses, color=GRAY, alpha=0.8, linewidth=1)
     ax.plot(rates, smoothed, color=BLUE)
     if marked is not None:
         ax.axvline(marked, color=ORANGE, linestyle="--", label=f"suggested: {marked:.2g}")
