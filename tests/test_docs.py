@@ -310,20 +310,6 @@ def test_no_address_is_a_placeholder():
         assert re.fullmatch(r"https://[\w.-]+/\S+", url) and not re.search("example|owner|todo|your", url), name
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs" / "api").glob("*.rst")))
-def test_the_reference_has_the_properties_that_docstrings_list(page):
-    """A docstring links to those of its attributes that are properties: the site's build would miss them."""
-    text = (ROOT / "docs" / "api" / page).read_text(encoding="utf-8")
-    for name, members in re.findall(r"^\.\. autoclass:: backprop\.(\w+)$(?:\n +:members: (.+)$)?", text, re.MULTILINE):
-        documented = getattr(bp, name)
-        _, _, listed = (documented.__doc__ or "").partition("Attributes\n")
-        listed = re.findall(r"^    (\w[\w, ]*) : ", re.split(r"\n\n    \w+\n    ---", listed)[0], re.MULTILINE)
-        for attribute in (one for several in listed for one in several.split(", ")):
-            found = getattr(documented, attribute, None)
-            if isinstance(found, property) and found.__doc__:
-                assert attribute in members.split(", ") or f":: {attribute}\n" in text, f"{name}.{attribute}"
-
-
 def test_every_page_is_in_the_site():
     index, reference = ((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("index.md", "api/index.md"))
     for page in (ROOT / "docs").glob("**/*.md"):
