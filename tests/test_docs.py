@@ -224,12 +224,16 @@ WORDS = """
     "learning rate schedule" checkpoint feature label embedding categorical logits "gradient clipping" "weight decay"
     "sample weight" "class weight" "transfer learning" "fine-tuning" "data loader" "data augmentation" "training loop"
     "input gradients" classification regression multi-label "drop-in replacement" "pip install backprop-nn"
+    overfitting diverges imbalanced outliers skewed "missing values" one-hot dataframe pandas polars columntransformer
+    set_output "conformal prediction" coverage calibrated temperature pickle joblib skops containers "c compiler"
+    "learning rate" "batch size" pytorch keras "standard input" "feature names"
 """
 
 
 @pytest.mark.parametrize("word", [quoted or plain for quoted, plain in re.findall(r'"([^"]+)"|(\S+)', WORDS)])
 def test_the_words_of_the_field_are_found(word):
-    guide = [page for page in PAGES if page in ("README.md", "docs/sklearn.md") or page.startswith("docs/guide/")]
+    pages = ("README.md", "docs/sklearn.md", "docs/command_line.md", "docs/guide/", "docs/tables/")
+    guide = [page for page in PAGES if page.startswith(pages)]
     texts = [" ".join((ROOT / page).read_text(encoding="utf-8").lower().replace('"', "").split()) for page in guide]
     assert any(word in text for text in texts)
 
