@@ -29,6 +29,7 @@ include "kernels/signals.pxi"
 include "kernels/graph.pxi"
 include "kernels/layers.pxi"
 include "kernels/passes.pxi"
+include "kernels/gradients.pxi"
 include "kernels/tiny.pxi"
 include "kernels/training.pxi"
 

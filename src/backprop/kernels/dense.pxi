@@ -46,17 +46,17 @@ cdef inlined dense_input_gradient(
 
 cdef inlined dense_weight_gradient(
     Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t n_out, const real *x, Py_ssize_t ldx, const real *dz,
-    Py_ssize_t lddz, real *dw, const real *zeros, real *panel,
+    Py_ssize_t lddz, real *dw, Py_ssize_t lddw, const real *zeros, real *panel,
 ) noexcept nogil:
     """dw = x^T dz. For a single output, x is read in whole registers."""
-    if n_out == 1 and n_in % lanes(x) == 0 and ldx % lanes(x) == 0:
+    if lddw == 1 and n_in % lanes(x) == 0 and ldx % lanes(x) == 0:
         matmul(
             Shape(m=1, n=n_in, depth=rows, row=0, step=lddz, ldb=ldx, ldc=n_in, lds=n_in, packing=UNPACKED, exact=True),
             dz, x, panel, dw, zeros)
     else:
         matmul(
             Shape(
-                m=n_in, n=n_out, depth=rows, row=1, step=ldx, ldb=lddz, ldc=n_out, lds=0,
+                m=n_in, n=n_out, depth=rows, row=1, step=ldx, ldb=lddz, ldc=lddw, lds=0,
                 packing=packing_for(n_in, lddz, x), exact=True),
             x, dz, panel, dw, zeros)
 

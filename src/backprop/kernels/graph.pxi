@@ -11,8 +11,6 @@ cdef enum Operation:
 cdef enum:
     INPUT = -1
     BLOCK = 64                                  # rows whose outputs stay in the first cache
-    CHUNK = 1024                                # rows whose outputs are kept for the gradients of the weights
-    SLICE = 512                                 # rows of a batch beyond a chunk whose gradients are one sum
 
 cdef struct Column:
     Py_ssize_t weight                           # where its table begins in the flat vector; -1: the number goes on
@@ -45,6 +43,7 @@ cdef struct Graph:
     Op *ops
     Part *parts
     Py_ssize_t n_in, n_out, n_parameters, n_buffers
+    Py_ssize_t begin, end                       # which of the parameters are those of its operations
     Py_ssize_t widest                           # row of an input or output
     Py_ssize_t block                            # rows that go through all the operations together
     Py_ssize_t y_width, width                   # numbers in a row of a workspace: outputs; and with the gradients
@@ -87,6 +86,11 @@ cdef inline Py_ssize_t distance(Py_ssize_t n, Py_ssize_t lanes) noexcept nogil:
 
 cdef inline int activation_of(const Graph *graph, int s, bint logits) noexcept nogil:
     return IDENTITY if logits and s == graph.n_ops - 1 else graph.ops[s].activation
+
+
+cdef inline Py_ssize_t share(Py_ssize_t n, int thread, int threads) noexcept nogil:
+    """Where a thread's part of n begins, and the one before it ends. A division is dear in a tiny network."""
+    return n * thread if threads == 1 else n * thread // threads
 
 
 # Memory that the kernels may read and write beyond: a workspace of rows, and what each thread needs beside it.

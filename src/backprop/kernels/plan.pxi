@@ -59,7 +59,7 @@ cdef class Plan:
         if self.graph.ops == NULL or self.graph.parts == NULL or self.graph.penalties == NULL:
             raise MemoryError
         self.n_given, self.momenta = len(given), []
-        self.graph.n_parameters = n_parameters
+        self.graph.n_parameters = self.graph.begin = n_parameters
         # Weights that do not stay in the cache serve more rows before they leave it.
         self.graph.block = ROWS if n_parameters * (4 if self.single else 8) > FAR else BLOCK
         for s in range(len(given)):
@@ -98,6 +98,9 @@ cdef class Plan:
         elif op.operation == BATCH_NORM:
             self.add_batch_norm(s, op, extra)
         self.check_parameters(s, op)
+        if op.units > 0:
+            graph.begin = min(graph.begin, op.weight, op.bias if op.bias >= 0 else op.weight)
+            graph.end = max(graph.end, op.weight + op.units * op.unit, op.bias + op.n_out if op.bias >= 0 else 0)
         graph.widest = max(graph.widest, op.n_in, op.n_out)
         graph.work += op.n_in * <double> op.n_out if op.operation == DENSE else op.n_out
         graph.n_out = op.n_out

@@ -23,6 +23,7 @@ from threading import get_ident, main_thread
 
 cdef enum Status:
     RUNNING, INTERRUPTED, DIVERGED
+    LEFT                                        # of a thread alone, which the others do without
 
 cdef enum:
     LONG_WORK = 60_000_000                      # multiply-adds of a lane between two looks at the signals, at most

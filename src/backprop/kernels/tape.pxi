@@ -8,13 +8,14 @@ cdef class Tape(Memory):
     cdef void *x
     cdef void *work
     cdef void *scratch
-    cdef double *sums                                   # of the gradients, where there is more than one slice
+    cdef double *sums                                   # of the gradients, where several chains are added
+    cdef void *branches                                 # of the tree of slices
     cdef double *momenta
 
 
 cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how):
     cdef const Graph *graph = &plan.graph
-    cdef Py_ssize_t rows = x.shape[0]
+    cdef Py_ssize_t rows = x.shape[0], sums, branches
     cdef Tape tape = plan.tape
     cdef int status = RUNNING
     cdef Watch watch
@@ -23,14 +24,16 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how)
     if tape is None or tape.rows != rows:
         tape = Tape.__new__(Tape)
         tape.rows = rows
+        sums = graph.n_parameters if rows > CHUNK else 0
+        branches = BRANCHES if slices_of(graph, rows, &x[0, 0]) > 1 else 0
         tape.reserve(sizeof(real) * (
             <double> rows * (graph.n_in + graph.width) + graph.at_end + training_scratch_size(graph)
-        ) + 8.0 * graph.n_norms + (8.0 * graph.n_parameters if rows > CHUNK else 0))
+            + branches * <double> graph.n_parameters) + 8.0 * (graph.n_norms + sums))
         tape.x = tape.take(sizeof(real) * <double> rows * graph.n_in)
         tape.work = tape.take(sizeof(real) * <double> workspace_size(graph, rows))
         tape.scratch = tape.take(sizeof(real) * <double> training_scratch_size(graph))
-        if rows > CHUNK:
-            tape.sums = <double *> tape.take(8.0 * graph.n_parameters)
+        tape.sums = <double *> tape.take(8.0 * sums)
+        tape.branches = tape.take(sizeof(real) * branches * <double> graph.n_parameters)
         tape.momenta = <double *> tape.take(8.0 * graph.n_norms)
     if how.training:
         plan.read_momenta(tape.momenta)
@@ -125,19 +128,15 @@ cdef void backward_all(Plan plan, Tape tape, const real *dy, real *dx, Watch *wa
 cdef void gradients_by_hand(Plan plan, Tape tape, const real *_, double penalties, Watch *watch) noexcept nogil:
     """From every dz to the gradients of all parameters, those of the penalties so many times included."""
     cdef const Graph *graph = &plan.graph
-    cdef const Op *op
     cdef real *gradients = <real *> plan.gradients
     cdef Rows rows = rows_of(plan, tape)
-    cdef Py_ssize_t at, to, most
-    cdef int s
+    cdef int slices = slices_of(graph, rows.n, _)
     rows.watch = watch
-    for s in range(graph.n_ops):
-        op = &graph.ops[s]
-        at, most = 0, units_at_a_time(op, rows.n)
-        while at < op.units and not look_for_signals(watch, rows.n * <double> op.unit * min(most, op.units)):
-            to = min(op.units, at + most)
-            chunk_gradients(&rows, s, at, to, tape.sums, True, True, gradients)
-            at = to
+    if slices > 1:
+        gradients_by_slices(
+            &rows, slices, tape.sums, <real *> tape.branches, graph.n_parameters, gradients)
+    else:
+        gradients_by_weights(&rows, tape.sums, gradients)
     if atomic_get(watch.status) == RUNNING:
         penalty_backward(
             graph.n_penalties, graph.penalties, penalties, 0, graph.n_parameters, <const real *> plan.parameters,

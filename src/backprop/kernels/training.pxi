@@ -2,6 +2,20 @@
 
 cdef enum:
     NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
+    LINE = 16                                   # numbers, at least, of which the next is in another line of the cache
+    SPINS = 500                                 # looks at whether others have come, before giving way
+
+cdef const double PATIENCE = 0.02               # seconds that a thread has waited before it is asked why
+
+cdef enum Meeting:
+    BETWEEN                                     # phases: what each thread has to do is shared anew
+    WITHIN                                      # a phase: each goes on with the rows that it has
+    ALONE                                       # one has worked while the others waited
+
+cdef struct Seat:                               # of a thread at the meetings: a line of the cache of its own
+    int came, verdict                           # to so many meetings; of thread 0: and what they came to
+    double waited                               # seconds, after it gave way
+    char apart[48]
 
 cdef struct Run:
     const Graph *graph
@@ -11,13 +25,18 @@ cdef struct Run:
     bint mean                                   # a batch counts for the mean of its rows, or for their sum
     bint update_statistics                      # the running ones follow each batch
     bint share_penalties                        # the penalties are divided with that sum, not added to the mean
-    Py_ssize_t rows, batch, chunk
+    Py_ssize_t rows, batch
+    Py_ssize_t chunk                            # rows of the workspace that all share
+    Py_ssize_t piece                            # rows of one that each thread has for itself
     Py_ssize_t most                             # rows that go through all operations without a look at the signals
     int64_t epochs
     uint64_t seed, first_epoch, first_step
     int threads
     void *gradients
-    double *sums                                # of the gradients, where a batch has more than one slice; or NULL
+    double *sums                                # of gradients, where several chains are added
+    void *branches                              # the gradients of slices, BRANCHES for each thread, so far apart
+    Py_ssize_t apart
+    double *slice_losses
     const void *x
     const void *y
     Py_ssize_t n_targets                        # in a row of y
@@ -26,8 +45,9 @@ cdef struct Run:
     const double *rates                         # learning rate: one, or one for each batch
     Py_ssize_t n_rates
     void *outputs                               # predictions of each row, for the metrics; or NULL
-    void *work
-    void *gathered
+    void *work                                  # of all, or of each thread, the next so many numbers on; as the inputs
+    void *gathered                              # are, and the losses of each row
+    Py_ssize_t next_work, next_gathered
     void *scratch
     void *unit_major                            # for tiny batches on one thread; or NULL
     Py_ssize_t n_units
@@ -35,11 +55,20 @@ cdef struct Run:
     double *values
     double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
     int64_t *order                              # NULL: as they come
-    char apart[64]                              # lines of the cache that one thread writes and another reads
-    int status, verdict, arrived, generation
-    char aside[64]
+    Seat *seats
+    double since                                # when the waiting at meetings began to be counted
+    char before[64]                             # a line of the cache that one thread writes and others read
+    int status
+    char behind[64]
     int64_t steps                               # batches finished
     Watch watch                                 # of thread 0
+
+cdef struct Step:                               # of training, as each thread knows it
+    Py_ssize_t first, rows                      # of an epoch
+    double norm                                 # what the gradient of a row is multiplied by
+    double penalties                            # how many times those of the layers count
+    double loss, weight                         # of all rows; as thread 0 alone may know
+    bint updated                                # the parameters have stepped together with their gradients
 
 
 cdef void shuffle_watched(uint64_t seed, uint64_t epoch, Py_ssize_t n, int64_t *order, Watch *watch) noexcept nogil:
@@ -50,29 +79,56 @@ cdef void shuffle_watched(uint64_t seed, uint64_t epoch, Py_ssize_t n, int64_t *
         done = to
 
 
-cdef inline Py_ssize_t share(Py_ssize_t n, int thread, int threads) noexcept nogil:
-    """Where a thread's part of n begins, and the one before it ends. A division is dear in a tiny network."""
-    return n * thread if threads == 1 else n * thread // threads
+cdef inline void wait_for(int *came, int meeting, double *waited) noexcept nogil:
+    """Until a thread has come. It is awake for some microseconds, then gives way to whoever else wants the processor."""
+    cdef double since = 0
+    cdef int spins = 0
+    while atomic_get(came) != meeting:
+        spins += 1
+        if spins < SPINS:
+            spin_pause()
+            continue
+        if since == 0:
+            since = seconds_now()
+        give_way()
+    if since > 0:
+        waited[0] += seconds_now() - since
 
 
-cdef int meet(Run *run) noexcept nogil:
+cdef void drop_threads(Run *run, Meeting meeting) noexcept nogil:
+    """Go on with half of them, where they wait for most of the time: others use the processors. All are here."""
+    cdef double longest = 0, now
+    cdef int i
+    for i in range(run.threads):
+        longest = max(longest, run.seats[i].waited)
+    if meeting == WITHIN or (meeting == BETWEEN and longest < PATIENCE):
+        return
+    now = seconds_now()
+    if meeting == BETWEEN and longest > (now - run.since) / 2:
+        run.threads //= 2
+    run.since = now
+    for i in range(run.threads):
+        run.seats[i].waited = 0
+
+
+cdef int meet(Run *run, int thread, Meeting kind) noexcept nogil:
     """Wait for the other threads. All leave with the same verdict: the status when the last of them came."""
-    cdef int generation, spins = 0
+    cdef Seat *first = run.seats
+    cdef Seat *own = run.seats + thread
+    cdef int meeting, i
     if run.threads == 1:
         return run.status
-    generation = atomic_get(&run.generation)
-    if atomic_add(&run.arrived, 1) == run.threads:
-        run.arrived = 0
-        run.verdict = atomic_get(&run.status)
-        atomic_set(&run.generation, generation + 1)
-    else:
-        while atomic_get(&run.generation) == generation:
-            spins += 1
-            if spins < 4000:
-                spin_pause()
-            else:
-                give_way()
-    return run.verdict
+    meeting = <int> (<unsigned int> own.came + 1)
+    if thread > 0:
+        atomic_set(&own.came, meeting)
+        wait_for(&first.came, meeting, &own.waited)
+        return first.verdict if thread < run.threads else LEFT
+    for i in range(1, run.threads):
+        wait_for(&run.seats[i].came, meeting, &own.waited)
+    first.verdict = atomic_get(&run.status)
+    drop_threads(run, kind)
+    atomic_set(&own.came, meeting)
+    return first.verdict
 
 
 cdef void keep_outputs(
@@ -104,87 +160,96 @@ cdef inlined train_loss(
             values[r] *= run.weights[order[r] if order != NULL else at + r]
 
 
-cdef inline Rows chunk_of(
-    Run *run, const Pass *how, int thread, Py_ssize_t first, Py_ssize_t n, const real *_,
+cdef inline Rows rows_of_run(
+    Run *run, const Pass *how, int thread, Py_ssize_t first, Py_ssize_t rows, int place, Py_ssize_t capacity,
+    const real *_,
 ) noexcept nogil:
-    """Rows `first`... of an epoch, as this thread sees them; where they are shuffled, `gather_rows` brings them."""
-    cdef Rows rows = Rows(
-        graph=run.graph, how=how, x=run.gathered, work=run.work, capacity=run.chunk, first=0, n=n, batch=n,
+    """Rows `first`... of an epoch in a place of the workspace, as a thread sees them; where they are shuffled,
+    `gather_rows` brings them."""
+    cdef Rows found = Rows(
+        graph=run.graph, how=how, x=<real *> run.gathered + place * run.next_gathered,
+        work=<real *> run.work + place * run.next_work, capacity=capacity, first=0, n=rows, batch=rows,
         scratch=<real *> run.scratch + thread * training_scratch_size(run.graph), watch=NULL)
     if run.order == NULL:
-        rows.x = <const real *> run.x + first * run.graph.n_in
-    return rows
+        found.x = <const real *> run.x + first * run.graph.n_in
+    return found
+
+
+cdef inline Rows some_of(const Rows *rows, Py_ssize_t first, Py_ssize_t n, const real *_) noexcept nogil:
+    """Those from `first` on of a place."""
+    cdef Rows found = rows[0]
+    found.x = <const real *> rows.x + (first - rows.first) * rows.graph.n_in
+    found.first, found.n = first, n
+    return found
 
 
 cdef void train_part(
-    Run *run, const Rows *chunk, const real *parameters, int thread, Py_ssize_t first, double norm, int p,
-    bint forward, bint backward,
+    Run *run, const Rows *rows, const real *parameters, int thread, Py_ssize_t at, double norm, int p,
+    bint forward, bint backward, double *values,
 ) noexcept nogil:
-    """This thread's rows of a chunk through a part of the graph, there and back. Before the first part they are
-    gathered, after the last they have a loss."""
+    """A thread's rows through a part of the graph, there and back. Before the first part they are gathered, after the
+    last they have a loss. The first row of their place is row `at` of the epoch."""
     cdef const Graph *graph = run.graph
     cdef const Part *part = &graph.parts[p]
     cdef const Op *last = &graph.ops[graph.n_ops - 1]
-    cdef Rows rows = chunk[0]
-    cdef Py_ssize_t to_row = share(chunk.n, thread + 1, run.threads), ld = 0, at
+    cdef Rows some
+    cdef Py_ssize_t done = 0, ld = 0, row
     cdef const real *y_hat
     cdef const int64_t *order = NULL
-    rows.first = share(chunk.n, thread, run.threads)
-    while rows.first < to_row:
-        rows.n = min(to_row - rows.first, run.most)
+    while done < rows.n:
+        some = some_of(rows, rows.first + done, min(rows.n - done, run.most), parameters)
         if thread == 0:
-            look_for_signals(&run.watch, 2 * graph.work * rows.n + 4000)
+            look_for_signals(&run.watch, 2 * graph.work * some.n + 4000)
         if atomic_get(&run.status) != RUNNING:
             return
-        at = first + rows.first
+        row = at + some.first
         if run.order != NULL:
-            order, at = run.order + at, 0
-        rows.x = <const real *> chunk.x + rows.first * graph.n_in
+            order, row = run.order + row, 0
         if forward and p == 0 and run.order != NULL:
-            gather_rows(rows.n, graph.n_in, <const real *> run.x, order, <real *> rows.x)
+            gather_rows(some.n, graph.n_in, <const real *> run.x, order, <real *> some.x)
         if forward:
-            y_hat = forward_rows(&rows, part.begin, part.end, parameters, &ld)
+            y_hat = forward_rows(&some, part.begin, part.end, parameters, &ld)
             if part.end == graph.n_ops:
                 if run.outputs != NULL:
-                    keep_outputs(run, rows.how, rows.n, y_hat, ld, order, at)
+                    keep_outputs(run, some.how, some.n, y_hat, ld, order, row)
                 train_loss(
-                    run, rows.n, y_hat, ld, order, at, norm, run.values + rows.first, dy_of(&rows, last, parameters),
+                    run, some.n, y_hat, ld, order, row, norm, values + some.first, dy_of(&some, last, parameters),
                     last.ld)
         if backward:
-            backward_part(&rows, p, parameters, <real *> NULL)
-        rows.first += rows.n
+            backward_part(&some, p, parameters, <real *> NULL)
+        done += some.n
 
 
-cdef void train_rows(
-    Run *run, const Pass *how, const real *parameters, int thread, Py_ssize_t first, Py_ssize_t n, double norm,
+cdef bint train_rows(
+    Run *run, const Rows *rows, const real *parameters, int thread, Py_ssize_t at, double norm, double *values,
 ) noexcept nogil:
-    """The rows of a chunk from x to the loss and every dz; where a batch norm looks along columns, threads meet."""
+    """A thread's rows from x to the loss and every dz; where a batch norm looks along columns, threads meet. False:
+    stop here."""
     cdef const Graph *graph = run.graph
-    cdef Rows rows = chunk_of(run, how, thread, first, n, parameters)
     cdef int p, last = graph.n_parts - 1
-    if thread == 0 and run.threads > 1:
-        look_for_signals(&run.watch, 4e6)                      # a meeting may last long
     for p in range(last):
-        train_part(run, &rows, parameters, thread, first, norm, p, True, False)
-        if not train_columns(run, &rows, thread, graph.parts[p].end, False, parameters):
-            return
-    train_part(run, &rows, parameters, thread, first, norm, last, True, True)
+        train_part(run, rows, parameters, thread, at, norm, p, True, False, values)
+        if not train_columns(run, rows, thread, graph.parts[p].end, False, parameters):
+            return False
+    train_part(run, rows, parameters, thread, at, norm, last, True, True, values)
     for p in range(last - 1, -1, -1):
-        if not train_columns(run, &rows, thread, graph.parts[p].end, True, parameters):
-            return
-        train_part(run, &rows, parameters, thread, first, norm, p, False, True)
+        if not train_columns(run, rows, thread, graph.parts[p].end, True, parameters):
+            return False
+        train_part(run, rows, parameters, thread, at, norm, p, False, True, values)
+    return True
 
 
 cdef bint train_columns(Run *run, const Rows *rows, int thread, int s, bint back, const real *_) noexcept nogil:
     """This thread's columns of a batch norm, between two meetings; whether to go on."""
     cdef Watch elsewhere = watch_elsewhere(&run.status)
+    cdef Rows batch = some_of(rows, 0, rows.batch, _)
     cdef Py_ssize_t n = run.graph.ops[s].n_out
-    if meet(run) != RUNNING:
+    if meet(run, thread, WITHIN) != RUNNING:
         return False
     look_along_columns(
-        rows, s, share(n, thread, run.threads), share(n, thread + 1, run.threads), back,
+        &batch, s, share(n, thread, run.threads), share(n, thread + 1, run.threads), back,
         &run.watch if thread == 0 else &elsewhere, _)
-    return meet(run) == RUNNING
+    return meet(run, thread, WITHIN) == RUNNING
 
 
 cdef inlined train_tiny(
@@ -216,6 +281,21 @@ cdef inlined train_tiny(
         side, graph, how.logits, rows, n_units, parameters, x, <const real *> run.scratch, <real *> run.gradients)
 
 
+cdef bint is_finite_loss(Run *run, double loss) noexcept nogil:
+    """If not, the run ends here. Every thread comes to the same sum."""
+    if loss - loss == 0:
+        return True
+    atomic_set(&run.status, DIVERGED)
+    return False
+
+
+cdef void train_penalties(Run *run, const Step *step, Py_ssize_t begin, Py_ssize_t end, const real *p) noexcept nogil:
+    """What they add to some gradients."""
+    if step.penalties > 0:
+        penalty_backward(
+            run.graph.n_penalties, run.graph.penalties, step.penalties, begin, end, p, <real *> run.gradients)
+
+
 cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, Py_ssize_t end) noexcept nogil:
     """Some parameters step along their gradient."""
     cdef const real *g = <const real *> run.gradients
@@ -228,117 +308,215 @@ cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, 
         atomic_set(&run.status, DIVERGED)
 
 
-cdef void train_gradients(
-    Run *run, const Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t n, double *sums,
-    bint begins, bint ends, double penalties, bint at_once,
+# A step in one of three ways: False means stop here.
+
+cdef bint train_tiny_batch(Run *run, Pass *how, real *parameters, Step *step) noexcept nogil:
+    """On one thread, all rows at once."""
+    cdef Py_ssize_t r
+    how.first_row = 0
+    if run.batch <= 4:
+        train_tiny(4, run, how, <const real *> parameters, step.first, step.rows, step.norm)
+    else:
+        train_tiny(8, run, how, <const real *> parameters, step.first, step.rows, step.norm)
+    if atomic_get(&run.status) != RUNNING:
+        return False
+    for r in range(step.rows):
+        step.loss += run.values[r]
+    train_penalties(run, step, 0, run.graph.n_parameters, <const real *> parameters)
+    return is_finite_loss(run, step.loss)
+
+
+cdef void train_slice(
+    Run *run, Pass *how, const real *parameters, int thread, const Step *step, int s, int slices, real *gradients,
 ) noexcept nogil:
-    """The gradient of this thread's share of each weight, over a chunk of rows, with which its batch begins or ends.
-    Then the penalties', so many times; and at once, the weight steps along it."""
+    """A slice of a batch: to its gradients from x or, with batch norms, from every dz."""
+    cdef Py_ssize_t from_row = share(step.rows, s, slices), n = share(step.rows, s + 1, slices) - from_row, begin, r
+    cdef int p, pieces = pieces_of(n)
+    cdef double loss = 0
+    cdef Rows rows
+    for p in range(pieces):
+        begin = from_row + share(n, p, pieces)
+        rows = rows_of_run(run, how, thread, step.first, step.rows, 0, run.chunk, parameters)
+        rows = some_of(&rows, begin, from_row + share(n, p + 1, pieces) - begin, parameters)
+        if run.graph.n_parts == 1:
+            how.first_row = begin
+            rows = rows_of_run(run, how, thread, step.first + begin, rows.n, thread, run.piece, parameters)
+            train_rows(run, &rows, parameters, thread, step.first + begin, step.norm, run.values + begin)
+        if atomic_get(&run.status) != RUNNING:
+            return
+        for r in range(begin, begin + rows.n):
+            loss += run.values[r]
+        piece_gradients(
+            &rows, s == 0 and p == 0, p == 0, p == pieces - 1, run.sums + thread * run.apart, gradients)
+    run.slice_losses[s] = loss
+
+
+cdef bint train_by_slices(
+    Run *run, Pass *how, real *parameters, int thread, Step *step, int slices,
+) noexcept nogil:
+    """Threads share the slices, meet, and share the parameters."""
+    cdef int s, begin = <int> share(slices, thread, run.threads), end = <int> share(slices, thread + 1, run.threads)
+    cdef Py_ssize_t lines = (run.graph.n_parameters + LINE - 1) // LINE, at, to
+    cdef real *branches = <real *> run.branches + thread * BRANCHES * run.apart
+    cdef double loss = 0
+    cdef Rows rows
+    if run.graph.n_parts > 1:
+        how.first_row = 0
+        at, to = share(step.rows, begin, slices), share(step.rows, end, slices)
+        rows = rows_of_run(run, how, thread, step.first, step.rows, 0, run.chunk, <const real *> parameters)
+        rows = some_of(&rows, at, to - at, <const real *> parameters)
+        if not train_rows(run, &rows, <const real *> parameters, thread, step.first, step.norm, run.values):
+            return False
+    for s in range(begin, end):
+        train_slice(
+            run, how, <const real *> parameters, thread, step, s, slices, branches + branches_of(begin, s) * run.apart)
+        grow(run.graph, begin, s, branches, run.apart)
+    if meet(run, thread, BETWEEN) != RUNNING:
+        return False
+    for s in range(slices):
+        loss += run.slice_losses[s]
+    if not is_finite_loss(run, loss):
+        return False
+    for at in range(step.rows if thread == 0 else 0):          # in the order of a loss by hand
+        step.loss += run.values[at]
+    at = LINE * share(lines, thread, run.threads)
+    to = min(run.graph.n_parameters, LINE * share(lines, thread + 1, run.threads))
+    add_branches(
+        slices, run.threads, <const real *> run.branches, run.apart, at, to, <real *> run.gradients)
+    train_penalties(run, step, at, to, <const real *> parameters)
+    step.updated = run.update.kind != NO_UPDATE and not run.update.clip_norm > 0
+    if step.updated:
+        train_update(run, parameters, 1, at, to)
+    return meet(run, thread, BETWEEN) == RUNNING
+
+
+cdef void train_weights(
+    Run *run, const Rows *rows, real *parameters, int thread, const Step *step, bint begins, bint ends,
+) noexcept nogil:
+    """The gradients of this thread's block of each weight, over a chunk of rows with which its batch begins or ends.
+    Then the penalties'; and if it is to be updated, the weight steps along it, while that is still in the cache."""
     cdef const Graph *graph = run.graph
     cdef const Op *op
-    cdef Py_ssize_t at, to, end, most, bias, bias_end
+    cdef Block block, part
+    cdef Stretch weights, biases
+    cdef double *sums = run.sums if step.rows > CHUNK else NULL
     cdef Watch elsewhere = watch_elsewhere(&run.status)
     cdef Watch *watch = &run.watch if thread == 0 else &elsewhere
-    cdef Rows rows = chunk_of(run, how, thread, first, n, <const real *> parameters)
+    cdef Rows some = rows[0]
+    cdef Py_ssize_t most, i, at
     cdef int s
-    rows.watch = NULL if at_once else watch
+    some.watch = NULL if step.updated else watch
     for s in range(graph.n_ops):
         op = &graph.ops[s]
-        if op.units == 0:
-            continue
-        at, end = share(op.units, thread, run.threads), share(op.units, thread + 1, run.threads)
-        if at_once:
-            most = TILE_ROWS + NEAR // (op.unit * <Py_ssize_t> sizeof(real))
-        else:
-            most = units_at_a_time(op, n)
-        while at < end:
-            to = min(end, at + most)
-            if not at_once and look_for_signals(watch, <double> n * op.unit * (to - at)):
+        part = block = block_of(op, rows.n, thread, run.threads)
+        most = units_at_a_time(op, rows.n)
+        if step.updated:
+            most = TILE_ROWS + NEAR // ((block.to_out - block.from_out) * <Py_ssize_t> sizeof(real))
+        while part.from_unit < block.to_unit:
+            part.to_unit = min(block.to_unit, part.from_unit + most)
+            weights, biases = weights_of(op, &part), biases_of(op, &part)
+            if not step.updated and look_for_signals(watch, <double> rows.n * weights.n * weights.count):
                 return
-            chunk_gradients(&rows, s, at, to, sums, begins, ends, <real *> run.gradients)
-            if ends and penalties > 0:
-                penalty_backward(
-                    graph.n_penalties, graph.penalties, penalties, op.weight + at * op.unit,
-                    op.weight + to * op.unit, <const real *> parameters, <real *> run.gradients)
-            if at_once:
-                train_update(run, parameters, 1, op.weight + at * op.unit, op.weight + to * op.unit)
-                bias_range(op, at, to, &bias, &bias_end)
-                if bias < bias_end:
-                    train_update(run, parameters, 1, bias, bias_end)
-            at = to
+            block_gradients(&some, s, &part, sums, begins, ends, <real *> run.gradients)
+            for i in range(weights.count):
+                at = weights.begin + i * weights.step
+                if ends:
+                    train_penalties(run, step, at, at + weights.n, <const real *> parameters)
+                if step.updated:
+                    train_update(run, parameters, 1, at, at + weights.n)
+            if step.updated and biases.n > 0:
+                train_update(run, parameters, 1, biases.begin, biases.begin + biases.n)
+            part.from_unit = part.to_unit
+
+
+cdef bint train_by_weights(Run *run, Pass *how, real *parameters, int thread, Step *step) noexcept nogil:
+    """Threads share the rows, chunk by chunk, meet, share the weights, and meet.
+
+    A step may be abandoned until its update begins. Where it is short, nobody needs to: then each weight is updated
+    together with its gradient.
+    """
+    cdef Py_ssize_t done = 0, n, r, at
+    cdef Rows rows, own
+    while done < step.rows:
+        n = min(step.rows - done, run.chunk)
+        how.first_row = done
+        rows = rows_of_run(run, how, thread, step.first + done, n, 0, run.chunk, <const real *> parameters)
+        at = share(n, thread, run.threads)
+        own = some_of(&rows, at, share(n, thread + 1, run.threads) - at, <const real *> parameters)
+        if not train_rows(
+            run, &own, <const real *> parameters, thread, step.first + done, step.norm, run.values
+        ) or meet(run, thread, BETWEEN) != RUNNING:
+            return False
+        for r in range(n):
+            step.loss += run.values[r]
+        if not is_finite_loss(run, step.loss):
+            return False
+        step.updated = (
+            run.update.kind != NO_UPDATE and done + n == step.rows and not run.update.clip_norm > 0
+            and run.graph.n_parameters > TINY and n * <double> run.graph.n_parameters <= LONG_WORK * LANES_F)
+        train_weights(run, &rows, parameters, thread, step, done == 0, done + n == step.rows)
+        if meet(run, thread, BETWEEN) != RUNNING:
+            return False
+        done += n
+    return True
+
+
+cdef Step begin_batch(Run *run, Py_ssize_t first, Py_ssize_t rows, const real *parameters) noexcept nogil:
+    """What the rows weigh together, and what the penalties add to their loss."""
+    cdef Step step = Step(first=first, rows=rows, norm=1, penalties=1, loss=0, weight=0, updated=False)
+    cdef Py_ssize_t r
+    if run.weights == NULL:
+        step.weight = rows
+    else:
+        for r in range(first, first + rows):
+            step.weight += run.weights[run.order[r] if run.order != NULL else r]
+    if run.mean:
+        step.norm = 1 / step.weight if step.weight > 0 else 0
+    if run.share_penalties:
+        step.penalties = step.norm
+    if run.graph.n_penalties > 0:
+        step.loss = penalty_forward(run.graph.n_penalties, run.graph.penalties, parameters)
+        if run.share_penalties:
+            step.loss *= 1.0 if step.weight > 0 else 0.0
+        elif run.mean:
+            step.loss *= step.weight
+    return step
 
 
 cdef bint train_batch(
     Run *run, Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double *loss, double *weight,
 ) noexcept nogil:
-    """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. False: stop here.
-
-    A step may be abandoned until its update begins. Where it is short, nobody needs to: then each weight is updated as
-    soon as its gradient is known, while that is still in the cache.
-    """
-    cdef Py_ssize_t done = 0, n, r, n_parameters = run.graph.n_parameters
-    cdef bint at_once = False
-    cdef double *sums = run.sums if rows > CHUNK else NULL
-    cdef double batch_loss = 0, batch_weight = 0, norm = 1, penalties = 1, scale = 1
+    """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. False: stop here."""
+    cdef Step step = begin_batch(run, first, rows, <const real *> parameters)
+    cdef Py_ssize_t n_parameters = run.graph.n_parameters
+    cdef int slices = slices_of(run.graph, rows, <const real *> parameters)
+    cdef double scale = 1
     cdef Rows batch
-    if run.weights == NULL:
-        batch_weight = rows
+    cdef bint on
+    if thread == 0 and run.threads > 1:
+        look_for_signals(&run.watch, 4e6)                      # a meeting may last long
+    if run.unit_major != NULL:
+        on = train_tiny_batch(run, how, parameters, &step)
+    elif slices > 1:
+        on = train_by_slices(run, how, parameters, thread, &step, slices)
     else:
-        for r in range(first, first + rows):
-            batch_weight += run.weights[run.order[r] if run.order != NULL else r]
-    if run.mean:
-        norm = 1 / batch_weight if batch_weight > 0 else 0
-    if run.share_penalties:
-        penalties = norm
-    if run.graph.n_penalties > 0:
-        batch_loss = penalty_forward(run.graph.n_penalties, run.graph.penalties, <const real *> parameters)
-        if run.share_penalties:
-            batch_loss *= 1.0 if batch_weight > 0 else 0.0
-        elif run.mean:
-            batch_loss *= batch_weight
-    while done < rows:
-        n = min(rows - done, run.chunk)
-        how.first_row = done
-        if run.unit_major != NULL and run.batch <= 4:
-            train_tiny(4, run, how, <const real *> parameters, first, rows, norm)
-        elif run.unit_major != NULL:
-            train_tiny(8, run, how, <const real *> parameters, first, rows, norm)
-        else:
-            train_rows(run, how, parameters, thread, first + done, n, norm)
-        if meet(run) != RUNNING:
-            return False
-        for r in range(n):
-            batch_loss += run.values[r]
-        if not batch_loss - batch_loss == 0:
-            atomic_set(&run.status, DIVERGED)           # every thread comes to the same sum, and leaves here
-            return False
-        at_once = (
-            run.update.kind != NO_UPDATE and run.unit_major == NULL and done + n == rows and n_parameters > TINY
-            and n * <double> n_parameters <= LONG_WORK * LANES_F and not run.update.clip_norm > 0)
-        if run.unit_major == NULL:
-            train_gradients(
-                run, how, parameters, thread, first + done, n, sums, done == 0, done + n == rows, penalties, at_once)
-        elif run.graph.n_penalties > 0:
-            penalty_backward(
-                run.graph.n_penalties, run.graph.penalties, penalties, 0, n_parameters, <const real *> parameters,
-                <real *> run.gradients)
-        if meet(run) != RUNNING:
-            return False
-        done += n
-    if run.update.kind != NO_UPDATE and not at_once:
+        on = train_by_weights(run, how, parameters, thread, &step)
+    if not on:
+        return False
+    if run.update.kind != NO_UPDATE and not step.updated:
         if run.update.clip_norm > 0:
             scale = clip_scale(&run.update, <const real *> run.gradients)
         train_update(
             run, parameters, scale, share(n_parameters, thread, run.threads),
             share(n_parameters, thread + 1, run.threads))
-        if meet(run) != RUNNING:
+        if meet(run, thread, BETWEEN) != RUNNING:
             return False
     if thread == 0 and run.update_statistics:
-        batch = chunk_of(run, how, thread, first, rows, <const real *> parameters)
+        batch = rows_of_run(run, how, thread, first, rows, 0, run.chunk, <const real *> parameters)
         if not keep_statistics(&batch, <const real *> parameters):
             atomic_set(&run.status, DIVERGED)
-    loss[0] += batch_loss
-    weight[0] += batch_weight
+    loss[0] += step.loss
+    weight[0] += step.weight
     return True
 
 
@@ -353,7 +531,7 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
         if run.order != NULL:
             if thread == 0:
                 shuffle_watched(run.seed, run.first_epoch + <uint64_t> epoch, run.rows, run.order, &run.watch)
-            if meet(run) != RUNNING:
+            if meet(run, thread, ALONE) != RUNNING:
                 return
         loss, weight = run.losses[2 * epoch], run.losses[2 * epoch + 1]
         first = 0

@@ -109,28 +109,7 @@ cdef object prepare(
     expect(outputs is None or (outputs.shape[0] == rows and outputs.shape[1] == graph.n_out),
            f"outputs ({rows}, {graph.n_out})")
     run.batch = min(run.batch, rows)
-    run.chunk = min(run.batch, CHUNK) if graph.at_end == 0 else run.batch
-    run.most = rows_at_a_time(graph)
-    run.n_units = units_of(graph)
-    if training.wanted == 1 and outputs is None and is_tiny(graph, run.logits, run.batch):
-        unit_major = sizeof(real) * 8.0 * (graph.n_in + 2 * run.n_units + 2 * graph.n_out)
-    training.reserve(
-        sizeof(real) * (
-            <double> run.chunk * (graph.width + graph.n_in) + graph.at_end
-            + <double> training.wanted * training_scratch_size(graph))
-        + 8.0 * (run.chunk + rows + graph.n_norms) + unit_major
-        + (8.0 * graph.n_parameters if run.batch > CHUNK else 0))
-    run.work = training.take(sizeof(real) * <double> workspace_size(graph, run.chunk))
-    run.gathered = training.take(sizeof(real) * <double> run.chunk * graph.n_in)
-    run.scratch = training.take(sizeof(real) * <double> training.wanted * training_scratch_size(graph))
-    run.values = <double *> training.take(8.0 * run.chunk)
-    if run.batch > CHUNK:
-        run.sums = <double *> training.take(8.0 * graph.n_parameters)
-    run.momenta = <double *> training.take(8.0 * graph.n_norms)
-    training.plan.read_momenta(run.momenta)
-    if unit_major > 0:
-        run.unit_major = training.take(unit_major)
-    run.order = <int64_t *> training.take(8.0 * rows) if shuffle else NULL
+    give_memory(training, run, outputs is None, shuffle, &x[0, 0])
     run.gradients = training.plan.gradients
     run.x = &x[0, 0]
     run.y = &y[0, 0] if y is not None else NULL
@@ -139,3 +118,41 @@ cdef object prepare(
     run.rates = &rates[0]
     run.losses = &losses[0, 0]
     run.outputs = &outputs[0, 0] if outputs is not None else NULL
+
+
+cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuffle, const real *_):
+    """To the workspace, once where threads share rows or weights; for each thread where they share slices."""
+    cdef const Graph *graph = run.graph
+    cdef int threads = training.wanted, slices = slices_of(graph, run.batch, _)
+    cdef bint own = slices > 1 and graph.n_parts == 1
+    cdef double work, inputs, sums = 0, tiny = 0
+    run.most, run.n_units = rows_at_a_time(graph), units_of(graph)
+    run.chunk = run.batch if graph.n_parts > 1 else min(run.batch, 2 * SLICE_ROWS if own else CHUNK)
+    run.piece = min(PIECE_ROWS, max(2 * SLICE_ROWS, 1 + run.batch // SLICES)) if own else 0
+    run.next_work, run.next_gathered = padded(workspace_size(graph, run.piece), LINE), padded(
+        run.piece * graph.n_in, LINE)
+    run.apart = padded(graph.n_parameters + SLACK, LINE)
+    work = max(<double> run.chunk * graph.width + graph.at_end + 8, threads * <double> run.next_work)
+    inputs = max(run.chunk * <double> graph.n_in, threads * <double> run.next_gathered)
+    if slices == 1 and run.batch > CHUNK:
+        sums = run.apart
+    elif run.batch > slices * <double> PIECE_ROWS:
+        sums = threads * <double> run.apart
+    if threads == 1 and no_outputs and is_tiny(graph, run.logits, run.batch):
+        tiny = 8.0 * (graph.n_in + 2 * run.n_units + 2 * graph.n_out)
+    training.reserve(
+        sizeof(real) * (
+            work + inputs + threads * <double> training_scratch_size(graph) + tiny
+            + (threads * BRANCHES * <double> run.apart if slices > 1 else 0))
+        + 8.0 * (run.batch + run.rows + graph.n_norms + sums + slices) + sizeof(Seat) * threads)
+    run.work, run.gathered = training.take(sizeof(real) * work), training.take(sizeof(real) * inputs)
+    run.scratch = training.take(sizeof(real) * <double> threads * training_scratch_size(graph))
+    if slices > 1:
+        run.branches = training.take(sizeof(real) * threads * BRANCHES * <double> run.apart)
+    run.unit_major = training.take(sizeof(real) * tiny) if tiny > 0 else NULL
+    run.values = <double *> training.take(8.0 * run.batch)
+    run.sums, run.slice_losses = <double *> training.take(8.0 * sums), <double *> training.take(8.0 * slices)
+    run.seats = <Seat *> training.take(sizeof(Seat) * <double> threads)
+    run.momenta = <double *> training.take(8.0 * graph.n_norms)
+    training.plan.read_momenta(run.momenta)
+    run.order = <int64_t *> training.take(8.0 * run.rows) if shuffle else NULL
