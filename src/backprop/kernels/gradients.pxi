@@ -14,7 +14,9 @@ cdef enum:
     BRANCHES = 10                               # of the tree of slices that a thread holds at once, at most
     SLICE_ROWS = 64                             # at least, in a slice
     PIECE_ROWS = 256                            # of a slice, at most, whose gradients are one chain
-    SLICED = 131_072                            # bytes of parameters, at most, that are cheaply added up so many times
+    FEW_SLICES = 16                             # that do not pay where the gradients are more than
+    SMALL = 131_072                             # so many bytes, nor ever where they are more than
+    NEAR = 524_288                              # so many, which is what the second cache holds beside other things
     CHUNK = 1024                                # rows by weights, at most, whose gradients are one chain; in a longer
     LONG = 512                                  # batch so many, and these chains are added in double
 
@@ -28,9 +30,10 @@ cdef struct Stretch:                            # parts of the flat vector, equa
 
 cdef inline int slices_of(const Graph *graph, Py_ssize_t rows, const real *_) noexcept nogil:
     """Into how many slices a batch is cut. With one, its gradients are summed by weights."""
-    if graph.n_parameters * <Py_ssize_t> sizeof(real) > SLICED:
+    cdef Py_ssize_t size = graph.n_parameters * <Py_ssize_t> sizeof(real), slices = min(SLICES, rows // SLICE_ROWS)
+    if slices < 2 or size > NEAR or (size > SMALL and slices < FEW_SLICES):
         return 1
-    return <int> max(1, min(SLICES, rows // SLICE_ROWS))
+    return <int> slices
 
 
 cdef inline int pieces_of(Py_ssize_t rows) noexcept nogil:

@@ -1,8 +1,8 @@
 # Training. A run is what the threads share.
 
 cdef enum:
-    NEAR = 524_288                              # bytes of a gradient that its update still finds in the second cache
     LINE = 16                                   # numbers, at least, of which the next is in another line of the cache
+    ORDERS = 4_194_304                          # rows whose order is found before they are trained on, at most
     SPINS = 500                                 # looks at whether others have come, before giving way
 
 cdef const double PATIENCE = 0.02               # seconds that a thread has waited before it is asked why
@@ -54,7 +54,8 @@ cdef struct Run:
     double *momenta                             # of each batch norm, at the beginning of the run
     double *values
     double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
-    int64_t *order                              # NULL: as they come
+    int64_t *order                              # of the rows, for so many epochs, one after the other; NULL: as they come
+    Py_ssize_t orders
     Seat *seats
     double since                                # when the waiting at meetings began to be counted
     char before[64]                             # a line of the cache that one thread writes and others read
@@ -355,7 +356,8 @@ cdef bint train_by_slices(
     Run *run, Pass *how, real *parameters, int thread, Step *step, int slices,
 ) noexcept nogil:
     """Threads share the slices, meet, and share the parameters."""
-    cdef int s, begin = <int> share(slices, thread, run.threads), end = <int> share(slices, thread + 1, run.threads)
+    cdef int s, threads = run.threads                  # after a meeting there may be fewer
+    cdef int begin = <int> share(slices, thread, threads), end = <int> share(slices, thread + 1, threads)
     cdef Py_ssize_t lines = (run.graph.n_parameters + LINE - 1) // LINE, at, to
     cdef real *branches = <real *> run.branches + thread * BRANCHES * run.apart
     cdef double loss = 0
@@ -381,8 +383,7 @@ cdef bint train_by_slices(
         step.loss += run.values[at]
     at = LINE * share(lines, thread, run.threads)
     to = min(run.graph.n_parameters, LINE * share(lines, thread + 1, run.threads))
-    add_branches(
-        slices, run.threads, <const real *> run.branches, run.apart, at, to, <real *> run.gradients)
+    add_branches(slices, threads, <const real *> run.branches, run.apart, at, to, <real *> run.gradients)
     train_penalties(run, step, at, to, <const real *> parameters)
     step.updated = run.update.kind != NO_UPDATE and not run.update.clip_norm > 0
     if step.updated:
@@ -520,18 +521,29 @@ cdef bint train_batch(
     return True
 
 
+cdef bint shuffle_rows(Run *run, int thread, int64_t epoch) noexcept nogil:
+    """The orders of the next epochs, each by one thread. False: stop here."""
+    cdef Watch elsewhere = watch_elsewhere(&run.status)
+    cdef int64_t o = thread
+    while o < min(run.orders, run.epochs - epoch):
+        shuffle_watched(
+            run.seed, run.first_epoch + <uint64_t> (epoch + o), run.rows, run.order + o * run.rows,
+            &run.watch if thread == 0 else &elsewhere)
+        o += run.threads
+    return meet(run, thread, ALONE) == RUNNING
+
+
 cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
     """All epochs of a run, in step with the other threads."""
     cdef Pass how = Pass(
         seed=run.seed, step=0, first_row=0, training=True, keeps=True, logits=run.logits, momenta=run.momenta)
     cdef int64_t epoch, step = 0
-    cdef Py_ssize_t first
+    cdef Py_ssize_t first, begin = 0
     cdef double loss, weight
     for epoch in range(run.epochs):
         if run.order != NULL:
-            if thread == 0:
-                shuffle_watched(run.seed, run.first_epoch + <uint64_t> epoch, run.rows, run.order, &run.watch)
-            if meet(run, thread, ALONE) != RUNNING:
+            begin = epoch % run.orders * run.rows
+            if begin == 0 and not shuffle_rows(run, thread, epoch):
                 return
         loss, weight = run.losses[2 * epoch], run.losses[2 * epoch + 1]
         first = 0
@@ -539,7 +551,9 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
             how.step = run.first_step + <uint64_t> step
             if thread == 0:
                 begin_step(&run.update, run.rates[min(step, run.n_rates - 1)])
-            if not train_batch(run, &how, parameters, thread, first, min(run.batch, run.rows - first), &loss, &weight):
+            if not train_batch(
+                run, &how, parameters, thread, begin + first, min(run.batch, run.rows - first), &loss, &weight
+            ):
                 return
             first += run.batch
             step += 1

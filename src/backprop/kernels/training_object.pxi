@@ -126,8 +126,9 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
     cdef int threads = training.wanted, slices = slices_of(graph, run.batch, _)
     cdef bint own = slices > 1 and graph.n_parts == 1
     cdef double work, inputs, sums = 0, tiny = 0
+    run.orders = max(1, min(threads, run.epochs, ORDERS // run.rows)) if shuffle else 0
     run.most, run.n_units = rows_at_a_time(graph), units_of(graph)
-    run.chunk = run.batch if graph.n_parts > 1 else min(run.batch, 2 * SLICE_ROWS if own else CHUNK)
+    run.chunk = run.batch if graph.n_parts > 1 else min(run.batch, CHUNK)
     run.piece = min(PIECE_ROWS, max(2 * SLICE_ROWS, 1 + run.batch // SLICES)) if own else 0
     run.next_work, run.next_gathered = padded(workspace_size(graph, run.piece), LINE), padded(
         run.piece * graph.n_in, LINE)
@@ -144,7 +145,7 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
         sizeof(real) * (
             work + inputs + threads * <double> training_scratch_size(graph) + tiny
             + (threads * BRANCHES * <double> run.apart if slices > 1 else 0))
-        + 8.0 * (run.batch + run.rows + graph.n_norms + sums + slices) + sizeof(Seat) * threads)
+        + 8.0 * (run.batch + run.orders * <double> run.rows + graph.n_norms + sums + slices) + sizeof(Seat) * threads)
     run.work, run.gathered = training.take(sizeof(real) * work), training.take(sizeof(real) * inputs)
     run.scratch = training.take(sizeof(real) * <double> threads * training_scratch_size(graph))
     if slices > 1:
@@ -155,4 +156,4 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
     run.seats = <Seat *> training.take(sizeof(Seat) * <double> threads)
     run.momenta = <double *> training.take(8.0 * graph.n_norms)
     training.plan.read_momenta(run.momenta)
-    run.order = <int64_t *> training.take(8.0 * run.rows) if shuffle else NULL
+    run.order = <int64_t *> training.take(8.0 * run.orders * run.rows) if run.orders > 0 else NULL
