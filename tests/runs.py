@@ -29,6 +29,17 @@ def big(dtype="float32", rng=1):
     return bp.Sequential(layers, rng=rng, dtype=dtype)
 
 
+def normed(dtype="float32", rng=1):
+    """What looks along columns, twice, and drops numbers between."""
+    layers = [bp.Dense(4, 9), bp.BatchNorm(), bp.Dense(9, 20, "gelu"), bp.Dropout(0.2), bp.BatchNorm(), bp.Dense(20, 3)]
+    return bp.Sequential(layers, rng=rng, dtype=dtype)
+
+
+def middling(dtype="float32", rng=1):
+    """Gradients of more than 128 KiB and less than 512, in either precision."""
+    return bp.Sequential([bp.Dense(4, 150, "relu"), bp.Dense(150, 240, "tanh"), bp.Dense(240, 3)], rng=rng, dtype=dtype)
+
+
 def penalised(make, dtype="float32", rng=1):
     """The same with an l1 and an l2 on every other layer."""
     layers = make(dtype, rng).layers

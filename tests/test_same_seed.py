@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from instances import CLIPPED, builds, layouts, optimizer_of
-from runs import DTYPES, QUICK, big, by_hand, penalised, same, small, state, table, tiny
+from runs import DTYPES, QUICK, big, by_hand, middling, normed, penalised, same, small, state, table, tiny
 
 import backprop as bp
 
@@ -26,11 +26,13 @@ def trained(make, dtype, rows, batch, how=None, threads=None):
 
 
 @pytest.mark.parametrize("dtype", QUICK)
-@pytest.mark.parametrize(("rows", "batch"), [(2, 2), (3, 1), (45, 7), (300, 129), (2500, 1030), (1500, 1500)])
-@pytest.mark.parametrize("make", [tiny, small, big])
+@pytest.mark.parametrize(
+    ("rows", "batch"), [(2, 2), (3, 2), (45, 7), (300, 129), (700, 191), (2500, 1030), (1500, 1500), (9100, 9100)]
+)
+@pytest.mark.parametrize("make", [tiny, small, normed, middling, big])
 def test_any_number_of_threads_gives_the_same_bits(make, rows, batch, dtype):
     once = trained(make, dtype, rows, batch)
-    assert same(once, *(trained(make, dtype, rows, batch, threads=threads) for threads in (None, 1, 2, 3)))
+    assert same(once, *(trained(make, dtype, rows, batch, threads=threads) for threads in (None, 1, 2, 3, 5)))
 
 
 @pytest.mark.parametrize("dtype", QUICK)

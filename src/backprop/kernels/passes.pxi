@@ -1,13 +1,14 @@
 # Rows on their way through a graph, forward and back, without the interpreter.
 #
-# Rows are independent of one another on the way forward and back, weights of one another in their gradients and
-# updates. So a batch has two phases, with a meeting of the threads after each part:
+# Rows are independent of one another on the way forward and back, weights of one another in their updates. So a batch
+# has two phases, with a meeting of the threads after each part:
 #
 #   rows      gather, forward, loss, backward to every dz   threads share the rows
-#   weights   dw and db, then the update                    threads share each operation's units, then all parameters
+#   weights   dw and db, then the update                    threads share each operation's units, or all parameters
 #
-# and every number is computed by one thread, in an order that does not depend on how many there are. A batch norm
-# looks along the columns: before the part of the graph that it begins, the threads meet.
+# The sums over the rows between them are in gradients.pxi. Every number is computed in an order that does not depend on
+# how many threads there are. A batch norm looks along the columns: before the part of the graph that it begins, the
+# threads meet.
 
 cdef enum:
     AHEAD = 8192                                # numbers of the next rows that are asked for, at most

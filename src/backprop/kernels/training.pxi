@@ -81,10 +81,11 @@ cdef void shuffle_watched(uint64_t seed, uint64_t epoch, Py_ssize_t n, int64_t *
 
 
 cdef inline void wait_for(int *came, int meeting, double *waited) noexcept nogil:
-    """Until a thread has come. It is awake for some microseconds, then gives way to whoever else wants the processor."""
+    """Until a thread has come, and perhaps gone on. This one is awake for some microseconds, then gives way to whoever
+    else wants the processor."""
     cdef double since = 0
     cdef int spins = 0
-    while atomic_get(came) != meeting:
+    while <int> (<unsigned int> atomic_get(came) - <unsigned int> meeting) < 0:
         spins += 1
         if spins < SPINS:
             spin_pause()
@@ -360,7 +361,7 @@ cdef bint train_by_slices(
     cdef int begin = <int> share(slices, thread, threads), end = <int> share(slices, thread + 1, threads)
     cdef Py_ssize_t lines = (run.graph.n_parameters + LINE - 1) // LINE, at, to
     cdef real *branches = <real *> run.branches + thread * BRANCHES * run.apart
-    cdef double loss = 0
+    cdef double loss = step.loss
     cdef Rows rows
     if run.graph.n_parts > 1:
         how.first_row = 0
