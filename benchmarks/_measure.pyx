@@ -68,6 +68,7 @@ def product_flops(
                     rows, n_in, n_out, &y[0, 0], n_out, &w[0, 0], &x[0, 0], n_in, False, scratch, scratch + row)
             else:
                 dense_weight_gradient(
-                    rows, n_in, n_out, &x[0, 0], n_in, &y[0, 0], n_out, &w[0, 0], scratch, scratch + row)
+                    rows, n_in, n_out, &x[0, 0], n_in, &y[0, 0], n_out, &w[0, 0], n_out, scratch,
+                    scratch + row)
         seconds = seconds_now() - seconds
     return 2.0 * rows * n_in * n_out * repeat / seconds
