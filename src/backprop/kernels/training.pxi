@@ -54,7 +54,7 @@ cdef struct Run:
     double *momenta                             # of each batch norm, at the beginning of the run
     double *values
     double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
-    int64_t *order                              # of the rows, for so many epochs, one after the other; NULL: as they come
+    int64_t *order                              # of the rows, for so many epochs, one by one; NULL: as they come
     Py_ssize_t orders
     Seat *seats
     double since                                # when the waiting at meetings began to be counted
