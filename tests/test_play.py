@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -110,10 +111,8 @@ def served(source):
     feed = Feed()
     experiment = Experiment(source, feed)
     made = Server(0, TOKEN, feed, experiment.do, experiment.download, experiment.look)
-    experiment.start()
-    with running(made):
+    with experiment.running(), running(made):
         yield Client(made, experiment)
-    experiment.stop()
     assert not experiment._thread.is_alive()
 
 
@@ -338,10 +337,13 @@ def test_the_page_and_what_it_sees_first(play):
     assert run["step"] == 0 and len(run["weights"]["0.weight"]) == 2 * 4 and frame["history"][0]["from"] == 0
 
 
-def test_the_page_is_small():
-    files = [*server.PAGE.iterdir()]
-    assert sum(file.stat().st_size for file in files) < 150_000
-    assert {file.suffix for file in files} <= {*server.TYPES}
+def test_the_page_is_small_and_names_no_other_host():
+    files = {file.name: file.read_text(encoding="utf-8") for file in server.PAGE.iterdir()}
+    assert sum(len(text.encode()) for text in files.values()) < 150_000
+    assert {Path(name).suffix for name in files} <= {*server.TYPES}
+    assert set(re.findall(r"\w+://[^/\s\"'>]+", " ".join(files.values()))) == {"http://www.w3.org"}  # of SVG: a name
+    code = [(name, line) for name in files if not name.endswith(".svg") for line in files[name].splitlines()]
+    assert [(name, line) for name, line in code if len(line) > 120] == []
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -38,13 +38,9 @@ def serve(table: Points | None, *, port: int = 0, browser: bool = True) -> None:
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         raise OSError(error.errno, "in use: give another --port" if taken else error.strerror, f"port {port}") from None
-    experiment.start()
-    with running(server):
+    with experiment.running(), running(server):
         print(server.address, flush=True)
         if browser:
             webbrowser.open(server.address)
-        try:
-            while True:
-                time.sleep(3600)
-        finally:
-            experiment.stop()
+        while True:
+            time.sleep(3600)

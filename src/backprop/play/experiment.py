@@ -10,7 +10,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -38,6 +38,12 @@ LONGEST = 30
 ALONE = 60
 #: Steps that can be asked for; and those of a chunk.
 MOST_STEPS, MOST_AT_ONCE = 1000, 10**6
+#: What can be asked, with its arguments: each is a method of the experiment.
+REQUESTS: dict[str, tuple[str, ...]] = {
+    "play": (), "pause": (), "reset": (), "step": ("count",), "forward": (), "backward": (), "update": (),
+    "settings": ("run", "settings"), "data": ("data",), "axes": ("axes",), "compare": ("on",),
+    "explain": ("run", "name"), "python": ("run",),
+}  # fmt: skip
 
 
 class Experiment:
@@ -74,14 +80,14 @@ class Experiment:
 
     # The thread.
 
-    def start(self) -> None:
-        """Train and answer from now on."""
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Train and answer, as long as the block lasts."""
         self._thread.start()
-
-    def stop(self) -> None:
-        """Do no more."""
-        self._asked.put(None)
-        if self._thread.ident is not None:
+        try:
+            yield
+        finally:
+            self._asked.put(None)
             self._thread.join(2)
 
     def ask(self, do: Callable[[], Any]) -> Any:
@@ -205,14 +211,9 @@ class Experiment:
         """
         if not isinstance(request, dict):
             raise TypeError(f"request: expected an object, got {_validate.shown(request)}")
-        kinds: dict[str, tuple[str, ...]] = {
-            "play": (), "pause": (), "reset": (), "step": ("count",), "forward": (), "backward": (), "update": (),
-            "settings": ("run", "settings"), "data": ("data",), "axes": ("axes",), "compare": ("on",),
-            "explain": ("run", "name"), "python": ("run",),
-        }  # fmt: skip
-        kind = _validate.choice(request.get("do"), "do", kinds)
+        kind = _validate.choice(request.get("do"), "do", REQUESTS)
         given = {name: value for name, value in request.items() if name != "do"}
-        only(given, kinds[kind], kind)
+        only(given, REQUESTS[kind], kind)
         answer = self.ask(lambda: getattr(self, f"_{kind}")(**given))
         return answer if isinstance(answer, dict) else {}
 

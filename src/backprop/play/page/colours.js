@@ -22,7 +22,7 @@ export const calm = () => still.matches;
 /** The colours of the page as it is now; `ramp` is 256 colours from blue to orange as RGBA. */
 export const theme = { ramp: new Uint32Array(256), classes: CLASSES.map(rgb), names: CLASSES };
 
-export function rgb(text) {
+function rgb(text) {
   const digits = text.trim().slice(1);
   return [0, 2, 4].map((at) => parseInt(digits.slice(at, at + 2), 16));
 }

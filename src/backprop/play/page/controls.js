@@ -24,7 +24,7 @@ function field(label, control, more) {
 const wide = (host) => (host.classList.add("wide"), host);
 
 /** A list to choose from; `put(options, value)` changes it without losing the place of the keyboard. */
-export function choice(changed, label) {
+function choice(changed, label) {
   const select = element("select");
   if (label) select.setAttribute("aria-label", label);
   let shown = "";
