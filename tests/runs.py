@@ -1,6 +1,9 @@
 """Networks and rows that many tests train on, the four lines by hand, and what two runs are compared by."""
 
 import signal
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -110,6 +113,23 @@ class Notes:
 
     def on_fit_end(self, run):
         self.seen.append(("end", run.epoch))
+
+
+def interrupted(code):
+    """Run a program until it says that it is ready, and for a little longer: when Ctrl-C came, and what it printed then."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout.readline() == "ready\n", child.stderr.read()
+            time.sleep(0.3)
+            sent = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=60)
+        finally:
+            child.kill()
+    assert child.returncode == 0, err
+    return sent, out
 
 
 @contextmanager

@@ -3,14 +3,12 @@
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 
 import numpy as np
 import pytest
-from runs import alarm, small, table
+from runs import alarm, interrupted, small, table
 
 import backprop as bp
 
@@ -76,19 +74,7 @@ SCENARIOS = {  # layers, rows, batch, epochs, threads
     [name if name in ("small", "big layers") else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS],
 )
 def test_ctrl_c(name):
-    code = textwrap.dedent(INTERRUPTED).format(scenario=SCENARIOS[name])
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            assert child.stdout.readline() == "ready\n", child.stderr.read()
-            time.sleep(0.3)
-            sent = time.monotonic()
-            child.send_signal(signal.SIGINT)
-            out, err = child.communicate(timeout=20)
-        finally:
-            child.kill()
-    assert child.returncode == 0, err
+    sent, out = interrupted(textwrap.dedent(INTERRUPTED).format(scenario=SCENARIOS[name]))
     stopped, steps = out.split()
     late = float(stopped) - sent
     print(f"Ctrl-C, {name}: {late * 1000:.0f} ms, after {steps} steps")

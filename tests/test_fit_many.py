@@ -1,7 +1,6 @@
 """Networks trained side by side have the bits of the same networks trained alone, whatever the number of threads."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -10,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from runs import Notes, alarm, big, same, small, state, table, tiny
+from runs import Notes, alarm, big, interrupted, same, small, state, table, tiny
 
 import backprop as bp
 from backprop import many
@@ -411,26 +410,10 @@ INTERRUPTED = """
 def test_ctrl_c_stops_all(scenario):
     late = []
     while not late or (late[-1] > 1 and len(late) < 3):  # again, if the machine was busy with other things
-        late.append(interrupted(textwrap.dedent(INTERRUPTED).format(scenario=scenario)))
+        sent, stopped = interrupted(textwrap.dedent(INTERRUPTED).format(scenario=scenario))
+        late.append(float(stopped) - sent)
         print(f"Ctrl-C, {scenario}: {late[-1] * 1000:.0f} ms")
     assert late[-1] < 1  # 0.2 s is what is promised; the rest is for other things too
-
-
-def interrupted(code):
-    """How many seconds after Ctrl-C a program was through with what it stopped."""
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            assert child.stdout.readline() == "ready\n", child.stderr.read()
-            time.sleep(0.3)
-            sent = time.monotonic()
-            child.send_signal(signal.SIGINT)
-            out, err = child.communicate(timeout=60)
-        finally:
-            child.kill()
-    assert child.returncode == 0, err
-    return float(out) - sent
 
 
 class EnoughError(Exception):
