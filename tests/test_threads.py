@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import backprop as bp
-from backprop import _threads
+from backprop import _pool, _threads
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,19 @@ def test_threads_are_taken_where_they_pay_and_while_there_are_any(monkeypatch):
     with pytest.raises(KeyError), _threads.take(None, 100, 1):
         raise KeyError
     assert _threads._active == 0
+
+
+def test_a_task_of_a_pool_computes_alone(monkeypatch):
+    monkeypatch.setattr(_threads, "_limit", 8)
+    taken = []
+
+    def task():
+        for threads in None, 3:
+            with _threads.take(threads, 100, 1) as count:
+                taken.append(count)
+
+    _pool.run([task, task], 2)
+    assert sorted(taken) == [1, 1, 3, 3]
 
 
 def test_many_predictions_at_once_use_a_thread_each(monkeypatch):

@@ -92,8 +92,8 @@ def stopped_by(stop: threading.Event) -> Iterator[None]:
         _stop.reset(before)
 
 
-def may_be_stopped() -> bool:
-    """Whether to look now and then, by `go_on`."""
+def in_pool() -> bool:
+    """Whether this thread does a task of a pool: alone, and looking now and then, by `go_on`, whether to stop."""
     return _stop.get() is not None
 
 
@@ -109,10 +109,11 @@ def take(threads: int | None, work: float, worth: int) -> Iterator[int]:
     """A number of threads for so many multiply-adds, of which each must be worth a thread.
 
     Threads that other calls of this process have taken are not free: when many predict at once, each uses its own.
+    A task of a pool has been given one, and takes no more by itself.
     """
     global _active
     go_on()
-    most = get_num_threads() if threads is None and work >= 2 * worth else 1
+    most = 1 if work < 2 * worth or in_pool() else get_num_threads()
     with _lock:
         count = threads or max(1, min(most - _active, int(work / worth)))
         _active += count

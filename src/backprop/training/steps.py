@@ -50,7 +50,7 @@ def _rows_at_once(run: Run) -> int:
     """How many rows one call of the core may train on, where that is at least an epoch's, or a batch's."""
     rows = len(run.data) if isinstance(run.data, Data) else 0
     batch = run.settings.batch_size
-    if not _threads.may_be_stopped():
+    if not _threads.in_pool():
         return max(rows, AT_ONCE * batch)
     batch = min(batch, rows or batch)
     step = BATCH + PARAMETER * run.network.parameters.size + batch * (ROW + MULTIPLY_ADD * run.engine.work)
