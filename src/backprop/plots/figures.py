@@ -15,19 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "BLUE",
-    "GRAY",
-    "ORANGE",
-    "axes",
-    "colors",
-    "diverging",
-    "figure",
-    "label",
-    "network",
-    "panels",
-    "plain",
-    "png",
-]
+    "BLUE", "GRAY", "ORANGE", "axes", "colors", "diverging", "figure", "label", "network", "panels", "plain", "png",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
