@@ -101,13 +101,11 @@ def _from_norm(reader: Step, weight: Array, r: int, j: int) -> tuple[str, list[i
     some_x, some_dy = (x[:, j], dy[:, j]) if over_rows else (x[r], dy[r] * weight)
     own = r if over_rows else j
     normalized = (some_x - mean) / spread
-    inner = f"{factor(some_dy[own])} - {factor(some_dy.mean())} - {factor(normalized[own])} * " + factor(
-        (some_dy * normalized).mean()
-    )
+    mean_dy, along = factor(some_dy.mean()), factor((some_dy * normalized).mean())
+    inner = f"{factor(some_dy[own])} - {mean_dy} - {factor(normalized[own])} * {along}"
     outer = f"{factor(weight[j])} / {root}" if over_rows else f"1 / {root}"
-    through = (
-        f"through the {reader.operation.kind} {reader.name}, less means over the {'rows' if over_rows else 'features'}"
-    )
+    less = f"less means over the {'rows' if over_rows else 'features'}"
+    through = f"through the {reader.operation.kind} {reader.name}, {less}"
     return f"{outer} * ({inner}) ({through})", [j] if over_rows else [*range(len(weight))]
 
 

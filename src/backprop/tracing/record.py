@@ -136,9 +136,8 @@ def run(net: Any, graph: Graph, objective: Objective, data: Data, mode: Mode) ->
         _note_statistics(net, steps, before)
     losses = _losses(objective, found, data)
     gradients, total = net.gradients.copy(), loss + penalty
-    if (
-        penalty and mode.training and net._plan is not None and objective.compiled
-    ):  # the core adds the rows to the penalties
+    in_core = mode.training and net._plan is not None and objective.compiled
+    if penalty and in_core:  # which adds the rows to the penalties
         total, _ = net._value_and_gradient(data, objective, net.seed)
     return Pass(total, losses, penalty, steps, gradients, dx)
 

@@ -16,7 +16,7 @@ export class Inspector {
 
   open(run, place, { focus = false } = {}) {
     this.drawing(this.run ?? 0).selected = null;
-    Object.assign(this, { run, place });
+    Object.assign(this, { run, place, next: undefined });
     this.drawing(run).selected = place;
     this.build();
     this.refresh();

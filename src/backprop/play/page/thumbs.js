@@ -13,9 +13,8 @@ const SETS = {
   circles: () => [...ring(18, 0.82, 0), ...ring(9, 0.34, 1)],
   moons: () => [...arc(11, 0, Math.PI, -0.3, -0.22, 0), ...arc(11, Math.PI, 2 * Math.PI, 0.3, 0.22, 1)],
   spirals: () => [...spiral(0, 0), ...spiral(Math.PI, 1)],
-  gauss: () => [...ring(9, 0.25, 0, 0.4, 0.4), ...ring(9, 0.25, 1, -0.4, -0.4)],
+  blobs: () => [...ring(9, 0.25, 0, 0.4, 0.4), ...ring(9, 0.25, 1, -0.4, -0.4)],
 };
-SETS.blobs = SETS.gaussians = SETS.gauss;
 
 const ring = (n, r, kind, a = 0, b = 0) =>
   Array.from({ length: n }, (_, i) => [a + r * Math.cos((6.2832 * i) / n), b + r * Math.sin((6.2832 * i) / n), kind]);
@@ -47,7 +46,7 @@ export function thumbnail(canvas, name) {
       context.fillStyle = kind ? theme.high : theme.low;
       context.fill();
     }
-  } else if (/curve|sin|wave/.test(name)) {
+  } else if (name === "curve") {
     context.beginPath();
     for (let x = -0.95; x <= 0.96; x += 0.05) context.lineTo(place(x), place(-0.55 * Math.sin(4 * x)));
     Object.assign(context, { strokeStyle: theme.high, lineWidth: Math.max(2, size / 26), lineCap: "round" });
