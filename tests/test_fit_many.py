@@ -186,6 +186,10 @@ def test_x_passes_the_gate_once(monkeypatch):
     nets = [small(), small("float64"), tiny()]
     bp.fit_many(nets, x, y, loss=["mse", "mse", "mae"], optimizer="adam")
     assert [given is x for given in found[1:]] == [True, True, False]  # the last takes what the first has converted
+    bp.fit_many(
+        [small(rng=i) for i in range(5)], x, y, loss=lambda *given: bp.losses.get("mse")(*given), optimizer="adam"
+    )
+    assert len(found) == 5
 
 
 def test_the_longest_begin_first():

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _pool, _threads, _validate, _words, callbacks, optimizers, training
+from . import _pool, _threads, _validate, _words, callbacks, losses, optimizers, training
 from .errors import BusyError
 from .network import Sequential
 from .program.data import Data, Passed
@@ -237,6 +237,8 @@ def _each(name: str, value: Any, count: int) -> list[Any]:
             raise ValueError(f"{name}: expected one, or a list with one for each of {count} networks, got {len(value)}")
         _expect_apart(name, value)
         return list(value)
+    if name == "loss" and callable(value):
+        value = losses.get(value)  # one object, for which rows pass the gate once
     if name == "callbacks":
         return callbacks.for_each(value, count, "networks", "give a list with a list for each network")
     return _copies(value, count) if isinstance(value, optimizers.Optimizer) else [value] * count
