@@ -97,7 +97,15 @@ def xor_jax() -> Work:
 # Training: relu layers; one linear output under squared error, or several under softmax and cross-entropy.
 
 
-def train_backprop(sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, batch: int, epochs: int, adam: bool) -> Work:
+def train_backprop(
+    sizes: tuple[int, ...],
+    x: np.ndarray,
+    y: np.ndarray,
+    batch: int,
+    epochs: int,
+    adam: bool,
+    threads: int | None = None,
+) -> Work:
     import backprop as bp
 
     bp.set_num_threads(THREADS)
@@ -108,7 +116,8 @@ def train_backprop(sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, batch: 
         layer.weight[:], layer.bias[:] = w, b
     optimizer = bp.Adam(1e-3) if adam else bp.SGD(1e-2, momentum=0.9)
     loss = "mse" if sizes[-1] == 1 else "cross_entropy"
-    return lambda: net.fit(x, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch)
+    how = {"loss": loss, "optimizer": optimizer, "epochs": epochs, "batch_size": batch, "threads": threads}
+    return lambda: net.fit(x, y, **how)
 
 
 def train_sklearn(sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, batch: int, epochs: int, adam: bool) -> Work:

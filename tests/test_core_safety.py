@@ -440,6 +440,7 @@ def strange(core, dtype):
     yield "a training of no plan", lambda: core.Training(**training_arguments(core, dtype) | {"plan": None})
     yield "a training made of nothing", lambda: core.Training.__new__(core.Training).run()
     yield "the steps of a training made of nothing", lambda: core.Training.__new__(core.Training).steps
+    yield "a training made of nothing, stopped", lambda: core.Training.__new__(core.Training).stop()
     yield "the work of a training made of nothing", lambda: core.Training.__new__(core.Training).work(0)
 
     def work(thread):

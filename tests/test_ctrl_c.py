@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import textwrap
+import threading
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from runs import alarm, interrupted, small, table
 
 import backprop as bp
+from backprop import _threads
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
 
@@ -120,3 +122,48 @@ def test_any_signal_handler_may_end_a_fit():
         net.fit(x, y, loss="mse", optimizer=bp.SGD(1e-3), epochs=10**7)
     assert net.steps > 0 and np.isfinite(net.parameters).all()
     net.fit(x, y, loss="mse", optimizer=bp.SGD(1e-3))
+
+
+# Where no handlers run, another thread says when to stop.
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("layers", [(2, 2, 1), (20, 64, 1), (300, 700, 1)])
+def test_a_fit_in_another_thread_is_stopped_after_its_last_whole_batch(layers, threads):
+    x = np.random.default_rng(0).normal(size=(512, layers[0])).astype("float32")
+    how = {"loss": "mse", "batch_size": 4 if layers[0] == 2 else 256, "shuffle": False, "threads": threads}
+
+    def fresh():
+        return bp.Sequential([bp.Dense(i, o, "tanh") for i, o in itertools.pairwise(layers)], rng=1), bp.Adam(1e-4)
+
+    for i in range(5):
+        (net, optimizer), (twin, other), stop, raised = fresh(), fresh(), _threads.Stop(), []
+
+        def work(net=net, optimizer=optimizer, stop=stop, raised=raised):
+            with stop.heard(), pytest.raises(KeyboardInterrupt) as caught:
+                net.fit(x, x[:, :1], optimizer=optimizer, epochs=10**7, **how)
+            raised.append(caught.type)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        time.sleep(0.003 * i)
+        stop.ask()
+        thread.join()
+        assert raised == [KeyboardInterrupt] and net.steps == optimizer.steps and not stop._under_way
+        whole, rest = divmod(net.steps, -(-len(x) // how["batch_size"]))
+        if whole:
+            twin.fit(x, x[:, :1], optimizer=other, epochs=whole, **how)
+        if rest:
+            some = slice(rest * how["batch_size"])
+            twin.fit(x[some], x[some, :1], optimizer=other, **how)
+        assert np.array_equal(net.parameters, twin.parameters)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_that_is_stopped_before_it_begins_makes_no_step(monkeypatch, threads):
+    net, (x, y, _) = small(), table(60)
+    before = net.parameters.copy()
+    monkeypatch.setattr(_threads, "run", lambda call: call.stop() or call.run())
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(x, y, loss="mse", optimizer="adam", threads=threads)
+    assert net.steps == 0 and np.array_equal(net.parameters, before)

@@ -178,7 +178,11 @@ class Training:
         update_statistics: bool = False,
     ) -> Self: ...
     def run(self) -> bool:
-        """Train; whether loss and parameters stayed finite. What a signal handler raised is raised."""
+        """Train; whether loss and parameters stayed finite. What a signal handler raised is raised; where stop() ended
+        it, KeyboardInterrupt."""
+
+    def stop(self) -> None:
+        """From whichever thread: end run(), under way or yet to come, as Ctrl-C does; not if it is about to end."""
 
     @property
     def steps(self) -> int:

@@ -44,7 +44,7 @@ class _Pool:
     """The threads of a `run`, which signals do not reach: handlers run in the main thread."""
 
     def __init__(self, tasks: Iterable[Callable[[], Any]]) -> None:
-        self._left, self._stop, self._changed = deque(tasks), threading.Event(), threading.Condition()
+        self._left, self._stop, self._changed = deque(tasks), _threads.Stop(), threading.Condition()
         self._busy = 0
         #: What a task raised, if not because it had to stop.
         self.error: BaseException | None = None
@@ -69,10 +69,10 @@ class _Pool:
 
     def stop(self) -> None:
         """Wait for those under way, which notice it soon; Ctrl-C is raised then."""
-        self._stop.set()
         raised: BaseException | None = None
         while True:
             try:
+                self._stop.ask()
                 if not self.wait(PATIENCE):
                     break
             except BaseException as error:  # noqa: BLE001 - raised below, whatever a signal handler raised
@@ -81,27 +81,27 @@ class _Pool:
             raise raised
 
     def _over(self) -> bool:
-        return not self._busy and (not self._left or self._stop.is_set())
+        return not self._busy and (not self._left or self._stop.asked)
 
     def _work(self) -> None:
         with self._changed:
-            if self._stop.is_set():
+            if self._stop.asked:
                 return
             self._busy += 1
         try:
-            with _threads.stopped_by(self._stop):
+            with self._stop.heard():
                 self._go_through()
         except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
-            if not self._stop.is_set():
+            if not self._stop.asked:
                 self.error = error
-            self._stop.set()
+            self._stop.ask()
         finally:
             with self._changed:
                 self._busy -= 1
                 self._changed.notify()
 
     def _go_through(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.asked:
             try:
                 task = self._left.popleft()
             except IndexError:

@@ -18,8 +18,8 @@ WORTH_MEETING = 500_000
 #: in a prediction, where they have to be started, at 5 to 7 million each.
 WORTH_STARTING = 8_000_000
 
-#: Set where tasks of a pool are to stop; of the thread that runs one.
-_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+#: What may stop this thread, where it runs tasks of a pool.
+_stop: ContextVar["Stop | None"] = ContextVar("stop", default=None)
 
 _limit: int | None = None
 _lock = threading.Lock()
@@ -82,14 +82,36 @@ def get_num_threads() -> int:
     return available() if _limit is None else _limit
 
 
-@contextmanager
-def stopped_by(stop: threading.Event) -> Iterator[None]:
-    """In a block, let whatever computes end as by Ctrl-C once this is set: handlers run in the main thread only."""
-    before = _stop.set(stop)
-    try:
-        yield
-    finally:
-        _stop.reset(before)
+class Stop:
+    """Ends what some threads compute, as Ctrl-C does in the main thread: only there do signal handlers run."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._under_way: set[Any] = set()
+
+    def ask(self) -> None:
+        """Let them end, at once where they are within a call of the core."""
+        self.asked = True
+        for call in self._under_way.copy():
+            call.stop()
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """In a block, by whatever this thread computes."""
+        before = _stop.set(self)
+        try:
+            yield
+        finally:
+            _stop.reset(before)
+
+    def run(self, call: Any) -> Any:
+        """Its run(), which its stop() ends."""
+        self._under_way.add(call)  # whoever asks finds it there; or has asked before, which is seen here
+        try:
+            go_on()
+            return call.run()
+        finally:
+            self._under_way.discard(call)
 
 
 def in_pool() -> bool:
@@ -100,8 +122,14 @@ def in_pool() -> bool:
 def go_on() -> None:
     """Raise what Ctrl-C would, where this thread is to stop."""
     stop = _stop.get()
-    if stop is not None and stop.is_set():
+    if stop is not None and stop.asked:
         raise KeyboardInterrupt
+
+
+def run(call: Any) -> Any:
+    """The run() of a call of the core, which ends early where this thread is to stop."""
+    stop = _stop.get()
+    return call.run() if stop is None else stop.run(call)
 
 
 @contextmanager

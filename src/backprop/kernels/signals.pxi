@@ -31,19 +31,20 @@ cdef enum:
 
 cdef struct Watch:
     int *status                                 # of all threads of a call
+    int *stop                                   # what another thread sets, for it to end; or NULL
     float_mode mode                             # of the caller, and of signal handlers
     void *raised                                # by a handler, a reference; or NULL
     double effort, looked                       # since the last look at the clock; when handlers could last run
     bint elsewhere                              # than in the main thread
 
 
-cdef inline Watch begin_watch(int *status, float_mode mode) noexcept nogil:
-    return Watch(status=status, mode=mode, raised=NULL, effort=0, looked=0, elsewhere=False)
+cdef inline Watch begin_watch(int *status, float_mode mode, int *stop=NULL) noexcept nogil:
+    return Watch(status=status, stop=stop, mode=mode, raised=NULL, effort=0, looked=0, elsewhere=False)
 
 
 cdef inline Watch watch_elsewhere(int *status) noexcept nogil:
     """Of a thread in which no handlers run: it only sees when to stop."""
-    return Watch(status=status, mode=0, raised=NULL, effort=0, looked=0, elsewhere=True)
+    return Watch(status=status, stop=NULL, mode=0, raised=NULL, effort=0, looked=0, elsewhere=True)
 
 
 cdef inline float_mode mode_now() noexcept nogil:
@@ -68,6 +69,8 @@ cdef void run_signal_handlers(Watch *watch) noexcept with gil:
 cdef bint look_for_signals(Watch *watch, double effort) noexcept nogil:
     """Whether to stop here. Ctrl-C is noticed every 50 ms; the clock costs too, so it is read after some effort."""
     cdef double now
+    if watch.stop != NULL and atomic_get(watch.stop):
+        atomic_set(watch.status, INTERRUPTED)
     watch.effort += effort
     if watch.effort >= 4e6 and not watch.elsewhere:
         watch.effort = 0

@@ -60,6 +60,7 @@ cdef struct Run:
     double since                                # when the waiting at meetings began to be counted
     char before[64]                             # a line of the cache that one thread writes and others read
     int status
+    int stop                                    # asked for, by whichever thread
     char behind[64]
     int64_t steps                               # batches finished
     Watch watch                                 # of thread 0

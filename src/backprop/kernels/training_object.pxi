@@ -52,7 +52,7 @@ cdef class Training(Memory):
             if thread < threads:
                 mode = flush_subnormals()
                 if thread == 0:
-                    run.watch = begin_watch(&run.status, mode)
+                    run.watch = begin_watch(&run.status, mode, &run.stop)
                 if self.plan.single:
                     train_epochs(run, <float *> self.plan.parameters, thread)
                 else:
@@ -62,7 +62,7 @@ cdef class Training(Memory):
     def run(self):
         """Train; whether it came to its end. False: the loss, or a parameter, left the finite numbers.
 
-        What a signal handler raised is raised after the last whole batch.
+        What a signal handler raised is raised after the last whole batch; where stop() ended it, KeyboardInterrupt.
         """
         if self.begun:
             raise RuntimeError("a run of training runs once")
@@ -78,7 +78,13 @@ cdef class Training(Memory):
         finally:
             join_threads(others, &self.shared.status)
         end_watch(&self.shared.watch)
+        if self.shared.status == INTERRUPTED:
+            raise KeyboardInterrupt
         return self.shared.status == RUNNING
+
+    def stop(self):
+        """From whichever thread: end run(), under way or yet to come, as Ctrl-C does; not if it is about to end."""
+        atomic_set(&self.shared.stop, 1)
 
     @property
     def steps(self):

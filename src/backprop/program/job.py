@@ -76,7 +76,7 @@ class Job:
                 threads=threads, update_statistics=self.update_statistics,
             )  # fmt: skip
             try:
-                return training.run()
+                return bool(_threads.run(training))
             finally:
                 self.steps = training.steps
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core, _threads, _validate, callbacks
+from .. import _core, _validate, callbacks
 from ..errors import DivergedError
 from ..optimizers import FullBatch
 from ..program import data as gate
@@ -30,31 +30,15 @@ Outputs = tuple[Array, Any] | None
 
 #: Batches that one call of the core trains on at most: their rates and losses are held in memory.
 AT_ONCE = 1_000_000
-#: How long one takes, in seconds, where signals do not reach it and it has to be asked between two whether to go on;
-SOON = 0.02
-#: by what a row, a multiply-add of a row, a batch and a parameter of a step take, about.
-ROW, MULTIPLY_ADD, BATCH, PARAMETER = 5e-8, 1e-10, 2e-7, 5e-10
 
 
 def epochs(run: Run, count: int) -> tuple[Array, Outputs]:
     """One epoch or more, at most so many: the sums of losses and of weights (epochs, 2), and outputs beside y."""
     if isinstance(run.optimizer, FullBatch):
         return _full_batch(run, count)
-    most = _rows_at_once(run) if _compiled(run) else 0
-    if isinstance(run.data, Data) and run.data.ready and most >= len(run.data):
-        return _together(run, run.data, min(count, most // len(run.data)))
+    if isinstance(run.data, Data) and run.data.ready and _compiled(run):
+        return _together(run, run.data, count)
     return _in_parts(run)
-
-
-def _rows_at_once(run: Run) -> int:
-    """How many rows one call of the core may train on, where that is at least an epoch's, or a batch's."""
-    rows = len(run.data) if isinstance(run.data, Data) else 0
-    batch = run.settings.batch_size
-    if not _threads.in_pool():
-        return max(rows, AT_ONCE * batch)
-    batch = min(batch, rows or batch)
-    step = BATCH + PARAMETER * run.network.parameters.size + batch * (ROW + MULTIPLY_ADD * run.engine.work)
-    return batch * min(AT_ONCE, max(1, int(SOON / step)))
 
 
 def _compiled(run: Run) -> bool:
@@ -84,10 +68,11 @@ def _outputs(run: Run, rows: int) -> Array | None:
 
 
 def _together(run: Run, data: Data, count: int) -> tuple[Array, Outputs]:
-    """Some epochs in one call of the core."""
-    net, settings, losses = run.network, run.settings, np.zeros((count, 2))
+    """Some epochs in one call of the core, at most so many."""
+    net, settings = run.network, run.settings
     outputs = _outputs(run, len(data))
     begun, batches = net.steps, -(-len(data) // settings.batch_size)
+    losses = np.zeros((min(count, max(1, AT_ONCE // batches)), 2))
     try:
         finite = _by_core(run, data, losses, outputs, settings.batch_size, settings.shuffle)
     except BaseException:  # Ctrl-C: what is done counts
@@ -130,7 +115,7 @@ def _in_parts(run: Run) -> tuple[Array, Outputs]:
     net, settings, losses = run.network, run.settings, np.zeros((1, 2))
     begun, size, seen, most = net.steps, settings.batch_size, [], 0
     if _compiled(run):  # as many whole batches as fit
-        size *= max(1, min(_rows_at_once(run), gate.PIECE // (net.n_in * net.dtype.itemsize)) // size)
+        size *= max(1, gate.PIECE // (net.n_in * net.dtype.itemsize) // size)
     for rows, part in parts(run, size):
         outputs = _outputs(run, len(part))
         run.batch = net.steps - begun
