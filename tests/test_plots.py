@@ -360,6 +360,18 @@ def test_a_network_shows_its_weights_gradients_and_units() -> None:
         plots.network(wide, np.ones((2, 100)))
 
 
+def test_the_number_of_a_unit_is_within_its_circle() -> None:
+    net = bp.Sequential([bp.Dense(1, 4)], rng=0)
+    net[0].weight, net[0].bias = [[0.0064, -0.0016, -6.4e-05, 12345.0]], np.zeros(4)
+    figure = plots.network(net, [1.0])
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    circle = np.sqrt(axes.collections[0].get_sizes()[0]) * figure.dpi / 72
+    numbers = [text for text in axes.texts if not text.get_text()[-1].isalpha()][:5]
+    assert [text.get_text() for text in numbers] == ["1", "0.0064", "-0.0016", "-6.4e-05", "1.2e+04"]
+    assert all(text.get_window_extent().width < circle for text in numbers)
+
+
 def test_weights_are_cells() -> None:
     net = classifier()
     figure = plots.weights(net)

@@ -88,7 +88,9 @@ def _draw_units(ax: Any, at: int, column: Any, numbers: Array | None) -> None:
         shades = diverging()(0.5 + numbers / most / 2.8)
     ax.scatter(np.full(len(heights), at), heights, s=620, c=shades, edgecolors="0.3", zorder=3)
     for height, number in zip(heights, () if numbers is None else numbers, strict=False):
-        ax.text(at, height, f"{number:.2g}", ha="center", va="center", fontsize=7, color="black", zorder=4)
+        text = f"{number:.2g}"
+        size = min(7, 36 / len(text))  # within the circle, beside which black may not be seen
+        ax.text(at, height, text, ha="center", va="center", fontsize=size, color="black", zorder=4)
     if len(column.shown) < column.n:
         ax.text(at, heights[-1] + 1, "\N{VERTICAL ELLIPSIS}", ha="center", va="center")
 
