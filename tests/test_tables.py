@@ -1,5 +1,6 @@
 """Tables: what is read is what stands in the file, what is wrong with it is said with row and column."""
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,8 @@ NO_TABLES = [
     (b"\xef\xbb\xbfa,b\n1,2\n3,\xe9\n", "t.csv, row 3: expected UTF-8, got the byte 0xe9"),
     ("a,b\n1,2\n".encode("utf-16"), "t.csv, row 1: expected UTF-8, got the byte 0xff"),
     ("a,b\n1,2\n3,\0\n", "t.csv, row 3: expected text, got a NUL byte"),
+    (gzip.compress(b"a,b\n1,2\n"), "t.csv: expected a CSV file, got one packed by gzip: unpack it first"),
+    (b"PK\x03\x04\x14\0", "t.csv: expected a CSV file, got a spreadsheet or an archive: save the table as CSV,"),
 ]
 
 

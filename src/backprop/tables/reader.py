@@ -27,6 +27,11 @@ __all__ = ["STDIN", "read"]
 STDIN = ("-", "/dev/stdin", "/dev/fd/0")
 #: As texts the cells take ten times as much memory as the file.
 MOST_BYTES = 2**30
+#: How files begin that hold something else, and what it is.
+PACKED = (
+    (b"\x1f\x8b", "one packed by gzip", "unpack it first"),
+    (b"PK\x03\x04", "a spreadsheet or an archive", "save the table as CSV, or unpack it, first"),
+)
 #: How many seconds to wait for somebody to write to a pipe.
 PATIENCE = 5.0
 
@@ -193,6 +198,9 @@ def _too_large(source: str) -> ValueError:
 
 
 def _text(data: bytes, source: str) -> str:
+    for begin, kind, cure in PACKED:
+        if data.startswith(begin):
+            raise ValueError(f"{source}: expected a CSV file, got {kind}: {cure}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
