@@ -206,6 +206,20 @@ def test_while_it_plays_nothing_that_is_asked_changes_the_bits(play):
     assert same(play.learner.net, twin(play.learner, play.learner.net.epochs))
 
 
+def test_the_first_steps_can_be_watched(play):
+    with play.frames() as found:
+        begun = time.monotonic()
+        play.ask(do="play")
+        seen = []
+        while not seen or seen[-1][1] < 2000:
+            name, event = next(found)
+            if name == "frame":
+                seen.append((time.monotonic() - begun, event["runs"][0]["step"]))
+        play.ask(do="pause")
+    assert all(steps <= 30 * (1 + took) * np.exp(3 * took) for took, steps in seen)
+    assert len({steps for _, steps in seen if steps < 500}) > 10  # a solved problem is not all there is to see
+
+
 def run(text):
     """The network that a script leaves."""
     names = {}
@@ -416,6 +430,7 @@ def test_a_csv_file(flowers):
         assert state["data"]["name"] == "flowers.csv" and state["data"]["rows"] == [72, 18]
         assert state["data"]["columns"] == ["size", "colour=blue", "colour=red", "weight"]
         assert state["data"]["classes"] == ["species 0", "species 1", "species 2"]
+        assert state["data"]["target"] is None
         assert frame["runs"][0]["surface"]["kind"] == "classes"
         assert b"colour=red" in play.get("trace/0")[2]
         play.ask(do="axes", axes=[3, 0])

@@ -32,6 +32,9 @@ __all__ = ["Experiment"]
 
 #: Seconds of training between two looks at what was asked, and between two frames.
 CHUNK, FRAME = 0.008, 1 / 30
+#: Steps a second to begin with; then, in a second, so many times as many as were made before. So the first steps, in
+#: which most is learned, can be watched, and the film goes on evenly along a logarithmic axis.
+SLOWEST, FASTER = 30, 3
 #: Seconds until an answer is given up.
 LONGEST = 30
 #: Seconds of training that nobody looks at, until it stands.
@@ -76,7 +79,7 @@ class Experiment:
         self._before = [learner.net.parameters.copy() for learner in self.learners]
         self._chunk, self._speed = 0, [0.0] * len(self.learners)
         self._told = [(time.monotonic(), learner.steps) for learner in self.learners]
-        self._next, self._looked = 0.0, time.monotonic()
+        self._next, self._due, self._looked = 0.0, 0.0, time.monotonic()
 
     # The thread.
 
@@ -103,8 +106,9 @@ class Experiment:
     def _run(self) -> None:
         with np.errstate(all="ignore"):  # what is not finite is drawn as such
             while True:
+                rest = self._due - time.monotonic()
                 try:
-                    asked = self._asked.get(block=not self.playing)
+                    asked = self._asked.get(not self.playing or rest > 0, rest if self.playing else None)
                 except queue.Empty:
                     self._go_on()
                     continue
@@ -126,12 +130,12 @@ class Experiment:
             now = time.monotonic()
             if self.feed.readers:
                 self._looked = now
-            if self.feed.readers and now >= self._next:
+            if now - self._looked > ALONE or not self._going():
+                self._stand()
+            elif self.feed.readers and now >= self._next:
                 self._publish(state=False)
                 took = time.monotonic() - now
                 self._next = max(max(self._next, now - FRAME) + FRAME, now + 3 * took)  # training has most of the time
-            if now - self._looked > ALONE or not self._going():
-                self._stand()
         except Exception as error:  # noqa: BLE001 - the thread lives, to say so
             for learner in self.learners:
                 learner.diverged = learner.diverged or f"{type(error).__name__}: {error}"
@@ -144,13 +148,14 @@ class Experiment:
 
     def _train(self) -> None:
         """About as much as takes so many seconds, for each network as many rows."""
-        n, going, begun = len(self.points.train), self._going(), time.perf_counter()
-        least = min(learner.rows for learner in going)
-        self._chunk = min(max(self._chunk, least), MOST_AT_ONCE * least)
-        aim = max(learner.seen for learner in going) + self._chunk
+        n, going, begun = len(self.points.train), self._going(), time.monotonic()
+        least, seen = min(learner.rows for learner in going), max(learner.seen for learner in going)
+        pace = max(SLOWEST * least, FASTER * seen)  # rows a second
+        self._chunk = min(max(self._chunk, least), MOST_AT_ONCE * least, max(int(CHUNK * pace), least))
+        aim = seen + self._chunk
         for learner in going:
             learner.go_to(aim // n * n if self._chunk >= n else aim)
-        took = time.perf_counter() - begun
+        took, self._due = time.monotonic() - begun, begun + self._chunk / pace
         self._chunk = int(self._chunk * min(2.0, 0.9 * CHUNK / max(took, 1e-9)))
         for learner in going:
             if learner.steps > 1.1 * learner.curve[-1][0]:  # at first, the curve falls between two frames

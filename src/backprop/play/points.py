@@ -110,6 +110,11 @@ class Points:
         grid[:, list(self.axes)] = plane
         return np.ascontiguousarray(grid, np.float32)
 
+    @property
+    def scaled_target(self) -> str | None:
+        """The column of numbers that the network predicts in standard deviations from the mean."""
+        return self.recipe.target.name if self.recipe is not None and self.goal == "number" else None
+
     def to_dict(self) -> dict[str, Any]:
         """As the page reads it: of many rows, some."""
         shown = np.linspace(0, len(self.x) - 1, min(len(self.x), MOST_POINTS)).astype(int)
@@ -119,7 +124,8 @@ class Points:
         return {
             **self.settings, "goal": self.goal, "rows": [len(rows) for rows in parts],
             "measured": [len(self.measured(rows)) for rows in parts],
-            "columns": self.columns, "classes": self.classes, "axes": self.axes, "extent": self.extent(),
+            "columns": self.columns, "classes": self.classes, "target": self.scaled_target,
+            "axes": self.axes, "extent": self.extent(),
             "shown": shown.tolist(), "x": np.round(self.x[shown][:, list(self.axes)].astype(float), 4).tolist(),
             "y": self.y[shown].tolist() if self.classes else np.round(self.y[shown].astype(float), 4).tolist(),
             "test": tests[shown].astype(int).tolist(), "side": SIDE, "places": PLACES, "small": SMALL,

@@ -119,8 +119,9 @@ export class Drawing {
     this.thick = 5.6 * Math.min(1.1, pitch / 60, (across - box) / 60);
     this.canvas.style.height = `${height}px`;
     fit(this.canvas, width, height);
+    const aside = this.texts ? 0 : Math.min(this.widestName() + box / 2 + 12 - across / 2, 0.2 * across);
     this.columns.forEach((one, c) => {
-      one.x = Math.round(across * (c + 0.5));
+      one.x = Math.round(across * (c + 0.5) + (c === 0 ? Math.max(0, aside) : 0));
       one.y = Array.from({ length: one.shown }, (_, j) =>
         Math.round(height / 2 + (j - (one.shown - 1) / 2) * pitch - (this.texts ? 0.3 * rem : 0)),
       );
@@ -363,14 +364,23 @@ export class Drawing {
     return row < 0 || axis < 0 ? "" : number(this.data.x[row][axis], 3);
   }
 
-  /** Beside an input under which there is no room. */
+  widestName() {
+    this.context.font = `${theme.size * 0.74}px ${theme.font}`;
+    return Math.max(...this.data.columns.map((_, j) => this.context.measureText(input(this.data.columns, j)).width));
+  }
+
+  /** Beside an input under which there is no room; of a long name the end, in which those of one column differ. */
   drawName(j) {
     const { context, box } = this;
     const one = this.columns[0];
     const room = one.x - box / 2 - 8;
     if (room < 1.2 * theme.size) return;
     Object.assign(context, { font: `${theme.size * 0.74}px ${theme.font}`, textAlign: "right", fillStyle: theme.ink });
-    context.fillText(input(this.data.columns, j), one.x - box / 2 - 6, one.y[j] + 0.26 * theme.size, room);
+    const name = input(this.data.columns, j);
+    let cut = 0;
+    const said = () => (cut ? `\u2026${name.slice(cut)}` : name);
+    while (cut < name.length && context.measureText(said()).width > room) cut++;
+    context.fillText(said(), one.x - box / 2 - 6, one.y[j] + 0.26 * theme.size, room);
   }
 
   // What is under the pointer.

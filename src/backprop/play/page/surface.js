@@ -35,6 +35,7 @@ export class Surface {
     this.middle = (least + most) / 2;
     const [across, up] = data.axes.map((axis) => input(data.columns, axis));
     this.usual = this.flat ? `The curve over ${across}` : `${across} across, ${up} up`;
+    if (data.target) this.usual += `; ${data.target} in standard deviations`;
     if (data.rows[1]) this.usual += "; \u25cb held out";
     this.legend();
     this.layout();
