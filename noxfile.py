@@ -135,9 +135,12 @@ def test(session: nox.Session) -> None:
 
 @nox.session(python="3.11", default=False)
 def oldest(session: nox.Session) -> None:
-    """The suite with the oldest versions that are promised to do; 1.6.1 mended two faults of scikit-learn 1.6.0."""
+    """The suite with the oldest versions that are promised to do.
+
+    scikit-learn 1.6.1 mended two faults of 1.6.0, and Matplotlib 3.9.2 one of 3.9.0: pickles with pictures.
+    """
     session.install(
-        "setuptools==77.0.1", "Cython==3.1.0", "numpy==2.0.0", "scikit-learn==1.6.1", "scipy<1.15", "matplotlib==3.9.0",
+        "setuptools==77.0.1", "Cython==3.1.0", "numpy==2.0.0", "scikit-learn==1.6.1", "scipy<1.15", "matplotlib==3.9.2",
         "tqdm==4.60.0", "safetensors==0.4.0", "pyparsing<3.3", "pytest", "hypothesis", "mpmath",
     )  # fmt: skip
     session.install("--no-build-isolation", "--no-deps", ".")

@@ -22,7 +22,6 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold, c
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from backprop.sklearn import MLPClassifier, MLPRegressor, Sweep, sweep
 from backprop.sklearn import members as module
@@ -203,15 +202,6 @@ def test_what_is_refused():
         mlp.set_params(solver="sgd", learning_rate_init=1e30).fit(X, Y)
     assert caught.value.__notes__[0].startswith("in the fit of member ")
     assert np.array_equal(weights_of(mlp), before)  # it stays what it was
-
-
-@parametrize_with_checks([
-    MLPClassifier(n_members=2, max_iter=20), MLPRegressor(n_members=2),
-])  # fmt: skip
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 # Searches.

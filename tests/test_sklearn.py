@@ -45,6 +45,8 @@ CHECKED = [
     MLPClassifier((8, 4), ["tanh", "gelu"], max_iter=100, layer_norm=True, loss="focal", learning_rate_init=0.01),
     MLPRegressor(loss="huber", optimizer=bp.SGD(0.01, momentum=0.9), dtype="float64"),
     MLPClassifier(max_iter=100, learning_rate=bp.schedules.Cosine(0.01, 100), threads=2, alpha=0),
+    MLPClassifier(n_members=2, max_iter=20),
+    MLPRegressor(n_members=2),
 ]
 
 #: What of scikit-learn's tests is of no concern here, and why.
