@@ -678,8 +678,8 @@ def test_verbose_says_what_it_does(capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         settings = {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 2, "max_iter": 60}
-        MLPClassifier(verbose=True, **settings).fit(x, y)
-        MLPClassifier(verbose=True, solver="lbfgs", max_iter=3).fit(x, y)
+        MLPClassifier(verbose=True, random_state=0, **settings).fit(x, y)
+        MLPClassifier(verbose=True, random_state=0, solver="lbfgs", max_iter=3).fit(x, y)
     said = capsys.readouterr().out
     assert re.search(r"^Iteration 1, loss = 0\.\d{8}$", said, re.MULTILINE)
     assert (
