@@ -579,6 +579,8 @@ def test_long_layers_are_shortened_and_the_table_is_whole():
     assert all(f"{number:.6g}" in whole for number in trace.parameters["0.weight"].ravel())
     assert "..." not in trace.table()
     assert trace.table("1.*").startswith("1.z (3, 1)\n")
+    with pytest.raises(ValueError, match=r"got '0\.weigth'; did you mean '0\.weight'\?"):
+        trace.explain("0.weigth[0,0]")
     with pytest.raises(ValueError, match=r"name: expected one of input, 0\.z, .*, got '2\.\*'"):
         trace.table("2.*")
 

@@ -250,9 +250,7 @@ class Trace:
         numpy.ndarray
         """
         plain, place = text.place(name)
-        if plain not in self.values:
-            raise ValueError(f"name: expected one of {', '.join(self.values)}, got {plain!r}")
-        found = self.values[plain]
+        found = self.values[_validate.choice(plain, "name", self.values)]
         if place is None:
             return found
         if len(place) != found.ndim or any(not 0 <= i < n for i, n in zip(place, found.shape, strict=True)):
