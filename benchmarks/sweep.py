@@ -63,7 +63,7 @@ def growth(repeat: int) -> dict[tuple[int, int], tuple[float, float]]:
 def crossover(repeat: int) -> None:
     """One thread beside two: in a fit, where they meet, and in a prediction, where the second has to be started."""
     print("\nmultiply-adds for each of two threads, and how many times as fast they are as one")
-    for width, batch in [(w, b) for w in (32, 64, 128) for b in (32, 64, 128, 256, 512)]:
+    for width, batch in [(w, b) for w in (8, 32, 64, 128, 512) for b in (32, 64, 128, 256, 512)]:
         one, two = timed([stepper(width, batch, 1), stepper(width, batch, 2)], repeat)
         each = f"{width * width * batch / 1e6:8.2f} million"
         print(f"    fit, width {width}, batch {batch:<5} {each}  {one / two:5.2f}x", flush=True)

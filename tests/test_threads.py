@@ -77,6 +77,32 @@ def test_a_task_of_a_pool_computes_alone(monkeypatch):
     assert sorted(taken) == [1, 1, 3, 3]
 
 
+def test_more_threads_are_taken_where_each_finds_enough():
+    def worth(row, rows, slices=1, batches=1000):
+        return _threads.worth_meeting(row * rows, rows, slices, batches)
+
+    assert worth(3360, 192, 3) == 1 and worth(3360, 256, 4) == 2  # by slices: two for each
+    assert worth(144, 256, 4) == 1  # of a tiny network, also some work
+    assert [worth(3360, rows, rows // 64) for rows in (512, 1024, 2048)] == [4, 8, 11]
+    assert worth(3360, 2**20, 32) == 16
+    assert worth(101_632, 127) == 1 and worth(101_632, 128) == 2  # by weights: enough rows
+    assert worth(10**6, 64) == 1 and worth(33_000, 256) == 1  # and enough work
+    assert worth(1_861_632, 256) == 13
+    assert worth(3360, 1024, 16, batches=1) == 1 and worth(10**6, 1024, 1, batches=1) == 20  # they have to be started
+    for slices in (1, 32):
+        counts = [worth(1000, rows, slices) for rows in range(1, 100_000, 999)]
+        assert counts == sorted(counts) and counts[0] == 1
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(32, 1), (1024, 5)])
+def test_a_fit_takes_what_pays(monkeypatch, batch, expected):
+    net, x, taken = bp.Sequential([bp.Dense(20, 64), bp.Dense(64, 1)], rng=0), np.ones((2048, 20), "float32"), []
+    take = _threads.take
+    monkeypatch.setattr(_threads, "take", lambda *given: taken.append(given[1]) or take(*given))
+    net.fit(x, x[:, :1], loss="mse", optimizer="adam", epochs=50, batch_size=batch)
+    assert taken == [expected]
+
+
 def test_many_predictions_at_once_use_a_thread_each(monkeypatch):
     monkeypatch.setattr(_threads, "_limit", 4)
     net = bp.Sequential([bp.Dense(20, 400, "relu"), bp.Dense(400, 1)], rng=0)

@@ -107,6 +107,9 @@ class Plan:
     def work(self) -> float:
         """Multiply-adds for one row on the way forward."""
 
+    def slices(self, rows: int) -> int:
+        """Into how many a batch of so many rows is cut for its gradients; 1: they are shared by weights."""
+
     def penalty(self) -> float:
         """What the penalties add to the loss."""
 

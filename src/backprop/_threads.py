@@ -12,11 +12,15 @@ from typing import Any
 from . import _validate
 from .errors import BusyError
 
-#: Multiply-adds that each thread must find in a batch, or two cost more than they save. By benchmarks/sweep.py,
-#: two threads that meet in a fit come out even at 0.1 to 0.3 million each;
-WORTH_MEETING = 500_000
-#: in a prediction, where they have to be started, at 5 to 7 million each.
-WORTH_STARTING = 8_000_000
+#: Multiply-adds that each of n threads that meet in a fit must find in a batch are n times so many, since a meeting
+#: costs more with more of them: where they share its slices, and where they share weights, which change hands.
+BY_SLICES, BY_WEIGHTS = 50_000, 2_500_000
+#: Slices that each must find, since three for two threads are two for one of them; and rows of a batch below which two
+#: threads that share weights gained little at any width, and mostly lost (benchmarks/sweep.py).
+SLICES_EACH, ROWS_BY_WEIGHTS = 2, 128
+#: Multiply-adds that each thread must find in a prediction, where it has to be started: two come out even at 5 to 7
+#: million each. Those of a row in a fit are three times as many.
+WORTH_STARTING, THERE_AND_BACK = 8_000_000, 3
 
 #: What may stop this thread, where it runs tasks of a pool.
 _stop: ContextVar["Stop | None"] = ContextVar("stop", default=None)
@@ -130,6 +134,15 @@ def run(call: Any) -> Any:
     """The run() of a call of the core, which ends early where this thread is to stop."""
     stop = _stop.get()
     return call.run() if stop is None else stop.run(call)
+
+
+def worth_meeting(work: float, rows: int, slices: int, batches: int) -> int:
+    """How many threads pay in a fit of so many batches, of so many multiply-adds, rows and slices each."""
+    if slices > 1:
+        most = min(slices // SLICES_EACH, math.isqrt(int(work) // BY_SLICES))
+    else:
+        most = math.isqrt(int(work) // BY_WEIGHTS) if rows >= ROWS_BY_WEIGHTS else 1
+    return max(1, min(most, int(THERE_AND_BACK * work * batches) // WORTH_STARTING))
 
 
 @contextmanager

@@ -295,6 +295,12 @@ cdef class Plan:
         """Multiply-adds for one row on the way forward."""
         return self.graph.work
 
+    def slices(self, Py_ssize_t rows):
+        """Into how many a batch of so many rows is cut for its gradients; 1: they are shared by weights."""
+        if self.single:
+            return slices_of(&self.graph, rows, <const float *> NULL)
+        return slices_of(&self.graph, rows, <const double *> NULL)
+
     def penalty(self):
         """What the penalties add to the loss."""
         if self.single:

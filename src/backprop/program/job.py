@@ -63,8 +63,9 @@ class Job:
         """
         data, objective, rule = self.data, self.objective, self.rule
         size = self.batch_size or len(data)
-        work = self.plan.work * min(size, len(data))
-        with _threads.take(self.threads, work, _threads.WORTH_MEETING) as threads:
+        rows, batches = min(size, len(data)), -(-len(data) // size) * len(losses)
+        worth = _threads.worth_meeting(self.plan.work * rows, rows, self.plan.slices(rows), batches)
+        with _threads.take(self.threads, worth, 1) as threads:
             training = _core.Training(
                 self.plan, data.x, data.target, data.labels, data.weights,
                 loss=objective.loss.lower(objective.on_logits), logits=objective.on_logits, mean=objective.mean,
