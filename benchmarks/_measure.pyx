@@ -45,17 +45,20 @@ def product_flops(
 ):
     """Floating-point operations a second of a layer's product, again and again: 0 y = x w, 1 x = y w^T, 2 w = x^T y.
 
-    For x (B, I), w (I, O), y (B, O); I and O are multiples of a register's numbers.
+    For x (B, I), w (I, O), y (B, O); I and O are multiples of a register's numbers. The rate is that of a fit where each
+    array begins a line of the cache, as its memory does.
     """
     cdef Py_ssize_t rows = x.shape[0], n_in = w.shape[0], n_out = w.shape[1], _
     cdef Py_ssize_t row = (max(n_in, n_out) + SLACK - 1) // SLACK * SLACK
     cdef double seconds
-    cdef real[::1] memory = zeros(row + DEPTH * (WIDEST + ROWS), "f" if real is float else "d")
+    cdef real[::1] memory = zeros(row + DEPTH * (WIDEST + ROWS) + SLACK, "f" if real is float else "d")
     cdef real *scratch = &memory[0]
     if x.shape[1] != n_in or y.shape[0] != rows or y.shape[1] != n_out or rows * n_in * n_out == 0:
         raise ValueError("expected x (B, I), w (I, O), y (B, O) with at least one number in each")
     if n_in % lanes(scratch) != 0 or n_out % lanes(scratch) != 0:
         raise ValueError(f"expected rows of whole registers ({lanes(scratch)} numbers), got {n_in} and {n_out}")
+    while <size_t> scratch % 64 != 0:
+        scratch += 1
     with nogil:
         seconds = seconds_now()
         for _ in range(repeat):

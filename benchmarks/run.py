@@ -70,6 +70,13 @@ def enough(run: object) -> int:
     return max(1, math.ceil(0.1 / timeit.timeit(run, number=1)))
 
 
+def lines(np: object, rows: int, n: int, dtype: type) -> object:
+    """An array that begins a line of the cache, as the arrays of a network do."""
+    line = 64 // np.dtype(dtype).itemsize
+    memory = np.ones(rows * n + line, dtype)
+    return memory[-(memory.ctypes.data // memory.itemsize) % line :][: rows * n].reshape(rows, n)
+
+
 def products(dtype: type, repeat: int, measure: object, np: object) -> None:
     """A layer's three products beside the peak of multiply-adds, and beside NumPy, on one thread.
 
@@ -82,7 +89,7 @@ def products(dtype: type, repeat: int, measure: object, np: object) -> None:
         f"\n{np.dtype(dtype).name} products of a layer (batch, in, out): one thread's share of the peak (NumPy's share)"
     )
     for rows, n_in, n_out in shapes:
-        x, w, y = np.ones((rows, n_in), dtype), np.ones((n_in, n_out), dtype), np.ones((rows, n_out), dtype)
+        x, w, y = (lines(np, *shape, dtype) for shape in ((rows, n_in), (n_in, n_out), (rows, n_out)))
         memory, times = np.full(64, 1e-9, dtype), max(1, int(1e8 / (rows * n_in * n_out)))
         flop = 2 * rows * n_in * n_out * times
         theirs = ((x, w, y), (y, w.T, x), (x.T, y, w))

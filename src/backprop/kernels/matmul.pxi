@@ -307,7 +307,7 @@ cdef void block_product(
             if far and from_n + wide < s.n:
                 prefetch_panel(
                     s.packing, s.depth, min(s.n - from_n - wide, wide), b + (from_n + wide) * across, s.ldb, t, tiles)
-            if far and start == c:
+            if far:
                 for r in range(from_m + rows, min(from_m + 2 * rows, s.m)):
                     prefetch(c + r * s.ldc + from_n)
                     prefetch(c + r * s.ldc + from_n + width - 1)

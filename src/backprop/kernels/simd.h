@@ -102,8 +102,11 @@ TRANSPOSE(transpose_d, double, LANES_D)
 #  define prefetch(p) __builtin_prefetch((p), 0, 2)
 /* In a loop of two or three rounds, vectors cost more than they save. */
 #  define one_by_one() __asm__ __volatile__("")
+/* An address that the compiler does not know to be another one and a distance, which it would keep instead. */
+#  define in_register(p) __asm__("" : "+r"(p))
 #else
 #  define one_by_one() ((void)0)
+#  define in_register(p) ((void)(p))
 #  define prefetch(p) ((void)(p))
 #endif
 
