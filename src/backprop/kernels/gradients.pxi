@@ -14,9 +14,9 @@ cdef enum:
     BRANCHES = 10                               # of the tree of slices that a thread holds at once, at most
     SLICE_ROWS = 64                             # at least, in a slice
     PIECE_ROWS = 256                            # of a slice, at most, whose gradients are one chain
-    FEW_SLICES = 16                             # that do not pay where the gradients are more than
-    SMALL = 131_072                             # so many bytes, nor ever where they are more than
-    NEAR = 524_288                              # so many, which is what the second cache holds beside other things
+    NEAR = 524_288                              # bytes of gradients that stay in the second cache: more are not sliced,
+    SMALL = 131_072                             # nor more than these
+    FEW_SLICES = 16                             # into fewer than these
     CHUNK = 1024                                # rows by weights, at most, whose gradients are one chain; in a longer
     LONG = 512                                  # batch so many, and these chains are added in double
 

@@ -99,7 +99,6 @@ cdef object prepare(
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
     cdef Py_ssize_t rows = x.shape[0]
-    cdef double unit_major = 0
     run.rows, run.epochs, run.n_rates = rows, losses.shape[0], rates.shape[0]
     run.n_targets = target_width(&run.loss, graph.n_out)
     check_rows(training.plan, rows, x.shape[1], rows, graph.n_out)
@@ -136,8 +135,8 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
     run.most, run.n_units = rows_at_a_time(graph), units_of(graph)
     run.chunk = run.batch if graph.n_parts > 1 else min(run.batch, CHUNK)
     run.piece = min(PIECE_ROWS, max(2 * SLICE_ROWS, 1 + run.batch // SLICES)) if own else 0
-    run.next_work, run.next_gathered = padded(workspace_size(graph, run.piece), LINE), padded(
-        run.piece * graph.n_in, LINE)
+    run.next_work = padded(workspace_size(graph, run.piece), LINE)
+    run.next_gathered = padded(run.piece * graph.n_in, LINE)
     run.apart = padded(graph.n_parameters + SLACK, LINE)
     work = max(<double> run.chunk * graph.width + graph.at_end + 8, threads * <double> run.next_work)
     inputs = max(run.chunk * <double> graph.n_in, threads * <double> run.next_gathered)
