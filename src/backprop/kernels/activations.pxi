@@ -275,7 +275,7 @@ cdef inline bint needs_z(int activation) noexcept nogil:
     return activation == GELU or activation == GELU_TANH or activation == SILU or activation == MISH
 
 
-cdef void activation_forward(
+cdef outlined activation_forward(
     int activation, real slope, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y,
 ) noexcept nogil:
     """In place, over the rows and the padding between them."""
@@ -298,7 +298,7 @@ cdef void activation_forward(
     elif activation == LOG_SOFTMAX: log_softmax_forward(rows, n, ld, y)
 
 
-cdef void activation_backward(
+cdef outlined activation_backward(
     int activation, real slope, Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *z, const real *y, real *dy,
 ) noexcept nogil:
     """From dy to dz, in place; z may be NULL where nothing needs it."""

@@ -9,9 +9,6 @@
 from libc.float cimport DBL_MAX
 from libc.math cimport exp, expm1, log, log1p, pow, sqrt
 
-cdef extern from "simd.h" nogil:
-    ctypedef void outlined "NEVER_INLINE void"
-
 cdef enum LossKind:
     MEAN_SQUARED_ERROR, MEAN_ABSOLUTE_ERROR, HUBER, LOG_COSH, QUANTILE, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, FOCAL,
     HINGE, SQUARED_HINGE, POISSON, GAUSSIAN_NLL, KL_DIVERGENCE, COSINE_SIMILARITY

@@ -284,7 +284,7 @@ cdef inlined train_tiny(
         side, graph, how.logits, rows, n_units, parameters, x, <const real *> run.scratch, <real *> run.gradients)
 
 
-cdef bint is_finite_loss(Run *run, double loss) noexcept nogil:
+cdef inline bint is_finite_loss(Run *run, double loss) noexcept nogil:
     """If not, the run ends here. Every thread comes to the same sum."""
     if loss - loss == 0:
         return True
@@ -464,7 +464,7 @@ cdef bint train_by_weights(Run *run, Pass *how, real *parameters, int thread, St
     return True
 
 
-cdef Step begin_batch(Run *run, Py_ssize_t first, Py_ssize_t rows, const real *parameters) noexcept nogil:
+cdef inline Step begin_batch(Run *run, Py_ssize_t first, Py_ssize_t rows, const real *parameters) noexcept nogil:
     """What the rows weigh together, and what the penalties add to their loss."""
     cdef Step step = Step(first=first, rows=rows, norm=1, penalties=1, loss=0, weight=0, updated=False)
     cdef Py_ssize_t r
@@ -492,7 +492,7 @@ cdef bint train_batch(
     """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. False: stop here."""
     cdef Step step = begin_batch(run, first, rows, <const real *> parameters)
     cdef Py_ssize_t n_parameters = run.graph.n_parameters
-    cdef int slices = slices_of(run.graph, rows, <const real *> parameters)
+    cdef int slices
     cdef double scale = 1
     cdef Rows batch
     cdef bint on
@@ -500,10 +500,12 @@ cdef bint train_batch(
         look_for_signals(&run.watch, 4e6)                      # a meeting may last long
     if run.unit_major != NULL:
         on = train_tiny_batch(run, how, parameters, &step)
-    elif slices > 1:
-        on = train_by_slices(run, how, parameters, thread, &step, slices)
     else:
-        on = train_by_weights(run, how, parameters, thread, &step)
+        slices = slices_of(run.graph, rows, <const real *> parameters)
+        if slices > 1:
+            on = train_by_slices(run, how, parameters, thread, &step, slices)
+        else:
+            on = train_by_weights(run, how, parameters, thread, &step)
     if not on:
         return False
     if run.update.kind != NO_UPDATE and not step.updated:
