@@ -244,7 +244,7 @@ cdef inlined block_gradients(
         long_gradients(rows, s, block, sums, begins, ends, gradients)
 
 
-cdef void long_gradients(
+cdef outlined long_gradients(
     const Rows *rows, int s, const Block *block, double *sums, bint begins, bint ends, real *gradients,
 ) noexcept nogil:
     """Each of LONG rows is a chain of its own, and these are added in double. Of a table, so few rows meet little:
