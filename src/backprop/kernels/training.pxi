@@ -99,7 +99,8 @@ cdef inline void wait_for(int *came, int meeting, double *waited) noexcept nogil
 
 
 cdef void drop_threads(Run *run, Meeting meeting) noexcept nogil:
-    """Go on with half of them, where they wait for most of the time: others use the processors. All are here."""
+    """Go on with half of them, where one waits for most of a tenth of a second: others use the processors, or there is
+    nothing for it to do. All are here."""
     cdef double longest = 0, now
     cdef int i
     for i in range(run.threads):
@@ -107,7 +108,9 @@ cdef void drop_threads(Run *run, Meeting meeting) noexcept nogil:
     if meeting == WITHIN or (meeting == BETWEEN and longest < PATIENCE):
         return
     now = seconds_now()
-    if meeting == BETWEEN and longest > (now - run.since) / 2:
+    if meeting == BETWEEN and now - run.since < 5 * PATIENCE:
+        return
+    if meeting == BETWEEN and longest > (now - run.since) * 2 / 3:
         run.threads //= 2
     run.since = now
     for i in range(run.threads):
