@@ -29,9 +29,10 @@ cdef struct Stretch:                            # parts of the flat vector, equa
 
 
 cdef inline int slices_of(const Graph *graph, Py_ssize_t rows, const real *_) noexcept nogil:
-    """Into how many slices a batch is cut. With one, its gradients are summed by weights."""
+    """Into how many slices a batch is cut. With one, its gradients are summed by weights: also where most parameters
+    are in tables, of which the rows of a slice meet few."""
     cdef Py_ssize_t size = graph.n_parameters * <Py_ssize_t> sizeof(real), slices = min(SLICES, rows // SLICE_ROWS)
-    if slices < 2 or size > NEAR or (size > SMALL and slices < FEW_SLICES):
+    if slices < 2 or size > NEAR or (size > SMALL and slices < FEW_SLICES) or graph.n_parameters > 4 * graph.work:
         return 1
     return <int> slices
 
@@ -158,7 +159,7 @@ cdef void grow(
 
 
 cdef void add_branches(
-    int slices, int threads, const real *partial, Py_ssize_t distance, Py_ssize_t begin, Py_ssize_t end,
+    int slices, int threads, const real *held_by, Py_ssize_t distance, Py_ssize_t begin, Py_ssize_t end,
     real *gradients,
 ) noexcept nogil:
     """The gradients from `begin` to `end`, of what each thread's branches have come to; so many at a time that they
@@ -172,7 +173,7 @@ cdef void add_branches(
         n, held = min(256, end - at), 0
         for t in range(threads):
             s, to = <int> share(slices, t, threads), <int> share(slices, t + 1, threads)
-            branches = partial + t * BRANCHES * distance + at
+            branches = held_by + t * BRANCHES * distance + at
             while s < to:
                 levels[held] = level_of(s, to)
                 s += 1 << levels[held]
@@ -214,7 +215,7 @@ cdef void gradients_by_slices(
 
 # By weights.
 
-cdef Block block_of(const Op *op, Py_ssize_t rows, int thread, int threads) noexcept nogil:
+cdef Block block_of(const Op *op, int thread, int threads) noexcept nogil:
     """A thread's block of a weight: of all ways to cut it into as many, the one whose thread reads the fewest columns
     of x and dz together. Outputs are parted where tiles are."""
     cdef Py_ssize_t tiles = (op.unit + WIDEST - 1) // WIDEST, down = threads, columns, fewest = -1

@@ -414,7 +414,7 @@ cdef void train_weights(
     some.watch = NULL if step.updated else watch
     for s in range(graph.n_ops):
         op = &graph.ops[s]
-        part = block = block_of(op, rows.n, thread, run.threads)
+        part = block = block_of(op, thread, run.threads)
         most = units_at_a_time(op, rows.n)
         if step.updated:
             most = TILE_ROWS + NEAR // ((block.to_out - block.from_out) * <Py_ssize_t> sizeof(real))
