@@ -192,3 +192,15 @@ def test_the_score_of_the_estimators_on_many_rows():
     answers = y + np.float32(0.3)
     exact = r2_score(y.astype(np.float64), answers.astype(np.float64))
     np.testing.assert_allclose(bp.metrics.explained(y - answers, y), exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layers", "rows", "slices"),
+    [
+        ([bp.Dense(20, 64), bp.Dense(64, 1)], 127, 1), ([bp.Dense(20, 64), bp.Dense(64, 1)], 128, 2),
+        ([bp.Dense(20, 64), bp.Dense(64, 1)], 10**6, 32), ([bp.Dense(784, 128)], 1023, 1), ([bp.Dense(784, 128)], 1024, 16),
+        ([bp.Dense(784, 256)], 10**6, 1), ([bp.Columns(2, {0: bp.Embedding(3000, 9)}), bp.Dense(10, 1)], 1024, 1),
+    ],
+)  # fmt: skip
+def test_a_batch_is_cut_where_its_slices_meet_most_parameters_and_these_are_few(layers, rows, slices):
+    assert bp.Sequential(layers, rng=0)._engine.slices(rows) == slices
