@@ -66,7 +66,8 @@ __all__ = [
     "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
     "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
     "RAdam", "RMSprop", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "Snapshots", "SquaredHinge",
-    "TerminateOnNaN", "__version__", "activations", "check_gradients", "get_num_threads", "initializers", "load",
+    "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras", "from_sklearn", "from_torch",
+    "get_num_threads", "initializers", "load",
     "losses", "metrics", "optimizers", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
@@ -81,6 +82,7 @@ if _typing.TYPE_CHECKING:
         Snapshots,
         TerminateOnNaN,
     )
+    from .foreign import from_keras, from_sklearn, from_torch
     from .gradcheck import GradientCheck, check_gradients
     from .training import History
 
@@ -92,6 +94,7 @@ _LAZY = {
     "training": ("History",),
     "many": ("fit_many",),
     "ensemble": ("Ensemble",),
+    "foreign": ("from_keras", "from_sklearn", "from_torch"),
     "callbacks": (
         "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "ReduceOnPlateau",
         "Snapshots", "TerminateOnNaN",

@@ -639,6 +639,31 @@ class Sequential(_core.Predictor):
             for name in (*leaf.shapes(), *leaf.buffers())
         }  # fmt: skip
 
+    def to_torch_state_dict(self) -> dict[str, Array]:
+        """Copies of its arrays that PyTorch's ``load_state_dict`` takes.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            By the keys of the ``nn.Sequential`` with one module for each layer and each activation:
+            ``Dense(3, 4, "relu")`` is modules 0 and 1. A network that `backprop.from_torch` made has the keys of the
+            module it came from. PyTorch's weights are (outputs, inputs).
+
+        Raises
+        ------
+        TypeError
+            If it has a layer that no ``nn.Sequential`` has, such as `Residual`.
+
+        Examples
+        --------
+        >>> net = bp.Sequential([bp.Dense(3, 4, "relu"), bp.Dense(4, 1)], rng=0)
+        >>> [*net.to_torch_state_dict()]  # of nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
+        ['0.weight', '0.bias', '2.weight', '2.bias']
+        """
+        from . import state_dict
+
+        return state_dict.of(self.graph, self.metadata, self.steps)
+
     def to_bytes(self, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
         """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and the training."""
         self._check_statistics()

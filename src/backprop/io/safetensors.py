@@ -145,7 +145,7 @@ def unpack(data: bytes | bytearray | memoryview, *, source: str) -> tuple[dict[s
         return _read(_Given(whole), whole.nbytes)
 
 
-def read(source: Readable, name: str | None = None) -> tuple[dict[str, Array], dict[str, str]]:
+def read(source: Readable, name: str | None = None, *, signed: bool = True) -> tuple[dict[str, Array], dict[str, str]]:
     """Read what holds what `pack` wrote.
 
     The header is checked against the size of the file before memory is taken for the arrays.
@@ -157,6 +157,8 @@ def read(source: Readable, name: str | None = None) -> tuple[dict[str, Array], d
         tell its size, such as a pipe, takes memory as the bytes come.
     name : str, optional
         What to call it in an error message.
+    signed : bool, default True
+        False takes a path to a file of another program too, which has no digest.
 
     Returns
     -------
@@ -184,7 +186,7 @@ def read(source: Readable, name: str | None = None) -> tuple[dict[str, Array], d
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise FormatError(f"expected a regular file, got one of mode {stat.filemode(status.st_mode)}")
-            return _read(file, status.st_size)
+            return _read(file, status.st_size, signed)
 
 
 def name_of(source: Readable) -> str:
@@ -216,7 +218,7 @@ class _Given:
         return some
 
 
-def _read(file: Any, size: int | None) -> tuple[dict[str, Array], dict[str, str]]:
+def _read(file: Any, size: int | None, signed: bool = True) -> tuple[dict[str, Array], dict[str, str]]:
     """Read so many bytes, or, where it is not known how many there are, to the end."""
     first = _some(file, 8)
     length = int.from_bytes(first, "little")
@@ -234,7 +236,7 @@ def _read(file: Any, size: int | None) -> tuple[dict[str, Array], dict[str, str]
     header = _parse(text)
     metadata = _metadata(header.pop("__metadata__", {}))
     digest = metadata.pop("sha256", None)
-    if digest is None:
+    if digest is None and signed:
         raise FormatError("expected 'sha256' in '__metadata__', got none: another program has made this file")
     layout = _layout(header, None if size is None else size - 8 - length)
 
@@ -244,7 +246,7 @@ def _read(file: Any, size: int | None) -> tuple[dict[str, Array], dict[str, str]
     }
     if size is None and _some(file, 1):
         raise FormatError("expected the end of the file, got more: bytes follow the last tensor")
-    actual = _digest(arrays, metadata)
+    actual = _digest(arrays, metadata) if digest is not None else None
     if actual != digest:
         raise FormatError(f"expected SHA-256 {shortened(digest)}, got {shortened(actual)}: damaged, take another copy")
     return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}, metadata
