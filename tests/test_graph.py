@@ -160,3 +160,8 @@ def test_the_graph_is_of_now():
     assert net.graph["1"].attributes["momentum"] == 0.0
     net.graph["0"].parameters["weight"][...] = 7
     assert (net.layers[0].weight == 7).all()
+
+
+def test_several_dropouts_one_after_the_other():
+    net = bp.Sequential([bp.Dropout(0.1), bp.Dropout(0.2), bp.Dense(4, 3), bp.Dropout(0.3), bp.Dropout(0.4)], rng=0)
+    assert [(operation.name, operation.inputs) for operation in net.graph.for_inference()] == [("2", ("input",))]

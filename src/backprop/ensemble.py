@@ -246,6 +246,21 @@ class Ensemble:
         """
         files.atomic.write(file, self.to_bytes())
 
+    def export_onnx(self, file: str | os.PathLike[str] | BinaryIO, *, opset: int | None = None) -> None:
+        """Write what `predict` computes as an ONNX model, wholly or not at all.
+
+        Parameters
+        ----------
+        file, opset
+            As `Sequential.export_onnx` takes them. The mean is computed in the dtype of the members.
+        """
+        from . import onnx
+
+        graphs, names = [net._exported() for net in self.members], self.members[0].feature_names
+        if any(net.feature_names not in (None, names) for net in self.members):
+            raise ValueError("export_onnx: expected members that take the columns in one order, got several")
+        files.atomic.write(file, onnx.ensemble(graphs, opset, {"feature_names": names}))
+
     def to_bytes(self) -> bytes:
         """The bytes of such a file, which `load` reads."""
         for net in self.members:

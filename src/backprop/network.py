@@ -21,6 +21,7 @@ from .layers import Layer
 from .optimizers import Optimizer
 from .program import data as gate
 from .program import engine, graph, moments
+from .program.graph import Graph
 from .program.objective import Objective
 from .program.storage import Storage
 
@@ -624,6 +625,46 @@ class Sequential(_core.Predictor):
             for writing bytes, such as an `io.BytesIO`, which gets them where it stands.
         """
         files.atomic.write(file, self.to_bytes())
+
+    def export_onnx(
+        self, file: str | os.PathLike[str] | BinaryIO, *, opset: int | None = None, fold: bool = False
+    ) -> None:  # fmt: skip
+        """Write the network as an ONNX model, which ONNX runtimes predict with, wholly or not at all.
+
+        Parameters
+        ----------
+        file : str, path-like or binary file
+            As `save` takes it.
+        opset : int or None, default None
+            The version of the operators, from 13. None: 17, or 20 where there is a GELU in float32, which has had an
+            operator since.
+        fold : bool, default False
+            Multiply batch norms into the weights beside them, as `Graph.for_inference` does: fewer operators, and
+            outputs that are the same up to rounding.
+
+        Notes
+        -----
+        Its input is "x" (batch, n_in) and its output "y" (batch, n_out), of the network's dtype, for any number of
+        rows. Dropout is left out. Indices of embeddings are not checked there as they are here.
+
+        Raises
+        ------
+        TypeError
+            If there is a custom layer, which has no operators.
+
+        Examples
+        --------
+        >>> net.export_onnx("model.onnx")
+        """
+        from . import onnx
+
+        files.atomic.write(file, onnx.network(self._exported(fold), opset, {"feature_names": self.feature_names}))
+
+    def _exported(self, fold: bool = False) -> Graph:
+        """The graph that another program is to predict by."""
+        self._check_statistics()
+        _validate.real(self.parameters, "parameters", self.dtype)
+        return self.graph.for_inference(fold_batch_norms=_validate.flag(fold, "fold"))
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of its `arrays`, by the same names."""

@@ -158,7 +158,7 @@ class Graph(Sequence[Operation]):
         graph = self
         for operation in self:
             if operation.kind == "dropout":
-                graph = graph._without(operation)
+                graph = graph._without(graph[operation.name])
         for operation in self if fold_batch_norms else ():
             if operation.kind == "batch_norm":
                 graph = graph._folded(graph[operation.name])
