@@ -427,8 +427,11 @@ def worth(expression):
 
 
 @pytest.mark.parametrize("text", [*OPTIMIZERS, *CLIPPED])
-def test_every_step_comes_of_the_numbers_that_are_shown(text):
+@pytest.mark.parametrize("factors", [{}, {"learning_rate": 3, "weight_decay": 0.5, "epsilon": 20}], ids=["", "groups"])
+def test_every_step_comes_of_the_numbers_that_are_shown(factors, text):
     net, optimizer = network("dense", "tanh", "softmax"), optimizer_of(text)
+    if factors:
+        optimizer.groups = {"*.bias": {name: f for name, f in factors.items() if name in optimizer._arguments()}}
     x, y, _ = data(LOSSES[8])
     for _ in range(3):
         trace = net.trace(x, y, "cross_entropy", optimizer=optimizer)

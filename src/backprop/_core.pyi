@@ -14,10 +14,11 @@ _Array = npt.NDArray[Any]
 _Labels = npt.NDArray[np.int64]
 _Doubles = npt.NDArray[np.float64]
 
-# An optimizer: its code, its own numbers, weight decay, clip_value, clip_norm, average; 0 is none.
-_Update = tuple[int, tuple[float, ...], float, float, float, float]
-# Parts of the flat vectors, (begin, end), ascending.
-_Ranges = tuple[tuple[int, int], ...]
+# An optimizer: its code, its own numbers, weight decay, clip_value, clip_norm, average; 0 is none. And, where there are
+# groups, a tuple with (factor of the learning rate, factor of the weight decay, numbers) for each.
+_Update = tuple[Any, ...]
+# Parts of the flat vectors, (begin, end), ascending; in a group, (begin, end, which).
+_Ranges = tuple[tuple[int, ...], ...]
 
 __test__: dict[str, str]
 
@@ -150,8 +151,9 @@ class Predictor:
 @final
 class Training:
     """A run of training: run() it. To losses (epochs, 2) each epoch's sum of the losses, and of the weights, is added;
-    outputs (B, n_out) are written. Without an update, gradients are what remains; running statistics of batch norms
-    follow each batch where there is an update, or with update_statistics."""
+    outputs (B, n_out) are written. Rates, and decays in place of the update's weight decay, are one, or one for each
+    batch. Without an update, gradients are what remains; running statistics of batch norms follow each batch where
+    there is an update, or with update_statistics."""
 
     def __new__(
         cls,
@@ -179,6 +181,7 @@ class Training:
         threads: int,
         share_penalties: bool = False,
         update_statistics: bool = False,
+        decays: _Doubles | None = None,
     ) -> Self: ...
     def run(self) -> bool:
         """Train; whether loss and parameters stayed finite. What a signal handler raised is raised; where stop() ended

@@ -39,7 +39,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "xavier": ("glorot_uniform",), "xavieruniform": ("glorot_uniform",), "xaviernormal": ("glorot_normal",),
     "glorot": ("glorot_uniform",), "he": ("he_normal",), "kaiming": ("he_normal",), "kaiminguniform": ("he_uniform",),
     "kaimingnormal": ("he_normal",), "lecun": ("lecun_normal",), "zero": ("zeros",), "momentum": ("sgd",),
-    "gradientdescent": ("sgd",), "adamoptimizer": ("adam",), "loadam": ("adam",),
+    "gradientdescent": ("sgd",), "adamoptimizer": ("adam",), "loadam": ("adam",), "lr": ("learning_rate",),
+    "eps": ("epsilon",),
 }  # fmt: skip
 
 _NONE = "there is none here"
@@ -55,6 +56,7 @@ _KEYWORDS: dict[str, dict[str, str]] = {
         "initial_accumulator_value": "initial_sum", "etas": "give eta_minus and eta_plus",
         "step_sizes": "give step_min and step_max", "tolerance_grad": "tolerance", "tol": "tolerance",
         "max_eval": "max_evaluations", "max_iter": "give fit its epochs",
+        "param_groups": "groups", "exclude_from_weight_decay": 'give groups={"*.bias": {"weight_decay": 0}}',
         "line_search_fn": "it always has one, strong Wolfe",
         "decay": "learning_rate takes a schedule, from backprop.schedules",
         "lr_decay": "learning_rate takes a schedule, from backprop.schedules",
@@ -136,7 +138,7 @@ _KEYWORDS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 #: What every optimizer takes by name.
-COMMON = ("clip_value", "clip_norm", "average")
+COMMON = ("clip_value", "clip_norm", "average", "groups")
 
 #: What is often forgotten, or given too much.
 _USAGE = {

@@ -673,6 +673,15 @@ class Sequential(_core.Predictor):
             for name, shape in (*leaf.shapes().items(), *leaf.buffers().items())
         }  # fmt: skip
 
+    def _tensors(self) -> dict[str, tuple[int, int]]:
+        """Where in `parameters` each tensor lies, by its name in a model file: (begin, end)."""
+        found, begin = {}, 0
+        for at, leaf in self.leaves.items():
+            for name, shape in leaf.shapes().items():
+                found[f"{at}.{name}"] = begin, begin + math.prod(shape)
+                begin += math.prod(shape)
+        return found
+
     def arrays(self) -> dict[str, Array]:
         """Its arrays by their names in a model file: views, into which one may write."""
         return {

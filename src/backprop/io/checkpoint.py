@@ -59,7 +59,10 @@ class Checkpoint:
             if self.asked.get(name) != value:
                 want = self.asked.get(name)
                 raise ValueError(f"resume: expected {name} {_brief(want)}, as the run began with, got {_brief(value)}")
-        mine, its = dict(now.optimizer), dict(self.optimizer)
+        mine, its = (
+            {name: value for name, value in given.items() if value is not None or name == "learning_rate"}
+            for given in (now.optimizer, self.optimizer)
+        )  # an earlier version knew fewer options
         if isinstance(mine["learning_rate"], float) and isinstance(its["learning_rate"], float):
             mine["learning_rate"] = its["learning_rate"]  # which a callback may have changed
         if mine != its:

@@ -111,7 +111,7 @@ def apply_update(
     rule = Rule(kind, state, ranges, step - 1, n, real is float)
     with nogil:
         watch = begin_watch(&status, flush_subnormals())
-        begin_step(&rule.update, learning_rate)
+        begin_step(&rule.update, learning_rate, rule.update.weight_decay)
         scale = clip_scale(&rule.update, &g[0])
         while done < n and not look_for_signals(&watch, 10.0 * PIECE):
             to = min(n, done + PIECE)

@@ -21,15 +21,19 @@ cdef int64_t MOST_STEPS = 1 << 62               # that an optimizer has made, so
 
 cdef struct Range:
     Py_ssize_t begin, end
+    int group                                   # whose numbers count there; below 0: those of the update itself
 
 cdef struct Update:
     int kind
     double parameters[8]                        # of its kind: which they are, its kernel says
     double weight_decay, clip_value, clip_norm, average     # 0: none
+    double rate_factor, decay_factor            # of a group: what the learning rate and the decay are multiplied by
+    Update *groups                              # the same with other numbers, for some of the ranges
+    int n_groups
     void *state[4]                              # NULL where there is none; the last is the average of the parameters
     Range *ranges                               # of the parameters that may change, ascending
     Py_ssize_t n_ranges
-    bint plain                                  # that is all of them, and there is no clip and no average
+    bint plain                                  # that is all of them alike, and there is no clip and no average
     int64_t step                                # 1 for the first
     double rate                                 # what all parameters share in a step: see begin_step
     double one_minus_ema_decay                  # of the average
@@ -321,13 +325,18 @@ cdef void begin_adam(Update *u, double learning_rate, double t) noexcept nogil:
             u.bias_correction, u.epsilon = 0, 1
 
 
-cdef inline void begin_step(Update *u, double learning_rate) noexcept nogil:
-    """The next step, and what all parameters share in it."""
+cdef void begin_step(Update *u, double learning_rate, double weight_decay) noexcept nogil:
+    """The next step, and what all parameters, and those of each group, share in it."""
+    cdef Update *group
+    cdef int i
     u.step += 1
-    u.rate = learning_rate
+    u.rate, u.weight_decay = learning_rate, weight_decay
     u.one_minus_ema_decay = 1 if u.step == 1 else 1 - u.average
     if u.kind == ADAM or u.kind == ADAMW or u.kind == NADAM or u.kind == RADAM:
         begin_adam(u, learning_rate, <double> u.step)
+    for i in range(u.n_groups):
+        group = &u.groups[i]
+        begin_step(group, learning_rate * group.rate_factor, weight_decay * group.decay_factor)
 
 
 cdef double clip_scale(const Update *u, const real *g) noexcept nogil:
@@ -399,13 +408,17 @@ cdef bint update_range(
     """What may change of the flat vector from `at` to `end` steps along its gradient; then the average follows."""
     cdef bint finite = True
     cdef Py_ssize_t r, begin, n
+    cdef const Update *its
     for r in range(u.n_ranges):
         begin = max(at, u.ranges[r].begin)
         n = min(end, u.ranges[r].end) - begin
+        its = u
+        if u.ranges[r].group >= 0:
+            its = &u.groups[u.ranges[r].group]
         if n > 0 and (u.clip_value > 0 or u.clip_norm > 0):
-            finite &= update_clipped(u, scale, begin, n, g + begin, p + begin)
+            finite &= update_clipped(its, scale, begin, n, g + begin, p + begin)
         elif n > 0:
-            finite &= update(u, begin, n, g + begin, p + begin)
+            finite &= update(its, begin, n, g + begin, p + begin)
     if u.state[3] != NULL:
         average(end - at, <real> u.one_minus_ema_decay, p + at, vector(u, 3, at, p))
     return finite

@@ -42,8 +42,9 @@ cdef struct Run:
     Py_ssize_t n_targets                        # in a row of y
     const int64_t *labels
     const double *weights
-    const double *rates                         # learning rate: one, or one for each batch
-    Py_ssize_t n_rates
+    const double *rates                         # learning rate: one, or one for each batch; weight decay, likewise
+    const double *decays
+    Py_ssize_t n_rates, n_decays
     void *outputs                               # predictions of each row, for the metrics; or NULL
     void *work                                  # of all, or of each thread, the next so many numbers on; as the inputs
     void *gathered                              # are, and the losses of each row
@@ -557,7 +558,8 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
         while first < run.rows:
             how.step = run.first_step + <uint64_t> step
             if thread == 0:
-                begin_step(&run.update, run.rates[min(step, run.n_rates - 1)])
+                begin_step(
+                    &run.update, run.rates[min(step, run.n_rates - 1)], run.decays[min(step, run.n_decays - 1)])
             if not train_batch(
                 run, &how, parameters, thread, begin + first, min(run.batch, run.rows - first), &loss, &weight
             ):

@@ -5,8 +5,9 @@ cdef class Training(Memory):
     """A run of training: run() it, then read what it came to.
 
     x (rows, n_in); y (rows, targets) or None; labels (rows,) int64 or None; weights (rows,) float64 or None. The loss
-    is what read_loss takes; update, state and ranges are those of a Rule, with the number of steps it has made, or the
-    update is None, for gradients only, where with update_statistics the running statistics of batch norms follow all
+    is what read_loss takes; update, state and ranges are those of a Rule, with the number of steps it has made, and
+    decays, where given, its weight decay, which like the rates is one number or one for each batch; or the update is
+    None, for gradients only, where with update_statistics the running statistics of batch norms follow all
     the same. To losses (epochs, 2) the weighted losses and the weights are added; outputs
     (rows, n_out), where given, are written.
     """
@@ -21,7 +22,7 @@ cdef class Training(Memory):
         self, Plan plan not None, x not None, y, labels, weights, *, loss not None, bint logits, bint mean,
         update, tuple state, tuple ranges, int64_t update_step, rates not None, Py_ssize_t batch_size,
         losses not None, outputs, bint shuffle, uint64_t seed, uint64_t first_epoch, uint64_t first_step, int threads,
-        bint share_penalties=False, bint update_statistics=False,
+        bint share_penalties=False, bint update_statistics=False, decays=None,
     ):
         cdef Run *run = &self.shared
         run.graph = &plan.graph
@@ -33,12 +34,12 @@ cdef class Training(Memory):
         run.seed, run.first_epoch, run.first_step, run.batch = seed, first_epoch, first_step, batch_size
         run.update_statistics = (update is not None or update_statistics) and plan.graph.n_norms > 0
         self.plan, self.wanted = plan, max(1, threads)
-        given = x, y, labels, weights, rates, losses, outputs
+        given = x, y, labels, weights, rates, decays, losses, outputs
         self.keep = tuple([memoryview(array) for array in given if array is not None])
         if plan.single:
-            prepare[float](self, run, x, y, labels, weights, rates, losses, outputs, shuffle)
+            prepare[float](self, run, x, y, labels, weights, rates, decays, losses, outputs, shuffle)
         else:
-            prepare[double](self, run, x, y, labels, weights, rates, losses, outputs, shuffle)
+            prepare[double](self, run, x, y, labels, weights, rates, decays, losses, outputs, shuffle)
 
     cdef void work(self, int thread) noexcept:
         """This thread's part, once it is known how many threads there are."""
@@ -94,7 +95,8 @@ cdef class Training(Memory):
 
 cdef object prepare(
     Training training, Run *run, const real[:, ::1] x, const real[:, ::1] y, const int64_t[::1] labels,
-    const double[::1] weights, const double[::1] rates, double[:, ::1] losses, real[:, ::1] outputs, bint shuffle,
+    const double[::1] weights, const double[::1] rates, const double[::1] decays, double[:, ::1] losses,
+    real[:, ::1] outputs, bint shuffle,
 ):
     """Check the sizes of everything a run touches, and give it memory."""
     cdef const Graph *graph = run.graph
@@ -105,6 +107,7 @@ cdef object prepare(
     expect(rows > 0, "at least one row")
     expect(run.batch > 0, "batches of at least one row")
     expect(run.n_rates > 0, "at least one learning rate")
+    expect(decays is None or decays.shape[0] > 0, "at least one weight decay")
     expect(losses.shape[1] == 2, "two losses an epoch")
     expect(run.n_targets > 0, f"outputs that the loss takes, got {graph.n_out}")
     expect(y is not None or (labels is not None and takes_labels(&run.loss)), "targets, or labels for a loss of labels")
@@ -121,6 +124,9 @@ cdef object prepare(
     run.labels = &labels[0] if labels is not None else NULL
     run.weights = &weights[0] if weights is not None else NULL
     run.rates = &rates[0]
+    run.decays, run.n_decays = &run.update.weight_decay, 1
+    if decays is not None:
+        run.decays, run.n_decays = &decays[0], decays.shape[0]
     run.losses = &losses[0, 0]
     run.outputs = &outputs[0, 0] if outputs is not None else NULL
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, ClassVar, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypedDict
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from .. import _core, _described, _validate
 from .._described import Described
 from ..errors import DivergedError
 from ..schedules import Schedule
+
+if TYPE_CHECKING:
+    from .groups import Factors, Groups
 
 __all__ = ["KINDS", "Common", "FullBatch", "Optimizer", "Rate", "declare", "from_config", "get"]
 
@@ -41,6 +44,15 @@ class Network(Parameters, Protocol):
     def _with_parameters(self, parameters: Array, x: Any = None) -> AbstractContextManager[None]: ...
 
 
+class Group(NamedTuple):
+    """What some tensors step by instead, as the core takes it."""
+
+    #: Factors of the two; and the hyperparameters, where they are others.
+    learning_rate: float
+    weight_decay: float
+    numbers: tuple[float, ...]
+
+
 class Update(NamedTuple):
     """A step, as the compiled core takes it; 0 where nothing is decayed, clipped or averaged."""
 
@@ -51,6 +63,7 @@ class Update(NamedTuple):
     clip_value: float
     clip_norm: float
     average: float
+    groups: tuple[Group, ...] = ()
 
     def __repr__(self) -> str:
         kernel = next((name for name, code in _core.OPTIMIZERS.items() if code == self.kernel), self.kernel)
@@ -64,8 +77,8 @@ class Rule(NamedTuple):
     update: Update
     #: Flat vectors, in the kernel's order; they change with each step.
     state: tuple[Array, ...]
-    #: Which of the parameters it may change: (begin, end), ascending.
-    ranges: tuple[tuple[int, int], ...]
+    #: Which of the parameters it may change, ascending: (begin, end), and in which group those are, if there are any.
+    ranges: tuple[tuple[int, ...], ...]
     #: How many steps were made.
     steps: int
 
@@ -94,6 +107,7 @@ class Common(TypedDict, total=False):
     clip_value: float | None
     clip_norm: float | None
     average: float | None
+    groups: Groups | None
 
 
 def _counted(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -130,6 +144,10 @@ class Optimizer(Described, family="Optimizer"):
     average : float or None, default None
         Decay rate of an exponential moving average (EMA) of the parameters, average a + (1 - average) p after each
         step, beginning with those after the first; above 0, below 1. See `averaged`.
+    groups : dict of str to dict, or None, default None
+        Parameter groups: factors of ``learning_rate``, ``weight_decay`` and ``epsilon`` for the tensors whose names, as
+        in a model file, match a pattern of `fnmatch`. ``{"*.bias": {"weight_decay": 0}}``: no weight decay on biases.
+        Where several patterns match, their factors multiply; a pattern that matches no tensor is refused.
 
     Attributes
     ----------
@@ -152,6 +170,7 @@ class Optimizer(Described, family="Optimizer"):
     clip_value: float | None = None
     clip_norm: float | None = None
     average: float | None = None
+    groups: Groups | None = None
     steps: int = 0
     _owner: weakref.ref[Array] | None = None
     #: The arguments that only other built-in optimizers have, once it is known; none of a custom one.
@@ -171,11 +190,13 @@ class Optimizer(Described, family="Optimizer"):
         clip_value: float | None = None,
         clip_norm: float | None = None,
         average: float | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self.clip_value = clip_value
         self.clip_norm = clip_norm
         self.average = average
+        self.groups = groups
         self.state: dict[str, Array] = {}
         self.steps = 0
         self._owner = None
@@ -190,6 +211,10 @@ class Optimizer(Described, family="Optimizer"):
             if getattr(self, name, 0) is None:
                 raise ValueError(f"{name}: expected None, got {_validate.shown(value)}: {self!r} does not support it")
             raise AttributeError(f"{name}: {type(self).__name__} has none; it takes {', '.join(self._arguments())}")
+        if name == "groups" and value is not None:
+            from .groups import checked
+
+            value = checked(value, self._arguments())
         super().__setattr__(name, value)
 
     @classmethod
@@ -283,10 +308,11 @@ class Optimizer(Described, family="Optimizer"):
         if self.compiled:
             self.lower()
         elif not self.kernel:
-            for name in "clip_value", "clip_norm", "average":
+            for name in "clip_value", "clip_norm", "average", "groups":
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name}: expected None, got {getattr(self, name)}: {self!r} does not support it")
         self.rates(1)
+        self._cut(net)
         self.bind(net)
 
     def slots(self) -> tuple[str, ...]:
@@ -311,7 +337,7 @@ class Optimizer(Described, family="Optimizer"):
             self.state = {name: vector for name, vector in self.state.items() if name in names}
         for name in names:
             if name not in self.state:
-                self.state[name] = self._initial(name, net.parameters)
+                self.state[name] = self._initial(name, net)
         return tuple(self.state[name] for name in names)
 
     @property
@@ -343,8 +369,22 @@ class Optimizer(Described, family="Optimizer"):
             if self._ours and name in _NOT_NEGATIVE and vector.min(initial=0) < 0:
                 raise ValueError(f"state: expected no negative number in {name}, got {vector.min()}")
 
-    def _initial(self, name: str, parameters: Array) -> Array:
-        return parameters.copy() if name == "average" else np.zeros_like(parameters)
+    def _initial(self, name: str, net: Any) -> Array:
+        return net.parameters.copy() if name == "average" else np.zeros_like(net.parameters)
+
+    def factors(self, name: str) -> Factors:
+        """What learning rate, weight decay and epsilon are multiplied by for the tensor of that name."""
+        from .groups import of
+
+        return of(self.groups or {}, name)
+
+    def _cut(self, net: Any) -> tuple[Sequence[Factors], tuple[tuple[int, ...], ...]]:
+        """The factors of its groups, and the trainable ranges of a network, cut by them."""
+        if not self.groups:
+            return (), net.trainable_ranges
+        from .groups import cut
+
+        return cut(self.groups, net)
 
     def rates(self, count: int) -> Array:
         """The learning rates of the next steps: one if it is constant, else one for each."""
@@ -361,17 +401,23 @@ class Optimizer(Described, family="Optimizer"):
 
     def rule(self, net: Parameters) -> Rule:
         """What its steps on this network depend on, with the state vectors bound to it."""
-        return Rule(self.lower(), self.bind(net), net.trainable_ranges, self.steps)
+        factors, ranges = self._cut(net)
+        return Rule(self.lower(factors), self.bind(net), ranges, self.steps)
 
-    def lower(self) -> Update:
-        """Its steps, as the compiled core takes them."""
+    def lower(self, factors: Sequence[Factors] = ()) -> Update:
+        """Its steps, as the compiled core takes them; with these factors in its groups."""
         if not self.kernel:
             raise TypeError(f"optimizer: expected one that defines step(net), or a built-in one, got {self!r}")
         self._check_together()
+        groups = [Group(it.learning_rate, it.weight_decay, self._numbers(it.epsilon)) for it in factors]
         return Update(
-            _core.OPTIMIZERS[self.kernel], tuple([float(getattr(self, name)) for name in self.numbers]),
-            self.weight_decay, self.clip_value or 0.0, self.clip_norm or 0.0, self.average or 0.0,
+            _core.OPTIMIZERS[self.kernel], self._numbers(), self.weight_decay, self.clip_value or 0.0,
+            self.clip_norm or 0.0, self.average or 0.0, tuple(groups),
         )  # fmt: skip
+
+    def _numbers(self, epsilon: float = 1.0) -> tuple[float, ...]:
+        """What its kernel takes, with so many times its epsilon."""
+        return tuple([float(getattr(self, name)) * (epsilon if name == "epsilon" else 1) for name in self.numbers])
 
     def _check_together(self) -> None:
         """Refuse attributes that do not go with one another."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class SGD(Optimizer):
     weight_decay : float, default 0
         Coupled weight decay: this times p is added to g.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -85,7 +85,7 @@ class RMSprop(Optimizer):
     weight_decay : float, default 0
         Coupled weight decay: this times p is added to g.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -138,7 +138,7 @@ class Adagrad(Optimizer):
     weight_decay : float, default 0
         Coupled weight decay: this times p is added to g.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -170,8 +170,8 @@ class Adagrad(Optimizer):
         """The sum of squared gradients."""
         return ("sum",)
 
-    def _initial(self, name: str, parameters: Array) -> Array:
-        return _full(parameters, self.initial_sum) if name == "sum" else super()._initial(name, parameters)
+    def _initial(self, name: str, net: Any) -> Array:
+        return _full(net.parameters, self.initial_sum) if name == "sum" else super()._initial(name, net)
 
 
 class Adadelta(Optimizer):
@@ -190,7 +190,7 @@ class Adadelta(Optimizer):
     weight_decay : float, default 0
         Coupled weight decay: this times p is added to g.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -270,7 +270,7 @@ class Adam(_Moments):
     weight_decay : float, default 0
         Coupled weight decay: this times p is added to g. See `AdamW`.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -312,7 +312,7 @@ class AdamW(Adam):
     weight_decay : float, default 1e-2
         Decoupled weight decay: see the formula. At least 0.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -355,7 +355,7 @@ class NAdam(_Moments):
     weight_decay : float, default 0
         Coupled weight decay: this times p is added to g.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -398,7 +398,7 @@ class RAdam(_Moments):
     weight_decay : float, default 0
         Coupled weight decay: this times p is added to g.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -434,7 +434,7 @@ class Lion(Optimizer):
     weight_decay : float, default 0
         Decoupled weight decay: see the formula. At least 0.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -474,13 +474,13 @@ class Rprop(Optimizer):
     Parameters
     ----------
     learning_rate : float or callable, default 1e-2
-        Initial step size; of a schedule, its first value.
+        Initial step size; of a schedule, its first value. Factors of ``groups`` multiply it.
     eta_minus, eta_plus : float, default 0.5, 1.2
         Factors of the step sizes: between 0 and 1, and above 1.
     step_min, step_max : float, default 1e-6, 50
         Bounds of the step sizes; above 0.
     **common
-        clip_value, clip_norm, average: see `Optimizer`.
+        clip_value, clip_norm, average, groups: see `Optimizer`.
 
     References
     ----------
@@ -522,8 +522,13 @@ class Rprop(Optimizer):
         """The last gradient, and the step sizes."""
         return "gradient", "step"
 
-    def _initial(self, name: str, parameters: Array) -> Array:
-        return _full(parameters, self.rates(1)[0]) if name == "step" else super()._initial(name, parameters)
+    def _initial(self, name: str, net: Any) -> Array:
+        if name != "step":
+            return super()._initial(name, net)
+        sizes = _full(net.parameters, self.rates(1)[0])
+        for tensor, (begin, end) in net._tensors().items() if self.groups else ():
+            sizes[begin:end] = _full(sizes[begin:end], self.rates(1)[0] * self.factors(tensor).learning_rate)
+        return sizes
 
 
 def _full(like: Array, value: float) -> Array:

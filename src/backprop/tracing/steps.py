@@ -32,11 +32,14 @@ class _Numbers:
         assert trace.update is not None
         self._trace, self._name, self._where = trace, name, where
         self.made: Any = trace.update.optimizer
-        self.t, self.rate = trace.update.number, trace.update.learning_rate
+        its = self.made.factors(name)
+        self.t, self.rate = trace.update.number, trace.update.learning_rate * its.learning_rate
+        self.weight_decay = self.made.weight_decay * its.weight_decay
+        self.epsilon = getattr(self.made, "epsilon", 0.0) * its.epsilon
         self.p, self.new, self.raw = (self._of(word) for word in ("", ".new", ".gradient"))
         #: The gradient with the weight decay that is coupled to it.
         coupled = self.made.kernel not in ("adamw", "lion")
-        self.decay = self.made.weight_decay if coupled else 0.0
+        self.decay = self.weight_decay if coupled else 0.0
         self.g = self.raw + self.decay * self.p
 
     def _of(self, word: str) -> float:
@@ -105,8 +108,8 @@ def _rmsprop(n: _Numbers) -> Worked:
         a = n.after("mean")
         lines.append(_average("a", n.made.alpha, n.before("mean"), factor(n.g), a))
         spread, v = f"{spread} - {_square(a)}", max(v - a * a, 0.0)
-    d = n.g / (math.sqrt(v) + n.made.epsilon)
-    lines.append(Line("d", f"{factor(n.g)} / (sqrt({spread}) + {number(n.made.epsilon)})", d))
+    d = n.g / (math.sqrt(v) + n.epsilon)
+    lines.append(Line("d", f"{factor(n.g)} / (sqrt({spread}) + {number(n.epsilon)})", d))
     if n.made.momentum:
         d, before = n.after("momentum"), factor(n.before("momentum"))
         lines.append(Line("m", f"{number(n.made.momentum)} * {before} + {factor(lines[-1].value)}", d))
@@ -116,11 +119,11 @@ def _rmsprop(n: _Numbers) -> Worked:
 def _adagrad(n: _Numbers) -> Worked:
     v = n.after("sum")
     line = Line("v", f"{number(n.before('sum'))} + {_square(n.g)}", v)
-    return [line], f"{number(n.rate)} * {factor(n.g)} / (sqrt({number(v)}) + {number(n.made.epsilon)})"
+    return [line], f"{number(n.rate)} * {factor(n.g)} / (sqrt({number(v)}) + {number(n.epsilon)})"
 
 
 def _adadelta(n: _Numbers) -> Worked:
-    v, u, rho, epsilon = n.after("square"), n.before("step"), n.made.rho, n.made.epsilon
+    v, u, rho, epsilon = n.after("square"), n.before("step"), n.made.rho, n.epsilon
     d = n.g * math.sqrt(u + epsilon) / math.sqrt(v + epsilon)
     roots = f"sqrt({number(u)} + {number(epsilon)}) / sqrt({number(v)} + {number(epsilon)})"
     lines = [
@@ -146,9 +149,9 @@ def _moments(n: _Numbers) -> tuple[list[Line], float, float]:
 
 def _adam(n: _Numbers) -> Worked:
     lines, m, v = _moments(n)
-    step = f"{factor(m)} / (sqrt({number(v)}) + {number(n.made.epsilon)})"
+    step = f"{factor(m)} / (sqrt({number(v)}) + {number(n.epsilon)})"
     if n.made.kernel == "adamw":
-        return lines, f"{number(n.rate)} * ({number(n.made.weight_decay)} * {factor(n.p)} + {step})"
+        return lines, f"{number(n.rate)} * ({number(n.weight_decay)} * {factor(n.p)} + {step})"
     return lines, f"{number(n.rate)} * {step}"
 
 
@@ -161,7 +164,7 @@ def _nadam(n: _Numbers) -> Worked:
     ahead = f"({number(a)} * {factor(n.g)} + {number(b)} * {factor(n.after('mean'))})"
     unused = lines.pop(2)  # m', which is another here
     assert unused.name == "m'"
-    return lines, f"{number(n.rate)} * {ahead} / (sqrt({number(v)}) + {number(n.made.epsilon)})"
+    return lines, f"{number(n.rate)} * {ahead} / (sqrt({number(v)}) + {number(n.epsilon)})"
 
 
 def _radam(n: _Numbers) -> Worked:
@@ -174,7 +177,7 @@ def _radam(n: _Numbers) -> Worked:
     if length <= 5:
         return lines, f"{number(n.rate)} * {factor(m)}"
     r = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
-    root = f"sqrt(1 - {decayed}) / (sqrt({number(v)}) + {number(n.made.epsilon)})"
+    root = f"sqrt(1 - {decayed}) / (sqrt({number(v)}) + {number(n.epsilon)})"
     return lines, f"{number(n.rate)} * {number(r)} * {factor(m)} * {root}"
 
 
@@ -185,8 +188,8 @@ def _lion(n: _Numbers) -> Worked:
         _average("c", beta1, m, factor(n.raw), c), _average("m", beta2, m, factor(n.raw), n.after("mean")),
     ]  # fmt: skip
     sign = f"sign({number(c)})"
-    if n.made.weight_decay:
-        sign = f"({sign} + {number(n.made.weight_decay)} * {factor(n.p)})"
+    if n.weight_decay:
+        sign = f"({sign} + {number(n.weight_decay)} * {factor(n.p)})"
     return lines, f"{number(n.rate)} * {sign}"
 
 
