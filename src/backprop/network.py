@@ -714,6 +714,47 @@ class Sequential(_core.Predictor):
 
         return state_dict.of(self.graph, self.metadata, self.steps)
 
+    def export_c(
+        self, path: str | os.PathLike[str], *, name: str | None = None, dtype: str = "float32", fold: bool = False
+    ) -> None:
+        """Write the network as a C file, and a header beside it.
+
+        One C99 file that needs nothing else: without malloc, without stdio, without a variable that outlives a call; it
+        compiles as C++ too. `NAME_predict` computes a row; ``-DNAME_TEST`` adds a ``main`` that checks stored rows and
+        returns how many are wrong.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Such as "model.c"; the header is "model.h".
+        name : str, optional
+            What the names in the file begin with. Default: the name of the file, without its end.
+        dtype : {"float32", "float64"}, default "float32"
+            Of the arithmetic.
+        fold : bool, default False
+            Multiply batch norms into the weights beside them: faster, and rounded otherwise.
+
+        Notes
+        -----
+        In the dtype of the network and without ``fold``, the outputs are those of `predict` of the build without wide
+        registers (``BACKPROP_ISA=baseline`` on x86-64), to the last bit: on every processor whose compiler rounds each
+        operation, as ``-std=c99`` or ``-ffp-contract=off`` says.
+
+        Raises
+        ------
+        TypeError
+            If there is a custom layer.
+
+        Examples
+        --------
+        >>> net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 1)], rng=0)
+        >>> net.export_c("model.c")
+        """
+        from . import c
+
+        self._check_statistics()
+        c.export(path, self, name=name, dtype=dtype, fold=fold)
+
     def to_bytes(self, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
         """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and the training."""
         self._check_statistics()

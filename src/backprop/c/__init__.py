@@ -1,0 +1,5 @@
+"""Networks as C files."""
+
+from .export import export
+
+__all__ = ["export"]
