@@ -194,10 +194,12 @@ def optimizers() -> Figure:
         ("Step, every 300", bp.schedules.Step(1.0, 300, 0.4)),
         ("Cosine, warmup 100", bp.schedules.Cosine(1.0, 1000, warmup=100)),
         ("OneCycle", bp.schedules.OneCycle(1.0, 1000)),
+        ("CosLog4", bp.schedules.CosLog4(1.0, 1000)),
+        ("FlatCosine", bp.schedules.FlatCosine(1.0, 1000)),
         ("Polynomial, power 2", bp.schedules.Polynomial(1.0, 1000, power=2.0)),
     ):
         rates.plot(steps, schedule.rates(steps), label=label)
-    rates.set(title="schedules", xlabel="steps made", ylabel="share of the highest learning rate", ylim=(0, 1.28))
+    rates.set(title="schedules", xlabel="steps made", ylabel="share of the highest learning rate", ylim=(0, 1.32))
     rates.legend(fontsize=8, ncols=2, loc="upper center")
     return fig
 

@@ -18,7 +18,8 @@ OBJECTS = {
     "Quantile of several": lambda: bp.Quantile((0.1, 0.9)),
     "Constant": lambda: schedules.Constant(0.1), "Cosine": lambda: schedules.Cosine(0.1, 10, growth=2),
     "Exponential": lambda: schedules.Exponential(0.1, 0.5), "OneCycle": lambda: schedules.OneCycle(0.1, 10),
-    "Polynomial": lambda: schedules.Polynomial(0.1, 10), "Step": lambda: schedules.Step(0.1, 3),
+    "Polynomial": lambda: schedules.Polynomial(0.1, 10), "CosLog4": lambda: schedules.CosLog4(0.1, 10),
+    "FlatCosine": lambda: schedules.FlatCosine(0.1, 10), "Step": lambda: schedules.Step(0.1, 3),
     "Dense": lambda: bp.Dense(2, 3), "Dropout": lambda: bp.Dropout(0.5), "PReLU": bp.PReLU, "Scale": bp.Scale, "LayerNorm": bp.LayerNorm,
     "BatchNorm": bp.BatchNorm, "Embedding": lambda: bp.Embedding(3, 2), "Columns": lambda: bp.Columns(2, {}),
     "Residual": lambda: bp.Residual([]), "Concatenate": lambda: bp.Concatenate([[], []]),
@@ -30,7 +31,7 @@ OBJECTS = {
 
 def arguments(it):
     names = [name for name in inspect.signature(type(it)).parameters if name != "common"]
-    extra = {bp.Optimizer: ("clip_value", "clip_norm", "average"), bp.Layer: ("trainable",)}
+    extra = {bp.Optimizer: ("clip_value", "clip_norm", "average", "groups"), bp.Layer: ("trainable",)}
     return names + [name for kind, more in extra.items() if isinstance(it, kind) for name in more if name not in names]
 
 

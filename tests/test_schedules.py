@@ -18,6 +18,9 @@ SCHEDULES = [
     schedules.Cosine(0.1, 50, final=0.01, warmup=10),
     schedules.Cosine(0.1, 11, final=0.02, growth=1),
     schedules.Cosine(0.1, 12, final=0.02, warmup=3, growth=2),
+    schedules.CosLog4(0.1, 50),
+    schedules.FlatCosine(0.1, 50),
+    schedules.FlatCosine(0.1, 50, flat=0.2),
     schedules.Polynomial(0.1, 60),
     schedules.Polynomial(0.1, 60, power=2.5, final=0.01),
     schedules.OneCycle(0.1, 100),
@@ -82,11 +85,20 @@ def test_what_pytorch_has_not():
     assert schedules.Exponential(0.1, 0.25, every=10)(5) == pytest.approx(0.05, rel=1e-15)
     for schedule, final in (
         (schedules.Cosine(0.1, 30, final=0.01), 0.01), (schedules.Polynomial(0.1, 30, final=0.03), 0.03),
-        (schedules.OneCycle(0.1, 30), 0.1 / 25 / 1e4),
+        (schedules.OneCycle(0.1, 30), 0.1 / 25 / 1e4), (schedules.FlatCosine(0.1, 30), 0),
     ):  # fmt: skip
         assert schedule(0) == pytest.approx(0.004 if isinstance(schedule, schedules.OneCycle) else 0.1, rel=1e-15)
         rates = schedule.rates(np.arange(30, 60))
-        assert rates == pytest.approx(final, rel=1e-12) and np.ptp(rates) == 0
+        assert rates == pytest.approx(final, rel=1e-12, abs=1e-15) and np.ptp(rates) == 0
+    for step, share in enumerate(np.arange(100) / 100):
+        log4 = (1 - np.cos(2 * np.pi * np.log2(1 + 15 * share))) / 2
+        flat = (1 + np.cos(np.pi * (max(1, 2 * share) - 1))) / 2
+        assert schedules.CosLog4(0.04, 100)(step) == pytest.approx(0.04 * log4, rel=1e-12, abs=1e-15)
+        assert schedules.FlatCosine(0.15, 100)(step) == pytest.approx(0.15 * flat, rel=1e-12)
+    ends = np.round(2000 * (2 ** np.arange(5) - 1) / 15)  # of its cycles
+    assert schedules.CosLog4(1.0, 2000).rates(ends) == pytest.approx(0, abs=1e-4)
+    assert schedules.CosLog4(1.0, 2000).rates(ends[:-1] + np.diff(ends) * (2**0.5 - 1)) == pytest.approx(1, abs=1e-4)
+    assert schedules.FlatCosine(0.1, 100, flat=0.25)(25) == 0.1 > schedules.FlatCosine(0.1, 100, flat=0.25)(26)
     warm = schedules.Cosine(0.1, 100, warmup=4)
     assert warm.rates(np.arange(5)) == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1], rel=1e-15)
 

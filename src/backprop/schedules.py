@@ -1,10 +1,12 @@
-"""Learning rate schedules: the learning rate as a function of the number of steps made, which is 0 before the first.
+"""Schedules: a learning rate as a function of the number of steps made, which is 0 before the first.
 
 An optimizer takes one where it takes a number, ``bp.Adam(bp.schedules.Cosine(1e-3, 10_000))``, as it takes any function
-of the step. These are evaluated for many steps at once, can be compared, and are kept in a checkpoint. A step is a
-mini-batch: an epoch has ceil(rows / batch_size) of them.
+of the step; its weight decay may be one too, and so may the rate of a `Dropout`, of which the argument `learning_rate`
+is the number that varies. These are evaluated for many steps at once, can be compared, and are kept in a file. A step
+is a mini-batch: an epoch has ceil(rows / batch_size) of them.
 """
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -13,7 +15,10 @@ import numpy as np
 
 from . import _described, _validate
 
-__all__ = ["KINDS", "Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "Schedule", "Step", "from_config"]
+__all__ = [
+    "KINDS", "Constant", "CosLog4", "Cosine", "Exponential", "FlatCosine", "OneCycle", "Polynomial", "Schedule", "Step",
+    "from_config",
+]  # fmt: skip
 
 Array = _validate.Array
 
@@ -174,6 +179,65 @@ class Cosine(Schedule):
         return (steps - begin) / (end - begin)
 
 
+class CosLog4(Schedule):
+    """learning_rate (1 - cos(2 pi log2(1 + 15 t / steps))) / 2 at step t: four cycles, each twice as long as the last.
+
+    Each begins and ends at 0, and is highest near its middle; after `steps` the rate is 0. RealMLP is trained by it.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The highest.
+    steps : int
+        Length of the four cycles together.
+
+    References
+    ----------
+    Holzmueller, Grinsztajn, Steinwart, "Better by default: strong pre-tuned MLPs and boosted trees on tabular data",
+    NeurIPS 2024, arXiv 2407.04491.
+    """
+
+    _gates: ClassVar = {"steps": _validate.integer}
+
+    def __init__(self, learning_rate: float, steps: int) -> None:
+        self.learning_rate = learning_rate
+        self.steps = steps
+
+    def _rates(self, steps: Array) -> Any:
+        cycles = np.log2(1 + 15 * (np.minimum(steps, self.steps) / self.steps))
+        return self.learning_rate * (1 - np.cos(2 * np.pi * cycles)) / 2
+
+
+class FlatCosine(Schedule):
+    """learning_rate at first, then cosine annealing to 0: learning_rate (1 + cos(pi s)) / 2, s from 0 to 1 at `steps`.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At the start.
+    steps : int
+        Steps until 0 is reached, where it stays.
+    flat : float, default 0.5
+        The share of the steps in which nothing changes; at least 0, below 1.
+
+    References
+    ----------
+    Holzmueller, Grinsztajn, Steinwart, "Better by default: strong pre-tuned MLPs and boosted trees on tabular data",
+    NeurIPS 2024, arXiv 2407.04491, where it is that of weight decay and dropout.
+    """
+
+    _gates: ClassVar = {"steps": _validate.integer, "flat": _validate.share}
+
+    def __init__(self, learning_rate: float, steps: int, *, flat: float = 0.5) -> None:
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.flat = flat
+
+    def _rates(self, steps: Array) -> Any:
+        share = np.maximum(np.minimum(steps, self.steps) / self.steps - self.flat, 0) / (1 - self.flat)
+        return self.learning_rate * (1 + np.cos(np.pi * share)) / 2
+
+
 class Polynomial(Schedule):
     """final + (learning_rate - final) (1 - t / steps)^power at step t, and final after `steps`. PyTorch's PolynomialLR.
 
@@ -255,8 +319,39 @@ class OneCycle(Schedule):
 
 #: All of them, by name.
 KINDS: dict[str, type[Schedule]] = {
-    kind.__name__: kind for kind in (Constant, Cosine, Exponential, OneCycle, Polynomial, Step)
+    kind.__name__: kind for kind in (Constant, CosLog4, Cosine, Exponential, FlatCosine, OneCycle, Polynomial, Step)
 }
+
+
+def or_number(gate: _validate.Gate) -> _validate.Gate:
+    """The same gate, through which a schedule goes too."""
+
+    def passed(value: Any, name: str) -> Any:
+        if not callable(value):
+            return gate(value, name)
+        if not isinstance(value, Schedule):
+            got = _validate.shown(value)
+            raise TypeError(f"{name}: expected a number or a schedule from backprop.schedules, got {got}")
+        return value
+
+    return passed
+
+
+def values(given: Any, name: str, first: int, count: int, below: float = math.inf) -> Array:
+    """What a number, a schedule or a function of the step comes to in the steps from `first` on.
+
+    One where it is a number, else one for each step; all at least 0 and below this.
+    """
+    number, steps = partial(_validate.number, name=name, least=0, below=below), range(first, first + count)
+    if not callable(given):
+        return np.array([number(given)])
+    if not isinstance(given, Schedule):  # which knows many at once
+        return np.array([number(given(step)) for step in steps])
+    rates = np.ascontiguousarray(given.rates(np.arange(steps.start, steps.stop)), np.float64)
+    wrong = ~(np.isfinite(rates) & (rates >= 0) & (rates < below))
+    if wrong.any():
+        number(rates[wrong][0])
+    return rates
 
 
 def from_config(config: dict[str, Any]) -> Schedule:

@@ -30,6 +30,7 @@ cdef struct Op:
     Py_ssize_t other_at                         # the column of its own output at which that begins
     bint adds, adds_other                       # their gradient has been written by a later operation
     int key                                     # what a dropout mask depends on
+    int schedule                                # which of the dropouts with a schedule it is, from 1; 0: none of them
     Py_ssize_t y, dy                            # numbers before theirs in a workspace, for each row of its capacity
     Py_ssize_t statistics                       # the same for KEPT numbers a row; of a batch norm, its place at the end
     Py_ssize_t n_columns
@@ -51,7 +52,7 @@ cdef struct Graph:
     double work                                 # multiply-adds for one row on the way forward
     void *buffers
     bint tables                                 # some numbers of the input are names, to be looked at first
-    int n_penalties, n_norms
+    int n_penalties, n_norms, n_schedules
     Penalty *penalties
 
 cdef struct Pass:
@@ -62,6 +63,7 @@ cdef struct Pass:
     bint keeps                                  # a backward pass may follow
     bint logits                                 # leave out the last activation: the loss takes logits
     const double *momenta                       # in training, of each batch norm: how fast its statistics follow
+    const double *rates                         # in training, of each dropout with a schedule
 
 cdef struct Rows:                               # some rows of a batch on their way through a graph
     const Graph *graph

@@ -86,12 +86,17 @@ cdef inline uint64_t dropout_key(const Pass *how, int key) noexcept nogil:
     return mix(mix(how.seed, how.step), <uint64_t> key + 1000)
 
 
+cdef inline double dropout_rate(const Pass *how, const Op *op) noexcept nogil:
+    return how.rates[op.schedule - 1] if op.schedule > 0 else op.alpha
+
+
 cdef void dropout_forward(
     const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
 ) noexcept nogil:
     """Only in training: else the output is that of the operation before."""
     dropout(
-        dropout_key(rows.how, op.key), op.alpha, rows.how.first_row + rows.first, rows.n, op.n_out, op.ld, x, ldx, y)
+        dropout_key(rows.how, op.key), dropout_rate(rows.how, op), rows.how.first_row + rows.first, rows.n, op.n_out,
+        op.ld, x, ldx, y)
 
 
 cdef void dropout_backward(
@@ -100,8 +105,8 @@ cdef void dropout_backward(
 ) noexcept nogil:
     if rows.how.training:
         dropout(
-            dropout_key(rows.how, op.key), op.alpha, rows.how.first_row + rows.first, rows.n, op.n_out, op.ld, dy,
-            op.ld, dy)
+            dropout_key(rows.how, op.key), dropout_rate(rows.how, op), rows.how.first_row + rows.first, rows.n,
+            op.n_out, op.ld, dy, op.ld, dy)
     add_rows(rows.n, op.n_in, dy, op.ld, dx, lddx, op.adds)
 
 

@@ -107,7 +107,7 @@ cdef bint predict_rows(
     Also False where it was interrupted. Without a watch, that is not looked for.
     """
     cdef Pass how = Pass(
-        seed=0, step=0, first_row=0, training=False, keeps=False, logits=logits, momenta=NULL)
+        seed=0, step=0, first_row=0, training=False, keeps=False, logits=logits, momenta=NULL, rates=NULL)
     cdef Rows rows = Rows(
         graph=graph, how=&how, x=x, work=work, capacity=capacity, first=0, n=0, batch=0, scratch=scratch, watch=NULL)
     cdef Py_ssize_t done = 0, following, ld = 0

@@ -14,9 +14,10 @@ cdef class Plan:
 
     Each op is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
     are offsets, or -1; source and other the ops whose outputs it takes, or -1 for the input; extra is (momentum,
-    offset in the buffers) of a batch norm, the momentum a number or a function that gives the present one, and (weight
-    or -1, values, n, count) for so many columns side by side, one where there is no count. The first seven will do
-    where each takes the one before. Each penalty is (begin, end, l1, l2).
+    offset in the buffers) of a batch norm, the momentum a number or a function that gives the present one, (function
+    of the first step and the number of steps,) of a dropout whose rates that gives, and (weight or -1, values, n,
+    count) for so many columns side by side, one where there is no count. The first seven will do where each takes the
+    one before. Each penalty is (begin, end, l1, l2).
     """
     cdef Graph graph
     cdef Py_ssize_t n_given                             # operations that there is memory for
@@ -27,6 +28,7 @@ cdef class Plan:
     cdef void *gradients
     cdef object buffers, dtype
     cdef list momenta                                   # of the batch norms
+    cdef list schedules                                 # of the dropouts that have one
     cdef tuple row_shape
     cdef Tape tape
 
@@ -58,7 +60,7 @@ cdef class Plan:
         self.graph.penalties = <Penalty *> calloc(max(1, len(penalties)), sizeof(Penalty))
         if self.graph.ops == NULL or self.graph.parts == NULL or self.graph.penalties == NULL:
             raise MemoryError
-        self.n_given, self.momenta = len(given), []
+        self.n_given, self.momenta, self.schedules = len(given), [], []
         self.graph.n_parameters = self.graph.begin = n_parameters
         # Weights that do not stay in the cache serve more rows before they leave it.
         self.graph.block = ROWS if n_parameters * (4 if self.single else 8) > FAR else BLOCK
@@ -97,6 +99,9 @@ cdef class Plan:
             self.add_columns(s, op, tuple(extra))
         elif op.operation == BATCH_NORM:
             self.add_batch_norm(s, op, extra)
+        elif op.operation == DROPOUT and extra:
+            self.schedules += extra
+            graph.n_schedules = op.schedule = <int> len(self.schedules)
         self.check_parameters(s, op)
         if op.units > 0:
             graph.begin = min(graph.begin, op.weight, op.bias if op.bias >= 0 else op.weight)
@@ -192,6 +197,19 @@ cdef class Plan:
         cdef int i
         for i in range(self.graph.n_norms):
             momenta[i] = self.momentum(i)
+        return 0
+
+    cdef int read_rates(self, uint64_t first, Py_ssize_t count, double *rates) except -1:
+        """Of the dropouts with a schedule, side by side, in so many steps."""
+        cdef const double[::1] found
+        cdef Py_ssize_t i, n = self.graph.n_schedules
+        cdef int k
+        for k in range(self.graph.n_schedules):
+            found = self.schedules[k](first, count)
+            expect(found.shape[0] == count, f"a rate for each of {count} steps")
+            for i in range(count):
+                expect(0 <= found[i] < 1, "rates from 0 to below 1")
+                rates[i * n + k] = found[i]
         return 0
 
     cdef int add_columns(self, Py_ssize_t s, Op *op, tuple given) except -1:
@@ -367,7 +385,7 @@ cdef class Plan:
         """As predict, keeping what backward needs: in training mode, or in evaluation mode, with the bits of predict.
         With logits, without the last activation, here and in backward."""
         cdef Pass how = Pass(
-            seed=seed, step=step, first_row=0, training=training, keeps=True, logits=logits, momenta=NULL)
+            seed=seed, step=step, first_row=0, training=training, keeps=True, logits=logits, momenta=NULL, rates=NULL)
         if self.single:
             forward[float](self, x, out, how)
         else:

@@ -11,6 +11,7 @@ cdef class Tape(Memory):
     cdef double *sums                                   # of the gradients, where several chains are added
     cdef void *branches                                 # of the tree of slices
     cdef double *momenta
+    cdef double *rates
 
 
 cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how):
@@ -28,17 +29,19 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how)
         branches = BRANCHES if slices_of(graph, rows, &x[0, 0]) > 1 else 0
         tape.reserve(sizeof(real) * (
             <double> rows * (graph.n_in + graph.width) + graph.at_end + training_scratch_size(graph)
-            + branches * <double> graph.n_parameters) + 8.0 * (graph.n_norms + sums))
+            + branches * <double> graph.n_parameters) + 8.0 * (graph.n_norms + graph.n_schedules + sums))
         tape.x = tape.take(sizeof(real) * <double> rows * graph.n_in)
         tape.work = tape.take(sizeof(real) * <double> workspace_size(graph, rows))
         tape.scratch = tape.take(sizeof(real) * <double> training_scratch_size(graph))
         tape.sums = <double *> tape.take(8.0 * sums)
         tape.branches = tape.take(sizeof(real) * branches * <double> graph.n_parameters)
         tape.momenta = <double *> tape.take(8.0 * graph.n_norms)
+        tape.rates = <double *> tape.take(8.0 * graph.n_schedules)
     if how.training:
         plan.read_momenta(tape.momenta)
+        plan.read_rates(how.step, 1, tape.rates)
     tape.how = how
-    tape.how.momenta = tape.momenta
+    tape.how.momenta, tape.how.rates = tape.momenta, tape.rates
     with nogil:
         watch = begin_watch(&status, flush_subnormals())
         forward_all(plan, tape, &x[0, 0], &out[0, 0], &watch)

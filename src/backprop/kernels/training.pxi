@@ -53,6 +53,7 @@ cdef struct Run:
     void *unit_major                            # for tiny batches on one thread; or NULL
     Py_ssize_t n_units
     double *momenta                             # of each batch norm, at the beginning of the run
+    double *dropout_rates                       # of each dropout with a schedule, batch by batch
     double *values
     double *losses                              # two an epoch: the sum of its losses, and of the weights; added to
     int64_t *order                              # of the rows, for so many epochs, one by one; NULL: as they come
@@ -544,7 +545,8 @@ cdef bint shuffle_rows(Run *run, int thread, int64_t epoch) noexcept nogil:
 cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
     """All epochs of a run, in step with the other threads."""
     cdef Pass how = Pass(
-        seed=run.seed, step=0, first_row=0, training=True, keeps=True, logits=run.logits, momenta=run.momenta)
+        seed=run.seed, step=0, first_row=0, training=True, keeps=True, logits=run.logits, momenta=run.momenta,
+        rates=NULL)
     cdef int64_t epoch, step = 0
     cdef Py_ssize_t first, begin = 0
     cdef double loss, weight
@@ -557,6 +559,7 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
         first = 0
         while first < run.rows:
             how.step = run.first_step + <uint64_t> step
+            how.rates = run.dropout_rates + step * run.graph.n_schedules
             if thread == 0:
                 begin_step(
                     &run.update, run.rates[min(step, run.n_rates - 1)], run.decays[min(step, run.n_decays - 1)])

@@ -137,6 +137,7 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
     cdef int threads = training.wanted, slices = slices_of(graph, run.batch, _)
     cdef bint own = slices > 1 and graph.n_parts == 1
     cdef double work, inputs, sums = 0, tiny = 0
+    cdef double batches = <double> run.epochs * ((run.rows + run.batch - 1) // run.batch)
     run.orders = max(1, min(threads, run.epochs, ORDERS // run.rows)) if shuffle else 0
     run.most, run.n_units = rows_at_a_time(graph), units_of(graph)
     run.chunk = run.batch if graph.n_parts > 1 else min(run.batch, CHUNK)
@@ -156,7 +157,8 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
         sizeof(real) * (
             work + inputs + threads * <double> training_scratch_size(graph) + tiny
             + (threads * BRANCHES * <double> run.apart if slices > 1 else 0))
-        + 8.0 * (run.batch + run.orders * <double> run.rows + graph.n_norms + sums + slices) + sizeof(Seat) * threads)
+        + 8.0 * (run.batch + run.orders * <double> run.rows + graph.n_norms + graph.n_schedules * batches + sums + slices)
+        + sizeof(Seat) * threads)
     run.work, run.gathered = training.take(sizeof(real) * work), training.take(sizeof(real) * inputs)
     run.scratch = training.take(sizeof(real) * <double> threads * training_scratch_size(graph))
     if slices > 1:
@@ -167,4 +169,6 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
     run.seats = <Seat *> training.take(sizeof(Seat) * <double> threads)
     run.momenta = <double *> training.take(8.0 * graph.n_norms)
     training.plan.read_momenta(run.momenta)
+    run.dropout_rates = <double *> training.take(8.0 * graph.n_schedules * batches)
+    training.plan.read_rates(run.first_step, <Py_ssize_t> batches, run.dropout_rates)
     run.order = <int64_t *> training.take(8.0 * run.orders * run.rows) if run.orders > 0 else NULL

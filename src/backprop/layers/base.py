@@ -176,7 +176,7 @@ class Layer(Described, family="Layer"):
             return value.name if value == activations.get(value.name) else [value.name, value.slope]
         if isinstance(value, tuple):
             return [self._written(each) for each in value]
-        return value.described() if isinstance(value, Layer) else value
+        return value.described() if isinstance(value, Layer) else super()._written(value)
 
     def _shown(self, value: Any) -> Any:
         if isinstance(value, activations.ActivationFunction) and value == activations.get(value.name):

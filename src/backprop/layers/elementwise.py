@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import _validate, activations
-from .base import Array, SameSize
+from .. import _validate, activations, schedules
+from .base import Array, Layer, SameSize
 
 
 class Activation(SameSize):
@@ -31,8 +31,8 @@ class Dropout(SameSize):
 
     Parameters
     ----------
-    rate : float
-        At least 0, below 1.
+    rate : float or Schedule
+        At least 0, below 1. A schedule from `backprop.schedules` gives it step by step, by ``net.steps``.
 
     Notes
     -----
@@ -46,10 +46,17 @@ class Dropout(SameSize):
 
     operation = "dropout"
     attributes = ("rate",)
-    _gates: ClassVar = {"rate": _validate.share}
+    _gates: ClassVar = {"rate": schedules.or_number(_validate.share)}
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float | schedules.Schedule) -> None:
         self.rate = rate
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """Build a layer from what `config` returned."""
+        if isinstance(config.get("rate"), dict):
+            config = {**config, "rate": schedules.from_config(config["rate"])}
+        return super().from_config(config)
 
 
 class PReLU(SameSize):

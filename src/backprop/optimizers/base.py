@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypedDict
 
 import numpy as np
 
-from .. import _core, _described, _validate
+from .. import _core, _described, _validate, schedules
 from .._described import Described
 from ..errors import DivergedError
-from ..schedules import Schedule
 
 if TYPE_CHECKING:
     from .groups import Factors, Groups
@@ -23,6 +22,7 @@ __all__ = ["KINDS", "Common", "FullBatch", "Optimizer", "Rate", "declare", "from
 
 Array = _validate.Array
 Rate = float | Callable[[int], float]
+Decay = float | schedules.Schedule
 
 
 class Parameters(Protocol):
@@ -89,6 +89,10 @@ class Rule(NamedTuple):
 
 def _rate(value: Any, name: str) -> Any:
     return value if callable(value) else _validate.not_negative(value, name)
+
+
+#: The gate of a weight decay.
+decay = schedules.or_number(_validate.not_negative)
 
 
 def within(value: Any, name: str) -> float:
@@ -160,7 +164,7 @@ class Optimizer(Described, family="Optimizer"):
     #: Its name in the compiled core, and the attributes that its kernel takes, in order.
     kernel: ClassVar[str] = ""
     numbers: ClassVar[tuple[str, ...]] = ()
-    weight_decay: float = 0.0
+    weight_decay: Decay = 0.0
     #: Whether a step is the longer, the larger the learning rate is; else callbacks that change that refuse it.
     follows_learning_rate: ClassVar[bool] = True
     #: Whether mini-batches do; else it is for full batches.
@@ -388,16 +392,11 @@ class Optimizer(Described, family="Optimizer"):
 
     def rates(self, count: int) -> Array:
         """The learning rates of the next steps: one if it is constant, else one for each."""
-        rate, steps = self.learning_rate, range(self.steps, self.steps + count)
-        if not callable(rate):
-            return np.array([_validate.number(rate, "learning_rate", least=0)])
-        if not isinstance(rate, Schedule):  # which knows many at once
-            return np.array([_validate.number(rate(step), "learning_rate", least=0) for step in steps])
-        rates = rate.rates(np.arange(steps.start, steps.stop))
-        wrong = ~(np.isfinite(rates) & (rates >= 0))
-        if wrong.any():
-            _validate.number(rates[wrong][0], "learning_rate", least=0)
-        return rates
+        return schedules.values(self.learning_rate, "learning_rate", self.steps, count)
+
+    def decays(self, count: int) -> Array:
+        """The weight decays of the next steps, likewise."""
+        return schedules.values(self.weight_decay, "weight_decay", self.steps, count)
 
     def rule(self, net: Parameters) -> Rule:
         """What its steps on this network depend on, with the state vectors bound to it."""
@@ -411,7 +410,7 @@ class Optimizer(Described, family="Optimizer"):
         self._check_together()
         groups = [Group(it.learning_rate, it.weight_decay, self._numbers(it.epsilon)) for it in factors]
         return Update(
-            _core.OPTIMIZERS[self.kernel], self._numbers(), self.weight_decay, self.clip_value or 0.0,
+            _core.OPTIMIZERS[self.kernel], self._numbers(), float(self.decays(1)[0]), self.clip_value or 0.0,
             self.clip_norm or 0.0, self.average or 0.0, tuple(groups),
         )  # fmt: skip
 
@@ -466,16 +465,16 @@ def from_config(config: dict[str, Any], schedule: Callable[[dict[str, Any]], Any
     config : dict
         It names one of the classes of this module.
     schedule : callable, optional
-        What builds a schedule from its ``config()``, where the learning rate is one.
+        What builds a schedule from its ``config()``, where the learning rate or the weight decay is one.
 
     Returns
     -------
     Optimizer
         Give it its ``state`` and ``steps``, and it goes on as the other would.
     """
-    rate = config.get("learning_rate")
-    if isinstance(rate, dict) and schedule is not None:
-        config = {**config, "learning_rate": schedule(rate)}
+    scheduled = [name for name in ("learning_rate", "weight_decay") if isinstance(config.get(name), dict)]
+    if schedule is not None:
+        config = {**config, **{name: schedule(config[name]) for name in scheduled}}
     return _described.from_config(config, KINDS)
 
 

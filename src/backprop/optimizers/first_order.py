@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import _validate
 from .._validate import Array
-from .base import Common, Optimizer, Rate, within
+from .base import Common, Decay, Optimizer, Rate, decay, within
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "RAdam", "RMSprop", "Rprop"]
 
@@ -25,7 +25,7 @@ class SGD(Optimizer):
         Decay rate of the velocity m; at least 0, below 1.
     nesterov : bool, default False
         Nesterov momentum: step by g + momentum m instead of m.
-    weight_decay : float, default 0
+    weight_decay : float or Schedule, default 0
         Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -39,7 +39,7 @@ class SGD(Optimizer):
     kernel = "sgd"
     numbers = ("momentum", "nesterov")
 
-    _gates: ClassVar = {"momentum": _validate.share, "nesterov": _validate.flag, "weight_decay": _validate.not_negative}
+    _gates: ClassVar = {"momentum": _validate.share, "nesterov": _validate.flag, "weight_decay": decay}
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class SGD(Optimizer):
         momentum: float = 0.0,
         nesterov: bool = False,
         *,
-        weight_decay: float = 0.0,
+        weight_decay: Decay = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
@@ -82,7 +82,7 @@ class RMSprop(Optimizer):
         Above 0: m = momentum m + g / (sqrt(v) + epsilon) and p -= learning_rate m. At least 0, below 1.
     centered : bool, default False
         Divide by the standard deviation: the root of v less the square of a moving average of g.
-    weight_decay : float, default 0
+    weight_decay : float or Schedule, default 0
         Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -98,7 +98,7 @@ class RMSprop(Optimizer):
 
     _gates: ClassVar = {
         "alpha": _validate.share, "epsilon": _validate.positive, "momentum": _validate.share,
-        "centered": _validate.flag, "weight_decay": _validate.not_negative,
+        "centered": _validate.flag, "weight_decay": decay,
     }  # fmt: skip
 
     def __init__(
@@ -109,7 +109,7 @@ class RMSprop(Optimizer):
         *,
         momentum: float = 0.0,
         centered: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: Decay = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
@@ -135,7 +135,7 @@ class Adagrad(Optimizer):
         Keeps the denominator from zero; above 0.
     initial_sum : float, default 0
         Initial value of v (initial_accumulator_value in PyTorch); at least 0.
-    weight_decay : float, default 0
+    weight_decay : float or Schedule, default 0
         Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -149,7 +149,7 @@ class Adagrad(Optimizer):
     numbers = ("epsilon",)
 
     _gates: ClassVar = {
-        "epsilon": _validate.positive, "initial_sum": _validate.not_negative, "weight_decay": _validate.not_negative,
+        "epsilon": _validate.positive, "initial_sum": _validate.not_negative, "weight_decay": decay,
     }  # fmt: skip
 
     def __init__(
@@ -158,7 +158,7 @@ class Adagrad(Optimizer):
         epsilon: float = 1e-10,
         *,
         initial_sum: float = 0.0,
-        weight_decay: float = 0.0,
+        weight_decay: Decay = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
@@ -187,7 +187,7 @@ class Adadelta(Optimizer):
         Decay rate of the moving averages; at least 0, below 1.
     epsilon : float, default 1e-6
         Lets the steps begin, and keeps the denominator from zero; above 0.
-    weight_decay : float, default 0
+    weight_decay : float or Schedule, default 0
         Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -200,7 +200,7 @@ class Adadelta(Optimizer):
     kernel = "adadelta"
     numbers = ("rho", "epsilon")
 
-    _gates: ClassVar = {"rho": _validate.share, "epsilon": _validate.positive, "weight_decay": _validate.not_negative}
+    _gates: ClassVar = {"rho": _validate.share, "epsilon": _validate.positive, "weight_decay": decay}
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class Adadelta(Optimizer):
         rho: float = 0.9,
         epsilon: float = 1e-6,
         *,
-        weight_decay: float = 0.0,
+        weight_decay: Decay = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
@@ -228,7 +228,7 @@ class _Moments(Optimizer):
 
     _gates: ClassVar = {
         "beta1": _validate.share, "beta2": _validate.share, "epsilon": _validate.positive,
-        "weight_decay": _validate.not_negative,
+        "weight_decay": decay,
     }  # fmt: skip
 
     def __init__(
@@ -237,7 +237,7 @@ class _Moments(Optimizer):
         beta1: float,
         beta2: float,
         epsilon: float,
-        weight_decay: float,
+        weight_decay: Decay,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)
@@ -267,7 +267,7 @@ class Adam(_Moments):
         Keeps the denominator from zero; above 0.
     amsgrad : bool, default False
         Divide by the root of the largest v so far.
-    weight_decay : float, default 0
+    weight_decay : float or Schedule, default 0
         Coupled weight decay: this times p is added to g. See `AdamW`.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -291,7 +291,7 @@ class Adam(_Moments):
         epsilon: float = 1e-8,
         *,
         amsgrad: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: Decay = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, **common)
@@ -309,7 +309,7 @@ class AdamW(Adam):
     ----------
     learning_rate, beta1, beta2, epsilon, amsgrad
         As `Adam` takes them.
-    weight_decay : float, default 1e-2
+    weight_decay : float or Schedule, default 1e-2
         Decoupled weight decay: see the formula. At least 0.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -330,7 +330,7 @@ class AdamW(Adam):
         epsilon: float = 1e-8,
         *,
         amsgrad: bool = False,
-        weight_decay: float = 1e-2,
+        weight_decay: Decay = 1e-2,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(
@@ -352,7 +352,7 @@ class NAdam(_Moments):
         As `Adam` takes them.
     momentum_decay : float, default 4e-3
         How fast the momentum warms up; at least 0.
-    weight_decay : float, default 0
+    weight_decay : float or Schedule, default 0
         Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -375,7 +375,7 @@ class NAdam(_Moments):
         epsilon: float = 1e-8,
         *,
         momentum_decay: float = 4e-3,
-        weight_decay: float = 0.0,
+        weight_decay: Decay = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, **common)
@@ -395,7 +395,7 @@ class RAdam(_Moments):
         Step size.
     beta1, beta2, epsilon
         As `Adam` takes them.
-    weight_decay : float, default 0
+    weight_decay : float or Schedule, default 0
         Coupled weight decay: this times p is added to g.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -414,7 +414,7 @@ class RAdam(_Moments):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         *,
-        weight_decay: float = 0.0,
+        weight_decay: Decay = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, beta1, beta2, epsilon, weight_decay, **common)
@@ -431,7 +431,7 @@ class Lion(Optimizer):
         Step size of each parameter; a third to a tenth of Adam's.
     beta1, beta2 : float, default 0.9, 0.99
         Decay rates of m, in the step and of m itself; at least 0, below 1.
-    weight_decay : float, default 0
+    weight_decay : float or Schedule, default 0
         Decoupled weight decay: see the formula. At least 0.
     **common
         clip_value, clip_norm, average, groups: see `Optimizer`.
@@ -444,7 +444,7 @@ class Lion(Optimizer):
     kernel = "lion"
     numbers = ("beta1", "beta2")
 
-    _gates: ClassVar = {"beta1": _validate.share, "beta2": _validate.share, "weight_decay": _validate.not_negative}
+    _gates: ClassVar = {"beta1": _validate.share, "beta2": _validate.share, "weight_decay": decay}
 
     def __init__(
         self,
@@ -452,7 +452,7 @@ class Lion(Optimizer):
         beta1: float = 0.9,
         beta2: float = 0.99,
         *,
-        weight_decay: float = 0.0,
+        weight_decay: Decay = 0.0,
         **common: Unpack[Common],
     ) -> None:
         super().__init__(learning_rate, **common)

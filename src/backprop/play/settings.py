@@ -250,5 +250,11 @@ def choices() -> dict[str, Any]:
 
 
 def _arguments(kind: type, guesses: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, and their defaults, or what suits small networks better."""
-    return {name: guesses.get(name, argument.default) for name, argument in _described.arguments(kind).items()}
+    """The arguments of a constructor that are one number or choice, and their defaults, or what suits small networks
+    better.
+    """
+    return {
+        name: guesses.get(name, argument.default)
+        for name, argument in _described.arguments(kind).items()
+        if name != "groups"
+    }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .. import _core, _validate, activations
+from .. import _core, _validate, activations, schedules
 from .graph import Graph, Operation
 from .storage import Storage
 
@@ -172,7 +172,12 @@ def _weights(operation: Operation, storage: Storage) -> tuple[int, int]:
 
 
 def _extra(operation: Operation, storage: Storage) -> tuple[Any, ...]:
-    """What some operations take beside: a batch norm its momentum and its buffers, columns their tables."""
+    """What some operations take beside: a batch norm its momentum and its buffers, columns their tables, a dropout with
+    a schedule that.
+    """
+    rate = operation.attributes.get("rate")
+    if callable(rate):
+        return (lambda first, count: schedules.values(rate, "rate", first, count, below=1),)
     if operation.kind == "batch_norm":
         return operation.layer.effective_momentum, storage.buffer_offset(operation.buffers["running_mean"])
     found = []

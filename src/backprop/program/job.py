@@ -30,8 +30,8 @@ class Job:
     objective : Objective
     rule : Rule or None
         How the optimizer steps; None: only gradients are computed.
-    rates : numpy.ndarray
-        Learning rates: one, or one for each batch.
+    rates, decays : numpy.ndarray
+        Learning rates: one, or one for each batch; weight decays, likewise, or None, where the rule has it.
     batch_size : int
     shuffle : bool
     seed, first_epoch, first_step : int
@@ -46,6 +46,7 @@ class Job:
     objective: Objective
     rule: Any = None
     rates: Any = (0.0,)
+    decays: Any = None
     batch_size: int = 0
     shuffle: bool = False
     seed: int = 0
@@ -74,7 +75,7 @@ class Job:
                 ranges=() if rule is None else rule.ranges, update_step=0 if rule is None else rule.steps,
                 rates=np.asarray(self.rates, np.float64), batch_size=size, losses=losses, outputs=outputs,
                 shuffle=self.shuffle, seed=self.seed, first_epoch=self.first_epoch, first_step=self.first_step,
-                threads=threads, update_statistics=self.update_statistics,
+                threads=threads, update_statistics=self.update_statistics, decays=self.decays,
             )  # fmt: skip
             try:
                 return bool(_threads.run(training))

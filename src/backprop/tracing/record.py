@@ -146,13 +146,21 @@ def _steps(
     net: Any, graph: Graph, found: Mapping[str, Between], x: Array, objective: Objective, mode: Mode
 ) -> dict[str, Step]:
     steps: dict[str, Step] = {}
-    for operation in graph:
+    for operation in (_at_step(given, mode.step) for given in graph):
         inputs = tuple(x if name == INPUT else steps[name].output for name in operation.inputs)
-        fused = objective.on_logits and operation is graph[-1]
+        fused = objective.on_logits and operation.name == graph[-1].name
         more = _more(net, operation, inputs[0], mode)
         fixed = _is_fixed(operation, len(x), mode)
         steps[operation.name] = Step(operation, inputs, found[operation.name], more, fused, fixed)
     return steps
+
+
+def _at_step(operation: Operation, step: int) -> Operation:
+    """With the number that a schedule comes to."""
+    rate = operation.attributes.get("rate")
+    if not callable(rate):
+        return operation
+    return operation.changed(attributes={**operation.attributes, "rate": float(rate(step))})
 
 
 def _more(net: Any, operation: Operation, x: Array, mode: Mode) -> dict[str, Array]:
@@ -219,6 +227,7 @@ class Update(NamedTuple):
         Its state, as flat vectors.
     parameters : numpy.ndarray
         Flat, after the step.
+    weight_decay : float
     """
 
     optimizer: optimizers.Optimizer
@@ -227,6 +236,7 @@ class Update(NamedTuple):
     before: dict[str, Array]
     after: dict[str, Array]
     parameters: Array
+    weight_decay: float
 
 
 def update(net: Any, given: Any, found: Pass, data: Data, objective: Objective) -> Update:
@@ -235,11 +245,12 @@ def update(net: Any, given: Any, found: Pass, data: Data, objective: Objective) 
     made = copy.deepcopy(original)
     made._owner = original._owner  # which refuses another network
     made.ready(net)
-    rate, before = float(made.rates(1)[0]), {name: vector.copy() for name, vector in made.state.items()}
+    rate, decay = float(made.rates(1)[0]), float(made.decays(1)[0])
+    before = {name: vector.copy() for name, vector in made.state.items()}
     if isinstance(made, optimizers.FullBatch):
         made.minimize(net, lambda: net._value_and_gradient(data, objective, net.seed), 1)
     else:
         net.gradients[...] = found.gradients
         made.step(net)
     after = {name: vector.copy() for name, vector in made.state.items()}
-    return Update(made, original.steps + 1, rate, before, after, net.parameters.copy())
+    return Update(made, original.steps + 1, rate, before, after, net.parameters.copy(), decay)

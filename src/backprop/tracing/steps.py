@@ -34,7 +34,7 @@ class _Numbers:
         self.made: Any = trace.update.optimizer
         its = self.made.factors(name)
         self.t, self.rate = trace.update.number, trace.update.learning_rate * its.learning_rate
-        self.weight_decay = self.made.weight_decay * its.weight_decay
+        self.weight_decay = trace.update.weight_decay * its.weight_decay
         self.epsilon = getattr(self.made, "epsilon", 0.0) * its.epsilon
         self.p, self.new, self.raw = (self._of(word) for word in ("", ".new", ".gradient"))
         #: The gradient with the weight decay that is coupled to it.

@@ -181,8 +181,8 @@ def _by_core(run: Run, data: Data, losses: Array, outputs: Array | None, batch_s
     assert isinstance(run.engine, _core.Plan)
     job = Job(
         run.engine, data, settings.objective, rule=optimizer.rule(net), rates=optimizer.rates(batches),
-        batch_size=batch_size, shuffle=shuffle, seed=run.seed, first_epoch=net.epochs, first_step=net.steps,
-        threads=settings.threads,
+        decays=optimizer.decays(batches), batch_size=batch_size, shuffle=shuffle, seed=run.seed,
+        first_epoch=net.epochs, first_step=net.steps, threads=settings.threads,
     )  # fmt: skip
     try:
         return job.run(losses, outputs)
