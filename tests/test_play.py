@@ -832,7 +832,7 @@ def test_a_port_that_is_taken(play, capsys):
 def test_what_the_command_refuses(flowers, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(flowers.parent)
     rows = [",".join([*(f"c{i}" for i in range(40)), "y"])] + [
-        ",".join(f"{i * j % 7}" for j in range(41)) for i in range(30)
+        ",".join(f"{i * (1 + j % 6) % 7}" for j in range(41)) for i in range(30)
     ]
     Path("wide.csv").write_text("\n".join(rows))
     assert main(["play", "--no-browser", *arguments]) == 2

@@ -321,8 +321,16 @@ def test_numbers_as_people_write_them_in_training_and_after(write: Write, kind: 
         ([f"A{i}" for i in range(20)], "dropped, identifier, 20 different values in 20 rows (--category c keeps it)"),
         ([f"A{i % 18}" for i in range(20)], "dropped, identifier, 18 different values in 20 rows (--category c keeps it)"),
         ([f"A{i % 10}" for i in range(20)], "category, 10 values"),
-        ([f"2020-01-{1 + i % 4:02}" for i in range(20)], "dropped, dates (--category c takes each as a category)"),
-        ([f"{i % 12}:30" for i in range(20)], "dropped, dates (--category c takes each as a category)"),
+        ([f"2020-01-{1 + i % 4:02}" for i in range(20)], "date"),
+        ([f"{i % 12}:30" for i in range(20)], "date"),
+        ([f"{1 + i % 4:02}.{1 + i % 12:02}.2020" for i in range(20)], "date, day first"),
+        ([f"{1 + i % 4}/{1 + i % 12}/2020" for i in range(20)], "date, 1/5/2020 taken as month first"),
+        ([f"{13 + i % 4}/{1 + i % 12}/2020" for i in range(20)], "date, day first"),
+        ([f"2020010{1 + i % 8}" for i in range(20)], "date"),
+        (["7"] * 20, "dropped, constant"),
+        (["u"] * 20, "dropped, constant"),
+        (["u"] * 19 + [""], "category, 1 values, 1 of 20 cells missing"),
+        ([f"one of {i} kinds of text" for i in range(20)], "dropped, free text, 20 different values in 20 rows (--category c keeps it)"),
         (["true", "False"] * 10, "category, 2 values"),
         (["yes", "no", "", "no"] * 5, "category, 2 values, 5 of 20 cells missing"),
         (["1", "2", "", "?"] * 5, "number, 10 of 20 cells missing"),
@@ -339,7 +347,7 @@ def test_numbers_as_people_write_them_in_training_and_after(write: Write, kind: 
     ],
 )  # fmt: skip
 def test_what_is_said_of_a_column(write: Write, cells: list[str], said: str) -> None:
-    table = tables.read(write("c,y\n" + "".join(f'"{cell}",{i}\n' for i, cell in enumerate(cells))))
+    table = tables.read(write("c,d,y\n" + "".join(f'"{cell}",{"uvw"[i % 3]},{i}\n' for i, cell in enumerate(cells))))
     assert str(tables.readings(table, "y")["c"]) == f"c: {said}"
 
 

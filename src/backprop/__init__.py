@@ -89,6 +89,7 @@ if _typing.TYPE_CHECKING:
 #: What is imported only when it is asked for, by where it is; the estimators need scikit-learn.
 _LAZY = {
     "sklearn": ("MLPClassifier", "MLPRegressor"),
+    "preprocessing": (),
     "plots": (),
     "gradcheck": ("GradientCheck", "check_gradients"),
     "training": ("History",),

@@ -67,14 +67,15 @@ def ordered(value: Any, known: tuple[str, ...] | None, name: str) -> Any:
     return array(value, name)[:, [place[column] for column in known]]
 
 
-def array(value: Any, name: str) -> Array:
-    """`value` as an array of real numbers; what is none, and where, is said."""
+def array(value: Any, name: str, gaps: bool = False) -> Array:
+    """`value` as an array of real numbers; what is none, and where, is said. With gaps, missing values are NaN."""
     labels = columns(value)
     if labels is not None:
-        return _table(value, labels, name)
+        return _table(value, labels, name, gaps)
     result = _as_array(value, name)
     if result.dtype.kind in "fiub":
         return result
+    result = filled(result) if gaps else result
     series = hasattr(value, "to_numpy")
     return _numbers(result, name, "" if series else None, value.dtype if hasattr(value, "dtype") else result.dtype)
 
@@ -99,17 +100,17 @@ def _as_array(value: Any, name: str) -> Array:
         raise TypeError(f"{name}: expected an array, got {type(value).__name__}: {shown(str(failed))}") from failed
 
 
-def _table(value: Any, labels: list[Any], name: str) -> Array:
+def _table(value: Any, labels: list[Any], name: str, gaps: bool) -> Array:
     """The columns of a table, beside one another."""
     kinds = {dtype.kind if isinstance(dtype, np.dtype) else "" for dtype in getattr(value, "dtypes", [None])}
     if kinds <= set("fiu"):
         result = np.asarray(value)
     else:
-        made = [_column(value, i, label, name) for i, label in enumerate(labels)]
+        made = [_column(value, i, label, name, gaps) for i, label in enumerate(labels)]
         result = np.empty((len(value), len(made)), np.result_type(*made) if made else np.float64)
         for i, column in enumerate(made):
             result[:, i] = column
-    if result.dtype.kind == "f" and not np.isfinite(result).all():
+    if result.dtype.kind == "f" and not gaps and not np.isfinite(result).all():
         row, at = np.argwhere(~np.isfinite(result))[0].tolist()
         gap = ", a missing value," if np.isnan(result[row, at]) else ""
         where = f"{gap} at row {row}, column {labels[at]!r}"
@@ -117,19 +118,47 @@ def _table(value: Any, labels: list[Any], name: str) -> Array:
     return result
 
 
-def _column(value: Any, i: int, label: Any, name: str) -> Array:
-    """One column of a table of pandas, Polars, PyArrow, or what is like them."""
+def column(value: Any, i: int, label: Any) -> Any:
+    """One column of a table of pandas, Polars, PyArrow, or what is like them, as that library has it."""
     if hasattr(value, "iloc"):
-        column = value.iloc[:, i]
-    elif hasattr(value, "to_series"):
-        column = value.to_series(i)
-    else:
-        column = value.column(i) if hasattr(value, "column") else value[label]
-    dtype = getattr(column, "dtype", None) or getattr(column, "type", None)
+        return value.iloc[:, i]
+    if hasattr(value, "to_series"):
+        return value.to_series(i)
+    return value.column(i) if hasattr(value, "column") else value[label]
+
+
+def cells(column: Any, name: str, label: Any) -> Array:
+    """What such a column holds, whatever it is, as an array (rows,)."""
     values = _as_array(column, name)
     if values.ndim != 1:
-        raise TypeError(f"{name}: expected a number in each cell, got several in column {label!r} (dtype {dtype})")
-    return _numbers(values, name, f" in column {label!r}", dtype)
+        raise TypeError(
+            f"{name}: expected a number in each cell, got several in column {label!r} (dtype {_dtype(column)})"
+        )
+    return values
+
+
+def filled(values: Array) -> Array:
+    """Objects, with NaN in the place of those that say that a value is missing."""
+    if values.dtype.kind != "O":
+        return values
+    kinds = {kind for kind in set(map(type, values.reshape(-1))) if kind.__name__ in _GAPS}
+    if not kinds:
+        return values
+    flat = [np.nan if type(value) in kinds else value for value in values.reshape(-1)]
+    result = np.empty(len(flat), object)
+    result[:] = flat
+    return result.reshape(values.shape)
+
+
+def _dtype(column: Any) -> Any:
+    return getattr(column, "dtype", None) or getattr(column, "type", None)
+
+
+def _column(value: Any, i: int, label: Any, name: str, gaps: bool) -> Array:
+    """One column as numbers."""
+    given = column(value, i, label)
+    values = cells(given, name, label)
+    return _numbers(filled(values) if gaps else values, name, f" in column {label!r}", _dtype(given))
 
 
 def _numbers(values: Array, name: str, column: str | None, dtype: Any) -> Array:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 
+from .dates import is_compact
+
 __all__ = ["PLAIN", "Style", "Survey", "digits", "is_missing"]
 
 #: Missing values, in whatever case; where numbers are expected, there are more.
@@ -105,6 +107,23 @@ class Style:
         number = float(core.replace(self.thousands or " ", "").replace(self.decimal, "."))
         return -number if negative else number
 
+    def numbers(self, cells: Iterable[str]) -> dict[str, float | None]:
+        """What `number` makes of each cell."""
+        return {cell: number if (number := self._quickly(cell)) is not None else self.number(cell) for cell in cells}
+
+    def _quickly(self, cell: str) -> float | None:
+        """The number of a cell, if that is written in the simplest way."""
+        core = cell
+        if self.unit and cell.endswith(self.unit):
+            core = cell[: -len(self.unit)].rstrip()
+        elif self.unit and is_money(self.unit):
+            core = cell.removeprefix(self.unit).lstrip()
+        elif self.unit:
+            return None
+        if not self._core.fullmatch(core, core.startswith("-")):
+            return None
+        return float(core.replace(self.thousands or " ", "").replace(self.decimal, "."))
+
     def _takes(self, unit: str) -> bool:
         return unit == self.unit or (not unit and is_money(self.unit))
 
@@ -180,21 +199,41 @@ class Survey:
 
     Attributes
     ----------
-    texts : Counter of str
-        The different cells that say something, as a text.
-    numbers : Counter of str
-        Those that say something where a number is expected.
+    of_texts, of_numbers : int
+        How many cells say something, as a text, and where a number is expected.
     """
 
     def __init__(self, cells: Iterable[str]) -> None:
-        counts = Counter(cells)
-        self.texts = Counter({cell: n for cell, n in counts.items() if not is_missing(cell)})
-        self.numbers = Counter({cell: n for cell, n in self.texts.items() if not is_missing(cell, number=True)})
+        self._counts = Counter(cells)
         self.of_numbers, self.of_texts = self.numbers.total(), self.texts.total()
-        self._kinds: Counter[_Kind] = Counter()
+
+    @cached_property
+    def texts(self) -> Counter[str]:
+        """The different cells that say something, as a text."""
+        return Counter({cell: n for cell, n in self._counts.items() if not is_missing(cell)})
+
+    @cached_property
+    def numbers(self) -> Counter[str]:
+        """Those that say something where a number is expected."""
+        return Counter({cell: n for cell, n in self.texts.items() if not is_missing(cell, number=True)})
+
+    @cached_property
+    def _kinds(self) -> Counter["_Kind"]:
+        """The cells that are numbers, however written."""
+        kinds: Counter[_Kind] = Counter()
+        known: dict[str, _Kind | None] = {}
         for cell, n in self.numbers.items():
-            if kind := _kind(cell):
-                self._kinds[kind] += n
+            shape = _shape(cell)
+            if shape not in known:
+                known[shape] = _kind(cell)
+            if kind := known[shape]:
+                kinds[kind] += n
+        return kinds
+
+    @property
+    def different(self) -> int:
+        """How many different cells there are that say something."""
+        return len(self.texts)
 
     @cached_property
     def is_numeric(self) -> bool:
@@ -204,12 +243,25 @@ class Survey:
     @cached_property
     def are_dates(self) -> bool:
         """Whether more than half of the cells are dates."""
-        return 2 * sum(n for cell, n in self.texts.items() if is_date(cell)) > self.of_texts
+        shapes: Counter[str] = Counter()
+        for cell, n in self.texts.items():
+            shapes[cell.translate(_DIGITS)] += n
+        return 2 * sum(n for shape, n in shapes.items() if is_date(shape)) > self.of_texts
 
     @cached_property
     def are_names(self) -> bool:
         """Whether nearly all cells are different, so that they name the rows and are no categories."""
-        return self.of_texts >= 10 and len(self.texts) > 0.8 * self.of_texts
+        return self.of_texts >= 10 and self.different > 0.8 * self.of_texts
+
+    @cached_property
+    def are_phrases(self) -> bool:
+        """Whether most cells are several words, or long: text that somebody wrote."""
+        return 2 * sum(n for cell, n in self.texts.items() if cell.count(" ") > 2 or len(cell) > 40) > self.of_texts
+
+    @cached_property
+    def are_compact_dates(self) -> bool:
+        """Whether the cells are dates in eight digits, 20200131."""
+        return len(self.numbers) > 4 and all(map(is_compact, self.numbers))
 
     @cached_property
     def are_numbered(self) -> bool:
@@ -222,6 +274,11 @@ class Survey:
     def has_leading_zeros(self) -> bool:
         """Whether cells begin with a zero that numbers do not need, as codes have."""
         return any(len(cell) > 1 and cell[0] == "0" and cell.isdigit() for cell in self.numbers)
+
+    @cached_property
+    def has_parentheses(self) -> bool:
+        """Whether some cells are in parentheses, as books have negative numbers."""
+        return any(cell[0] == "(" for cell in self.numbers)
 
     @cached_property
     def decimal(self) -> str | None:
@@ -288,6 +345,14 @@ def _is_usual(unit: str) -> bool:
     return unit in ("", "%") or is_money(unit)
 
 
+def _shape(cell: str) -> str:
+    """A cell of the same kind, for many others too: which digits there are is of no matter, but for leading zeros."""
+    if (cell[-1].isdigit() and not cell.isascii()) or (cell[-1:] in "23" and any(map(str.isalpha, cell))):
+        return cell  # as of m2, which is a unit, while m4 is none
+    shape = cell.translate(_ONES)
+    return _OTHER_ZEROS.sub("9", shape) if "0" in shape else shape
+
+
 def _kind(cell: str) -> _Kind | None:
     if cell.isdecimal() and cell.isascii():
         return _WHOLE
@@ -305,6 +370,8 @@ def _kind_of_any(cell: str) -> _Kind | None:
     return _Kind(unit, readings, frozenset(core) & {".", ",", " ", "'"}) if readings else None
 
 
+_ONES, _DIGITS = (str.maketrans(digits, "9" * len(digits)) for digits in ("123456789", "0123456789"))
+_OTHER_ZEROS = re.compile(r"(?<=[09.,'])0|(?<=[09] )0")
 # What most cells are, for speed.
 _WHOLE = _Kind("", frozenset(_CORES), frozenset())
 _POINT, _DECIMALS = re.compile(r"-?[0-9]+\.[0-9]+"), _kind_of_any("0.5")

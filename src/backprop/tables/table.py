@@ -1,8 +1,8 @@
-"""A table: the cells of a CSV file, column by column, as texts, as numbers, or as classes."""
+"""A table: the cells of a CSV file or a DataFrame, column by column, as texts, numbers, dates, or classes."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from reprlib import repr as shortened
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from .. import _validate, _words
 from .cells import PLAIN, Style, Survey, is_missing
+from .dates import moments
+from .typed import Moments, Numbers, Typed
 
 __all__ = ["MOST_CATEGORIES", "Table"]
 
@@ -23,27 +25,31 @@ MOST_WHOLE_NUMBERS = 10
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a CSV file.
+    """The cells of a CSV file, or of what else has columns.
 
     Attributes
     ----------
     path : str
         For the error messages.
     columns : dict of str to sequence of str
-        The cells of each column, without the white space around them.
-    lines : list of int
-        The line of the file on which each row begins: the header is on line 1.
+        The cells of each column, without the white space around them; of a DataFrame, its numbers and dates as such.
+    lines : sequence of int
+        The line of the file on which each row begins: the header is on line 1. Of a DataFrame, which row it is.
     delimiter : str
         What divides the cells.
     has_header : bool
         False where the columns are called "1", "2" and so on, as the file does not name them.
+    is_file : bool
+        Whether somebody reads the messages who has options on the command line, rather than arguments.
     """
 
     path: str
-    columns: dict[str, tuple[str, ...]]
-    lines: list[int]
+    columns: Mapping[str, Sequence[str]]
+    lines: Sequence[int]
     delimiter: str = ","
     has_header: bool = True
+    is_file: bool = True
+    _known: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -52,9 +58,29 @@ class Table:
         """An error that says where it is."""
         return ValueError(f"{self.path}, row {self.lines[row]}, column {name!r}: {message}")
 
-    def cells(self, name: str) -> tuple[str, ...]:
+    def option(self, name: str, column: str) -> str:
+        """How to say of a column how it is to be read."""
+        return f"--{name} {column}" if self.is_file else f"{name}={[column]!r}"
+
+    def cells(self, name: str) -> Sequence[str]:
         """The cells of a column, as they stand."""
         return self.columns[self.named(name)]
+
+    def survey(self, name: str) -> Survey:
+        """What the cells of a column are."""
+        if name not in self._known:
+            cells = self.cells(name)
+            self._known[name] = cells.survey() if isinstance(cells, Typed) else Survey(cells)
+        survey: Survey = self._known[name]
+        return survey
+
+    def missing(self, name: str, number: bool = False) -> Array:
+        """Which cells of a column are missing: bool (rows,)."""
+        cells = self.cells(name)
+        if isinstance(cells, Typed):
+            return cells.missing
+        gaps = {cell for cell in set(cells) if is_missing(cell, number)}
+        return np.array([cell in gaps for cell in cells], bool)
 
     def named(self, name: str) -> str:
         """The name of a column; a word that is none is refused."""
@@ -68,10 +94,13 @@ class Table:
 
     def rows(self, rows: Sequence[int]) -> "Table":
         """Some of the rows."""
-        columns = {name: tuple(cells[row] for row in rows) for name, cells in self.columns.items()}
-        return Table(self.path, columns, [self.lines[row] for row in rows], self.delimiter, self.has_header)
+        columns = {
+            name: cells.take(rows) if isinstance(cells, Typed) else tuple(map(cells.__getitem__, rows))
+            for name, cells in self.columns.items()
+        }
+        return replace(self, columns=columns, lines=[self.lines[row] for row in rows], _known={})
 
-    def texts(self, name: str) -> tuple[str, ...]:
+    def texts(self, name: str) -> Sequence[str]:
         """The cells of a column, none of them empty."""
         cells = self.cells(name)
         if "" in cells:
@@ -80,12 +109,11 @@ class Table:
 
     def is_numeric(self, name: str) -> bool:
         """Whether most of the cells of a column that are not missing are numbers, however written."""
-        return Survey(self.cells(name)).is_numeric
+        return self.survey(name).is_numeric
 
     def where_given(self, name: str) -> "Table":
         """The rows in which the cell of a column is not missing."""
-        cells, number = self.cells(name), self.is_numeric(name)
-        rows = [row for row, cell in enumerate(cells) if not is_missing(cell, number)]
+        rows = np.flatnonzero(~self.missing(name, self.is_numeric(name))).tolist()
         if not rows:
             raise ValueError(f"{self.path}, column {name!r}: expected a value in some rows, got none")
         return self if len(rows) == len(self) else self.rows(rows)
@@ -113,17 +141,64 @@ class Table:
         cure : str, default ""
             What to do about a cell that is no number.
         """
-        style = self.style(Survey(self.cells(name))) if style is None else style
-        numbers = np.empty(len(self))
-        for row, cell in enumerate(self.cells(name) if missing else self.texts(name)):
-            number = style.number(cell)
-            if number is None and missing and is_missing(cell, number=True):
-                number = math.nan
-            elif number is None or not math.isfinite(number):
-                like = f" ({style})" if style != PLAIN else ""
-                raise self.error(row, name, f"expected a finite number{like}, got {shortened(cell)}{cure}")
-            numbers[row] = number
+        style = self.style(self.survey(name)) if style is None else style
+        if (name, style, missing) not in self._known:
+            self._known[name, style, missing] = self._numbers(name, style, missing, cure)
+        numbers: Array = self._known[name, style, missing]
         return numbers
+
+    def _numbers(self, name: str, style: Style, missing: bool, cure: str) -> Array:
+        cells = self.cells(name)
+        if isinstance(cells, Numbers) and (missing or not cells.missing.any()):
+            return self._finite(cells, name, cure)
+        given = cells if missing else self.texts(name)
+        if style == PLAIN and (plain := _plain(given)) is not None:
+            return plain
+        known = style.numbers(set(given))
+        gaps = {cell for cell, number in known.items() if number is None and missing and is_missing(cell, number=True)}
+        known |= dict.fromkeys(gaps, math.nan)
+        wrong = {cell for cell in known.keys() - gaps if (number := known[cell]) is None or not math.isfinite(number)}
+        if wrong:
+            row = next(row for row, cell in enumerate(given) if cell in wrong)
+            like = f" ({style})" if style != PLAIN else ""
+            raise self.error(row, name, f"expected a finite number{like}, got {shortened(given[row])}{cure}")
+        return np.array([known[cell] for cell in given], np.float64)
+
+    def _finite(self, cells: Numbers, name: str, cure: str) -> Array:
+        if np.isinf(cells.values).any():
+            row = int(np.isinf(cells.values).argmax())
+            raise self.error(row, name, f"expected a finite number, got {cells.values[row]}{cure}")
+        return cells.values
+
+    def dates(self, name: str, day_first: bool = False, cure: str = "") -> Array:
+        """The cells of a column as datetime64 (rows,); NaT where they are missing.
+
+        Parameters
+        ----------
+        name : str
+        day_first : bool, default False
+            Of dates such as 03/04/2020, whether they are in April.
+        cure : str, default ""
+            What to do about a cell that is no date.
+        """
+        if (name, day_first) not in self._known:
+            self._known[name, day_first] = self._dates(name, day_first, cure)
+        dates: Array = self._known[name, day_first]
+        return dates
+
+    def _dates(self, name: str, day_first: bool, cure: str) -> Array:
+        cells = self.cells(name)
+        if isinstance(cells, Moments):
+            return cells.values
+        place = {cell: i for i, cell in enumerate(dict.fromkeys(cells))}
+        different = moments([*place], day_first)
+        wrong = np.array([not is_missing(cell, number=True) for cell in place], bool) & np.isnat(different)
+        found: Array = different[[place[cell] for cell in cells]]
+        if wrong.any():
+            row = int(wrong[[place[cell] for cell in cells]].argmax())
+            like = " (day first)" if day_first else ""
+            raise self.error(row, name, f"expected a date{like}, got {shortened(cells[row])}{cure}")
+        return found
 
     def categories(self, name: str) -> list[str]:
         """The different texts of a column, sorted."""
@@ -171,6 +246,20 @@ class Table:
             raise ValueError(f"{self.path}, column {name!r}: {limit}")
         order = {value: i for i, value in enumerate(sorted(names))}
         return [names[value] for value in order], np.array([order[values[cell]] for cell in spelled])
+
+
+def _plain(cells: Sequence[str]) -> Array | None:
+    """The numbers of cells that Python reads, an empty one as NaN; None where there are others."""
+    try:
+        numbers = np.array([float(cell or "nan") for cell in cells])
+    except ValueError:
+        return None
+    empty = sum(not cell for cell in cells)
+    return (
+        numbers
+        if np.isfinite(numbers).sum() + empty == len(numbers) and not any("_" in cell for cell in cells)
+        else None
+    )
 
 
 def _value(cell: str) -> int | float | None:

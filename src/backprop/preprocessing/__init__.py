@@ -1,0 +1,40 @@
+"""Preprocessing: tables, from wherever they come, as the inputs of a network; fitted once, and kept in model files.
+
+`TableEncoder` does a whole table as it comes: a DataFrame of pandas, Polars or PyArrow, columns by name, or an array,
+with numbers, texts, booleans, dates and missing values. The others do columns of one kind. `tables` reads CSV files, by
+the same rules.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .encoder import (
+        DateEncoder,
+        Encoder,
+        OneHotEncoder,
+        OrdinalEncoder,
+        SimpleImputer,
+        TableEncoder,
+        TargetEncoder,
+    )
+    from .scalers import QuantileTransformer, RobustScaler, Scaler, StandardScaler
+
+__all__ = [
+    "DateEncoder", "Encoder", "OneHotEncoder", "OrdinalEncoder", "QuantileTransformer", "RobustScaler", "Scaler",
+    "SimpleImputer", "StandardScaler", "TableEncoder", "TargetEncoder",
+]  # fmt: skip
+
+#: What `tables` needs; the encoders need `tables`, so that neither can be imported before somebody asks for it.
+_SCALERS = ("QuantileTransformer", "RobustScaler", "Scaler", "StandardScaler")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        place = "scalers" if name in _SCALERS else "encoder"
+        return getattr(importlib.import_module(f"{__name__}.{place}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
