@@ -424,7 +424,7 @@ def test_columns_may_be_asked_to_be_something():
     kinds = {name: reading.kind for name, reading in encoder.readings_.items()}
     assert kinds["code"] == kinds["rooms"] == "category" and kinds["flat_id"] == "number"
     assert kinds["price"] == kinds["built"] == "dropped"
-    with pytest.raises(ValueError, match="date: expected one of size, rooms, .* got 'bilt'; did you mean 'built'"):
+    with pytest.raises(ValueError, match=r"date: expected one of size, rooms, .* got 'bilt'; did you mean 'built'"):
         TableEncoder(date=["bilt"]).fit(mixed())
     with pytest.raises(ValueError, match="drop: expected a column in one option, got 'size' in numeric too"):
         TableEncoder(numeric=["size"], drop=["size"]).fit(mixed())

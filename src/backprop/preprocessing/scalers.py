@@ -263,12 +263,15 @@ _FAR = (
 
 def _columns(X: Any, name: str) -> Array:
     """Columns of numbers (rows, columns), as float64; NaN where they are missing."""
-    X = np.asarray(X if isinstance(X, np.ndarray) and X.dtype.kind in "fiub" else _frames.array(X, name, gaps=True))
-    if X.ndim != 2:
-        cure = f": {name}.reshape(-1, 1) is one column" if X.ndim == 1 else ""
-        raise ValueError(f"{name}: expected an array of shape (rows, columns), got {X.shape}{cure}")
-    X = X.astype(np.float64, copy=False)
-    if np.isinf(X).any():
-        row, column = np.argwhere(np.isinf(X))[0].tolist()
-        raise ValueError(f"{name}: expected numbers, got {X[row, column]} at row, column {row}, {column}")
-    return X
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got a masked array: fill it with NaN first")
+    is_plain = isinstance(X, np.ndarray) and X.dtype.kind in "fiub"
+    given: Array = np.asarray(X) if is_plain else _frames.array(X, name, gaps=True)
+    if given.ndim != 2:
+        cure = f": {name}.reshape(-1, 1) is one column" if given.ndim == 1 else ""
+        raise ValueError(f"{name}: expected an array of shape (rows, columns), got {given.shape}{cure}")
+    numbers = given.astype(np.float64, copy=False)
+    if np.isinf(numbers).any():
+        row, column = np.argwhere(np.isinf(numbers))[0].tolist()
+        raise ValueError(f"{name}: expected numbers, got {numbers[row, column]} at row, column {row}, {column}")
+    return numbers
