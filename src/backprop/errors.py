@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-__all__ = ["BusyError", "DivergedError", "FormatError"]
+__all__ = ["BusyError", "DivergedError", "FormatError", "RankError"]
 
 
 class FormatError(ValueError):
@@ -34,3 +34,21 @@ class DivergedError(ArithmeticError):
 
 class BusyError(RuntimeError):
     """A network that is being trained was asked to train again."""
+
+
+class RankError(RuntimeError):
+    """Another process of a fit over several has failed; what it says has happened.
+
+    Parameters
+    ----------
+    message : str
+    rank : int
+        Which of the processes it was; also an attribute.
+    """
+
+    def __init__(self, message: str, *, rank: int) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), rank=self.rank), self.args, self.__dict__

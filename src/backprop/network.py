@@ -406,6 +406,8 @@ class Sequential(_core.Predictor):
         rng: Any = None,
         threads: int | None = None,
         resume: str | os.PathLike[str] | None = None,
+        comm: Any = None,
+        shards: int | None = None,
     ) -> History:
         """Train: go through the rows in batches, and take a step of the optimizer after each.
 
@@ -455,6 +457,14 @@ class Sequential(_core.Predictor):
             A file that `Checkpoint` wrote in a fit with these arguments, of a network built as this one: the fit goes
             on from there, to the bits and the history that it would have come to. `backprop.resume` builds the network
             too.
+        comm : mpi4py.MPI.Comm, optional
+            Train over its processes, such as ``MPI.COMM_WORLD``, each of which calls this with the same network and
+            arguments and with rows of its own, or none; all rows are those of rank 0, then those of rank 1, and so on.
+            All networks come out the same. Rank 0 alone calls callbacks, shows progress and writes files.
+        shards : int, optional
+            Into how many parts rows and batches are cut, whose gradients are added in one fixed tree: at least one for
+            each process. The result depends on this number, to the last bit, and not on how many processes there are;
+            without a comm, one process comes to the same. Default: as many as processes.
 
         Returns
         -------
@@ -466,6 +476,8 @@ class Sequential(_core.Predictor):
             If the loss, or a weight, stops being finite. The last finite weights are kept.
         BusyError
             If the network is being trained already.
+        RankError
+            If another process of the comm has failed, with what it says has happened.
         KeyboardInterrupt
             On Ctrl-C, after the batch under way; the network keeps its weights.
         """
@@ -473,13 +485,18 @@ class Sequential(_core.Predictor):
         from .callbacks import chosen
 
         with self._training.taken():
-            run = training.begin(
-                self, x, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
-                validation_data=validation_data, validation_split=validation_split, sample_weight=sample_weight,
-                class_weight=class_weight, shuffle=shuffle, metrics=metrics, callbacks=chosen(callbacks, progress),
-                rng=rng, threads=threads, resume=resume,
+            asked = dict(
+                loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
+                validation_split=validation_split, sample_weight=sample_weight, class_weight=class_weight,
+                shuffle=shuffle, metrics=metrics, rng=rng, threads=threads, resume=resume,
             )  # fmt: skip
-            return training.fit(run)
+            if comm is not None or shards is not None:
+                from .training import sharded
+
+                return sharded.fit(
+                    self, x, y, comm=comm, shards=shards, callbacks=callbacks, progress=progress, **asked
+                )
+            return training.fit(training.begin(self, x, y, callbacks=chosen(callbacks, progress), **asked))
 
     def forward(self, x: Any, *, training: bool = True, logits: bool = False) -> Array:
         """The outputs for a mini-batch, keeping what `backward` needs.

@@ -102,7 +102,7 @@ def of(run: Any) -> Checkpoint:
     optimizer, settings, callbacks = run.optimizer, run.settings, _remembering(run)
     asked = {
         "loss": repr(settings.objective.loss) if settings.objective.compiled else "a function",
-        "rows": len(run.data) if hasattr(run.data, "__len__") else "in batches",
+        "rows": "in batches" if run.rows is None else run.rows,
         "batch_size": settings.batch_size, "shuffle": settings.shuffle, "history": run.names,
         "callbacks": [_kind(callback) for callback in callbacks],
     }  # fmt: skip

@@ -13,7 +13,7 @@ from .. import _frames, _validate, metrics, targets
 if TYPE_CHECKING:
     from .objective import Objective
 
-__all__ = ["Batches", "Data", "Inputs", "Lazy", "Passed", "Prepared", "pieces", "prepare", "rows", "weighted_by_class"]
+__all__ = ["Batches", "Data", "Inputs", "Lazy", "Passed", "Prepared", "beside", "pieces", "prepare", "rows", "weighted_by_class"]
 
 Array = _validate.Array
 Names = tuple[str, ...]
@@ -256,13 +256,21 @@ def rows(
         if _shape(x)[1:] != (inputs.n_in,) and _shape(y)[1:] == (inputs.n_in,):
             raise ValueError(f"{error}: are x and y swapped?") from None
         raise
-    y = _validate.array(y, "y")
     _validate.some_rows(found)
-    target, labels = _targets(objective, y, inputs.dtype, lazily)
+    return beside(objective, found, y, sample_weight, inputs.dtype, len(found), lazily=lazily, part=part)
+
+
+def beside(
+    objective: Objective, x: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any], count: int, *,
+    lazily: bool = False, part: bool = False,
+) -> Data:  # fmt: skip
+    """Inputs that have passed the gate, and what belongs to so many rows, which passes it here."""
+    y = _validate.array(y, "y")
+    target, labels = _targets(objective, y, dtype, lazily)
     y = objective.loss.metric_targets(y)
-    _validate.same_rows(len(found), y=y)
-    weights = None if sample_weight is None else _validate.weights(sample_weight, len(found), part=part)
-    return Data(found, target, labels, weights, y)
+    _validate.same_rows(count, y=y)
+    weights = None if sample_weight is None else _validate.weights(sample_weight, count, part=part)
+    return Data(x, target, labels, weights, y)
 
 
 class Passed:

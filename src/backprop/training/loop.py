@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DivergedError
-from . import evaluation, steps
+from . import steps
 
 if TYPE_CHECKING:
     from .history import History
@@ -30,6 +30,8 @@ def fit(run: Run) -> History:
             _go_on(run)
             for callback in begun:
                 steps.call(callback, "on_epoch_end", run)
+            if run.shards is not None:
+                run.shards.follow(run)
     except DivergedError as error:
         run.error = error
         if run.raises:
@@ -65,9 +67,7 @@ def _look(run: Run, outputs: steps.Outputs) -> dict[str, list[float]]:
     if outputs is not None:
         found = settings.objective.measure(settings.metrics, *outputs, settings.meaning)
         numbers = {name: [float(value)] for name, value in found.items()}
-    if settings.validation is not None:
-        score = evaluation.evaluate(
-            run.network, settings.validation, settings.objective, settings.metrics, settings.meaning, settings.threads
-        )
+    score = run.evaluate()
+    if score is not None:
         numbers |= {f"val_{name}": [float(value)] for name, value in score.items()}
     return numbers

@@ -14,7 +14,7 @@ from ..errors import DivergedError
 from ..program.data import Batches, Data
 from ..program.engine import Engine
 from ..program.objective import Objective
-from . import steps
+from . import evaluation, steps
 from .history import History
 
 __all__ = ["Run", "Settings"]
@@ -54,6 +54,8 @@ class Run:
     stop: bool = False
     raises: bool = True
     error: DivergedError | None = None
+    #: Where batches are cut into shards: those of this process.
+    shards: Any = None
 
     @property
     def optimizer(self) -> Any:
@@ -61,10 +63,27 @@ class Run:
         return self.settings.optimizer
 
     @property
+    def rows(self) -> int | None:
+        """How many there are, in all processes; None: batches come one by one."""
+        data = self.data if self.shards is None else self.shards
+        return len(data) if hasattr(data, "__len__") else None
+
+    @property
     def names(self) -> list[str]:
         """What the history has, or will have."""
         names = ["loss", *self.settings.metrics]
         return names + [f"val_{name}" for name in names if self.settings.validation is not None]
+
+    def evaluate(self) -> dict[str, float] | None:
+        """The loss and the metrics of the validation data, where there are any."""
+        settings = self.settings
+        if self.shards is not None:
+            return self.shards.evaluate(self)
+        if settings.validation is None:
+            return None
+        return evaluation.evaluate(
+            self.network, settings.validation, settings.objective, settings.metrics, settings.meaning, settings.threads
+        )
 
     def gather(self) -> None:
         """Have rows that were chosen by their indices as arrays, unless they are many."""

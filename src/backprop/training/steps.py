@@ -22,7 +22,7 @@ from ..program.job import Job, gradients
 if TYPE_CHECKING:
     from .run import Run
 
-__all__ = ["Outputs", "call", "epochs", "means", "parts", "some_weight", "train"]
+__all__ = ["Outputs", "call", "diverged", "epochs", "means", "parts", "some_weight", "train", "update"]
 
 Array = _validate.Array
 #: The outputs of an epoch beside its targets, for the metrics.
@@ -34,6 +34,8 @@ AT_ONCE = 1_000_000
 
 def epochs(run: Run, count: int) -> tuple[Array, Outputs]:
     """One epoch or more, at most so many: the sums of losses and of weights (epochs, 2), and outputs beside y."""
+    if run.shards is not None:
+        return run.shards.epochs(run, count)
     if isinstance(run.optimizer, FullBatch):
         return _full_batch(run, count)
     if isinstance(run.data, Data) and run.data.ready and _compiled(run):
@@ -84,7 +86,7 @@ def _together(run: Run, data: Data, count: int) -> tuple[Array, Outputs]:
         net.epochs += (net.steps - begun) // batches
     if not finite:
         epoch, batch = divmod(net.steps - begun, batches)
-        raise _diverged(run.epoch + epoch, batch, settings.optimizer)
+        raise diverged(run.epoch + epoch, batch, settings.optimizer)
     return losses, None if outputs is None else (outputs, data.y)
 
 
@@ -104,7 +106,7 @@ def _full_batch(run: Run, count: int) -> tuple[Array, Outputs]:
             net, lambda: net._value_and_gradient(data, settings.objective, run.seed, settings.threads), count
         )
     except DivergedError:
-        raise _diverged(run.epoch, 0, optimizer) from None
+        raise diverged(run.epoch, 0, optimizer) from None
     finally:
         net.epochs += optimizer.steps - begun
     return np.array([[loss, 1.0] for loss in losses]), None if outputs is None else (outputs, data.y)
@@ -120,7 +122,7 @@ def _in_parts(run: Run) -> tuple[Array, Outputs]:
         outputs = _outputs(run, len(part))
         run.batch = net.steps - begun
         if not train(run, part, losses, outputs):
-            raise _diverged(run.epoch, net.steps - begun, settings.optimizer)
+            raise diverged(run.epoch, net.steps - begun, settings.optimizer)
         if outputs is not None:
             seen.append((rows, outputs, part.y))
         most = max(most, len(part))
@@ -204,7 +206,7 @@ def _step(run: Run, batch: Data, losses: Array, outputs: Array | None) -> bool:
             return False
         for callback in settings.callbacks:
             call(callback, "on_gradients", run)
-        if not _update(run.optimizer, net):
+        if not update(run.optimizer, net):
             return False
         net.steps += 1
     finally:
@@ -216,7 +218,7 @@ def _step(run: Run, batch: Data, losses: Array, outputs: Array | None) -> bool:
     return True
 
 
-def _update(optimizer: Any, net: Any) -> bool:
+def update(optimizer: Any, net: Any) -> bool:
     """A step of the optimizer, after which what is frozen is as it was, and all is finite; a custom one is held to
     that.
     """
@@ -238,7 +240,8 @@ def _update(optimizer: Any, net: Any) -> bool:
     return True
 
 
-def _diverged(epoch: int, batch: int, optimizer: Any) -> DivergedError:
+def diverged(epoch: int, batch: int, optimizer: Any) -> DivergedError:
+    """What is raised where the loss has stopped being finite."""
     return DivergedError(
         f"the loss stopped being finite in epoch {epoch}, batch {batch} (counted from 0); the network keeps its last "
         f"finite weights: lower the learning rate of {optimizer!r}, or scale the inputs",
