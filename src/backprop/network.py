@@ -883,12 +883,13 @@ class Sequential(_core.Predictor):
             if self._norms() and sum(len(some) for some in rows) > 1:
                 self.update_statistics(rows[0] if len(rows) == 1 else np.concatenate(rows))
 
+    def _following(self) -> dict[str, layers.BatchNorm]:
+        """The batch norms whose statistics follow the batches."""
+        return {at: it for at, it in self.leaves.items() if isinstance(it, layers.BatchNorm) and not it.frozen}
+
     def _norms(self) -> list[str]:
-        """The batch norms whose statistics follow the batches, as one would write them."""
-        return [
-            f"layers[{at.replace('.', '][')}], {leaf!r}" for at, leaf in self.leaves.items()
-            if isinstance(leaf, layers.BatchNorm) and not leaf.frozen
-        ]  # fmt: skip
+        """The same, as one would write them."""
+        return [f"layers[{at.replace('.', '][')}], {leaf!r}" for at, leaf in self._following().items()]
 
     def _check_batch(self, rows: int) -> None:
         """Refuse batches of a single row, where a batch norm would have to learn its statistics from them."""

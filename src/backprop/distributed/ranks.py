@@ -61,8 +61,6 @@ def together(comm: Any) -> Generator[Ranks]:
         with ranks.interruptible():
             yield ranks
             ranks.meet()  # lest one leaves while another fails at its last step
-    except RankError:
-        raise
     except BaseException as error:
         ranks.tell(error)
         raise
@@ -89,7 +87,7 @@ class Ranks:
         self._comm = None if comm is None or comm.Get_size() == 1 else comm.Dup()
         self.rank, self.size = (0, 1) if self._comm is None else (comm.Get_rank(), comm.Get_size())
         self.seconds = 0.0
-        self._interrupted = False
+        self._interrupted = self._ended = False
 
     def free(self) -> None:
         """Give the communicator back."""
@@ -139,9 +137,10 @@ class Ranks:
         return found
 
     def tell(self, error: BaseException) -> None:
-        """At the next meeting of the others, that this rank has failed, and how."""
-        self._say(FAILED, ())
-        self._gathered(_said(error))
+        """At the next meeting of the others, that this rank has failed, and how; unless they know."""
+        if not self._ended:
+            self._say(FAILED, ())
+            self._gathered(_said(error))
 
     def _say(self, state: int, values: Sequence[float] | Array) -> Array:
         mine, found = np.zeros(1 + HEADER), np.zeros((self.size, 1 + HEADER))
@@ -151,6 +150,7 @@ class Ranks:
         return found
 
     def _fail(self, states: Array) -> None:
+        self._ended = True
         reasons = self._gathered(_said(KeyboardInterrupt()) if self._interrupted else b"")
         if self._interrupted:
             raise KeyboardInterrupt

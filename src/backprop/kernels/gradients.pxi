@@ -194,7 +194,7 @@ cdef void gradients_by_slices(
     const Rows *rows, int slices, double *sums, real *branches, Py_ssize_t distance, real *gradients,
 ) noexcept nogil:
     """All of it, by one thread."""
-    cdef Py_ssize_t from_row, n
+    cdef Py_ssize_t from_row, n, at
     cdef Rows piece = rows[0]
     cdef int s, p, pieces
     for s in range(slices):
@@ -202,9 +202,9 @@ cdef void gradients_by_slices(
         n = share(rows.n, s + 1, slices) - from_row
         pieces = pieces_of(n)
         for p in range(pieces):
-            piece.first = from_row + share(n, p, pieces)
-            piece.n = from_row + share(n, p + 1, pieces) - piece.first
-            piece.x = <const real *> rows.x + piece.first * rows.graph.n_in
+            at = from_row + share(n, p, pieces)
+            piece.first, piece.n = rows.first + at, from_row + share(n, p + 1, pieces) - at
+            piece.x = <const real *> rows.x + at * rows.graph.n_in
             if look_for_signals(rows.watch, piece.n * <double> rows.graph.n_parameters):
                 return
             piece_gradients(

@@ -381,15 +381,21 @@ cdef class Plan:
 
     def forward(
         self, x not None, out not None, uint64_t seed=0, uint64_t step=0, bint training=True, bint logits=False,
+        Py_ssize_t first_row=0, shards=None,
     ):
         """As predict, keeping what backward needs: in training mode, or in evaluation mode, with the bits of predict.
-        With logits, without the last activation, here and in backward."""
+        With logits, without the last activation, here and in backward.
+
+        With shards, the rows are some of a batch, of which the first is its row first_row: it has their number as
+        `batch`, its shards among them between the `bounds`, `room(n)` for sums over each (shards, n), and `total()` of
+        these over all shards, (n,)."""
         cdef Pass how = Pass(
-            seed=seed, step=step, first_row=0, training=training, keeps=True, logits=logits, momenta=NULL, rates=NULL)
+            seed=seed, step=step, first_row=first_row, training=training, keeps=True, logits=logits, momenta=NULL,
+            rates=NULL)
         if self.single:
-            forward[float](self, x, out, how)
+            forward[float](self, x, out, how, shards)
         else:
-            forward[double](self, x, out, how)
+            forward[double](self, x, out, how, shards)
 
     def backward(self, dy not None, dx=None, double penalties=1, bint parameters=True):
         """From dy (rows, n_out) of the last forward to the flat gradient, that of the penalties so many times included,
@@ -398,6 +404,15 @@ cdef class Plan:
             backward[float](self, dy, dx, penalties, parameters)
         else:
             backward[double](self, dy, dx, penalties, parameters)
+
+    def gradients_of(self, Py_ssize_t begin, Py_ssize_t end, double penalties=1):
+        """After a backward in shards, to the flat gradient: that of some rows, and of the penalties so many times."""
+        if self.tape is None or self.tape.shards is None or not 0 <= begin < end <= self.tape.rows:
+            raise ValueError(f"rows: expected some of those of the last forward in shards, got {begin} to {end}")
+        if self.single:
+            gradients_of_rows[float](self, begin, end, penalties, NULL)
+        else:
+            gradients_of_rows[double](self, begin, end, penalties, NULL)
 
     def tape_of(self, int op, y not None, dz not None):
         """What the last forward and its backward left of an op: its outputs, and the gradient with respect to its

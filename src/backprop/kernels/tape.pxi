@@ -4,6 +4,8 @@
 cdef class Tape(Memory):
     """What a forward pass leaves for the backward pass: its input and every output."""
     cdef Py_ssize_t rows
+    cdef Py_ssize_t batch                               # of which these rows are all, or some
+    cdef object shards                                  # whoever sums over the others; None: there are none
     cdef Pass how
     cdef void *x
     cdef void *work
@@ -14,7 +16,7 @@ cdef class Tape(Memory):
     cdef double *rates
 
 
-cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how):
+cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how, shards):
     cdef const Graph *graph = &plan.graph
     cdef Py_ssize_t rows = x.shape[0], sums, branches
     cdef Tape tape = plan.tape
@@ -42,11 +44,15 @@ cdef object forward(Plan plan, const real[:, ::1] x, real[:, ::1] out, Pass how)
         plan.read_rates(how.step, 1, tape.rates)
     tape.how = how
     tape.how.momenta, tape.how.rates = tape.momenta, tape.rates
-    with nogil:
-        watch = begin_watch(&status, flush_subnormals())
-        forward_all(plan, tape, &x[0, 0], &out[0, 0], &watch)
-        restore_mode(watch.mode)
-    end_watch(&watch)
+    tape.shards, tape.batch = shards, rows if shards is None else shards.batch
+    if shards is not None:
+        forward_in_shards(plan, tape, x, out)
+    else:
+        with nogil:
+            watch = begin_watch(&status, flush_subnormals())
+            forward_all(plan, tape, &x[0, 0], &out[0, 0], &watch)
+            restore_mode(watch.mode)
+        end_watch(&watch)
     plan.tape = tape
 
 
@@ -54,7 +60,7 @@ cdef Rows rows_of(Plan plan, Tape tape) noexcept nogil:
     """All of them."""
     return Rows(
         graph=&plan.graph, how=&tape.how, x=tape.x, work=tape.work, capacity=tape.rows, first=0, n=tape.rows,
-        batch=tape.rows, scratch=tape.scratch, watch=NULL)
+        batch=tape.batch, scratch=tape.scratch, watch=NULL)
 
 
 cdef void forward_all(Plan plan, Tape tape, const real *x, real *out, Watch *watch) noexcept nogil:
@@ -105,6 +111,10 @@ cdef object backward(Plan plan, const real[:, ::1] dy, real[:, ::1] dx, double p
     check_rows(plan, rows, dx.shape[1] if dx is not None else graph.n_in, dx.shape[0] if dx is not None else rows,
                dy.shape[1])
     plan.tape = None
+    if tape.shards is not None:
+        backward_in_shards(plan, tape, dy)
+        plan.tape = tape
+        return
     with nogil:
         watch = begin_watch(&status, flush_subnormals())
         backward_all(plan, tape, &dy[0, 0], &dx[0, 0] if dx is not None else NULL, &watch)
@@ -144,6 +154,134 @@ cdef void gradients_by_hand(Plan plan, Tape tape, const real *_, double penaltie
         penalty_backward(
             graph.n_penalties, graph.penalties, penalties, 0, graph.n_parameters, <const real *> plan.parameters,
             gradients)
+
+
+# In shards: the rows of a tape are some of a batch, and parts of its shards; what batch norms take over all rows, the
+# shards sum up between the parts of the graph. Then each shard has gradients of its own.
+
+cdef enum ColumnSum:
+    SUM_X, SUM_SQUARES, SUM_OF_DY, SUM_OF_PRODUCT
+
+
+cdef object forward_in_shards(Plan plan, Tape tape, const real[:, ::1] x, real[:, ::1] out):
+    cdef const Graph *graph = &plan.graph
+    cdef Rows rows = rows_of(plan, tape)
+    cdef Py_ssize_t ld = 0
+    cdef const real *y
+    cdef float_mode mode = flush_subnormals()
+    cdef int p, status = RUNNING
+    cdef Watch watch = begin_watch(&status, mode)
+    try:
+        copy_rows(rows.n, graph.n_in, &x[0, 0], graph.n_in, <real *> tape.x, graph.n_in)
+        for p in range(graph.n_parts):
+            if p > 0:
+                statistics_of_shards[real](&rows, graph.parts[p].begin, tape.shards, &x[0, 0])
+            pass_through(plan, tape, p, True, <real *> NULL, &watch)
+        y = value_of(&rows, graph.n_ops - 1, &ld, &x[0, 0])
+        copy_rows(rows.n, graph.n_out, y, ld, &out[0, 0], graph.n_out)
+        keep_statistics(&rows, &x[0, 0])
+    finally:
+        restore_mode(mode)
+    end_watch(&watch)
+
+
+cdef object backward_in_shards(Plan plan, Tape tape, const real[:, ::1] dy):
+    """To every dz."""
+    cdef const Graph *graph = &plan.graph
+    cdef const Op *last = &graph.ops[graph.n_ops - 1]
+    cdef Rows rows = rows_of(plan, tape)
+    cdef float_mode mode = flush_subnormals()
+    cdef int p, status = RUNNING
+    cdef Watch watch = begin_watch(&status, mode)
+    try:
+        copy_rows(rows.n, graph.n_out, &dy[0, 0], graph.n_out, dy_of(&rows, last, &dy[0, 0]), last.ld)
+        for p in range(graph.n_parts - 1, -1, -1):
+            pass_through(plan, tape, p, False, <real *> NULL, &watch)
+            if p > 0:
+                sums_of_shards[real](&rows, graph.parts[p].begin, tape.shards, &dy[0, 0])
+    finally:
+        restore_mode(mode)
+    end_watch(&watch)
+
+
+cdef object statistics_of_shards(const Rows *rows, int s, shards, const real *_):
+    """Mean and variance of a batch norm's columns, over all shards."""
+    cdef const Op *op = &rows.graph.ops[s]
+    cdef double *mean = columns_of(rows, op, MEAN, _)
+    cdef double *rstd = columns_of(rows, op, RSTD, _)
+    cdef double *variance = columns_of(rows, op, VARIANCE, _)
+    cdef double[::1] found
+    cdef Py_ssize_t i
+    if not pace_of(rows, op) > 0:
+        batch_norm_statistics(rows, op, 0, op.n_out, _)
+        return
+    found = sum_over_shards[real](rows, op, SUM_X, shards, _)
+    for i in range(op.n_out):
+        mean[i] = found[i] / rows.batch
+    found = sum_over_shards[real](rows, op, SUM_SQUARES, shards, _)
+    for i in range(op.n_out):
+        variance[i] = found[i] / rows.batch
+        rstd[i] = 1 / sqrt(variance[i] + op.alpha)
+
+
+cdef object sums_of_shards(const Rows *rows, int s, shards, const real *_):
+    """Of dy and of dy x' over a batch norm's columns, over all shards."""
+    cdef const Op *op = &rows.graph.ops[s]
+    cdef double *sum_dy = columns_of(rows, op, SUM_DY, _)
+    cdef double *sum_product = columns_of(rows, op, SUM_PRODUCT, _)
+    cdef double[::1] found = sum_over_shards[real](rows, op, SUM_OF_DY, shards, _)
+    cdef Py_ssize_t i
+    for i in range(op.n_out):
+        sum_dy[i] = found[i]
+    found = sum_over_shards[real](rows, op, SUM_OF_PRODUCT, shards, _)
+    for i in range(op.n_out):
+        sum_product[i] = found[i]
+
+
+cdef object sum_over_shards(const Rows *rows, const Op *op, ColumnSum which, shards, const real *_):
+    """Over the rows of each shard here, and then over all shards."""
+    cdef double[:, ::1] sums = shards.room(op.n_out)
+    cdef const double *mean = columns_of(rows, op, MEAN, _)
+    cdef const double *rstd = columns_of(rows, op, RSTD, _)
+    cdef Py_ssize_t ldx = 0, lddy = op.ld, i, r, k, begin, end
+    cdef const real *x = value_of(rows, op.source, &ldx, _)
+    cdef const real *dy = dy_of(rows, op, _)
+    cdef double value
+    for k in range(sums.shape[0]):
+        begin, end = shards.bounds[k], shards.bounds[k + 1]
+        expect(0 <= begin <= end <= rows.n, f"bounds within {rows.n} rows")
+        for r in range(begin, end):
+            for i in range(op.n_out):
+                value = x[r * ldx + i] - mean[i] if which == SUM_SQUARES or which == SUM_OF_PRODUCT else x[r * ldx + i]
+                if which == SUM_SQUARES:
+                    value = value * value
+                elif which == SUM_OF_DY:
+                    value = dy[r * lddy + i]
+                elif which == SUM_OF_PRODUCT:
+                    value = dy[r * lddy + i] * (value * rstd[i])
+                sums[k, i] += value
+    return shards.total()
+
+
+cdef object gradients_of_rows(Plan plan, Py_ssize_t begin, Py_ssize_t end, double penalties, const real *_):
+    """From every dz of the rows of a shard to the gradients of all parameters."""
+    cdef const Graph *graph = &plan.graph
+    cdef Tape tape = plan.tape
+    cdef Rows rows = rows_of(plan, tape)
+    cdef real *gradients = <real *> plan.gradients
+    cdef int slices, status = RUNNING
+    cdef Watch watch = begin_watch(&status, flush_subnormals())
+    rows.first, rows.n = begin, end - begin
+    rows.x = <const real *> tape.x + begin * graph.n_in
+    slices = slices_of(graph, rows.n, _)
+    if slices > 1:
+        gradients_by_slices(&rows, slices, tape.sums, <real *> tape.branches, graph.n_parameters, gradients)
+    else:
+        gradients_by_weights(&rows, tape.sums, gradients)
+    penalty_backward(
+        graph.n_penalties, graph.penalties, penalties, 0, graph.n_parameters, <const real *> plan.parameters, gradients)
+    restore_mode(watch.mode)
+    end_watch(&watch)
 
 
 cdef object read_tape(Plan plan, int s, real[:, ::1] y, real[:, ::1] dz):

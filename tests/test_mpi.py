@@ -1,0 +1,97 @@
+"""A fit over the ranks of an MPI communicator: the bits of one process, and an end to whatever fails."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mpi4py", reason="mpi4py is not installed: no ranks")
+HERE = Path(__file__).parent / "ranks"
+MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="there is no mpiexec")
+RANKS = (1, 2, 3, 4)
+
+
+def run(*command, timeout=60):
+    path = os.pathsep.join(path for path in sys.path if path)
+    environment = os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "error"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
+
+
+def mpi(ranks, script, *arguments, timeout=60):
+    return run(MPIEXEC, "-n", str(ranks), sys.executable, HERE / script, *arguments, timeout=timeout)
+
+
+def told(process):
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return told(run(sys.executable, HERE / "bits.py", "all"))
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_any_number_of_ranks_has_the_bits_of_one_process(ranks, alone):
+    found = told(mpi(ranks, "bits.py", "mpi", "all"))
+    assert found.keys() == alone.keys()
+    for name, (digest, history) in alone.items():
+        assert found[name] == [digest, history], name
+
+
+@pytest.mark.parametrize("rows", ["uneven", "empty"])
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_it_does_not_matter_who_brings_which_rows(ranks, rows, alone):
+    assert told(mpi(ranks, "bits.py", "mpi", rows))["plain"] == alone["plain"]
+
+
+def test_a_fit_goes_on_with_another_number_of_ranks(tmp_path):
+    whole = told(run(sys.executable, HERE / "bits.py", "resume", tmp_path / "missing.safetensors"))
+    stopped, ended = tmp_path / "three.safetensors", tmp_path / "one.safetensors"
+    told(mpi(3, "bits.py", "mpi", "resume", stopped))
+    shutil.copy(stopped, ended)
+    assert told(mpi(2, "bits.py", "mpi", "resume", stopped)) == told(run(sys.executable, HERE / "bits.py", "resume", ended))
+    assert whole[1]["loss"] == told(mpi(1, "bits.py", "mpi", "resume", tmp_path / "other.safetensors"))[1]["loss"]
+
+
+#: What each rank ends with; of None, it is said that rank 1 failed, and how.
+FAILING = {
+    "loss": ["ValueError: loss: expected the same on all ranks, got 'mse' on rank 0 and 'mae' on rank 1"] * 3,
+    "batch_size": ["ValueError: batch_size: expected the same on all ranks"] * 3,
+    "optimizer": ["ValueError: optimizer: expected the same on all ranks"] * 3,
+    "network": ["ValueError: network: expected the same on all ranks"] * 3,
+    "parameters": ["ValueError: parameters: expected the same on all ranks"] * 3,
+    "width": [r"ValueError: x: expected rows of one shape and type on all ranks, .* \(rows, 6\) on rank 1"] * 3,
+    "type": ["ValueError: x: expected rows of one shape and type on all ranks, .*float32"] * 3,
+    "text": [None, "TypeError: x: expected real numbers", None],
+    "nan": [None, "ValueError: x: expected finite numbers", None],
+    "rows": [None, "ValueError: y: expected 100 rows", None],
+    "batches": ["RankError: rank .* ValueError: batch 0: x: expected finite numbers|ValueError: batch 0: x"] * 3,
+    "interrupt": ["RankError: rank 1 of 3 failed: KeyboardInterrupt", "KeyboardInterrupt: ", "RankError: rank 1"],
+    "callback": ["RuntimeError: no room", "RankError: rank 0 of 3 failed: RuntimeError: no room on the disk", "RankError"],
+    "loss fails": [None, "ZeroDivisionError: in a loss", None],
+    "diverges": ["DivergedError: the loss stopped being finite"] * 3,
+}
+
+
+@pytest.mark.parametrize("what", FAILING)
+def test_what_fails_on_one_rank_ends_all_of_them(what):
+    process = mpi(3, "failing.py", what, timeout=30)
+    ends = sorted(line.split("|") for line in re.findall(r"^\d\|.*$", process.stdout, re.MULTILINE))
+    assert [end[0] for end in ends] == ["0", "1", "2"], process.stdout + process.stderr
+    own = FAILING[what][1]
+    for wanted, (_, kind, message, seconds) in zip(FAILING[what], ends, strict=True):
+        assert re.match(wanted or f"RankError: rank 1 of 3 failed: {own}", f"{kind}: {message}")
+        assert float(seconds) < 10
+
+
+def test_a_rank_that_is_killed_ends_all_of_them():
+    process = mpi(3, "failing.py", "kill", timeout=30)
+    assert process.returncode != 0
+    assert "none" not in process.stdout
