@@ -352,6 +352,37 @@ cdef inline void running_moments(
         mean[i], rstd[i] = running[i], 1 / sqrt(running[op.n_out + i] + op.alpha)
 
 
+# Sums over rows of a few columns, at most 8, which stay in registers.
+
+cdef inlined add_columns(Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, double *sums) noexcept nogil:
+    cdef Py_ssize_t r, i
+    for r in range(rows):
+        for i in range(n):
+            sums[i] += x[r * ldx + i]
+
+
+cdef inlined add_squares(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const double *mean, double *sums,
+) noexcept nogil:
+    cdef Py_ssize_t r, i
+    cdef double d
+    for r in range(rows):
+        for i in range(n):
+            d = x[r * ldx + i] - mean[i]
+            sums[i] += d * d
+
+
+cdef inlined add_products(
+    Py_ssize_t rows, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy, Py_ssize_t lddy, const double *mean,
+    const double *rstd, double *sums,
+) noexcept nogil:
+    """Of dy x'."""
+    cdef Py_ssize_t r, i
+    for r in range(rows):
+        for i in range(n):
+            sums[i] += dy[r * lddy + i] * ((x[r * ldx + i] - mean[i]) * rstd[i])
+
+
 cdef void batch_norm_statistics(
     const Rows *rows, const Op *op, Py_ssize_t from_n, Py_ssize_t to_n, const real *_,
 ) noexcept nogil:
@@ -362,8 +393,7 @@ cdef void batch_norm_statistics(
     cdef double *variance = columns_of(rows, op, VARIANCE, _)
     cdef double total[8]
     cdef double squares[8]
-    cdef double d
-    cdef Py_ssize_t r, i, c, wide, ldx = 0
+    cdef Py_ssize_t i, c, wide, ldx = 0
     cdef const real *x = value_of(rows, op.source, &ldx, _)
     if not pace_of(rows, op) > 0:
         running_moments(rows, op, from_n, to_n - from_n, mean + from_n, rstd + from_n, _)
@@ -372,15 +402,10 @@ cdef void batch_norm_statistics(
         wide = min(8, to_n - c)
         for i in range(wide):
             total[i] = squares[i] = 0
-        for r in range(rows.n):
-            for i in range(wide):
-                total[i] += x[r * ldx + c + i]
+        add_columns(rows.n, wide, x + c, ldx, total)
         for i in range(wide):
             total[i] /= rows.n
-        for r in range(rows.n):
-            for i in range(wide):
-                d = x[r * ldx + c + i] - total[i]
-                squares[i] += d * d
+        add_squares(rows.n, wide, x + c, ldx, total, squares)
         for i in range(wide):
             mean[c + i], variance[c + i] = total[i], squares[i] / rows.n
             rstd[c + i] = 1 / sqrt(variance[c + i] + op.alpha)
@@ -396,17 +421,15 @@ cdef void batch_norm_sums(
     cdef double *sum_product = columns_of(rows, op, SUM_PRODUCT, _)
     cdef double total[8]
     cdef double product[8]
-    cdef Py_ssize_t r, i, c, wide, ldx = 0, lddy = op.ld
+    cdef Py_ssize_t i, c, wide, ldx = 0, lddy = op.ld
     cdef const real *x = value_of(rows, op.source, &ldx, _)
     cdef const real *dy = dy_of(rows, op, _)
     for c in range(from_n, to_n, 8):
         wide = min(8, to_n - c)
         for i in range(wide):
             total[i] = product[i] = 0
-        for r in range(rows.n):
-            for i in range(wide):
-                total[i] += dy[r * lddy + c + i]
-                product[i] += dy[r * lddy + c + i] * ((x[r * ldx + c + i] - mean[c + i]) * rstd[c + i])
+        add_columns(rows.n, wide, dy + c, lddy, total)
+        add_products(rows.n, wide, x + c, ldx, dy + c, lddy, mean + c, rstd + c, product)
         for i in range(wide):
             sum_dy[c + i], sum_product[c + i] = total[i], product[i]
 
@@ -486,7 +509,7 @@ cdef bint batch_norm_follow(const Rows *rows, const Op *op, const real *_) noexc
     cdef const double *variance = columns_of(rows, op, VARIANCE, _)
     cdef real *running_mean = <real *> rows.graph.buffers + op.buffer
     cdef real *running_variance = running_mean + op.n_out
-    cdef double momentum = pace_of(rows, op), unbiased = rows.n / <double> (rows.n - 1)
+    cdef double momentum = pace_of(rows, op), unbiased = rows.batch / <double> (rows.batch - 1)
     cdef Py_ssize_t i
     cdef real middle, spread
     cdef bint finite = True

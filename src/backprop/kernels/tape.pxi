@@ -243,23 +243,24 @@ cdef object sum_over_shards(const Rows *rows, const Op *op, ColumnSum which, sha
     cdef double[:, ::1] sums = shards.room(op.n_out)
     cdef const double *mean = columns_of(rows, op, MEAN, _)
     cdef const double *rstd = columns_of(rows, op, RSTD, _)
-    cdef Py_ssize_t ldx = 0, lddy = op.ld, i, r, k, begin, end
+    cdef Py_ssize_t ldx = 0, k, c, n, begin, end
     cdef const real *x = value_of(rows, op.source, &ldx, _)
     cdef const real *dy = dy_of(rows, op, _)
-    cdef double value
     for k in range(sums.shape[0]):
         begin, end = shards.bounds[k], shards.bounds[k + 1]
         expect(0 <= begin <= end <= rows.n, f"bounds within {rows.n} rows")
-        for r in range(begin, end):
-            for i in range(op.n_out):
-                value = x[r * ldx + i] - mean[i] if which == SUM_SQUARES or which == SUM_OF_PRODUCT else x[r * ldx + i]
-                if which == SUM_SQUARES:
-                    value = value * value
-                elif which == SUM_OF_DY:
-                    value = dy[r * lddy + i]
-                elif which == SUM_OF_PRODUCT:
-                    value = dy[r * lddy + i] * (value * rstd[i])
-                sums[k, i] += value
+        for c in range(0, op.n_out, 8):
+            n = min(8, op.n_out - c)
+            if which == SUM_X:
+                add_columns(end - begin, n, x + begin * ldx + c, ldx, &sums[k, c])
+            elif which == SUM_SQUARES:
+                add_squares(end - begin, n, x + begin * ldx + c, ldx, mean + c, &sums[k, c])
+            elif which == SUM_OF_DY:
+                add_columns(end - begin, n, dy + begin * op.ld + c, op.ld, &sums[k, c])
+            else:
+                add_products(
+                    end - begin, n, x + begin * ldx + c, ldx, dy + begin * op.ld + c, op.ld, mean + c, rstd + c,
+                    &sums[k, c])
     return shards.total()
 
 
@@ -271,7 +272,7 @@ cdef object gradients_of_rows(Plan plan, Py_ssize_t begin, Py_ssize_t end, doubl
     cdef real *gradients = <real *> plan.gradients
     cdef int slices, status = RUNNING
     cdef Watch watch = begin_watch(&status, flush_subnormals())
-    rows.first, rows.n = begin, end - begin
+    rows.first, rows.n, rows.watch = begin, end - begin, &watch
     rows.x = <const real *> tape.x + begin * graph.n_in
     slices = slices_of(graph, rows.n, _)
     if slices > 1:

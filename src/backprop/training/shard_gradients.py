@@ -134,6 +134,8 @@ def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> t
         for norm in norms if shard else ():  # their own come from sums over all shards: the first one has them
             norm.weight_grad[...] = norm.bias_grad[...] = 0
         tree.add(net.gradients.copy())
+    if not all(any(batch.counts[shard] for shard in some) for some in sharing):
+        net.buffers[...] = ranks.from_first(net.buffers)  # a rank without rows has not seen the statistics
     ranks.meet()
     return total, ranks.total(tree.held, sharing)
 
