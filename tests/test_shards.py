@@ -161,6 +161,20 @@ def test_what_cannot_be_done_in_shards_is_refused(net, arguments, error, message
     assert net.steps == 0
 
 
+def test_batch_norms_learn_from_a_last_batch_of_fewer_rows_than_shards():
+    net = bp.Sequential([bp.BatchNorm(), bp.Dense(6, 3, "softmax")], rng=1, dtype="float64")
+    how = {"batch_size": 101, "shuffle": False, "epochs": 1, "optimizer": bp.SGD(1.0)}
+    one = fitted(net.copy(), shards=4, **how)[0]
+    other = fitted(net.copy(), X[_turns()], Y[_turns()], **(how | {"optimizer": bp.SGD(1.0)}))[0]
+    assert np.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def _turns():
+    """The rows in the order in which four shards of 103 rows give them."""
+    places = Partition(103, 4, 1)
+    return [places.begin(i % 4) + i // 4 for i in range(103)]
+
+
 def test_what_diverges_keeps_the_last_finite_weights():
     net = network()
     with pytest.raises(bp.DivergedError, match="epoch 0"):

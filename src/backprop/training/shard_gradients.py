@@ -126,16 +126,18 @@ def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> t
         run.engine.backward(dy)
     else:
         columns.attend(widths[::-1])
+    first = next(shard for shard, count in enumerate(batch.counts) if count)
     for i, (shard, data, _) in enumerate(batch.parts):
         net.gradients[...] = 0
         if data is not None:
             factor = run.settings.objective.penalty_factor(data) * _share(run, data, batch)
             run.engine.gradients_of(*columns.bounds[i : i + 2], factor)
-        for norm in norms if shard else ():  # their own come from sums over all shards: the first one has them
+        for norm in norms if shard != first else ():  # theirs come from sums over all shards: the first has them
             norm.weight_grad[...] = norm.bias_grad[...] = 0
         tree.add(net.gradients.copy())
     if not all(any(batch.counts[shard] for shard in some) for some in sharing):
-        net.buffers[...] = ranks.from_first(net.buffers)  # a rank without rows has not seen the statistics
+        owner = next(rank for rank, some in enumerate(sharing) if first in some)
+        net.buffers[...] = ranks.all(net.buffers)[owner]  # a rank without rows has not seen the statistics
     ranks.meet()
     return total, ranks.total(tree.held, sharing)
 
