@@ -68,7 +68,7 @@ def table(ranks: list[int], widths: list[int], batches: list[int]) -> None:
     mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if mpiexec is None:
         raise SystemExit('there is no mpiexec: pip install "backprop-nn[mpi]" mpich')
-    print(f"{'width':>6} {'batch':>6} {'ranks':>6} {'ms a step':>10} {'in sums':>8} {'speed-up':>9}   modelled speed-up on")
+    print(f"{'width':>6} {'batch':>6} {'ranks':>6} {'ms a step':>10} {'in sums':>8} {'speed-up':>9}   modelled on")
     print(" " * 52 + "   ".join(f"{name}: 2, 16, 256 machines" for name in NETWORKS))
     for width in widths:
         for batch in batches:
@@ -81,7 +81,9 @@ def table(ranks: list[int], widths: list[int], batches: list[int]) -> None:
                 line = f"{width:6} {batch:6} {count:6} {step * 1e3:10.3f} {waiting / step:7.0%} {one / step:8.2f}x"
                 if count == 1:
                     for bandwidth, latency in NETWORKS.values():
-                        many = [one / modelled(one, width, batch, machines, bandwidth, latency) for machines in (2, 16, 256)]
+                        many = [
+                            one / modelled(one, width, batch, machines, bandwidth, latency) for machines in (2, 16, 256)
+                        ]
                         line += "   " + "".join(f"{speed:8.1f}x" for speed in many)
                 print(line, flush=True)
 

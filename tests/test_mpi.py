@@ -56,7 +56,9 @@ def test_a_fit_goes_on_with_another_number_of_ranks(tmp_path):
     stopped, ended = tmp_path / "three.safetensors", tmp_path / "one.safetensors"
     told(mpi(3, "bits.py", "mpi", "resume", stopped))
     shutil.copy(stopped, ended)
-    assert told(mpi(2, "bits.py", "mpi", "resume", stopped)) == told(run(sys.executable, HERE / "bits.py", "resume", ended))
+    assert told(mpi(2, "bits.py", "mpi", "resume", stopped)) == told(
+        run(sys.executable, HERE / "bits.py", "resume", ended)
+    )
     assert whole[1]["loss"] == told(mpi(1, "bits.py", "mpi", "resume", tmp_path / "other.safetensors"))[1]["loss"]
 
 
@@ -74,7 +76,11 @@ FAILING = {
     "rows": [None, "ValueError: y: expected 100 rows", None],
     "batches": ["RankError: rank .* ValueError: batch 0: x: expected finite numbers|ValueError: batch 0: x"] * 3,
     "interrupt": ["RankError: rank 1 of 3 failed: KeyboardInterrupt", "KeyboardInterrupt: ", "RankError: rank 1"],
-    "callback": ["RuntimeError: no room", "RankError: rank 0 of 3 failed: RuntimeError: no room on the disk", "RankError"],
+    "callback": [
+        "RuntimeError: no room",
+        "RankError: rank 0 of 3 failed: RuntimeError: no room on the disk",
+        "RankError",
+    ],
     "loss fails": [None, "ZeroDivisionError: in a loss", None],
     "diverges": ["DivergedError: the loss stopped being finite"] * 3,
 }

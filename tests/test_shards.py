@@ -94,14 +94,14 @@ def test_one_shard_is_a_fit_without_shards(more, layers):
 
 
 @pytest.mark.parametrize("layers", [(), (bp.BatchNorm,), (bp.PReLU, bp.BatchNorm)], ids=named)
-@pytest.mark.parametrize("more", [{}, {"sample_weight": RNG.random(103) + 0.5}, {"class_weight": "balanced"}], ids=named)
+@pytest.mark.parametrize(
+    "more", [{}, {"sample_weight": RNG.random(103) + 0.5}, {"class_weight": "balanced"}], ids=named
+)
 @pytest.mark.parametrize("shards", [2, 5, 8])
 def test_more_shards_only_round_otherwise(shards, layers, more):
     layers = [bp.Dense(6, 9, "tanh", l2=0.01), *(make() for make in layers), bp.Dense(9, 3, "softmax")]
     net = bp.Sequential(layers, rng=1, dtype="float64")
-    found = [
-        fitted(net.copy(), batch_size=None, shuffle=False, **given, **more) for given in ({}, {"shards": shards})
-    ]
+    found = [fitted(net.copy(), batch_size=None, shuffle=False, **given, **more) for given in ({}, {"shards": shards})]
     assert np.allclose(found[0][0], found[1][0], rtol=1e-9, atol=1e-11)
     assert found[0][1]["loss"] == pytest.approx(found[1][1]["loss"], rel=1e-11)
     assert not np.array_equal(found[0][0], found[1][0])
@@ -118,7 +118,9 @@ def test_each_shard_drops_other_numbers():
             gradients.append(run.network.layers[1].weight_grad.copy())
 
     for shards in 1, 4:
-        net.copy().fit(x, np.zeros(4), loss="mse", optimizer=bp.SGD(0.0), shards=shards, callbacks=[Look()], batch_size=4)
+        net.copy().fit(
+            x, np.zeros(4), loss="mse", optimizer=bp.SGD(0.0), shards=shards, callbacks=[Look()], batch_size=4
+        )
     assert np.count_nonzero(gradients[1]) > 3
     assert not np.array_equal(*gradients)
 

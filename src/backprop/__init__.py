@@ -11,7 +11,7 @@ from . import _isa  # isort: skip - first: it chooses the build of the compiled 
 from . import _words, activations, initializers, losses, metrics, optimizers, schedules
 from ._threads import get_num_threads, set_num_threads
 from ._version import __version__
-from .errors import BusyError, DivergedError, FormatError
+from .errors import BusyError, DivergedError, FormatError, RankError
 from .layers import (
     Activation,
     BatchNorm,
@@ -65,10 +65,10 @@ __all__ = [
     "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError", "GaussianNLL",
     "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
     "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
-    "RAdam", "RMSprop", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "Snapshots", "SquaredHinge",
-    "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras", "from_sklearn", "from_torch",
-    "get_num_threads", "initializers", "load",
-    "losses", "metrics", "optimizers", "resume", "schedules", "set_num_threads", "show_config",
+    "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "Snapshots",
+    "SquaredHinge", "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras", "from_sklearn",
+    "from_torch", "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "resume",
+    "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 if _typing.TYPE_CHECKING:

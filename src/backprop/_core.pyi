@@ -122,11 +122,25 @@ class Plan:
         """predict, for a few rows, in a new array or in out; None for whatever needs validation."""
 
     def forward(
-        self, x: _Array, out: _Array, seed: int = 0, step: int = 0, training: bool = True, logits: bool = False
+        self,
+        x: _Array,
+        out: _Array,
+        seed: int = 0,
+        step: int = 0,
+        training: bool = True,
+        logits: bool = False,
+        first_row: int = 0,
+        shards: Any = None,
     ) -> None:
         """As predict, keeping what backward needs. In training mode dropout drops, and batch norms go by their batch,
         which their running statistics follow; else the bits are those of predict. With logits, without the last
-        activation, here and in backward."""
+        activation, here and in backward.
+
+        With shards, the rows are some of a batch, of which the first is its row first_row; shards has the rows of the
+        `batch`, its own between `bounds`, `room(n)` for sums over each, and `total()` of these over all shards."""
+
+    def gradients_of(self, begin: int, end: int, penalties: float = 1.0) -> None:
+        """After a backward in shards, the gradients of some rows, those of the penalties so many times included."""
 
     def backward(self, dy: _Array, dx: _Array | None = None, penalties: float = 1.0, parameters: bool = True) -> None:
         """From dy (B, n_out) of the last forward: the gradients, those of the penalties so many times included, and dx

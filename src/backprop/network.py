@@ -485,11 +485,12 @@ class Sequential(_core.Predictor):
         from .callbacks import chosen
 
         with self._training.taken():
-            asked = dict(
-                loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
-                validation_split=validation_split, sample_weight=sample_weight, class_weight=class_weight,
-                shuffle=shuffle, metrics=metrics, rng=rng, threads=threads, resume=resume,
-            )  # fmt: skip
+            asked = {
+                "loss": loss, "optimizer": optimizer, "epochs": epochs, "batch_size": batch_size,
+                "validation_data": validation_data, "validation_split": validation_split,
+                "sample_weight": sample_weight, "class_weight": class_weight, "shuffle": shuffle, "metrics": metrics,
+                "rng": rng, "threads": threads, "resume": resume,
+            }  # fmt: skip
             if comm is not None or shards is not None:
                 from .training import sharded
 

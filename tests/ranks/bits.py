@@ -1,6 +1,6 @@
 """Fits in four shards, over the ranks of a communicator or in one process: their bits as JSON, told by rank 0.
 
-    mpiexec -n 3 python tests/ranks/bits.py mpi all
+mpiexec -n 3 python tests/ranks/bits.py mpi all
 """
 
 import hashlib
@@ -80,9 +80,11 @@ def fits(comm, rank, size, only):
         "class_weight": fit(class_weight="balanced", validation_split=0.25, metrics=["accuracy"]),
         "optimizer": fit(optimizer=bp.AdamW(schedule, clip_norm=0.5, average=0.9)),
         "stopping": fit(
-            validation_data=(x, y), epochs=20, optimizer=bp.Adam(0.2),
+            validation_data=(x, y),
+            epochs=20,
+            optimizer=bp.Adam(0.2),
             callbacks=[bp.EarlyStopping(patience=2), bp.ReduceOnPlateau(patience=1)],
-        ),  # fmt: skip
+        ),
         "hooks": fit(callbacks=[Halving()]),
         "norms": fit(with_norms(), metrics=["accuracy"], validation_data=(x, y)),
         "short": fit(with_norms(), batch_size=201),
@@ -116,9 +118,6 @@ if __name__ == "__main__":
 
         comm = MPI.COMM_WORLD
     rank, size = (comm.Get_rank(), comm.Get_size()) if comm else (0, 1)
-    if "resume" in sys.argv:
-        found = resumed(comm, sys.argv[-1])
-    else:
-        found = fits(comm, rank, size, sys.argv[-1])
+    found = resumed(comm, sys.argv[-1]) if "resume" in sys.argv else fits(comm, rank, size, sys.argv[-1])
     if rank == 0:
         print(json.dumps(found))

@@ -1,4 +1,4 @@
-"""A fit over several processes: who they are, whose rows are whose, and sums that do not depend on how many there are."""
+"""A fit over several processes: who they are, whose rows are whose, and one tree of sums."""
 
 from .ranks import Ranks, together
 from .rows import Partition, distribute

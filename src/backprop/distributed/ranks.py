@@ -7,6 +7,7 @@ Between a meeting and what it begins nothing may fail, nor be interrupted: Ctrl-
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import signal
@@ -84,8 +85,9 @@ class Ranks:
     """
 
     def __init__(self, comm: Any) -> None:
-        self._comm = None if comm is None or comm.Get_size() == 1 else comm.Dup()
-        self.rank, self.size = (0, 1) if self._comm is None else (comm.Get_rank(), comm.Get_size())
+        self._comm: Any = None if comm is None or comm.Get_size() == 1 else comm.Dup()
+        self.rank: int = 0 if self._comm is None else comm.Get_rank()
+        self.size: int = 1 if self._comm is None else comm.Get_size()
         self.seconds = 0.0
         self._interrupted = self._ended = False
 
@@ -210,11 +212,11 @@ class Ranks:
         cuts = [n * rank // self.size for rank in range(self.size + 1)]
         widths = np.diff(cuts)
         width = int(widths[self.rank])
-        packed = mine[0] if len(mine) == 1 else np.concatenate([mine[:, a:b].ravel() for a, b in zip(cuts, cuts[1:])])
-        parts = np.empty((len(together), width), mine.dtype)
-        self._together(
-            "Ialltoallv", [packed, _places(widths * len(mine))], [parts, _places(np.array(counts) * width)]
+        packed = (
+            mine[0] if len(mine) == 1 else np.concatenate([mine[:, a:b].ravel() for a, b in itertools.pairwise(cuts)])
         )
+        parts = np.empty((len(together), width), mine.dtype)
+        self._together("Ialltoallv", [packed, _places(widths * len(mine))], [parts, _places(np.array(counts) * width)])
         found = np.empty(n, mine.dtype)
         part = grown(zip(together, parts, strict=True))
         self._together("Iallgatherv", part, [found, _places(widths)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -125,7 +126,7 @@ def _present(array: Array | None, kind: tuple[tuple[int, ...], str]) -> Array:
 
 def _consecutive(counts: Sequence[int]) -> list[range]:
     ends = np.cumsum([0, *counts]).tolist()
-    return [range(begin, end) for begin, end in zip(ends, ends[1:], strict=False)]
+    return [range(begin, end) for begin, end in itertools.pairwise(ends)]
 
 
 def _shifted(some: range, by: int) -> range:

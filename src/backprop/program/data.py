@@ -13,7 +13,10 @@ from .. import _frames, _validate, metrics, targets
 if TYPE_CHECKING:
     from .objective import Objective
 
-__all__ = ["Batches", "Data", "Inputs", "Lazy", "Passed", "Prepared", "beside", "pieces", "prepare", "rows", "weighted_by_class"]
+__all__ = [
+    "Batches", "Data", "Inputs", "Lazy", "Passed", "Prepared", "beside", "pieces", "prepare", "rows",
+    "weighted_by_class",
+]  # fmt: skip
 
 Array = _validate.Array
 Names = tuple[str, ...]

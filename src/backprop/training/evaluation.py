@@ -35,7 +35,7 @@ def outputs(net: Any, x: Any, objective: Objective, threads: int | None = None) 
 def score(
     found: Array, data: Data, objective: Objective, measured: Mapping[str, Callable[..., float]], meaning: Any = None
 ) -> dict[str, float]:
-    """The loss and the metrics of what `outputs` gave for these data, which it becomes the outputs of the network in."""
+    """The loss and the metrics of what `outputs` gave for these data; that becomes the outputs of the network."""
     value = objective.value(found, data)
     outputs = objective.outputs(found)
     return {"loss": value} | (objective.measure(measured, outputs, data.y, meaning) if measured else {})

@@ -78,7 +78,8 @@ class Run:
         """The loss and the metrics of the validation data, where there are any."""
         settings = self.settings
         if self.shards is not None:
-            return self.shards.evaluate(self)
+            found: dict[str, float] | None = self.shards.evaluate(self)
+            return found
         if settings.validation is None:
             return None
         return evaluation.evaluate(

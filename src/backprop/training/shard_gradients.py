@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _validate
+from .. import _core, _validate
 from ..distributed import Partition, Ranks, Tree
 from ..program.data import Data
 from ..program.job import gradients
@@ -114,16 +114,17 @@ class ColumnSums:
 
 
 def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> tuple[float, Array]:
-    net, norms = run.network, list(run.network._following().values())
+    net, plan, norms = run.network, run.engine, list(run.network._following().values())
+    assert isinstance(plan, _core.Plan)
     columns, kept = ColumnSums(ranks, sharing, batch.counts), net.buffers.copy()
     widths = [norm.n_out for norm in norms]
-    dy, values = _forward(run, batch, columns, widths)
+    dy, values = _forward(run, plan, batch, columns, widths)
     total, tree = _sum(ranks, sharing, values), Tree(columns.own.start)
     if not math.isfinite(total):
         net.buffers[...] = kept  # they follow whole steps only
         return total, net.gradients
     if len(dy):
-        run.engine.backward(dy)
+        plan.backward(dy)
     else:
         columns.attend(widths[::-1])
     first = next(shard for shard, count in enumerate(batch.counts) if count)
@@ -131,7 +132,7 @@ def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> t
         net.gradients[...] = 0
         if data is not None:
             factor = run.settings.objective.penalty_factor(data) * _share(run, data, batch)
-            run.engine.gradients_of(*columns.bounds[i : i + 2], factor)
+            plan.gradients_of(columns.bounds[i], columns.bounds[i + 1], factor)
         for norm in norms if shard != first else ():  # theirs come from sums over all shards: the first has them
             norm.weight_grad[...] = norm.bias_grad[...] = 0
         tree.add(net.gradients.copy())
@@ -142,14 +143,16 @@ def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> t
     return total, ranks.total(tree.held, sharing)
 
 
-def _forward(run: Run, batch: Batch, columns: ColumnSums, widths: list[int]) -> tuple[Array, list[float]]:
+def _forward(
+    run: Run, plan: _core.Plan, batch: Batch, columns: ColumnSums, widths: list[int]
+) -> tuple[Array, list[float]]:
     """The gradients with respect to the outputs of this rank's rows, and the losses of its shards."""
     net, objective = run.network, run.settings.objective
     parts = [data for _, data, _ in batch.parts if data is not None]
     found = np.empty((columns.bounds[-1], net.n_out), net.dtype)
     if parts:
         x = np.concatenate([np.asarray(data.x) for data in parts])
-        run.engine.forward(x, found, run.seed, net.steps, True, objective.on_logits, columns.first_row, columns)
+        plan.forward(x, found, run.seed, net.steps, True, objective.on_logits, columns.first_row, columns)
     else:
         columns.attend(widths)
     dy, values = np.zeros_like(found), []
@@ -163,7 +166,7 @@ def _forward(run: Run, batch: Batch, columns: ColumnSums, widths: list[int]) -> 
             dy[rows] = gradient * net.dtype.type(_share(run, data, batch))
         if batch.outputs is not None:
             batch.outputs[places] = objective.outputs(found[rows].copy())
-        values[i] = objective.total(value + run.engine.penalty() * objective.penalty_factor(data), data)
+        values[i] = objective.total(value + plan.penalty() * objective.penalty_factor(data), data)
     return dy, values
 
 

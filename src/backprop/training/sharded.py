@@ -47,14 +47,18 @@ def _check(ranks: Ranks, net: Any, count: int, asked: dict[str, Any]) -> None:
         raise ValueError(f"shards: expected at least one for each of {ranks.size} ranks, got {count}")
     norms = net._norms()
     if norms and isinstance(optimizers.get(asked["optimizer"]), optimizers.FullBatch):
-        raise TypeError(f"optimizer: expected one of mini-batches with {norms[0]} and shards, got {asked['optimizer']!r}")
+        raise TypeError(
+            f"optimizer: expected one of mini-batches with {norms[0]} and shards, got {asked['optimizer']!r}"
+        )
     if norms and not isinstance(net._engine, _core.Plan):
         raise TypeError(f"shards: expected built-in layers with {norms[0]}, got custom ones")
     for callback in asked["callbacks"]:
         if isinstance(callback, callbacks.LearningRateFinder):
             raise TypeError(f"callbacks: expected none that trains on its own, got {callback!r}: run it without shards")
     if not net._objective(asked["loss"]).single().mean and any(leaf.penalties() for leaf in net.leaves.values()):
-        raise ValueError('loss: expected reduction="mean" where layers have an l1 or l2 and there are shards, got "sum"')
+        raise ValueError(
+            'loss: expected reduction="mean" where layers have an l1 or l2 and there are shards, got "sum"'
+        )
 
 
 def _described(value: Any) -> str:
@@ -89,8 +93,10 @@ def _begun(ranks: Ranks, net: Any, x: Any, y: Any, count: int, chosen: list[Any]
         local, partition = distribute(ranks, brought, count, kept)
         size = len(kept) if asked["batch_size"] is None else asked["batch_size"]
         run = begin(net, local["x"], local["y"], batch_size=size, class_weight=None, **arguments)
-        whole = _whole(ranks, run.data, partition, local["sample_weight"], objective, asked)
-        shards = Rows(ranks, run.data, partition, whole)
+        data = run.data
+        assert isinstance(data, Data)
+        whole = _whole(ranks, data, partition, local["sample_weight"], objective, asked)
+        shards = Rows(ranks, data, partition, whole)
         if held is not None:
             run.settings.validation = shards.validate(net, objective, *distribute(ranks, brought, ranks.size, held))
     if asked["validation_data"] is not None:
@@ -160,5 +166,3 @@ def _whole(
         mine = partition.rows_of(ranks.rank)
         data.weights = weights[mine.start : mine.stop]
     return Whole(weights, y if asked["metrics"] else None)
-
-

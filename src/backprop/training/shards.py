@@ -140,7 +140,7 @@ class Shards:
         with _validate.within("validation_data"):
             x = net._inputs.lazy_rows(local["x"])
             y, weights = (
-                None if local[name] is None else ranks.joined(local[name], counts) for name in ("y", "sample_weight")
+                None if array is None else ranks.joined(array, counts) for array in (local["y"], local["sample_weight"])
             )
             whole = gate.beside(objective, x, y, weights, net.dtype, partition.rows)
         self._validation = x, whole, counts
@@ -226,6 +226,7 @@ class Rows(Shards):
     def seen(self) -> steps.Outputs:
         """The outputs of an epoch that was gone through, beside y."""
         counts = [len(self.places.rows_of(rank)) for rank in range(self.ranks.size)]
+        assert self._outputs is not None
         return self.ranks.joined(self._outputs, counts), self._whole.y
 
 
@@ -267,7 +268,7 @@ class Dealt(Shards):
             parts.append(Part(shard, data.rows(rows) if data is not None and places.size(shard) else None, rows))
         yield Batch(parts, [places.size(shard) for shard in range(places.shards)], weight, outputs)
         if outputs is not None:
-            self._seen.append((self.ranks.joined(outputs, counts), self.ranks.joined(local["y"], counts)))
+            self._seen.append((self.ranks.joined(outputs, counts), self.ranks.joined(np.asarray(local["y"]), counts)))
 
     def seen(self) -> steps.Outputs:
         """The outputs of an epoch that was gone through, beside y."""
@@ -290,6 +291,7 @@ def arrays(net: Any, names: Any, x: Any, y: Any, weights: Any = None) -> Given:
 
 
 def digest(net: Any) -> str:
-    digest = hashlib.sha256(net.parameters)
-    digest.update(net.buffers)
-    return digest.hexdigest()
+    """Of what all ranks have alike."""
+    found = hashlib.sha256(net.parameters)
+    found.update(net.buffers)
+    return found.hexdigest()

@@ -35,7 +35,8 @@ AT_ONCE = 1_000_000
 def epochs(run: Run, count: int) -> tuple[Array, Outputs]:
     """One epoch or more, at most so many: the sums of losses and of weights (epochs, 2), and outputs beside y."""
     if run.shards is not None:
-        return run.shards.epochs(run, count)
+        found: tuple[Array, Outputs] = run.shards.epochs(run, count)
+        return found
     if isinstance(run.optimizer, FullBatch):
         return _full_batch(run, count)
     if isinstance(run.data, Data) and run.data.ready and _compiled(run):
