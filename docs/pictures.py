@@ -358,6 +358,31 @@ def ensembles() -> Figure:
     return fig
 
 
+def distributed() -> Figure:
+    """The rows of two and of three processes, the shards they are cut into, and the tree in which these are added."""
+    fig = figure(7.6, 3.3)
+    places = {0: 0.5, 1: 1.5, 2: 2.5, 3: 3.5}
+    for axes, ranks in zip(fig.subplots(1, 2), (2, 3), strict=True):
+        bare(axes).set(xlim=(-0.1, 4.1), ylim=(-0.35, 4.3), title=f"{ranks} processes, 4 shards")
+        for rank in range(ranks):
+            begin, end = rank * 4 / ranks, (rank + 1) * 4 / ranks
+            color = (BLUE, ORANGE, GREEN)[rank]
+            axes.add_patch(Rectangle((begin + 0.02, 0), end - begin - 0.04, 0.45, color=color, alpha=0.35, lw=0))
+            axes.text((begin + end) / 2, 0.22, f"rows of rank {rank}", ha="center", va="center", fontsize=8)
+            for shard in range(rank * 4 // ranks, (rank + 1) * 4 // ranks):
+                axes.add_patch(Rectangle((shard + 0.02, 1), 0.96, 0.5, color=color, alpha=0.35, lw=0))
+        for shard, x in places.items():
+            axes.text(x, 1.25, f"shard {shard}", ha="center", va="center", fontsize=8)
+            axes.plot([x, x], [0.5, 0.95], color=GRAY, lw=1)
+            axes.plot([x, shard // 2 * 2 + 1], [1.6, 2.3], color=GRAY, lw=1)
+        for x in (1, 3):
+            axes.text(x, 2.5, "+", ha="center", va="center", fontsize=13)
+            axes.plot([x, 2], [2.7, 3.35], color=GRAY, lw=1)
+        axes.text(2, 3.55, "+", ha="center", va="center", fontsize=13)
+        axes.text(2, 3.95, "the gradient of the batch", ha="center", va="center", fontsize=9)
+    return fig
+
+
 def reproducibility() -> Figure:
     """How many parameters differ between runs of one training."""
     rng = np.random.default_rng(0)
@@ -559,7 +584,7 @@ def mathematics() -> Figure:
 
 PICTURES = (
     index, networks, activations, losses, optimizers, choosing, training, troubleshooting, by_hand, data,
-    reproducibility, saving, evaluation, ensembles, plots, extending, mathematics,
+    reproducibility, saving, evaluation, ensembles, distributed, plots, extending, mathematics,
 )  # fmt: skip
 
 
