@@ -69,3 +69,31 @@ def test_mnist_in_five_epochs():
     mnist = imported("mnist")
     data = mnist.mnist(DATA / "mnist")
     assert mnist.today(*data) >= 0.975
+
+
+@pytest.mark.slow
+def test_a_table_is_scored_in_parts_to_the_same_bits():
+    pytest.importorskip("dask.dataframe", reason="dask is not installed")
+    out = run("scoring")
+    assert "dask: 10000 rows, the same bits" in out
+    assert "OTHER" not in out
+
+
+def test_what_ray_keeps_in_an_actor_scores_a_batch(tmp_path):
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    import backprop as bp
+
+    scoring = imported("scoring")
+    net = bp.Sequential([bp.Dense(3, 4, "tanh"), bp.Dense(4, 1)], rng=0)
+    net.save(tmp_path / "net.safetensors")
+    batch = {name: np.arange(5.0) for name in scoring.COLUMNS}
+    found = scoring.Scorer(str(tmp_path / "net.safetensors"))(batch)
+    assert np.array_equal(found["score"], net.predict(pd.DataFrame(batch))[:, 0])
+
+
+@pytest.mark.slow
+@needs_mnist
+def test_mnist_over_ranks_is_that_of_one_process(capsys):
+    mpi = imported("mpi_mnist")
+    assert mpi.main(str(DATA / "mnist"), epochs=2) >= 0.95
+    assert "1 process(es), 4 shards" in capsys.readouterr().out

@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _pool, _threads, _validate, _words, callbacks, losses, optimizers, training
+from . import _pool, _threads, _validate, _words, _workers, callbacks, losses, optimizers, training
 from .errors import BusyError
 from .network import Sequential
 from .program.data import Data, Passed
@@ -69,7 +69,9 @@ metrics, callbacks, rng
         list or as a row of a table. Folds, or bootstraps, where an index may come more than once. What takes more than
         64 MiB is never copied as a whole.
     threads : int or None, default None
-        How many networks train at a time. None: as many as there are free processors.
+        How many networks train at a time. None: as many as there are free processors. Where joblib's
+        ``parallel_config(backend="loky")`` is active, or "dask" or "ray", its workers train the networks, to the same
+        bits; then it is how many threads each has, by default one.
     progress : bool, default False
         Show how many are done: as `Sequential.fit` shows epochs.
     errors : {"warn", "raise"}, default "warn"
@@ -105,8 +107,12 @@ metrics, callbacks, rng
     members = _members(networks)
     stops = _validate.choice(errors, "errors", ("warn", "raise")) == "raise"
     fits = _Fits(members, given, stops)
-    with _threads.take(_threads.checked(threads), len(members), 1) as count:
-        fits.run(min(count, len(members)), _validate.flag(progress, "progress"))
+    threads, progress, joblib = _threads.checked(threads), _validate.flag(progress, "progress"), _workers.engine()
+    if joblib is not None:
+        fits.run_in_workers(joblib, threads or 1)
+    else:
+        with _threads.take(threads, len(members), 1) as count:
+            fits.run(min(count, len(members)), progress)
     if fits.errors:
         warnings.warn(fits.said(), RuntimeWarning, stacklevel=3)
     return fits.histories
@@ -143,6 +149,41 @@ class _Fits:
         """Train them all; where none came to its end, raise why the first did not."""
         with closing(callbacks.Counter(len(self._members), "network", progress)) as counter:
             _pool.run([partial(self._fit, i) for i in self._order], threads, lambda: counter.show(len(self._done)))
+        self._raise()
+
+    def run_in_workers(self, joblib: Any, threads: int) -> None:
+        """Train them all in the workers of joblib, each on so many threads."""
+        tasks = [(self._members[i], self._asked[i], threads) for i in self._order]
+        for i, found in zip(self._order, _workers.call(joblib, _alone, tasks), strict=True):
+            self._take_over(i, found)
+        self._raise()
+
+    def _take_over(self, i: int, found: _Fitted) -> None:
+        """Have network, optimizer and callbacks become what a worker has made of their copies."""
+        net, asked = self._members[i], self._asked[i]
+        for mine, its in zip(net.arrays().values(), found.network.arrays().values(), strict=True):
+            mine[...] = its
+        net.gradients[...] = found.gradients
+        net.epochs, net.steps, net.feature_names = (
+            found.network.epochs,
+            found.network.steps,
+            found.network.feature_names,
+        )
+        for mine, its in zip(
+            [asked["optimizer"], *asked["callbacks"]], [found.optimizer, *found.callbacks], strict=True
+        ):
+            if hasattr(mine, "__dict__"):
+                vars(mine).update(vars(its))
+        if isinstance(asked["optimizer"], optimizers.Optimizer):
+            asked["optimizer"].bind(net)
+        self.histories[i] = found.history
+        found.history.error = found.error
+        if found.error is not None:
+            found.error.add_note(f"in the fit of network {i}")
+            if self._stops:
+                raise found.error
+
+    def _raise(self) -> None:
         if len(self.errors) == len(self._members):
             raise self.errors[0]
 
@@ -177,6 +218,28 @@ class _Fits:
         finally:
             self._asked[i] = {}
             self._done.append(i)
+
+
+class _Fitted(NamedTuple):
+    """What a worker returns."""
+
+    network: Sequential
+    gradients: Array
+    optimizer: Any
+    callbacks: list[Any]
+    history: History
+    error: Exception | None
+
+
+def _alone(net: Sequential, asked: dict[str, Any], threads: int) -> _Fitted:
+    """The fit of a network in a worker, on copies of all that it is given."""
+    run, failed = training.begin(net, **asked, threads=threads), None
+    try:
+        run.gather()
+        training.fit(run)
+    except Exception as error:  # noqa: BLE001 - raised or told by whoever asked
+        failed = error
+    return _Fitted(net, net.gradients, run.optimizer, list(asked["callbacks"]), run.history, failed)
 
 
 def _members(networks: Any) -> list[Sequential]:

@@ -23,7 +23,7 @@ from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import _check_method_params
 
-from .. import _pool, _threads, _validate, callbacks
+from .. import _pool, _threads, _validate, _workers, callbacks
 
 __all__ = ["Sweep", "sweep"]
 
@@ -100,7 +100,8 @@ def sweep(
     error_score : "raise" or float, default NaN
         The score of a fit that fails, with a warning; or raise its error, which stops the others.
     threads : int or None, default None
-        How many fits at a time. None: as many as there are free processors.
+        How many fits at a time. None: as many as there are free processors. Where joblib's ``parallel_config`` is
+        active with processes, as "loky", "dask" or "ray", its workers fit, to the same scores.
     progress : bool, default False
         Show how many fits are done.
 
@@ -150,13 +151,17 @@ class _Fitting:
 
     def run(self, stops: bool, threads: int | None, progress: bool) -> None:
         """Fit and score them, side by side."""
-        places = list(product(range(len(self.candidates)), range(len(self.folds))))
-        with (
-            closing(callbacks.Counter(len(places), "fit", progress)) as counter,
-            _threads.take(_threads.checked(threads), len(places), 1) as count,
-        ):
-            tasks = [partial(self._score, i, fold, stops) for i, fold in places]
-            _pool.run(tasks, min(count, len(tasks)), lambda: counter.show(len(self._found)))
+        places, joblib = list(product(range(len(self.candidates)), range(len(self.folds)))), _workers.engine()
+        if joblib is not None:
+            found = _workers.call(joblib, _Fitting.score, [(self, *place, stops) for place in places])
+            self._found = dict(zip(places, found, strict=True))
+        else:
+            with (
+                closing(callbacks.Counter(len(places), "fit", progress)) as counter,
+                _threads.take(_threads.checked(threads), len(places), 1) as count,
+            ):
+                tasks = [partial(self._keep, i, fold, stops) for i, fold in places]
+                _pool.run(tasks, min(count, len(tasks)), lambda: counter.show(len(self._found)))
         failed = {place: one.error for place, one in self._found.items() if one.error is not None}
         if failed:
             first = min(failed)
@@ -167,7 +172,11 @@ class _Fitting:
                 f"sweep: {len(failed)} of {len(places)} fits failed; {said}", FitFailedWarning, stacklevel=3
             )  # fmt: skip
 
-    def _score(self, i: int, fold: int, stops: bool) -> None:
+    def _keep(self, i: int, fold: int, stops: bool) -> None:
+        self._found[i, fold] = self.score(i, fold, stops)
+
+    def score(self, i: int, fold: int, stops: bool) -> _Scored:
+        """Fit a candidate on the rows of a fold, and score it on the others."""
         train, test = self.folds[fold]
         found = _Scored(math.nan, 0.0, 0.0)
         with config_context(**self._config):
@@ -183,7 +192,7 @@ class _Fitting:
                 if stops:
                     raise
                 found.error = error
-        self._found[i, fold] = found
+        return found
 
     def _rows(self, which: Any) -> tuple[Any, list[Any]]:
         return _safe_indexing(self._X, which), [] if self._y is None else [_safe_indexing(self._y, which)]
