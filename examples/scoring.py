@@ -56,6 +56,7 @@ class Scorer:
         self.net = bp.load(path)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A batch, with the score beside."""
         return {name: values.to_numpy() for name, values in score(pd.DataFrame(batch), self.net).items()}
 
 
