@@ -1,4 +1,4 @@
-"""Translate the kernels that exported C files need from Cython to C, into src/backprop/c/kernels.h.
+"""Translate the kernels that exported C files need from Cython to C, into src/backprop/c/kernels.inc.
 
     python tools/kernels_in_c.py            writes it
     python tools/kernels_in_c.py --check    says whether it is as it would be written
@@ -17,7 +17,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 KERNELS = ROOT / "src" / "backprop" / "kernels"
-TARGET = ROOT / "src" / "backprop" / "c" / "kernels.h"
+TARGET = ROOT / "src" / "backprop" / "c" / "kernels.inc"
 SOURCES = ("elementary", "reductions", "activations", "layers")
 #: What exported files call; what these call comes along.
 WANTED = re.compile(r"\w+(?<!activation)_forward$|^moments$")

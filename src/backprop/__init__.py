@@ -67,11 +67,12 @@ __all__ = [
     "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
     "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "Snapshots",
     "SquaredHinge", "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras", "from_sklearn",
-    "from_torch", "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "resume",
+    "from_torch", "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "quantize", "resume",
     "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 if _typing.TYPE_CHECKING:
+    from .c import quantize
     from .callbacks import (
         Callback,
         Checkpoint,
@@ -95,6 +96,7 @@ _LAZY = {
     "training": ("History",),
     "many": ("fit_many",),
     "ensemble": ("Ensemble",),
+    "c": ("quantize",),
     "foreign": ("from_keras", "from_sklearn", "from_torch"),
     "callbacks": (
         "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "ReduceOnPlateau",

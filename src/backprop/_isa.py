@@ -6,6 +6,8 @@ import sys
 
 from . import _core as _baseline
 
+#: The build that runs on every processor.
+BASELINE = _baseline
 #: From the plainest to the widest.
 BUILDS = ("baseline", "avx2", "avx512")
 

@@ -733,8 +733,9 @@ class Sequential(_core.Predictor):
         return state_dict.of(self.graph, self.metadata, self.steps)
 
     def export_c(
-        self, path: str | os.PathLike[str], *, name: str | None = None, dtype: str = "float32", fold: bool = False
-    ) -> None:
+        self, path: str | os.PathLike[str], *, name: str | None = None, dtype: str = "float32", calibration: Any = None,
+        fold: bool = False,
+    ) -> None:  # fmt: skip
         """Write the network as a C file, and a header beside it.
 
         One C99 file that needs nothing else: without malloc, without stdio, without a variable that outlives a call; it
@@ -747,8 +748,10 @@ class Sequential(_core.Predictor):
             Such as "model.c"; the header is "model.h".
         name : str, optional
             What the names in the file begin with. Default: the name of the file, without its end.
-        dtype : {"float32", "float64"}, default "float32"
-            Of the arithmetic.
+        dtype : {"float32", "float64", "int8"}, default "float32"
+            Of the arithmetic; "int8" is that of `backprop.quantize`.
+        calibration : array_like, shape (rows, n_in), optional
+            For "int8": rows like those that it will see.
         fold : bool, default False
             Multiply batch norms into the weights beside them: faster, and rounded otherwise.
 
@@ -771,7 +774,7 @@ class Sequential(_core.Predictor):
         from . import c
 
         self._check_statistics()
-        c.export(path, self, name=name, dtype=dtype, fold=fold)
+        c.export(path, self, name=name, dtype=dtype, calibration=calibration, fold=fold)
 
     def to_bytes(self, more: Mapping[str, Array] | None = None, training: str | None = None) -> bytes:
         """The bytes of a model file, which `load` reads; of a checkpoint, with more tensors and the training."""

@@ -1,5 +1,6 @@
 """Networks as C files."""
 
 from .export import export
+from .integers import Quantized, quantize
 
-__all__ = ["export"]
+__all__ = ["Quantized", "export", "quantize"]

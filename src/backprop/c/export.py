@@ -15,6 +15,7 @@ from .._version import __version__
 from ..io import atomic
 from ..program.graph import Graph
 from . import floating, functions
+from .integers import quantize
 from .text import Body, constants
 
 __all__ = ["export"]
@@ -23,6 +24,7 @@ Array = _validate.Array
 
 #: Rows that the file's own test goes through.
 TESTED = 8
+BYTES = {"float": 4, "double": 8, "int8_t": 1}
 KEYWORDS = frozenset({
     "auto", "bool", "break", "case", "catch", "char", "class", "const", "continue", "default", "delete", "do", "double",
     "else", "enum", "extern", "false", "float", "for", "goto", "if", "inline", "int", "long", "main", "namespace",
@@ -50,7 +52,7 @@ extern "C" {{
 /* The outputs y for a row x; {work_bytes} bytes of the stack are the work buffer. */
 void {name}_predict(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT]);
 /* The same in a work buffer of the caller's. */
-void {name}_predict_in(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT], {real} work[{name}_WORK_SIZE]);
+void {name}_predict_in(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT], {room} work[{name}_WORK_SIZE]);
 {classify}#ifdef __cplusplus
 }}
 #endif
@@ -94,11 +96,11 @@ static void {name}_restore({name}_mode mode) {{ (void)mode; }}
 #endif
 """
 PREDICT = """\
-static {name}_APART void {name}_run(const {real} *x, {real} *y, {real} *work)
+static {name}_APART void {name}_run(const {real} *x, {real} *y, {room} *work)
 {{
 {unused}{calls}}}
 
-void {name}_predict_in(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT], {real} work[{name}_WORK_SIZE])
+void {name}_predict_in(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT], {room} work[{name}_WORK_SIZE])
 {{
     const {name}_mode mode = {name}_flush();
     {name}_run(x, y, work);
@@ -107,7 +109,7 @@ void {name}_predict_in(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT], {rea
 
 void {name}_predict(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT])
 {{
-    {real} work[{name}_WORK_SIZE];
+    {room} work[{name}_WORK_SIZE];
     {name}_predict_in(x, y, work);
 }}
 """
@@ -136,11 +138,16 @@ int main(void)
 """
 
 
-def export(path: str | os.PathLike[str], net: Any, *, name: str | None, dtype: str, fold: bool) -> None:
+def export(
+    path: str | os.PathLike[str], net: Any, *, name: str | None, dtype: str, calibration: Any, fold: bool,
+) -> None:  # fmt: skip
     """Write a network to ``path``, and its header beside it; see `Sequential.export_c`."""
     target = checked_path(path)
     name = checked_name(target, name)
-    dtype = _validate.choice(dtype, "dtype", ("float32", "float64"))
+    dtype, fold = _validate.choice(dtype, "dtype", ("float32", "float64", "int8")), _validate.flag(fold, "fold")
+    if (calibration is not None) != (dtype == "int8"):
+        got = "none" if calibration is None else "rows"
+        raise ValueError(f'calibration: expected rows with dtype="int8" and only there, got {got} with dtype="{dtype}"')
     whole = net.graph
     for operation in whole:
         if operation.kind == "python":
@@ -148,7 +155,12 @@ def export(path: str | os.PathLike[str], net: Any, *, name: str | None, dtype: s
                 f"export_c: expected built-in layers, got {operation.layer!r} at {operation.name}: a C file "
                 "holds no Python"
             )
-    graph = whole.for_inference(fold_batch_norms=_validate.flag(fold, "fold"))
+    if dtype == "int8":
+        quantized = quantize(net, calibration)
+        x = quantized.rows[:TESTED]
+        write(target, name, whole, dtype, quantized.body(name), x, quantized.predict(x))
+        return
+    graph = whole.for_inference(fold_batch_norms=fold)
     x = test_rows(graph).astype(dtype)
     write(target, name, graph, dtype, floating.body(graph, dtype, name), x, net.predict(x))
 
@@ -187,10 +199,11 @@ def write(
     size = max(1, body.size)
     words = {
         "name": name, "n_in": graph.n_in, "n_out": graph.n_out, "dtype": dtype, "version": __version__, "work": size,
-        "real": body.real, "work_bytes": size * (4 if body.real == "float" else 8), "classes": "", "classify": "",
+        "real": body.real, "room": body.work, "work_bytes": size * BYTES[body.work], "classes": "", "classify": "",
         "rows": len(x), "tolerance": "1e-5f" if body.real == "float" else "1e-10",
     }  # fmt: skip
     head, declarations = HEAD.format(**words), DECLARATIONS.format(**words)
+    reals = "float64" if body.real == "double" else "float32"
     guard = f"{name.upper()}_H"
     header = f"{head}#ifndef {guard}\n#define {guard}\n\n{declarations}\n#endif\n"
     found = functions.needed(body.functions)
@@ -201,9 +214,9 @@ def write(
         "#ifdef __clang__\n#pragma STDC FP_CONTRACT OFF\n#endif\n\n", MODE.format(**words), "\n",
         functions.renamed("\n".join(found.values()), found, name), "\n",
         "\n".join(body.constants), "\n",
-        PREDICT.format(**words, calls=calls, unused="" if "work" in calls else "    (void)work;\n"), "\n",
+        PREDICT.format(**words, calls=calls, unused="" if re.search(r"\bwork\b", calls) else "    (void)work;\n"), "\n",
         TEST.format(
-            **words, x=constants(f"{name}_test_x", x, dtype), y=constants(f"{name}_test_y", y, dtype)
+            **words, x=constants(f"{name}_test_x", x, reals), y=constants(f"{name}_test_y", y, reals)
         ),
     ]  # fmt: skip
     atomic.write(target, "".join(code).encode())

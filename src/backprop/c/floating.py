@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,16 @@ __all__ = ["body"]
 Array = _validate.Array
 
 
-def body(graph: Graph, dtype: str, name: str) -> Body:
-    """The constants and the calls that compute the outputs y of a row x."""
+def body(graph: Graph, dtype: str, name: str, given: Mapping[str, str] | None = None) -> Body:
+    """The constants and the calls that compute the outputs y of a row x; or where else these are given to lie."""
     real = {"float32": "float", "float64": "double"}[dtype]
-    return _Writer(graph, dtype, real, name).body()
+    return _Writer(graph, dtype, real, name, given or {}).body()
 
 
 class _Writer:
-    def __init__(self, graph: Graph, dtype: str, real: str, name: str) -> None:
-        self.graph, self.dtype, self.real, self.name = graph, dtype, real, name
-        self.places, self.size = memory.plan(graph)
+    def __init__(self, graph: Graph, dtype: str, real: str, name: str, given: Mapping[str, str]) -> None:
+        self.graph, self.dtype, self.real, self.name, self.given = graph, dtype, real, name, given
+        self.places, self.size = memory.of_graph(graph)
         self.constants: list[str] = []
         self.calls: list[str] = []
         self.functions: set[str] = set()
@@ -40,13 +40,15 @@ class _Writer:
             self._activate(operation)
         if not len(self.graph):
             self._call("copy", self.graph.n_in, "x", "y")
-        return Body(self.real, self.constants, self.calls, self.functions, self.size)
+        return Body(self.real, self.real, self.constants, self.calls, self.functions, self.size)
 
     # Text.
 
     def _at(self, name: str, offset: int = 0) -> str:
         """Where an output lies."""
-        if name == INPUT:
+        if name in self.given:
+            where, at = self.given[name], 0
+        elif name == INPUT:
             where, at = "x", 0
         elif name == self.graph[-1].name:
             where, at = "y", 0

@@ -19,14 +19,14 @@ _OTHER = re.compile(
 @cache
 def _all() -> dict[str, str]:
     """Definitions by name, each after those that it uses."""
-    text = "".join(_read(name) for name in ("kernels.h", "layers.h", "integers.h"))
+    text = "".join(_read(name) for name in ("kernels.inc", "layers.inc", "integers.inc"))
     found = {one[1] or one[2]: one[0] for one in _OTHER.finditer(text)}
     return found | {one[1]: one[0] for one in _DEFINITION.finditer(text)}
 
 
 def _read(name: str) -> str:
     text = Path(__file__).with_name(name).read_text(encoding="utf-8")
-    if name != "layers.h":
+    if name != "layers.inc":
         return text
     return "".join(re.sub(r"(?<=\w_)r\b", real[0], re.sub(r"\breal\b", real, text)) for real in ("float", "double"))
 

@@ -1,29 +1,44 @@
-"""Where the outputs of operations lie in the work buffer."""
+"""Where what is computed on the way lies in the work buffer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from ..program.graph import Graph
 
-__all__ = ["plan"]
+__all__ = ["Room", "of_graph", "plan"]
 
 
-def plan(graph: Graph) -> tuple[dict[str, int], int]:
-    """The place of each operation's output but the last's, and the numbers in all.
+class Room(NamedTuple):
+    """Numbers by their name, how many they are, and what they are computed from."""
 
-    A place is free again once the last operation that takes what lies there has been computed.
+    name: str
+    size: int
+    inputs: tuple[str, ...]
+
+
+def plan(rooms: Sequence[Room]) -> tuple[dict[str, int], int]:
+    """The place of each, and the numbers in all.
+
+    A place is free again once the last that is computed from what lies there has been computed.
     """
-    last_use = {name: i for i, operation in enumerate(graph) for name in operation.inputs}
+    last_use = {name: i for i, room in enumerate(rooms) for name in room.inputs}
     places: dict[str, int] = {}
     taken: dict[str, tuple[int, int]] = {}
     size = 0
-    for i, operation in enumerate(graph[:-1]):
+    for i, room in enumerate(rooms):
         begin = 0
         for low, high in sorted(taken.values()):
-            if begin + operation.n_out <= low:
+            if begin + room.size <= low:
                 break
             begin = max(begin, high)
-        places[operation.name] = begin
-        taken[operation.name] = begin, begin + operation.n_out
-        size = max(size, begin + operation.n_out)
+        places[room.name], taken[room.name] = begin, (begin, begin + room.size)
+        size = max(size, begin + room.size)
         taken = {name: span for name, span in taken.items() if last_use.get(name, i) > i}
     return places, size
+
+
+def of_graph(graph: Graph) -> tuple[dict[str, int], int]:
+    """The outputs of all operations but the last, whose output is elsewhere."""
+    return plan([Room(operation.name, operation.n_out, operation.inputs) for operation in graph[:-1]])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +17,10 @@ _TYPES = {"float32": "float", "float64": "double", "int8": "int8_t", "uint8": "u
 
 
 class Body(NamedTuple):
-    """What computes a row: the type of its numbers, constants, statements, functions they call, room they need."""
+    """What computes a row: types of its numbers and of its room, constants, statements, functions, and that room."""
 
     real: str
+    work: str
     constants: list[str]
     calls: list[str]
     functions: set[str]
@@ -36,14 +36,18 @@ def number(value: Any, dtype: str) -> str:
 
 def constants(name: str, array: Array, dtype: str) -> str:
     """An array that stays where the program is."""
-    numbers = ", ".join(number(value, dtype) for value in array.reshape(-1))
+    numbers = [number(value, dtype) for value in array.reshape(-1)]
     shape = " x ".join(map(str, array.shape))
-    lines = "\n".join(textwrap.wrap(numbers, 116, break_long_words=False, break_on_hyphens=False))
-    return (
-        f"static const {_TYPES[dtype]} {name}[{array.size}] = {{ /* {shape} */\n{textwrap.indent(lines, '    ')}\n}};\n"
-    )
+    lines = "\n".join(_lines(numbers, " " if "float" in dtype else ""))
+    return f"static const {_TYPES[dtype]} {name}[{array.size}] = {{ /* {shape} */\n{lines}\n}};\n"
 
 
-def rows(arrays: Iterable[Array], dtype: str) -> str:
-    """Several rows, one after the other, between braces."""
-    return ",\n".join("    " + ", ".join(number(value, dtype) for value in row) for row in arrays)
+def _lines(numbers: list[str], space: str) -> Iterator[str]:
+    """Numbers with commas between them, in lines that a screen is wide enough for."""
+    line = ""
+    for text in numbers:
+        if len(line) + len(text) > 116:
+            yield line.rstrip()
+            line = ""
+        line += f"{text},{space}"
+    yield line.rstrip().removesuffix(",")

@@ -67,11 +67,11 @@ class Engine(Protocol):
 Part = tuple["_core.Plan | Any", int]
 
 
-def build(graph: Graph, storage: Storage) -> _core.Plan | Chain:
-    """An engine for a graph whose arrays are views into this storage."""
-    parts = [_part(run, storage) for run in runs(graph)]
+def build(graph: Graph, storage: Storage, core: Any = _core) -> _core.Plan | Chain:
+    """An engine for a graph whose arrays are views into this storage, by the build in use of the core or by another."""
+    parts = [_part(run, storage, core) for run in runs(graph)]
     whole = parts[0][0] if len(parts) == 1 else None
-    return whole if isinstance(whole, _core.Plan) else Chain(parts, storage)
+    return whole if isinstance(whole, core.Plan) else Chain(parts, storage)
 
 
 def outputs(graph: Graph, storage: Storage, x: Array, threads: int = 1) -> list[Array]:
@@ -113,13 +113,13 @@ def runs(graph: Graph) -> Iterator[list[Operation]]:
         yield from [[operation] for operation in run] if custom else [run]
 
 
-def _part(run: Sequence[Operation], storage: Storage) -> Part:
+def _part(run: Sequence[Operation], storage: Storage, core: Any = _core) -> Part:
     last = run[-1]
     if last.kind == "python":
         return last.layer, last.n_out
     penalties = tuple(it for operation in run for it in _penalties(operation.layer, storage))
     ops = _ops(run, storage)
-    return _core.Plan(*storage.padded, len(storage.parameters), ops, storage.buffers, penalties), last.n_out
+    return core.Plan(*storage.padded, len(storage.parameters), ops, storage.buffers, penalties), last.n_out
 
 
 def _penalties(layer: Any, storage: Storage) -> list[tuple[int, int, float, float]]:
