@@ -21,7 +21,8 @@ class Room(NamedTuple):
 def plan(rooms: Sequence[Room]) -> tuple[dict[str, int], int]:
     """The place of each, and the numbers in all.
 
-    A place is free again once the last that is computed from what lies there has been computed.
+    A place is free again once the last that is computed from what lies there has been computed; what none of these is
+    computed from stays.
     """
     last_use = {name: i for i, room in enumerate(rooms) for name in room.inputs}
     places: dict[str, int] = {}
@@ -35,7 +36,7 @@ def plan(rooms: Sequence[Room]) -> tuple[dict[str, int], int]:
             begin = max(begin, high)
         places[room.name], taken[room.name] = begin, (begin, begin + room.size)
         size = max(size, begin + room.size)
-        taken = {name: span for name, span in taken.items() if last_use.get(name, i) > i}
+        taken = {name: span for name, span in taken.items() if last_use.get(name, len(rooms)) > i}
     return places, size
 
 
