@@ -134,6 +134,19 @@ LOSSES = [
     LossInstance("kl", lambda r: bp.KLDivergence(reduction=r), SOFT, "rows"),
     LossInstance("kl-logits", lambda r: bp.KLDivergence(from_logits=True, reduction=r), LINEAR, "rows"),
     LossInstance("cosine", lambda r: bp.CosineSimilarity(reduction=r), LINEAR, "real"),
+    LossInstance("bce-smooth", lambda r: bp.BinaryCrossEntropy(label_smoothing=0.1, reduction=r), ("sigmoid",), "unit"),
+    LossInstance(
+        "bce-weighted",
+        lambda r: bp.BinaryCrossEntropy(label_smoothing=0.2, pos_weight=(3, 0.5, 2), reduction=r),
+        ("sigmoid",),
+        "unit",
+    ),
+    LossInstance(
+        "bce-logits-weighted",
+        lambda r: bp.BinaryCrossEntropy(from_logits=True, pos_weight=2.5, reduction=r),
+        LINEAR,
+        "unit",
+    ),
 ]
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -123,7 +123,12 @@ def torch_rows(torch, loss, z, y):
         p = torch.sigmoid(z) if loss.from_logits else z
         each = f.binary_cross_entropy_with_logits if loss.from_logits else f.binary_cross_entropy
         if name == "binary_cross_entropy":
-            return each(z, y, **none).mean(dim=1)
+            y = y * (1 - loss.label_smoothing) + loss.label_smoothing / 2
+            if loss.from_logits:
+                return each(z, y, pos_weight=torch.tensor(loss.pos_weight, dtype=torch.float64), **none).mean(dim=1)
+            weight = torch.tensor(loss.pos_weight, dtype=torch.float64)
+            return (weight * y * each(z, torch.ones_like(z), **none)
+                    + (1 - y) * each(z, torch.zeros_like(z), **none)).mean(dim=1)  # fmt: skip
         one, zero = (1, 1) if loss.alpha is None else (loss.alpha, 1 - loss.alpha)
         ones, zeros = torch.ones_like(z), torch.zeros_like(z)
         return (

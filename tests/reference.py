@@ -303,6 +303,17 @@ def mean_squared_error(y_hat, y, scale):
     return (d * d).mean(axis=1), scale[:, None] * 2 * d / d.shape[1]
 
 
+def weighted_cross_entropy(y_hat, from_logits, y, smoothing, weight, scale, tiny):
+    p, t = double(y_hat), double(y) * (1 - smoothing) + smoothing / 2
+    if from_logits:
+        values = -weight * t * log_sigmoid(p) - (1 - t) * log_sigmoid(-p)
+        d = (1 - t) * sigmoid_forward(p) - weight * t * sigmoid_forward(-p)
+    else:
+        values = -weight * t * safe_log(p, tiny) - (1 - t) * safe_log(1 - p, tiny)
+        d = (1 - t) / np.maximum(1 - p, tiny) - weight * t / np.maximum(p, tiny)
+    return values.mean(axis=1), scale[:, None] * d / p.shape[1]
+
+
 def binary_cross_entropy(y_hat, from_logits, y, scale, tiny):
     p, t = double(y_hat), double(y)
     if from_logits:
@@ -383,6 +394,8 @@ def loss_rows(name, from_logits, numbers, y_hat, y, labels, weights, norm):
         if z.shape[1] == 1 or apart:
             return averaged(binary_focal(z, y, from_logits, *numbers, tiny), scale)
         return focal(z, from_logits, y, numbers[0], scale, tiny)
+    if name == "binary_cross_entropy" and numbers:
+        return weighted_cross_entropy(z, from_logits, y, numbers[0], np.array(numbers[1:]), scale, tiny)
     if name == "quantile":
         return quantiles(z, y, numbers, scale)
     if name in ("mean_squared_error", "gaussian_nll"):

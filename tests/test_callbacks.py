@@ -79,6 +79,15 @@ STOPS = [  # the script, the arguments, the epochs it takes, the best of them
     ([INF, 5, -INF, 4, 6], {"patience": 3}, 5, 4),
     ([-1, -2, -3, -2, -1], {"patience": 2}, 5, 3),
     ([0, 0, 0], {"patience": 1}, 2, 1),
+    ([3, 2, 1, 1, 1, 1], {"patience": 2, "restore": "last_best"}, 5, 5),
+    ([3, 1, 2, 1, 3, 1, 2], {"patience": 9, "restore": "last_best"}, 7, 6),
+    ([3, 2, 2.5, 1.9, 2], {"patience": 9, "restore": "last_best", "min_delta": 0.2}, 5, 5),
+    ([1, 2, 2, 1, 2, 1], {"patience": 9, "restore": "last_best", "mode": "max"}, 6, 5),
+    ([NAN, 2, NAN, 2, NAN], {"patience": 3, "restore": "last_best"}, 5, 4),
+    ([NAN, NAN, NAN], {"patience": 9, "restore": "last_best"}, 3, 0),
+    ([1, 2, 3, 4, 5], {"patience": None}, 5, 1),
+    ([5, 3, 4, 3, 6], {"patience": None}, 5, 2),
+    ([5, 3, 4, 3, 6], {"patience": None, "restore": "last_best"}, 5, 4),
 ]
 
 
@@ -86,6 +95,7 @@ STOPS = [  # the script, the arguments, the epochs it takes, the best of them
 @pytest.mark.parametrize("restore", [True, False])
 def test_early_stopping(values, how, epochs, best, restore):
     early = bp.EarlyStopping(**watching(**how), restore_best=restore)
+    assert eval(repr(early), {"EarlyStopping": bp.EarlyStopping}).config() == early.config()
     keep, net, history = fit(values, early)
     assert len(history["loss"]) == epochs
     assert early.state["best_epoch"] == best
@@ -546,6 +556,9 @@ def resumed(callback, folder):
 
 CALLBACKS = {
     "EarlyStopping": lambda folder: bp.EarlyStopping(**watching(patience=2)),
+    "EarlyStopping, the last of the best": lambda folder: bp.EarlyStopping(
+        **watching(patience=None), restore="last_best"
+    ),
     "EarlyStopping, the last weights": lambda folder: bp.EarlyStopping(**watching(patience=2), restore_best=False),
     "ReduceOnPlateau": lambda folder: bp.ReduceOnPlateau(**watching(patience=1, cooldown=1)),
     "Checkpoint": lambda folder: bp.Checkpoint(folder / "last"),

@@ -239,6 +239,9 @@ def loss_kinds(core, number=0.1):
     counts = {"huber": 1, "quantile": 3, "cross_entropy": 1, "focal": 4}
     for name, code in core.LOSSES.items():
         yield name, (code, True, (number,) * counts.get(name, 0))
+    for weights in 1, 2, 31:
+        kind = core.LOSSES["binary_cross_entropy"], True, (number,) * (1 + weights)
+        yield f"binary cross-entropy of {weights} weights", kind
     yield "focal, apart", (core.LOSSES["focal"], True, (number, number, number, 1.0))
 
 

@@ -20,7 +20,8 @@ def loss_cases(name, rows, n, rng):
     chances = [(False, y) for y in (probabilities, ends)] + [(True, y) for y in (reals, far / 2, far)]
     some = NUMBERS.get(name, ())
     if name == "binary_cross_entropy":
-        return [(*given, y, None) for given in with_numbers(chances, [()]) for y in (hot, unit)]
+        numbers = [(), (0.0, 3.0), (0.2, 0.5), *([(0.1, *rng.uniform(0.1, 9, n))] if 1 < n < 32 else [])]
+        return [(*given, y, None) for given in with_numbers(chances, numbers) for y in (hot, unit)]
     if name in ("cross_entropy", "kl_divergence"):
         targets = [(distributions, None), (np.eye(n)[labels], None), (None, labels)][
             : 2 if name == "kl_divergence" else 3

@@ -70,6 +70,12 @@ OF_NUMBERS = {
     "Quantile(0.125)": lambda mp, z, t: max((t - z) / 8, 7 * (z - t) / 8),
     "BinaryCrossEntropy(from_logits=True)": lambda mp, z, t: binary_focal(mp, sigmoid(mp, z), t, 0),
     "BinaryCrossEntropy()": lambda mp, p, t: binary_focal(mp, p, t, 0),
+    "BinaryCrossEntropy(from_logits=True, pos_weight=4.0)": (
+        lambda mp, z, t: binary_focal(mp, sigmoid(mp, z), t, 0, 4, 1)
+    ),
+    "BinaryCrossEntropy(label_smoothing=0.25, pos_weight=0.5)": (
+        lambda mp, p, t: binary_focal(mp, p, 0.75 * t + mp.mpf(1) / 8, 0, 0.5, 1)
+    ),
     "Focal(multi_label=True, from_logits=True)": lambda mp, z, t: binary_focal(mp, sigmoid(mp, z), t),
     "Focal(0.5, 0.25, multi_label=True, from_logits=True)": (
         lambda mp, z, t: binary_focal(mp, sigmoid(mp, z), t, 0.5, 0.25, 0.75)
@@ -178,6 +184,11 @@ BATCH = {"mean": "batchmean"}  # what PyTorch calls the mean over rows
         ("Huber", lambda nn, r: nn.HuberLoss(reduction=r), "real", "real"),
         ("BinaryCrossEntropy", lambda nn, r: nn.BCELoss(reduction=r), "unit", "unit"),
         ("BinaryCrossEntropy, from_logits=True", lambda nn, r: nn.BCEWithLogitsLoss(reduction=r), "real", "unit"),
+        (
+            "BinaryCrossEntropy, from_logits=True, pos_weight=2.5",
+            lambda nn, r: lambda z, y: nn.BCEWithLogitsLoss(reduction=r, pos_weight=z.new_tensor(2.5))(z, y), "real",
+            "unit",
+        ),
         ("CrossEntropy, from_logits=True", lambda nn, r: nn.CrossEntropyLoss(reduction=r), "real", "labels"),
         ("CrossEntropy, from_logits=True", lambda nn, r: nn.CrossEntropyLoss(reduction=r), "real", "rows"),
         (
@@ -221,6 +232,36 @@ def test_torch_agrees_by_hand(torch, text, theirs, outputs, targets, reduction):
     found.sum().backward()
     np.testing.assert_allclose(value, found.detach().numpy(), rtol=1e-9)
     np.testing.assert_allclose(dy, z.grad.numpy(), rtol=1e-9, atol=1e-15)
+
+
+def test_what_binary_weights_are_worth():
+    rng = np.random.default_rng(5)
+    p, y = rng.random((30, 2)), rng.integers(0, 2, (30, 2)).astype(float)
+    plain, weighted = bp.BinaryCrossEntropy(reduction="none"), bp.BinaryCrossEntropy(pos_weight=[3, 0.5])
+    each = np.where(y == 1, [3, 0.5], 1) * np.stack([plain(p[:, [c]], y[:, [c]])[0] for c in (0, 1)], axis=1)
+    assert weighted(p, y)[0] == pytest.approx(each.mean(), rel=1e-12)
+    assert bp.BinaryCrossEntropy(pos_weight=[1.0, 1.0]).pos_weight == (1.0, 1.0)
+    same = bp.BinaryCrossEntropy(pos_weight=1, label_smoothing=0)
+    assert same.lower(True) == bp.BinaryCrossEntropy().lower(True)
+    assert np.array_equal(same(p, y)[1], bp.BinaryCrossEntropy()(p, y)[1])
+    smoothed = bp.BinaryCrossEntropy(label_smoothing=0.2)(p, y)
+    by_hand = bp.BinaryCrossEntropy()(p, 0.8 * y + 0.1)
+    assert smoothed[0] == pytest.approx(by_hand[0], rel=1e-12)
+    np.testing.assert_allclose(smoothed[1], by_hand[1], rtol=1e-12)
+    for wrong in (0, -1, np.nan, [1, 0], [2], [1] * 32):
+        with pytest.raises(ValueError, match="pos_weight: expected"):
+            bp.BinaryCrossEntropy(pos_weight=wrong)
+    for wrong in ("2", None, {1: 2}):
+        with pytest.raises(TypeError, match="pos_weight: expected"):
+            bp.BinaryCrossEntropy(pos_weight=wrong)
+    wrong = "pos_weight: expected a number, or one for each of 1 outputs, got 2"
+    with pytest.raises(ValueError, match=wrong):
+        weighted(p[:, :1], y[:, :1])
+    net = bp.Sequential([bp.Dense(2, 1, "sigmoid")], rng=0)
+    with pytest.raises(ValueError, match=wrong):
+        net.fit(p, y[:, :1], loss=weighted, optimizer="adam")
+    with pytest.raises(ValueError, match=r"label_smoothing: expected .* at least 0 and below 1"):
+        bp.BinaryCrossEntropy(label_smoothing=1)
 
 
 def test_scikit_learn_agrees():

@@ -314,33 +314,75 @@ class Quantile(Loss):
         self.q = _levels(q, "q")
 
 
+def _positive_weights(value: Any, name: str) -> float | tuple[float, ...]:
+    if not hasattr(value, "__iter__"):
+        return _validate.positive(value, name)
+    weights = tuple(_validate.positive(weight, name) for weight in _validate.items(value, name))
+    if not 2 <= len(weights) < _core.LOSS_NUMBERS:
+        got = len(weights)
+        raise ValueError(f"{name}: expected a number, or 2 to {_core.LOSS_NUMBERS - 1}, one for each output, got {got}")
+    return weights
+
+
 class BinaryCrossEntropy(Loss):
     """l = -1/n_out sum y log p + (1 - y) log(1 - p), for targets between 0 and 1.
+
+    With label_smoothing or pos_weight, l = -1/n_out sum w t log p + (1 - t) log(1 - p).
 
     Parameters
     ----------
     from_logits : bool, default False
         y_hat holds the logits z with p = sigmoid(z), not the probabilities p.
+    label_smoothing : float, default 0
+        s in t = y (1 - s) + s / 2; at least 0, below 1.
+    pos_weight : float or sequence of float, default 1
+        w, the weight of the positive class, above 0: rows (0) / rows (1) balances them. A sequence has one for each
+        output, at most 31. Other than with a class_weight, the mean is not divided by the weights.
     reduction : {"mean", "sum", "none"}, default "mean"
         How the per-sample losses are combined.
 
     Notes
     -----
     Under a network that ends in a sigmoid it is computed on the logits, as max(z, 0) - z y + log(1 + e^-|z|), which
-    cannot overflow; its gradient there is p - y. On probabilities by hand, log p below the smallest normal number goes
-    on as its tangent, so that value and gradient stay finite, and consistent.
+    cannot overflow; its gradient there is p - y, or (1 - t) p - w t (1 - p). On probabilities by hand, log p below the
+    smallest normal number goes on as its tangent, so that value and gradient stay finite, and consistent.
 
     References
     ----------
-    Bishop, "Pattern Recognition and Machine Learning", 2006, eq. 4.90 and 4.91.
+    Bishop, "Pattern Recognition and Machine Learning", 2006, eq. 4.90 and 4.91. The smoothing is Keras's, pos_weight
+    that of PyTorch's BCEWithLogitsLoss.
     """
 
     kernel = "binary_cross_entropy"
+    numbers = ("_numbers",)
     link = "sigmoid"
+    _gates: ClassVar = {"label_smoothing": _validate.share, "pos_weight": _positive_weights}
 
-    def __init__(self, *, from_logits: bool = False, reduction: str = "mean") -> None:
+    def __init__(
+        self,
+        *,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        pos_weight: float | Iterable[float] = 1.0,
+        reduction: str = "mean",
+    ) -> None:
         super().__init__(reduction=reduction)
         self.from_logits = from_logits
+        self.label_smoothing = label_smoothing
+        self.pos_weight = _positive_weights(pos_weight, "pos_weight")
+
+    @property
+    def _numbers(self) -> tuple[float, ...]:
+        """What its kernel takes: nothing where it is the plain one."""
+        weights = self.pos_weight if isinstance(self.pos_weight, tuple) else (self.pos_weight,)
+        return () if self.label_smoothing == 0 and weights == (1.0,) else (self.label_smoothing, *weights)
+
+    def target_width(self, n_out: int) -> int:
+        """As many targets as outputs; and as many weights, if they are several."""
+        if isinstance(self.pos_weight, tuple) and len(self.pos_weight) != n_out:
+            got = len(self.pos_weight)
+            raise ValueError(f"pos_weight: expected a number, or one for each of {n_out} outputs, got {got}")
+        return super().target_width(n_out)
 
 
 class CrossEntropy(Loss):

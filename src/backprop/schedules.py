@@ -319,7 +319,7 @@ class OneCycle(Schedule):
 
 #: All of them, by name.
 KINDS: dict[str, type[Schedule]] = {
-    kind.__name__: kind for kind in (Constant, CosLog4, Cosine, Exponential, FlatCosine, OneCycle, Polynomial, Step)
+    kind.__name__: kind for kind in (Constant, Cosine, CosLog4, Exponential, FlatCosine, OneCycle, Polynomial, Step)
 }
 
 

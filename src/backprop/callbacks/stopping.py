@@ -19,14 +19,18 @@ class EarlyStopping(Monitoring):
     ----------
     monitor : str, default "val_loss"
         What is monitored: a name in the history.
-    patience : int, default 10
-        How many epochs in a row without improvement end the fit.
+    patience : int or None, default 10
+        How many epochs in a row without improvement end the fit. None: none do; the best weights are restored after
+        the last.
     min_delta : float, default 0.0
         By how much more than this an epoch must be better than the best to count as an improvement.
     mode : {"auto", "min", "max"}, default "auto"
         Whether lower or higher is better; "auto" knows that of the loss and of built-in metrics.
     restore_best : bool, default True
         However the fit ends, the network then has the weights of its best epoch. The optimizer stays where it is.
+    restore : {"best", "last_best"}, default "best"
+        Which of several epochs with the same best value that is: the first, or the last. The last has been trained for
+        longer, which pays where the metric has few values, as an accuracy on few rows. It is no improvement.
 
     Attributes
     ----------
@@ -35,30 +39,41 @@ class EarlyStopping(Monitoring):
         checkpoint needs.
     """
 
-    _gates: ClassVar = {"patience": _validate.integer, "restore_best": _validate.flag}
+    _gates: ClassVar = {
+        "patience": _validate.optional(_validate.integer), "restore_best": _validate.flag,
+        "restore": partial(_validate.choice, choices=("best", "last_best")),
+    }  # fmt: skip
 
     def __init__(
         self,
         monitor: str = "val_loss",
-        patience: int = 10,
+        patience: int | None = 10,
         min_delta: float = 0.0,
         mode: str = "auto",
         restore_best: bool = True,
+        *,
+        restore: str = "best",
     ) -> None:
         super().__init__(monitor, min_delta, mode)
         self.patience = patience
         self.restore_best = restore_best
+        self.restore = restore
 
     def on_fit_begin(self, run: Run) -> None:
         """Begin; a run that had stopped when its checkpoint was written stops again."""
         super().on_fit_begin(run)
-        run.stop = run.stop or self.state["waited"] >= self.patience
+        self._perhaps_stop(run)
+
+    def _perhaps_stop(self, run: Run) -> None:
+        run.stop = run.stop or (self.patience is not None and self.state["waited"] >= self.patience)
 
     def on_epoch_end(self, run: Run) -> None:
         """Keep the weights, or count."""
-        if not self._improved(run):
-            run.stop = run.stop or self.state["waited"] >= self.patience
-        elif self.restore_best:
+        best = self._improved(run)
+        self._perhaps_stop(run)
+        if not best and self.restore == "last_best" and run.history[self.monitor][-1] == self.state["best"]:
+            self.state["best_epoch"], best = run.epoch, True
+        if best and self.restore_best:
             self.state |= {f"best.{name}": array.copy() for name, array in run.network.arrays().items()}
 
     def on_fit_end(self, run: Run) -> None:

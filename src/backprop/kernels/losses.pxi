@@ -32,7 +32,8 @@ cdef struct Loss:
     int kind
     bint from_logits
     int n_parameters
-    double parameters[NUMBERS]                  # delta; levels; smoothing; gamma, weights of 1 and 0, multi_label
+    double parameters[NUMBERS]                  # delta; levels; smoothing, and of binary ones, if any, behind it the
+                                                # weights of 1; gamma, weights of 1 and 0, multi_label
 
 
 cdef int read_loss(given, Loss *loss) except -1:
@@ -45,7 +46,9 @@ cdef int read_loss(given, Loss *loss) except -1:
     if not 0 <= loss.kind < LOSS_COUNT:
         raise ValueError(f"expected a code of LOSSES, got {loss.kind}")
     n = len(numbers)
-    if not (1 <= n <= NUMBERS if loss.kind == QUANTILE else n == numbers_of(loss.kind)):
+    if n > NUMBERS or not (
+        n >= 1 if loss.kind == QUANTILE else n == numbers_of(loss.kind) or (loss.kind == BINARY_CROSS_ENTROPY and n >= 2)
+    ):
         raise ValueError(f"expected the numbers of loss {loss.kind}, got {n}")
     loss.n_parameters = <int> n
     for i in range(n):
@@ -65,6 +68,8 @@ cdef inline bint takes_labels(const Loss *loss) noexcept nogil:
 cdef inline Py_ssize_t target_width(const Loss *loss, Py_ssize_t n) noexcept nogil:
     """How many targets a row of n outputs has; 0 where the outputs do not come out even."""
     cdef Py_ssize_t each = loss.n_parameters if loss.kind == QUANTILE else 2 if loss.kind == GAUSSIAN_NLL else 1
+    if loss.kind == BINARY_CROSS_ENTROPY and loss.n_parameters > 2 and n != loss.n_parameters - 1:
+        return 0
     if each == 1:                               # a division is dear in a tiny network
         return n
     return n // each if n % each == 0 else 0
@@ -161,6 +166,23 @@ cdef inline double binary_focal(
     return value
 
 
+cdef inline double smoothed(double target, double smoothing, Py_ssize_t n) noexcept nogil:
+    return target * (1 - smoothing) + smoothing / n
+
+
+cdef inline double weighted_cross_entropy(
+    double y_hat, double y, bint from_logits, double smoothing, double weight, double tiny, double *slope,
+) noexcept nogil:
+    """-w t log p - (1 - t) log(1 - p), with t = y (1 - smoothing) + smoothing / 2."""
+    cdef double t = smoothed(y, smoothing, 2), one = weight * t, zero = 1 - t, p = y_hat, rest = 1 - y_hat, log_sum
+    if from_logits:
+        p, rest, log_sum = sigmoid(y_hat), sigmoid(-y_hat), log1p(exp(-fabs(y_hat)))
+        slope[0] = zero * p - one * rest
+        return (zero * y_hat if y_hat > 0 else -one * y_hat) + (one + zero) * log_sum
+    slope[0] = zero * safe_log_derivative(rest, tiny) - one * safe_log_derivative(p, tiny)
+    return -one * safe_log(p, tiny) - zero * (log1p(-p) if rest > tiny else safe_log(rest, tiny))
+
+
 # One row of n numbers.
 
 cdef inline double target_at(const real *y, int64_t label, Py_ssize_t i) noexcept nogil:
@@ -183,6 +205,10 @@ cdef inlined averaged(
         elif kind == HINGE: total += hinge(z, t, &slope)
         elif kind == SQUARED_HINGE: total += squared_hinge(z, t, &slope)
         elif kind == POISSON: total += poisson(z, t, loss.from_logits, root, &slope)
+        elif kind == BINARY_CROSS_ENTROPY:
+            total += weighted_cross_entropy(
+                z, t, loss.from_logits, loss.parameters[0], loss.parameters[1 + (i if loss.n_parameters > 2 else 0)],
+                tiny, &slope)
         else: total += binary_focal(z, t, loss.from_logits, loss.parameters, tiny, &slope)
         dy[i] = <real> (factor * slope)
     value[0] = total / n
@@ -278,10 +304,6 @@ cdef inline double log_below(double z, double top) noexcept nogil:
     """z - top, which may leave the numbers: a target of 0 times it is to be 0."""
     cdef double d = z - top
     return -DBL_MAX if d < -DBL_MAX else d
-
-
-cdef inline double smoothed(double target, double smoothing, Py_ssize_t n) noexcept nogil:
-    return target * (1 - smoothing) + smoothing / n
 
 
 cdef double cross_entropy(
@@ -392,6 +414,7 @@ cdef outlined loss_row(
     elif kind == HINGE: averaged(HINGE, loss, n, y_hat, y, label, scale, value, dy)
     elif kind == SQUARED_HINGE: averaged(SQUARED_HINGE, loss, n, y_hat, y, label, scale, value, dy)
     elif kind == POISSON: averaged(POISSON, loss, n, y_hat, y, label, scale, value, dy)
+    elif kind == BINARY_CROSS_ENTROPY: averaged(BINARY_CROSS_ENTROPY, loss, n, y_hat, y, label, scale, value, dy)
     elif kind == FOCAL and (n == 1 or loss.parameters[3] != 0):
         averaged(FOCAL, loss, n, y_hat, y, label, scale, value, dy)
     elif kind == FOCAL: value[0] = focal(n, y_hat, logits, y, label, loss.parameters[0], scale, dy)
@@ -422,7 +445,7 @@ cdef void loss_rows(
         label = labels[at] if labels != NULL else -1
         if kind == MEAN_SQUARED_ERROR:
             values[r] = mean_squared_error(n, y_hat, target, scale, dy)
-        elif kind == BINARY_CROSS_ENTROPY:
+        elif kind == BINARY_CROSS_ENTROPY and loss.n_parameters == 0:
             values[r] = binary_cross_entropy(n, y_hat, loss.from_logits, target, scale, dy)
         elif kind == CROSS_ENTROPY:
             values[r] = cross_entropy(n, y_hat, loss.from_logits, target, label, loss.parameters[0], scale, dy)

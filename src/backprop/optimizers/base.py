@@ -400,8 +400,9 @@ class Optimizer(Described, family="Optimizer"):
 
     def rule(self, net: Parameters) -> Rule:
         """What its steps on this network depend on, with the state vectors bound to it."""
+        state = self.bind(net)
         factors, ranges = self._cut(net)
-        return Rule(self.lower(factors), self.bind(net), ranges, self.steps)
+        return Rule(self.lower(factors), state, ranges, self.steps)
 
     def lower(self, factors: Sequence[Factors] = ()) -> Update:
         """Its steps, as the compiled core takes them; with these factors in its groups."""

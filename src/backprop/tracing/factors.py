@@ -132,7 +132,7 @@ def loss_of_row(trace: Trace, r: int) -> str:
         pair = "({} - {})^2" if kernel == "mean_squared_error" else "|{} - {}|"
         each = [pair.format(number(p), factor(t)) for p, t in zip(y_hat, data.target[r], strict=True)]
         return _mean(each)
-    if objective.on_logits and kernel == "binary_cross_entropy":
+    if objective.on_logits and kernel == "binary_cross_entropy" and not objective.loss.lower(True).numbers:
         pairs = zip(y_hat, data.target[r], strict=True)
         mean = _mean([_of_probability(float(p), float(t)) for p, t in pairs])
         return f"-({mean})" if " + " in mean and len(y_hat) == 1 else f"-{mean}"
@@ -165,7 +165,7 @@ def _of_loss(trace: Trace, step: Step, r: int, j: int) -> str:
     y_hat = step.output[r, j]
     if kernel == "mean_squared_error":
         return f"{number(scale)} * 2 ({number(y_hat)} - {number(data.target[r, j])}) / {n}, of the loss"
-    if objective.on_logits and kernel == "binary_cross_entropy":
+    if objective.on_logits and kernel == "binary_cross_entropy" and not objective.loss.lower(True).numbers:
         difference = f"({number(y_hat)} - {number(data.target[r, j])})"
         return f"{number(scale)} * (y_hat - y) / {n} = {number(scale)} * {difference} / {n}, of the loss"
     if objective.on_logits and kernel in ("cross_entropy", "kl_divergence"):

@@ -172,6 +172,8 @@ def called(given: Any) -> str:
 
 def loss(given: Loss) -> str:
     """The formula of one row, if its docstring begins with it."""
+    if given.kernel == "binary_cross_entropy" and given.compiled and given.lower(True).numbers:
+        return "l = -1/n_out sum w t log p + (1 - t) log(1 - p), with t = y (1 - label_smoothing) + label_smoothing / 2"
     return called(given) if given.compiled else ""
 
 
