@@ -28,15 +28,43 @@ SANITIZE = os.environ.get("BACKPROP_SANITIZE")
 GNU = os.name == "posix"
 # What is built for, which is not always what builds: so a Python for two processors gets what both of them run.
 X86 = sysconfig.get_platform().lower().endswith(("x86_64", "amd64")) and sys.maxsize > 2**32
+# GCC makes the translated source fast or small, from each of these places on: what is called once for a whole run has
+# as much text as all kernels, and half of it at -Os, at the same speed. Predicting a row is fast.
+PLACES = {
+    "/* #### Code section: module_code": "small",
+    '/* "src/backprop/kernels/': "fast",
+    '/* "src/backprop/kernels/memory.pxi"': "small",
+    '/* "src/backprop/kernels/predict.pxi"': "fast",
+    '/* "src/backprop/kernels/tape.pxi"': "small",
+    "/* #### Code section: utility_code_def": "fast",
+}
+PRAGMAS = {"small": 'optimize ("Os")', "fast": "reset_options"}
+SIZED = "#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)\n#define SIZED\n#endif\n"
 
 
 def flags(gnu: bool = GNU) -> list[str]:
     """No flag may change the result of an operation: no -ffast-math, here or at the link."""
     if not gnu:
         return ["/O2"]
-    optimize = ["-O0"] if DEBUG else ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+    optimize = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
+    # Neither copies of a kernel for some of its callers, nor tables for exceptions, which C does not have.
+    smaller = ["-fno-ipa-cp-clone", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
     sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
-    return [*optimize, *(sanitize if SANITIZE else []), "-g" if DEBUG or SANITIZE else "-g0"]
+    if DEBUG or SANITIZE:
+        return [*(["-O0"] if DEBUG else optimize), *(sanitize if SANITIZE else []), "-g"]
+    return [*optimize, *smaller, "-g0"]
+
+
+def sized(translated: str) -> str:
+    """The translated source with these pragmas; other compilers than GCC do not see them."""
+    at, parts = 0, []
+    for place, size in PLACES.items():
+        begin = translated.find(f"\n{place}", at) + 1
+        if begin == 0:
+            raise SystemExit(f"setup.py: expected {place} in the source that Cython made, after {at} characters of it")
+        parts += [translated[at:begin], f"#ifdef SIZED\n#pragma GCC {PRAGMAS[size]}\n#endif\n"]
+        at = begin
+    return "".join([*parts, translated[at:]])
 
 
 def modules() -> list[Extension]:
@@ -61,6 +89,13 @@ def modules() -> list[Extension]:
     ]
 
 
+def write(path: Path, text: str) -> Path:
+    """A file with this text, not newer than it must be: what is newer than its module is compiled again."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
 class BuildOnce(build_ext):
     """Translate the source once; each module includes the result under the name of its own entry point."""
 
@@ -70,17 +105,15 @@ class BuildOnce(build_ext):
 
     def build_extensions(self) -> None:
         translated = cythonize([Extension("backprop._core", [SOURCE])], build_dir=self.build_temp)[0].sources[0]
+        text = sized(Path(translated).read_text(encoding="utf-8"))
+        source = write(Path(self.build_temp, "_core_sized.c"), text)
         for module in self.extensions:
             name = module.name.rpartition(".")[2]
             unit = Path(self.build_temp, f"{name}_module.c")
             how = [os.environ.get("CC"), *module.define_macros, *module.extra_compile_args]
-            text = (
-                f'#define PyInit__core PyInit_{name} /* {how} */\n#include "{Path(translated).resolve().as_posix()}"\n'
-            )
-            if not unit.exists() or unit.read_text() != text:  # what is newer than its module is compiled again
-                unit.write_text(text)
-            module.sources = [str(unit)]
-            module.depends.append(translated)
+            text = f'#define PyInit__core PyInit_{name} /* {how} */\n{SIZED}#include "{source.resolve().as_posix()}"\n'
+            module.sources = [str(write(unit, text))]
+            module.depends.append(str(source))
         super().build_extensions()
 
 
