@@ -47,8 +47,7 @@ def flags(gnu: bool = GNU) -> list[str]:
     if not gnu:
         return ["/O2"]
     optimize = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
-    # Neither copies of a kernel for some of its callers, nor tables for exceptions, which C does not have.
-    smaller = ["-fno-ipa-cp-clone", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
+    smaller = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]  # C has no exceptions
     sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
     if DEBUG or SANITIZE:
         return [*(["-O0"] if DEBUG else optimize), *(sanitize if SANITIZE else []), "-g"]

@@ -37,8 +37,7 @@ TARGETS = [
     "aarch64-windows-gnu",
     "x86_64-windows-gnu",
 ]
-# A flag of setup.py is GCC's alone.
-WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-ignored-optimization-argument", "-ferror-limit=0"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-ferror-limit=0"]
 PLAIN = ["-DBACKPROP_SCALAR=1", "-Wgnu", "-Wvla"]
 
 

@@ -21,123 +21,123 @@ cdef double SELU_LEFT = 1.7580993408473768599402175208123
 
 # One array of n numbers, a pair for each activation.
 
-cdef void sigmoid_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined sigmoid_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = sigmoid(y[i])
 
 
-cdef void sigmoid_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+cdef outlined sigmoid_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     cdef real one = 1
     for i in range(n):
         dy[i] = dy[i] * y[i] * (one - y[i])
 
 
-cdef void tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = hyperbolic_tangent(y[i])
 
 
-cdef void tanh_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+cdef outlined tanh_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     cdef real one = 1
     for i in range(n):
         dy[i] = dy[i] * (one - y[i] * y[i])
 
 
-cdef void relu_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined relu_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = 0 if y[i] <= 0 else y[i]                 # a NaN stays one
 
 
-cdef void relu_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+cdef outlined relu_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] if y[i] > 0 else 0
 
 
-cdef void leaky_relu_forward(Py_ssize_t n, real slope, real *y) noexcept nogil:
+cdef outlined leaky_relu_forward(Py_ssize_t n, real slope, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = slope * y[i] if y[i] <= 0 else y[i]
 
 
-cdef void leaky_relu_backward(Py_ssize_t n, real slope, const real *y, real *dy) noexcept nogil:
+cdef outlined leaky_relu_backward(Py_ssize_t n, real slope, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] if y[i] > 0 else slope * dy[i]
 
 
-cdef void elu_forward(Py_ssize_t n, real right, real left, real *y) noexcept nogil:
+cdef outlined elu_forward(Py_ssize_t n, real right, real left, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = elu(y[i], right, left)
 
 
-cdef void elu_backward(Py_ssize_t n, real right, real left, const real *y, real *dy) noexcept nogil:
+cdef outlined elu_backward(Py_ssize_t n, real right, real left, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] * (right if y[i] > 0 else y[i] + left)
 
 
-cdef void gelu_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined gelu_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = gelu(y[i])
 
 
-cdef void gelu_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
+cdef outlined gelu_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] * gelu_derivative(z[i])
 
 
-cdef void gelu_tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined gelu_tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = gelu_tanh(y[i])
 
 
-cdef void gelu_tanh_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
+cdef outlined gelu_tanh_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] * gelu_tanh_derivative(z[i])
 
 
-cdef void silu_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined silu_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = silu(y[i])
 
 
-cdef void silu_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
+cdef outlined silu_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] * silu_derivative(z[i])
 
 
-cdef void mish_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined mish_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = mish(y[i])
 
 
-cdef void mish_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
+cdef outlined mish_backward(Py_ssize_t n, const real *z, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] * mish_derivative(z[i])
 
 
-cdef void softplus_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined softplus_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = softplus(y[i])
 
 
-cdef void softplus_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+cdef outlined softplus_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     """sigmoid(z) = 1 - e^-y"""
     cdef Py_ssize_t i
     cdef real most = 40, low, minus
@@ -146,13 +146,13 @@ cdef void softplus_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogi
         dy[i] = -dy[i] * (minus + low)
 
 
-cdef void softsign_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined softsign_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = softsign(y[i])
 
 
-cdef void softsign_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+cdef outlined softsign_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     cdef real one = 1, d
     for i in range(n):
@@ -160,41 +160,41 @@ cdef void softsign_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogi
         dy[i] = dy[i] * (d * d)
 
 
-cdef void hard_sigmoid_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined hard_sigmoid_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     cdef real zero = 0, three = 3, six = 6
     for i in range(n):
         y[i] = at_least(zero, at_most(six, y[i] + three)) / six
 
 
-cdef void hard_sigmoid_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+cdef outlined hard_sigmoid_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     cdef real six = 6
     for i in range(n):
         dy[i] = dy[i] / six if (y[i] > 0) & (y[i] < 1) else 0
 
 
-cdef void hard_tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined hard_tanh_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     cdef real one = 1
     for i in range(n):
         y[i] = at_least(-one, at_most(one, y[i]))
 
 
-cdef void hard_tanh_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+cdef outlined hard_tanh_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] if (y[i] > -1) & (y[i] < 1) else 0
 
 
-cdef void exp_forward(Py_ssize_t n, real *y) noexcept nogil:
+cdef outlined exp_forward(Py_ssize_t n, real *y) noexcept nogil:
     cdef Py_ssize_t i
     cdef real zero = 0, _
     for i in range(n):
         y[i] = exponential(y[i], zero, &_)
 
 
-cdef void exp_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
+cdef outlined exp_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         dy[i] = dy[i] * y[i]
@@ -203,7 +203,7 @@ cdef void exp_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil:
 # Rows: softmax and its logarithm mix the numbers of a row, the others do not look at its end.
 
 
-cdef void softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y) noexcept nogil:
+cdef outlined softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y) noexcept nogil:
     """y = e^(z - max z) / sum: nothing overflows, the sum is at least 1."""
     cdef Py_ssize_t r, i
     cdef real top, total
@@ -218,7 +218,7 @@ cdef void softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y)
         y += ld
 
 
-cdef void softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *y, real *dy) noexcept nogil:
+cdef outlined softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *y, real *dy) noexcept nogil:
     """dz = y (dy - sum of dy y)."""
     cdef Py_ssize_t r, i
     cdef real mean
@@ -232,7 +232,7 @@ cdef void softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const r
         dy += ld
 
 
-cdef void log_softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y) noexcept nogil:
+cdef outlined log_softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real *y) noexcept nogil:
     """y = (z - max z) - log sum e^(z - max z), a piece of the row at a time."""
     cdef Py_ssize_t r, i, j, piece
     cdef real top
@@ -252,7 +252,7 @@ cdef void log_softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, real
         y += ld
 
 
-cdef void log_softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *y, real *dy) noexcept nogil:
+cdef outlined log_softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *y, real *dy) noexcept nogil:
     """dz = dy - e^y sum of dy."""
     cdef Py_ssize_t r, i
     cdef real zero = 0, total, _

@@ -21,7 +21,12 @@
 typedef float vf VECTOR(float);
 typedef double vd VECTOR(double);
 #  define ALWAYS_INLINE inline __attribute__((always_inline))
-#  define NEVER_INLINE __attribute__((noinline))
+/* Large functions, of which there shall not be copies for some of their callers either. */
+#  if defined(__clang__)
+#    define NEVER_INLINE __attribute__((noinline))
+#  else
+#    define NEVER_INLINE __attribute__((noinline, noclone))
+#  endif
 /* x - 0 is x for every x, -0 too: the compiler sees a broadcast and nothing else. */
 static ALWAYS_INLINE vf splat_f(const float *x) { return *x - (vf){0}; }
 static ALWAYS_INLINE vd splat_d(const double *x) { return *x - (vd){0}; }
