@@ -8,14 +8,13 @@ import errno
 import io
 import math
 import os
-import re
 import select
 import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, pairwise
 from reprlib import repr as shortened
 
 from .cells import PLAIN, Style, Survey, is_missing
@@ -36,7 +35,9 @@ PACKED = (
 PATIENCE = 5.0
 
 
-def read(path: str | os.PathLike[str], header: bool | None = None) -> Table:
+def read(
+    path: str | os.PathLike[str], header: bool | None = None, *, lenient: bool = False, names: Collection[str] = ()
+) -> Table:
     """Read a CSV file.
 
     Parameters
@@ -47,6 +48,11 @@ def read(path: str | os.PathLike[str], header: bool | None = None) -> Table:
     header : bool, optional
         Whether the first row names the columns; where it does not, they are called "1", "2" and so on. Default: it
         does, but a file whose first row looks like data is refused.
+    lenient : bool, default False
+        Whether to take what is refused otherwise, as raw files have it: a first row that looks like data is data, and
+        columns without a name of their own get one, "Unnamed: 0" or "name.1".
+    names : collection of str
+        Columns that somebody knows: a first row with one of them names the columns.
 
     Returns
     -------
@@ -66,25 +72,58 @@ def read(path: str | os.PathLike[str], header: bool | None = None) -> Table:
     records = list(_records(text, delimiter, source))
     if not records:
         raise ValueError(f"{source}: expected a header and rows, got an empty file")
-    line, names = records[0]
-    if header is None and looks_like_data(names, [cells for _, cells in records[1:]]):
-        numbers = all(PLAIN.number(name) is not None for name in names)
-        got = "only numbers" if numbers else f"what looks like data, {shortened(names)}"
-        cure = "if it is data, read the file without a header (--no-header), if names, with one (--header)"
-        raise ValueError(f"{source}, row {line}: expected a header of column names, got {got}: {cure}")
-    if header is False:
-        names = [str(i + 1) for i in range(len(names))]
-    else:
+    if header is None:
+        header = _has_header(records, source, lenient, names)
+    line, first = records[0]
+    if header:
         del records[0]
-        _check_names(names, source, line)
+        first = _own_names(_beside_row_names(first, records)) if lenient else first
+        _check_names(first, source, line)
+    else:
+        first = [str(i + 1) for i in range(len(first))]
     for line, cells in records:
-        if len(cells) != len(names):
-            where = "in the first row" if header is False else "in the header"
-            raise ValueError(f"{source}, row {line}: expected {len(names)} cells, as {where}, got {len(cells)}")
+        if len(cells) != len(first):
+            where = "in the header" if header else "in the first row"
+            raise ValueError(f"{source}, row {line}: expected {len(first)} cells, as {where}, got {len(cells)}")
     if not records:
         raise ValueError(f"{source}: expected rows beneath the header, got none")
-    columns = dict(zip(names, zip(*(cells for _, cells in records), strict=True), strict=True))
-    return Table(source, columns, [line for line, _ in records], delimiter, header is not False)
+    columns = dict(zip(first, zip(*(cells for _, cells in records), strict=True), strict=True))
+    return Table(source, columns, [line for line, _ in records], delimiter, header)
+
+
+def _has_header(records: list[tuple[int, list[str]]], source: str, lenient: bool, known: Collection[str]) -> bool:
+    """Whether the first record names the columns."""
+    line, first = records[0]
+    places = {str(i + 1) for i in range(len(first))}
+    if lenient and any(name in first and name not in places for name in known):
+        return True
+    if not looks_like_data(first, [cells for _, cells in records[1:]]):
+        return True
+    if lenient:
+        return False
+    numbers = all(PLAIN.number(name) is not None for name in first)
+    got = "only numbers" if numbers else f"what looks like data, {shortened(first)}"
+    cure = "if it is data, read the file without a header (--no-header), if names, with one (--header)"
+    raise ValueError(f"{source}, row {line}: expected a header of column names, got {got}: {cure}")
+
+
+def _beside_row_names(names: list[str], records: list[tuple[int, list[str]]]) -> list[str]:
+    """The names, with an empty one where all records have a cell more: in front of them, where a row has its name."""
+    if not records or any(len(cells) != len(names) + 1 for _, cells in records):
+        return names
+    return [*names, ""] if not any(cells[-1] for _, cells in records) else ["", *names]
+
+
+def _own_names(names: list[str]) -> list[str]:
+    """Names, each of which there is once."""
+    made: list[str] = []
+    for i, name in enumerate(names):
+        own, n = name or f"Unnamed: {i}", 0
+        while own in made or (own != name and own in names):
+            n += 1
+            own = f"{name or f'Unnamed: {i}'}.{n}"
+        made.append(own)
+    return made
 
 
 def _check_names(names: list[str], source: str, line: int) -> None:
@@ -99,8 +138,9 @@ def _check_names(names: list[str], source: str, line: int) -> None:
 def looks_like_data(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row of a file is one of data rather than names.
 
-    It is where every column of numbers begins with one, unless those are years in a row, or whole numbers far from all
-    beneath them; and where, if there is no such column, most cells of the row stand beneath again.
+    It is where every column of numbers begins with one, unless those count, as years in a row or 0, 1, 2, or stand at
+    one distance, or are whole numbers far from all beneath them; and where, if there is no such column, most cells of
+    the row stand beneath again.
     """
     columns = list(zip(first, *(cells for cells in rows if len(cells) == len(first)), strict=True))
     surveys = [Survey(cells[1:1000]) for cells in columns]
@@ -111,9 +151,18 @@ def looks_like_data(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool
         return len(first) > 1 and 2 * again > len(first)
     if not all(style.number(cells[0]) is not None or is_missing(cells[0]) for cells, style in heads):
         return False
-    years = [int(cells[0]) if re.fullmatch("[12][0-9]{3}", cells[0]) else 0 for cells, _ in heads]
-    in_a_row = len(years) > 1 and years[0] > 0 and years == [*range(years[0], years[0] + len(years))]
-    return not (in_a_row or all(_is_far(cells, style) for cells, style in heads))
+    return not (_count([cells[0] for cells, _ in heads]) or all(_is_far(cells, style) for cells, style in heads))
+
+
+def _count(heads: Sequence[str]) -> bool:
+    """Whether these are years in a row, or 0, 1, 2 and so on, or four numbers and more at one distance."""
+    whole = [int(cell) if cell.isdecimal() and len(cell) < 10 else -1 for cell in heads]
+    in_a_row = whole == [*range(whole[0], whole[0] + len(whole))]
+    if in_a_row and ((999 < whole[0] < 3000 and len(whole) > 1) or (whole[0] in (0, 1) and len(whole) > 2)):
+        return True
+    numbers = [number for cell in heads if (number := PLAIN.number(cell)) is not None]
+    steps = [after - before for before, after in pairwise(numbers)]
+    return len(heads) > 3 and len(numbers) == len(heads) and steps[0] > 0 and max(steps) - min(steps) < 1e-6 * steps[0]
 
 
 def _is_far(cells: Sequence[str], style: Style) -> bool:

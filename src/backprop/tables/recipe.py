@@ -78,7 +78,7 @@ class Recipe:
 
     def read(self, path: str | os.PathLike[str]) -> Table:
         """Read another file with the same columns, with a header if the first one had one; the target may be absent."""
-        table = read(path, header=not self.columns)
+        table = read(path, header=not self.columns, lenient=True)
         if not self.columns or len(table.columns) == self.columns:
             return table
         names = [str(i + 1) for i in range(self.columns) if str(i + 1) != self.target.name]
