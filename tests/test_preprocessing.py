@@ -418,6 +418,21 @@ def test_objects_that_are_numbers_or_have_a_text():
     assert encoder.features_[1].categories == [str(uuid.UUID(int=0)), str(uuid.UUID(int=1))]
 
 
+def test_numbers_that_pandas_calls_categories_are_categories():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"zip": pandas.Categorical([52062, 53111, 50667, 52062] * 5), "n": range(20)})
+    encoder = TableEncoder().fit(frame)
+    assert str(encoder.readings_["zip"]) == "zip: category, 3 values"
+    np.testing.assert_array_equal(encoder.transform(frame.astype({"zip": "int64"})), encoder.transform(frame))
+    assert encoder.transform(of(frame).rows([0]))[0, :3].tolist() == [0, 1, 0]
+
+
+def test_whole_numbers_beyond_float64_are_names():
+    ids = np.arange(20) % 4 + 2**60
+    encoder = TableEncoder().fit({"id": ids, "n": np.arange(20.0)})
+    assert str(encoder.readings_["id"]) == "id: category, 4 values"
+
+
 def test_columns_may_be_asked_to_be_something():
     x = mixed() | {"code": [f"{i % 4}" for i in range(60)]}
     encoder = fitted(x, category=["code", "rooms"], drop=["price"], id=["built"], numeric=["flat_id"])

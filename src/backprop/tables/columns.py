@@ -13,12 +13,14 @@ from .. import _validate
 from .cells import PLAIN, Style, Survey, digits
 from .dates import Order, order_of
 from .table import MOST_CATEGORIES, Table
-from .typed import Typed
+from .typed import Categories, Typed
 
 __all__ = ["OPTIONS", "Reading", "readings"]
 
 #: Names of identifiers.
-_IDENTIFIER = re.compile(r"(?i:(?:.*[_ .-])?(?:id|uuid|guid|index)|row(?:names?)?|unnamed: 0)|.*[a-z](?:Id|ID)")
+_IDENTIFIER = re.compile(
+    r"(?i:(?:.*[_ .-])?(?:id|uuid|guid|index|nr\.?|no\.?)|row(?:names?)?|#|unnamed: 0)|.*[a-z](?:Id|ID)"
+)
 
 #: What columns may be asked to be.
 OPTIONS = ("numeric", "category", "drop", "date", "id")
@@ -144,6 +146,8 @@ def _input(table: Table, name: str, survey: Survey, asked: str | None, decimal: 
         return Reading(name, "dropped", note="as asked" if asked == "drop" else "identifier, as asked")
     if survey.of_texts == 0:
         return Reading(name, "dropped", note="empty")
+    if asked is None and isinstance(table.columns[name], Categories):
+        asked = "category"
     is_code = survey.has_leading_zeros and not survey.are_names and survey.different <= MOST_CATEGORIES
     if asked == "date" or (asked is None and _are_dates(survey)):
         return _date(table, name, survey)

@@ -12,7 +12,7 @@ import numpy as np
 from .. import _frames, _validate
 from .._words import shown
 from .table import Table
-from .typed import Moments, Numbers
+from .typed import Categories, Moments, Numbers
 
 __all__ = ["of"]
 
@@ -93,11 +93,13 @@ def _read(column: Any, name: str, label: str) -> Sequence[str]:
     kinds = getattr(getattr(column, "dtype", None), "categories", None)
     if kinds is not None and hasattr(column, "cat") and hasattr(column.cat, "codes"):  # of pandas
         texts = np.array([*_texts(list(kinds), name, label), ""], object)
-        return tuple(texts[np.asarray(column.cat.codes)].tolist())
+        return Categories(texts[np.asarray(column.cat.codes)].tolist())
     values = _values(column, name, label)
     kind = values.dtype.kind
     if kind in "fiu":
-        return Numbers(values.astype(np.float64))
+        numbers = values.astype(np.float64)
+        names = kind != "f" and (abs(numbers) > 2**53).any()  # float64 cannot tell them from their neighbours
+        return tuple(map(str, values.tolist())) if names else Numbers(numbers)
     if kind == "M":
         return Moments(values.astype("M8[us]"))
     if kind == "m":

@@ -36,7 +36,7 @@ PATIENCE = 5.0
 
 
 def read(
-    path: str | os.PathLike[str], header: bool | None = None, *, lenient: bool = False, names: Collection[str] = ()
+    path: str | os.PathLike[str], header: bool | None = None, lenient: bool = False, names: Collection[str] = ()
 ) -> Table:
     """Read a CSV file.
 
@@ -151,7 +151,11 @@ def looks_like_data(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool
         return len(first) > 1 and 2 * again > len(first)
     if not all(style.number(cells[0]) is not None or is_missing(cells[0]) for cells, style in heads):
         return False
-    return not (_count([cells[0] for cells, _ in heads]) or all(_is_far(cells, style) for cells, style in heads))
+    return not (
+        _count(first)
+        or _count([cells[0] for cells, _ in heads])
+        or all(_is_far(cells, style) for cells, style in heads)
+    )
 
 
 def _count(heads: Sequence[str]) -> bool:

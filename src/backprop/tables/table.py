@@ -1,7 +1,7 @@
 """A table: the cells of a CSV file or a DataFrame, column by column, as texts, numbers, dates, or classes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from reprlib import repr as shortened
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from .. import _validate, _words
 from .cells import PLAIN, Style, Survey, is_missing
 from .dates import moments
-from .typed import Moments, Numbers, Typed
+from .typed import Categories, Moments, Numbers, Typed
 
 __all__ = ["MOST_CATEGORIES", "Table"]
 
@@ -95,7 +95,7 @@ class Table:
     def rows(self, rows: Sequence[int]) -> "Table":
         """Some of the rows."""
         columns = {
-            name: cells.take(rows) if isinstance(cells, Typed) else tuple(map(cells.__getitem__, rows))
+            name: cells.take(rows) if isinstance(cells, Typed) else _as_were(cells, map(cells.__getitem__, rows))
             for name, cells in self.columns.items()
         }
         return replace(self, columns=columns, lines=[self.lines[row] for row in rows], _known={})
@@ -246,6 +246,10 @@ class Table:
             raise ValueError(f"{self.path}, column {name!r}: {limit}")
         order = {value: i for i, value in enumerate(sorted(names))}
         return [names[value] for value in order], np.array([order[values[cell]] for cell in spelled])
+
+
+def _as_were(cells: Sequence[str], some: Iterable[str]) -> tuple[str, ...]:
+    return Categories(some) if isinstance(cells, Categories) else tuple(some)
 
 
 def _plain(cells: Sequence[str]) -> Array | None:

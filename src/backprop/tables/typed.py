@@ -14,9 +14,15 @@ from .. import _validate
 from .cells import PLAIN, Style, Survey, digits
 from .dates import is_compact
 
-__all__ = ["Moments", "Numbers", "Typed"]
+__all__ = ["Categories", "Moments", "Numbers", "Typed"]
 
 Array = _validate.Array
+
+
+class Categories(tuple[str, ...]):
+    """A column of texts that somebody has called categories, numbers among them."""
+
+    __slots__ = ()
 
 
 class Typed(Sequence[str]):
