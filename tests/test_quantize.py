@@ -146,9 +146,7 @@ def test_bad_calibration_is_refused(calibration, message, tmp_path):
 
 def test_calibration_is_for_int8_alone(tmp_path):
     net = bp.Sequential([bp.Dense(3, 2)], rng=0)
-    with pytest.raises(
-        ValueError, match='expected rows with dtype="int8" and only there, got rows with dtype="float32"'
-    ):
+    with pytest.raises(ValueError, match='expected rows with dtype="int8", only there, got rows with dtype="float32"'):
         net.export_c(tmp_path / "net.c", calibration=np.ones((5, 3)))
 
 

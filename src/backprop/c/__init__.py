@@ -1,6 +1,6 @@
 """Networks as C files."""
 
-from .export import export
+from .export import Model, Prepared, export, export_model
 from .integers import Quantized, quantize
 
-__all__ = ["Quantized", "export", "quantize"]
+__all__ = ["Model", "Prepared", "Quantized", "export", "export_model", "quantize"]

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _validate
 from .._version import __version__
+from ..activations import ActivationFunction
 from ..io import atomic
-from ..program.graph import Graph
-from . import floating, functions
-from .integers import quantize
+from . import floating, functions, templates
+from .integers import ending, quantize
 from .text import Body, constants
 
-__all__ = ["export"]
+__all__ = ["Model", "Prepared", "export", "export_model"]
 
 Array = _validate.Array
 
@@ -33,144 +34,103 @@ KEYWORDS = frozenset({
     "virtual", "void", "volatile", "while",
 })  # fmt: skip
 
-HEAD = """\
-/* {name}: {n_in} -> {n_out} in {dtype}, written by backprop {version}.
- *
- * C99, and C++; without malloc, without stdio, without a variable that outlives a call. Compile it with -std=c99 or
- * -ffp-contract=off, so that each operation is rounded as it is written: then the outputs have the bits of backprop's
- * build without wide registers. -lm is for those who have LayerNorm or log_softmax. -D{name}_TEST adds a main that
- * returns how many of the rows stored at the end come out otherwise. */
-"""
-DECLARATIONS = """\
-#define {name}_N_IN {n_in}
-#define {name}_N_OUT {n_out}
-#define {name}_WORK_SIZE {work} /* numbers in the work buffer */
-{classes}
-#ifdef __cplusplus
-extern "C" {{
-#endif
-/* The outputs y for a row x; {work_bytes} bytes of the stack are the work buffer. */
-void {name}_predict(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT]);
-/* The same in a work buffer of the caller's. */
-void {name}_predict_in(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT], {room} work[{name}_WORK_SIZE]);
-{classify}#ifdef __cplusplus
-}}
-#endif
-"""
-CLASSIFY = """\
-/* The most likely class of a row x, by its place in {name}_CLASSES. */
-int {name}_classify(const {real} x[{name}_N_IN]);
-"""
-#: Numbers below the smallest normal one are zero in the core, since they would cost a hundred times as much.
-MODE = """\
-/* While it computes, numbers below the smallest normal one are zero, where the processor can do that. */
-#if defined(__GNUC__)
-#define {name}_APART __attribute__((noinline))
-#else
-#define {name}_APART
-#endif
-#if defined(__SSE2__) || defined(_M_X64)
-#include <xmmintrin.h>
-typedef unsigned int {name}_mode;
-static {name}_mode {name}_flush(void)
-{{
-    const {name}_mode mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040u);
-    return mode;
-}}
-static void {name}_restore({name}_mode mode) {{ _mm_setcsr(mode); }}
-#elif defined(__aarch64__) && defined(__GNUC__)
-typedef uint64_t {name}_mode;
-static void {name}_restore({name}_mode mode) {{ __asm__ __volatile__("msr fpcr, %0" : : "r"(mode)); }}
-static {name}_mode {name}_flush(void)
-{{
-    {name}_mode mode;
-    __asm__ __volatile__("mrs %0, fpcr" : "=r"(mode));
-    {name}_restore(mode | (1u << 24));
-    return mode;
-}}
-#else
-typedef int {name}_mode;
-static {name}_mode {name}_flush(void) {{ return 0; }}
-static void {name}_restore({name}_mode mode) {{ (void)mode; }}
-#endif
-"""
-PREDICT = """\
-static {name}_APART void {name}_run(const {real} *x, {real} *y, {room} *work)
-{{
-{unused}{calls}}}
 
-void {name}_predict_in(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT], {room} work[{name}_WORK_SIZE])
-{{
-    const {name}_mode mode = {name}_flush();
-    {name}_run(x, y, work);
-    {name}_restore(mode);
-}}
+class Prepared(NamedTuple):
+    """How a row of a network is made of the row that goes in: y[i] = (x[source[i]] - shift[i]) / scale[i]."""
 
-void {name}_predict(const {real} x[{name}_N_IN], {real} y[{name}_N_OUT])
-{{
-    {room} work[{name}_WORK_SIZE];
-    {name}_predict_in(x, y, work);
-}}
-"""
-TEST = """\
-#if defined({name}_TEST)
-{x}{y}
-int main(void)
-{{
-    {real} found[{name}_N_OUT], error, size;
-    int wrong = 0, r, i, off;
-    for (r = 0; r < {rows}; r++) {{
-        off = 0;
-        {name}_predict({name}_test_x + r * {name}_N_IN, found);
-        for (i = 0; i < {name}_N_OUT; i++) {{
-            size = {name}_test_y[r * {name}_N_OUT + i];
-            error = found[i] - size;
-            error = error < 0 ? -error : error;
-            size = size < 0 ? -size : size;
-            if (!(error <= {tolerance} * (1 + size))) off = 1;
-        }}
-        wrong += off;
-    }}
-    return wrong;
-}}
-#endif
-"""
+    source: Array
+    shift: Array
+    scale: Array
+
+    def rows(self, x: Array) -> Array:
+        """Rows of the network."""
+        found: Array = (x[:, self.source].astype(np.float64) - self.shift) / self.scale
+        return found
+
+
+class Model(NamedTuple):
+    """What a file computes: of one network, or the mean of several, and what is around them.
+
+    Attributes
+    ----------
+    nets : list of Sequential
+    n_in, n_out : int
+    outputs : callable
+        From rows that go in to what is to come out, for the file's own test.
+    prepared : Prepared or None
+    link : ActivationFunction or None
+        Where the networks give logits, what makes outputs of them.
+    each, whole : str
+        What is done to the outputs of each network, and to their mean: "proportions" (divided by their sum),
+        "every_other" (means without the variances beside them), "both_classes" (of the probability of one of two).
+    classes : list or None
+        With them the file has a function that classifies.
+    notes : list of str
+        What the header says besides.
+    """
+
+    nets: list[Any]
+    n_in: int
+    n_out: int
+    outputs: Callable[[Array], Array]
+    prepared: Prepared | None = None
+    link: ActivationFunction | None = None
+    each: str = ""
+    whole: str = ""
+    classes: list[Any] | None = None
+    notes: Sequence[str] = ()
 
 
 def export(
     path: str | os.PathLike[str], net: Any, *, name: str | None, dtype: str, calibration: Any, fold: bool,
 ) -> None:  # fmt: skip
     """Write a network to ``path``, and its header beside it; see `Sequential.export_c`."""
+    model = Model([net], net.n_in, net.n_out, net.predict)
+    export_model(path, model, name=name, dtype=dtype, calibration=calibration, fold=fold)
+
+
+def export_model(
+    path: str | os.PathLike[str], model: Model, *, name: str | None, dtype: str, calibration: Any, fold: bool,
+) -> None:  # fmt: skip
+    """Write a model to ``path``, and its header beside it. Rows of calibration are those of its networks."""
     target = checked_path(path)
     name = checked_name(target, name)
     dtype, fold = _validate.choice(dtype, "dtype", ("float32", "float64", "int8")), _validate.flag(fold, "fold")
     if (calibration is not None) != (dtype == "int8"):
         got = "none" if calibration is None else "rows"
-        raise ValueError(f'calibration: expected rows with dtype="int8" and only there, got {got} with dtype="{dtype}"')
-    whole = net.graph
-    for operation in whole:
+        raise ValueError(f'calibration: expected rows with dtype="int8", only there, got {got} with dtype="{dtype}"')
+    for operation in (operation for net in model.nets for operation in net.graph):
         if operation.kind == "python":
             raise TypeError(
                 f"export_c: expected built-in layers, got {operation.layer!r} at {operation.name}: a C file "
                 "holds no Python"
             )
+    places = [name] if len(model.nets) == 1 else [f"{name}_{i}" for i in range(len(model.nets))]
     if dtype == "int8":
-        quantized = quantize(net, calibration)
-        x = quantized.rows[:TESTED]
-        write(target, name, whole, dtype, quantized.body(name), x, quantized.predict(x))
-        return
-    graph = whole.for_inference(fold_batch_norms=fold)
-    x = test_rows(graph).astype(dtype)
-    write(target, name, graph, dtype, floating.body(graph, dtype, name), x, net.predict(x))
+        quantized = [quantize(net, calibration, model.link) for net in model.nets]
+        bodies = [one.body(place) for one, place in zip(quantized, places, strict=True)]
+    else:
+        graphs = [ending(net.graph.for_inference(fold_batch_norms=fold), model.link) for net in model.nets]
+        bodies = [floating.body(graph, dtype, place) for graph, place in zip(graphs, places, strict=True)]
+    x = test_rows(model, dtype)
+    if dtype == "int8" and model.prepared is None and model.whole == model.each == "" and len(model.nets) == 1:
+        x, y = quantized[0].rows[:TESTED], quantized[0].predict(quantized[0].rows[:TESTED])
+    else:
+        y = model.outputs(x)
+    write(target, name, model, dtype, bodies, x, y)
 
 
-def test_rows(graph: Graph) -> Array:
+def test_rows(model: Model, dtype: str) -> Array:
     """Some rows for the file's own test: normal, and names where there are tables."""
-    x = np.random.default_rng(0).normal(size=(TESTED, graph.n_in))
-    for column, count, values in graph.tables:
+    prepared = model.prepared
+    x = np.random.default_rng(0).normal(size=(TESTED, model.nets[0].n_in))
+    for column, count, values in model.nets[0].graph.tables:
         x[:, column : column + count] = np.abs(x[:, column : column + count] * 1000).astype(int) % values
-    return x
+    if prepared is not None:
+        rows = np.zeros((TESTED, model.n_in))
+        rows[:, prepared.source] = x * prepared.scale + prepared.shift
+        x = rows
+    return x.astype("float64" if dtype == "float64" else "float32")
 
 
 def checked_path(path: str | os.PathLike[str]) -> Path:
@@ -192,32 +152,102 @@ def checked_name(target: Path, name: str | None) -> str:
     return given
 
 
-def write(
-    target: Path, name: str, graph: Graph, dtype: str, body: Body, x: Array, y: Array, classes: Sequence[Any] = ()
-) -> None:
+def write(target: Path, name: str, model: Model, dtype: str, bodies: Sequence[Body], x: Array, y: Array) -> None:
     """Both files, each whole or not at all."""
-    size = max(1, body.size)
+    first, size = bodies[0], max([1, *(body.size for body in bodies)])
+    reals = "float64" if first.real == "double" else "float32"
+    upper = name.upper()
     words = {
-        "name": name, "n_in": graph.n_in, "n_out": graph.n_out, "dtype": dtype, "version": __version__, "work": size,
-        "real": body.real, "room": body.work, "work_bytes": size * BYTES[body.work], "classes": "", "classify": "",
-        "rows": len(x), "tolerance": "1e-5f" if body.real == "float" else "1e-10",
+        "name": name, "upper": upper, "n_in": model.n_in, "n_out": model.n_out, "dtype": dtype, "version": __version__,
+        "work": size, "real": first.real, "room": first.work, "work_bytes": size * BYTES[first.work],
+        "rows": len(x), "tolerance": "1e-5f" if first.real == "float" else "1e-10",
+        "macros": "".join(_macros(name, model)), "classify": "",
     }  # fmt: skip
-    head, declarations = HEAD.format(**words), DECLARATIONS.format(**words)
-    reals = "float64" if body.real == "double" else "float32"
-    guard = f"{name.upper()}_H"
-    header = f"{head}#ifndef {guard}\n#define {guard}\n\n{declarations}\n#endif\n"
-    found = functions.needed(body.functions)
-    calls = "".join(f"    {call}\n" for call in body.calls)
-    calls = functions.renamed(calls, body.functions, name)
+    if dtype == "int8":
+        words["tolerance"] = "0.5f"  # of what the float network gives
+    if model.classes is not None:
+        words["classify"] = templates.CLASSIFY.format(**words)
+    head, declarations = templates.HEAD.format(**words), templates.DECLARATIONS.format(**words)
+    header = f"{head}#ifndef {upper}_H\n#define {upper}_H\n\n{declarations}\n#endif\n"
+    around = _around(name, model, first.real, [body.size for body in bodies])
+    found = functions.needed(set().union(around.functions, *(body.functions for body in bodies)))
+    members = [templates.MEMBER.format(**words, i=i, **_calls(body, found, name)) for i, body in enumerate(bodies)]
     code = [
-        head, "\n#include <math.h>\n#include <stdint.h>\n#include <string.h>\n\n", declarations, "\n",
-        "#ifdef __clang__\n#pragma STDC FP_CONTRACT OFF\n#endif\n\n", MODE.format(**words), "\n",
+        head, templates.INCLUDES, declarations, templates.CONTRACT, templates.MODE.format(**words), "\n",
         functions.renamed("\n".join(found.values()), found, name), "\n",
-        "\n".join(body.constants), "\n",
-        PREDICT.format(**words, calls=calls, unused="" if re.search(r"\bwork\b", calls) else "    (void)work;\n"), "\n",
-        TEST.format(
+        "\n".join([*(line for body in bodies for line in body.constants), *around.constants]), "\n", *members,
+        templates.PREDICT.format(**words, calls=_calls(around, found, name)["calls"]), "\n",
+        templates.CLASSIFIES.format(**words) if model.classes is not None else "",
+        templates.TEST.format(
             **words, x=constants(f"{name}_test_x", x, reals), y=constants(f"{name}_test_y", y, reals)
         ),
     ]  # fmt: skip
     atomic.write(target, "".join(code).encode())
     atomic.write(target.with_suffix(".h"), header.encode())
+
+
+def _calls(body: Body, known: Iterable[str], name: str) -> dict[str, str]:
+    """The statements of a function, and what says that it needs no room."""
+    calls = functions.renamed("".join(f"    {call}\n" for call in body.calls), known, name)
+    return {"calls": calls, "unused": "" if re.search(r"\bwork\b", calls) else "    (void)work;\n"}
+
+
+def _macros(name: str, model: Model) -> Iterator[str]:
+    """The sizes in capitals too; the classes, and what else is to be said."""
+    if name.upper() != name:
+        for word in ("N_IN", "N_OUT", "WORK_SIZE"):
+            yield f"#define {name.upper()}_{word} {name}_{word}\n"
+    if model.classes is not None:
+        yield f"#define {name}_CLASSES {{{', '.join(map(_in_c, model.classes))}}}\n"
+    for note in model.notes:
+        yield f"/* {note.replace('*/', '* /')} */\n"
+
+
+def _in_c(label: Any) -> str:
+    """A class as C writes it."""
+    if isinstance(label, (bool, np.bool_)):
+        return str(int(label))
+    if isinstance(label, (int, float, np.integer, np.floating)):
+        return repr(label.item() if isinstance(label, np.generic) else label)
+    return json.dumps(str(label))
+
+
+def _around(name: str, model: Model, real: str, sizes: Sequence[int]) -> Body:
+    """What is done before and after the networks."""
+    calls, lines, used = [], [], set[str]()
+    n, inside, r = model.nets[0].n_out, "x", real[0]
+
+    def call(function: str, *arguments: Any) -> None:
+        used.add(function)
+        calls.append(f"{function}({', '.join(map(str, arguments))});")
+
+    several = len(model.nets) > 1
+    apart = several or model.each == "every_other"
+    if model.prepared is not None:
+        calls.append(f"{real} row[{model.nets[0].n_in}];")
+    if apart:
+        calls.append(f"{real} out[{n}];")
+    if several:
+        calls.append(f"double total[{model.nets[0].n_out}];")
+    if model.prepared is not None:
+        source, shift, scale = (f"{name}_{word}" for word in ("source", "shift", "scale"))
+        for word, array in zip((source, shift, scale), model.prepared, strict=True):
+            lines.append(constants(word, array, "int32" if word == source else "float64"))
+        call(f"prepare_{r}", model.nets[0].n_in, source, shift, scale, "x", "row")
+        inside = "row"
+    out = "out" if apart else "y"
+    for i in range(len(model.nets)):
+        calls.append(f"{name}_member_{i}({inside}, {out}, work);")
+        if model.each == "proportions":
+            call(f"proportions_{r}", n, out)
+        if several:
+            call(f"add_to_total_{r}", n, int(i == 0), out, "total")
+    if several:
+        call(f"mean_{r}", n, len(model.nets), "total", out)
+    if model.each == "every_other":
+        call(f"every_other_{r}", model.n_out, out, "y")
+    elif apart:
+        call(f"copy_{r}", n, out, "y")
+    if model.whole == "both_classes":
+        call(f"both_classes_{r}", "y")
+    return Body(real, "", lines, calls, used, 0)

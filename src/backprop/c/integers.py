@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _isa, _validate, activations, layers, metrics
-from ..activations import identity
+from ..activations import ActivationFunction, identity
 from ..layers import INPUT
 from ..program import data as gate
 from ..program import engine
@@ -18,7 +18,7 @@ from . import floating, memory
 from .steps import Add, Affine, Dense, Join, Quantize, Scheme, Step, Table, in_c
 from .text import Body, constants
 
-__all__ = ["Quantized", "Report", "quantize"]
+__all__ = ["Quantized", "Report", "ending", "quantize"]
 
 Array = _validate.Array
 
@@ -211,7 +211,7 @@ class _Writer:
         return Body("float", "int8_t", self.constants, [*room, *self.calls], self.functions, self.room)
 
 
-def quantize(net: Any, calibration: Any) -> Quantized:
+def quantize(net: Any, calibration: Any, link: ActivationFunction | None = None) -> Quantized:
     """A network in whole numbers of 8 bits.
 
     Parameters
@@ -221,6 +221,8 @@ def quantize(net: Any, calibration: Any) -> Quantized:
     calibration : array_like, shape (rows, n_in)
         Rows like those that it will see, a hundred or more: what they come to in each layer is the range that 8 bits
         span.
+    link : ActivationFunction, optional
+        What makes outputs of the logits of a network that gives those.
 
     Returns
     -------
@@ -251,7 +253,7 @@ def quantize(net: Any, calibration: Any) -> Quantized:
         raise ValueError("calibration: expected rows like those that the network will see, got zeros alone")
     net._check_statistics()
     own = _in_float(net)
-    return _Quantizer(own, rows.astype(np.float32)).made()
+    return _Quantizer(own, rows.astype(np.float32), link).made()
 
 
 def _in_float(net: Any) -> Any:
@@ -262,6 +264,13 @@ def _in_float(net: Any) -> Any:
         array[...] = net.arrays()[name]
     own.feature_names = net.feature_names
     return own
+
+
+def ending(graph: Graph, link: ActivationFunction | None) -> Graph:
+    """The same with another activation at its end, where one is given."""
+    if link is None:
+        return graph
+    return Graph([*graph[:-1], graph[-1].changed(activation=link)], graph.n_in, graph.dtype)
 
 
 def apart(graph: Graph) -> Graph:
@@ -288,9 +297,9 @@ def apart(graph: Graph) -> Graph:
 class _Quantizer:
     """Chooses the schemes of a network and makes its steps."""
 
-    def __init__(self, net: Any, rows: Array) -> None:
+    def __init__(self, net: Any, rows: Array, link: ActivationFunction | None) -> None:
         self.net, self.rows = net, rows
-        unfolded = apart(net.graph.for_inference(fold_batch_norms=False))
+        unfolded = apart(ending(net.graph.for_inference(fold_batch_norms=False), link))
         self.graph = unfolded.for_inference()
         names = [operation.name for operation in unfolded]
         outputs = dict(zip(names, engine.outputs(unfolded, net._storage, rows), strict=True))

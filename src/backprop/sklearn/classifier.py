@@ -173,6 +173,9 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _by_class(self, probabilities: Array) -> Array:
         return np.hstack([1 - probabilities, probabilities]) if self.n_outputs_ == 1 else probabilities
 
+    def _of_members(self, outputs: list[Array]) -> Array:
+        return self._by_class(mean([self._probabilities(part) for part in outputs]))
+
     def _said(self, outputs: Array) -> Array:
         return self._by_class(self._probabilities(outputs))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -366,6 +367,27 @@ class MLP(Gate):
             return [*self.ensemble_.predict_all(X, threads=self.threads)]
         return [self.network_.predict(X, threads=self.threads)]
 
+    def export_c(
+        self, path: str | os.PathLike[str], *, name: str | None = None, dtype: str = "float32", calibration: Any = None,
+        fold: bool = False,
+    ) -> None:  # fmt: skip
+        """Write the fitted estimator as a C file, and a header beside it.
+
+        ``NAME_predict`` gives what `predict_proba`, or a regressor's `predict`, gives for a row; ``NAME_classify`` the
+        place of the most likely class in ``NAME_CLASSES``. Several members are averaged, numbers beside categorical
+        features scaled; a category is given by its place in the list that the header has.
+
+        Parameters
+        ----------
+        path, name, dtype, fold
+            As `backprop.Sequential.export_c` takes them.
+        calibration : array-like of shape (n_samples, n_features), default=None
+            With ``dtype="int8"``: rows like those that it will see.
+        """
+        from .exporting import export_c
+
+        export_c(self, path, name=name, dtype=dtype, calibration=calibration, fold=fold)
+
     @property
     def ensemble_(self) -> Ensemble:
         """The networks of all members, as one that predicts the mean of their outputs."""
@@ -476,6 +498,10 @@ class MLP(Gate):
     def _strata(self, y: Array) -> Array | None:
         """The classes of rows that are to be in each fold alike."""
         return None
+
+    def _of_members(self, outputs: list[Array]) -> Array:
+        """What the outputs of all members say together."""
+        return mean([self._said(part) for part in outputs])
 
     def _said(self, outputs: Array) -> Array:
         """What a network's outputs say, in the shape of the predictions: of a classifier, probabilities."""
