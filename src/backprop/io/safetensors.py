@@ -25,42 +25,28 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import stat
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from itertools import takewhile
 from reprlib import repr as shortened
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from ..errors import FormatError
-from .atomic import CHUNK, path_of
+from .atomic import CHUNK
+from .source import Readable, name_of, named, opened, other_format, some
 from .strict_json import MAX_HEADER, without_duplicates
 
-__all__ = ["named", "pack", "read", "unpack"]
+__all__ = ["Readable", "name_of", "named", "pack", "read", "unpack"]
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
-Readable: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 CODES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "U64": "<u8", "U8": "|u1"}
 DTYPES = {name: np.dtype(code) for name, code in CODES.items()}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 MAX_DIMENSIONS = 64  # NumPy's own limit
-#: How files of other kinds begin.
-OTHER_FORMATS = {
-    **{bytes([0x80, protocol]): "a pickle, which is never loaded" for protocol in range(2, 6)},
-    b"PK\x03\x04": "a zip archive, as PyTorch, Keras and np.savez write",
-    b"\x89HDF": "an HDF5 file, as Keras writes",
-    b"\x93NUMPY": "an array of NumPy, which np.load reads",
-    **{bytes([0x08, version, 0x12]): "an ONNX model" for version in range(1, 32)},
-    b"\x1f\x8b": "a gzip file: unpack it first",
-    b"GGUF": "a GGUF model", b"PAR1": "a Parquet table",
-}  # fmt: skip
-MAX_MESSAGE = 400  # characters of what is said of a file
 
 
 def pack(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
@@ -177,26 +163,8 @@ def read(source: Readable, name: str | None = None, *, signed: bool = True) -> t
     name = name_of(source) if name is None else name
     if isinstance(source, (bytes, bytearray, memoryview)):
         return unpack(source, source=name)
-    if isinstance(source, io.TextIOBase):
-        raise TypeError('expected a binary file, as of open(path, "rb"), got a file of text')
-    with named(name):
-        if hasattr(source, "read"):
-            return _read(source, _rest(source))
-        with open(path_of(source), "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise FormatError(f"expected a regular file, got one of mode {stat.filemode(status.st_mode)}")
-            return _read(file, status.st_size, signed)
-
-
-def name_of(source: Readable) -> str:
-    """What to call it in an error message."""
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return "the bytes given"
-    if hasattr(source, "read"):
-        name = getattr(source, "name", None)
-        return os.fsdecode(name) if name and isinstance(name, (str, bytes)) else f"the {type(source).__name__} given"
-    return path_of(source)
+    with named(name), opened(source) as (file, size):
+        return _read(file, size, signed)
 
 
 class _Tensor(NamedTuple):
@@ -220,17 +188,17 @@ class _Given:
 
 def _read(file: Any, size: int | None, signed: bool = True) -> tuple[dict[str, Array], dict[str, str]]:
     """Read so many bytes, or, where it is not known how many there are, to the end."""
-    first = _some(file, 8)
+    first = some(file, 8)
     length = int.from_bytes(first, "little")
     there = size if len(first) == 8 else len(first)
     most = MAX_HEADER if there is None else min(there - 8, MAX_HEADER)
-    if length > most and (other := _other_format(first)):
+    if length > most and (other := other_format(first)):
         raise FormatError(f"expected a safetensors file, as Sequential.save writes it, got {other}")
     if there is not None and length > there - 8:
         raise FormatError(f"expected 8 bytes and a header of {length}, got {there} in all: cut off, or another format")
     if length > MAX_HEADER:
         raise FormatError(f"expected a header of at most {MAX_HEADER} bytes, got {length} at byte 0")
-    text = _some(file, length)
+    text = some(file, length)
     if len(text) < length:
         raise FormatError(f"expected a header of {length} bytes, got {len(text)}: cut off, or another format")
     header = _parse(text)
@@ -244,34 +212,12 @@ def _read(file: Any, size: int | None, signed: bool = True) -> tuple[dict[str, A
         name: _numbers(file, tensor.end - tensor.begin, size).view(tensor.dtype).reshape(tensor.shape)
         for name, tensor in layout.items()
     }
-    if size is None and _some(file, 1):
+    if size is None and some(file, 1):
         raise FormatError("expected the end of the file, got more: bytes follow the last tensor")
     actual = _digest(arrays, metadata) if digest is not None else None
     if actual != digest:
         raise FormatError(f"expected SHA-256 {shortened(digest)}, got {shortened(actual)}: damaged, take another copy")
     return {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in arrays.items()}, metadata
-
-
-def _other_format(head: bytes) -> str | None:
-    """What a file is that begins with these bytes, where that is well known."""
-    if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head.removeprefix(b"\xef\xbb\xbf")):
-        return "a text file"
-    return next((name for begins, name in OTHER_FORMATS.items() if head.startswith(begins)), None)
-
-
-def _some(file: Any, count: int) -> bytes:
-    """The next bytes, as many as there are but no more than this."""
-    parts, missing = [], count
-    while missing:
-        part = file.read(min(missing, CHUNK))
-        if not isinstance(part, (bytes, bytearray, memoryview)):
-            got = "a file of text" if isinstance(part, str) else f"one whose read gives {shortened(part)}"
-            raise TypeError(f'expected a binary file, as of open(path, "rb"), got {got}')
-        if not part:
-            break
-        parts.append(part)
-        missing -= len(part)
-    return b"".join(parts)
 
 
 def _numbers(file: Any, nbytes: int, size: int | None) -> Array:
@@ -281,25 +227,13 @@ def _numbers(file: Any, nbytes: int, size: int | None) -> Array:
     while at < nbytes:
         if at == len(buffer):
             buffer.resize(min(2 * at, nbytes), refcheck=False)
-        part = _some(file, min(len(buffer) - at, CHUNK))
+        part = some(file, min(len(buffer) - at, CHUNK))
         if not part:
             fault = "the file is cut off" if size is None else "the file was changed while it was read"
             raise FormatError(f"expected {nbytes} bytes of a tensor, got {at}: {fault}")
         buffer[at : at + len(part)] = np.frombuffer(part, np.uint8)
         at += len(part)
     return buffer
-
-
-def _rest(file: Any) -> int | None:
-    """How many bytes there are from where an open file stands; None where it cannot tell."""
-    try:
-        here = file.tell()
-        file.seek(0, os.SEEK_END)
-        end = file.tell()
-        file.seek(here)
-    except (AttributeError, OSError, ValueError):  # io.UnsupportedOperation is both of the latter
-        return None
-    return max(0, int(end) - int(here))
 
 
 def _parse(text: bytes) -> dict[str, Any]:
@@ -403,21 +337,3 @@ def _little_endian(name: str, array: Array) -> Array:
 def _compact_json(value: object) -> bytes:
     """Write JSON as the safetensors package does."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-@contextmanager
-def named(source: str) -> Iterator[None]:
-    """Let a `FormatError` from inside begin with the name of the file, and not go on for ever."""
-    try:
-        yield
-    except FormatError as error:
-        said = str(error)
-        if len(said) > MAX_MESSAGE:
-            said = f"{said[: MAX_MESSAGE // 2]}...{said[-MAX_MESSAGE // 2 :]}"
-        error.args = (f"{source}: {said}",)
-        raise
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file even if it is a pipe that nobody writes to."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
