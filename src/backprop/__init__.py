@@ -66,9 +66,9 @@ __all__ = [
     "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
     "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
     "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "Snapshots",
-    "SquaredHinge", "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras", "from_sklearn",
-    "from_torch", "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers", "quantize", "resume",
-    "schedules", "set_num_threads", "show_config",
+    "SquaredHinge", "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras", "from_onnx",
+    "from_sklearn", "from_torch", "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers",
+    "quantize", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 if _typing.TYPE_CHECKING:
@@ -83,7 +83,7 @@ if _typing.TYPE_CHECKING:
         Snapshots,
         TerminateOnNaN,
     )
-    from .foreign import from_keras, from_sklearn, from_torch
+    from .foreign import from_keras, from_onnx, from_sklearn, from_torch
     from .gradcheck import GradientCheck, check_gradients
     from .training import History
 
@@ -97,7 +97,7 @@ _LAZY = {
     "many": ("fit_many",),
     "ensemble": ("Ensemble",),
     "c": ("quantize",),
-    "foreign": ("from_keras", "from_sklearn", "from_torch"),
+    "foreign": ("from_keras", "from_onnx", "from_sklearn", "from_torch"),
     "callbacks": (
         "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "ReduceOnPlateau",
         "Snapshots", "TerminateOnNaN",

@@ -190,7 +190,9 @@ def array_of(tensor: Tensor, where: str) -> Array:
         raise FormatError(f"{where}: expected FLOAT, DOUBLE, INT32, INT64, BOOL or STRING, got {known}")
     room = math.prod(max(dim, 1) for dim in dims)  # what NumPy multiplies, also where another is 0
     if len(dims) > MOST_DIMENSIONS or any(dim < 0 for dim in dims) or room > sys.maxsize >> 4:
-        raise FormatError(f"{where}: expected up to {MOST_DIMENSIONS} sizes, got {_validate.shown(list(dims))}")
+        raise FormatError(
+            f"{where}: expected up to {MOST_DIMENSIONS} sizes that NumPy can hold, got {_validate.shown(list(dims))}"
+        )
     count, raw = math.prod(dims), tensor.raw_data
     listed: Any = getattr(tensor, _LISTED[code]) if code in _LISTED and not len(raw) else []
     if code in _PACKED and not len(raw):

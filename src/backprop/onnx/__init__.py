@@ -1,6 +1,6 @@
 """A graph as an ONNX model: operators that ONNX runtimes know, written without another library."""
 
 from .lowering import ensemble, network
-from .writer import Writer
+from .writer import NEWEST, Writer
 
-__all__ = ["Writer", "ensemble", "network"]
+__all__ = ["NEWEST", "Writer", "ensemble", "network"]

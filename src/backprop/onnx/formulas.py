@@ -29,7 +29,10 @@ import numpy as np
 
 from ..activations import ActivationFunction
 
-__all__ = ["GELU", "GELU_TANH", "MISH", "SILU", "SOFTSIGN", "Formula", "X", "layer_norm", "of_activation", "prelu"]
+__all__ = [
+    "CUBIC", "GELU", "GELU_TANH", "MISH", "ROOT", "SILU", "SOFTSIGN", "Formula", "X", "doubles", "elu", "layer_norm",
+    "of_activation", "prelu",
+]  # fmt: skip
 
 Formula: TypeAlias = Any
 X = "x"
@@ -72,39 +75,40 @@ def of_activation(function: ActivationFunction, opset: int, double: bool) -> For
     if name == "leaky_relu":
         return prelu(slope) if double else ("LeakyRelu", X, {"alpha": slope})
     if name == "elu":
-        return _elu(slope) if double else ("Elu", X, {"alpha": slope})
+        return elu(slope) if double else ("Elu", X, {"alpha": slope})
     if double:
-        return _doubles()[name]
+        return doubles()[name]
     since, formula = _SINCE.get(name, (0, None))
     return formula if formula is not None and opset >= since else _SINGLE[name]
 
 
-def layer_norm(weight: str, bias: str, n: int, epsilon: float) -> Formula:
-    """A layer norm by sums, as there is no operator before version 17, nor one that goes by an epsilon in float64."""
+def layer_norm(n: int, epsilon: float) -> Formula:
+    """A layer norm without weight and bias: there is no operator before version 17, and none for float64."""
     centered = ("Sub", X, ("Div", ("ReduceSum", X, LAST), float(n)))
     variance = ("Div", ("ReduceSum", ("Mul", centered, centered), LAST), float(n))
-    return ("Add", ("Mul", ("Div", centered, ("Sqrt", ("Add", variance, epsilon))), weight), bias)
+    return ("Div", centered, ("Sqrt", ("Add", variance, epsilon)))
 
 
 # In float64.
 
 
 @cache
-def _doubles() -> dict[str, Formula]:
+def doubles() -> dict[str, Formula]:
+    """The activations that are written out in float64, by name."""
     softplus = _softplus()
     return {
-        "selu": ("Mul", _elu(SELU_ALPHA), SELU_SCALE), "softplus": softplus, "softsign": SOFTSIGN,
+        "selu": ("Mul", elu(SELU_ALPHA), SELU_SCALE), "softplus": softplus, "softsign": SOFTSIGN,
         "mish": ("Mul", X, ("Tanh", softplus)), "gelu": _gelu(), "gelu_tanh": GELU_TANH,
         "hard_sigmoid": ("Clip", ("Div", ("Add", X, 3.0), 6.0), 0.0, 1.0),
     }  # fmt: skip
 
 
-def prelu(slope: float | str) -> Formula:
-    """max(z, 0) + slope min(z, 0), with a number or the name of an array."""
+def prelu(slope: Formula) -> Formula:
+    """max(z, 0) + slope min(z, 0), with a number, or an array by its name."""
     return ("Add", ("Relu", X), ("Mul", ("Min", X, 0.0), slope))
 
 
-def _elu(alpha: float) -> Formula:
+def elu(alpha: float) -> Formula:
     """max(z, 0) + alpha (e^min(z, 0) - 1)."""
     half = ("Tanh", ("Mul", ("Min", X, 0.0), 0.5))
     return ("Add", ("Relu", X), ("Div", ("Mul", half, 2 * alpha), ("Sub", 1.0, half)))

@@ -85,7 +85,8 @@ def _layer_norm(writer: Writer, operation: Operation, name: str, taken: list[str
     epsilon = float(operation.attributes["epsilon"])
     if writer.opset >= 17 and writer.dtype == np.float32:
         return writer.add("LayerNormalization", *taken, *arrays.values(), name=name, axis=-1, epsilon=epsilon)
-    return writer.write(layer_norm(arrays["weight"], arrays["bias"], operation.n_in, epsilon), name, x=taken[0])
+    scaled = ("Mul", layer_norm(operation.n_in, epsilon), arrays["weight"])
+    return writer.write(("Add", scaled, arrays["bias"]), name, x=taken[0])
 
 
 def _buffers(operation: Operation) -> Mapping[str, Array]:
