@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("mpi4py", reason="mpi4py is not installed: no ranks")
@@ -15,12 +16,13 @@ HERE = Path(__file__).parent / "ranks"
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 pytestmark = pytest.mark.skipif(MPIEXEC is None, reason="there is no mpiexec")
 RANKS = (1, 2, 3, 4)
+LAUNCHER = [MPIEXEC, "-n", "3"]
 
 
-def run(*command, timeout=60):
+def run(*command, timeout=60, cwd=None):
     path = os.pathsep.join(path for path in sys.path if path)
     environment = os.environ | {"PYTHONPATH": path, "PYTHONWARNINGS": "error"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, cwd=cwd)
 
 
 def mpi(ranks, script, *arguments, timeout=60):
@@ -101,3 +103,56 @@ def test_a_rank_that_is_killed_ends_all_of_them():
     process = mpi(3, "failing.py", "kill", timeout=30)
     assert process.returncode != 0
     assert "none" not in process.stdout
+
+
+def test_the_command_line_over_ranks_writes_the_model_of_one_process(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{a:.4f},{b},{'yes' if a > 0 else 'no'}"
+        for a, b in zip(rng.normal(size=90), rng.choice(["x", "y, z", "w"], 90), strict=True)
+    ]
+    rows = [row if "y, z" not in row else row.replace("y, z", '"y,\nz"') for row in rows]  # cells of two lines
+    header = "number,word,answer"
+    (tmp_path / "all.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    for rank, some in enumerate((rows[:20], rows[20:25], rows[25:])):
+        (tmp_path / f"part-{rank}.csv").write_text("\n".join([header, *some]), encoding="utf-8")
+    command = [sys.executable, "-m", "backprop", "train"]
+    names = {
+        "one": [*command, "all.csv"],
+        "three": [*LAUNCHER, *command, "all.csv"],
+        "parts": [*LAUNCHER, *command, "part-{rank}.csv"],
+    }
+    outputs = {}
+    for name, call in names.items():
+        done = run(*call, "--target", "answer", "--output", f"{name}.safetensors", "--epochs", "3", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        outputs[name] = done.stdout.replace(f"{name}.", "NAME.").replace("part-{rank}.csv", "all.csv")
+    assert outputs["one"] == outputs["three"] == outputs["parts"]
+    models = {(tmp_path / f"{name}.safetensors").read_bytes() for name in names}
+    assert len(models) == 1
+
+
+def test_the_command_line_over_ranks_says_what_is_wrong(tmp_path):
+    (tmp_path / "all.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    done = run(*LAUNCHER, sys.executable, "-m", "backprop", "train", "all.csv", "--target", "c", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "no column 'c'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_networks_are_trained_each_by_a_rank(tmp_path):
+    script = tmp_path / "many.py"
+    script.write_text(
+        "import hashlib, sys, numpy as np, backprop as bp\n"
+        "from backprop.distributed import launched, over\n"
+        "x = np.random.default_rng(0).standard_normal((50, 3)); y = x[:, 0]\n"
+        "nets = [bp.Sequential([bp.Dense(3, 4, 'tanh'), bp.Dense(4, 1)], rng=i) for i in range(5)]\n"
+        "with over(launched()) as ranks:\n"
+        "    found = bp.fit_many(nets, x, y, loss='mse', optimizer=bp.Adam(0.01), epochs=[1, 2, 3, 4, 5])\n"
+        "said = [hashlib.sha256(net.parameters).hexdigest() for net in nets], [len(one['loss']) for one in found]\n"
+        "if ranks.rank == ranks.size - 1: print(said)\n",
+        encoding="utf-8",
+    )
+    one, three = run(sys.executable, script), run(*LAUNCHER, sys.executable, script)
+    assert one.returncode == three.returncode == 0, three.stderr
+    assert one.stdout == three.stdout

@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return 141
+    except bp.RankError as error:
+        return _fail(f"error: {error}")
     except bp.DivergedError as error:
         return _fail(f"error: the loss stopped being finite in epoch {error.epoch + 1}: lower --learning-rate")
     except OSError as error:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _pool, _threads, _validate, _words, _workers, callbacks, losses, optimizers, training
+from . import _pool, _threads, _validate, _words, callbacks, losses, optimizers, training
+from ._workers import Workers, workers
 from .errors import BusyError
 from .network import Sequential
 from .program.data import Data, Passed
@@ -107,9 +108,9 @@ metrics, callbacks, rng
     members = _members(networks)
     stops = _validate.choice(errors, "errors", ("warn", "raise")) == "raise"
     fits = _Fits(members, given, stops)
-    threads, progress, joblib = _threads.checked(threads), _validate.flag(progress, "progress"), _workers.engine()
-    if joblib is not None:
-        fits.run_in_workers(joblib, threads or 1)
+    threads, progress, others = _threads.checked(threads), _validate.flag(progress, "progress"), workers()
+    if others is not None:
+        fits.run_in_workers(others, threads or 1)
     else:
         with _threads.take(threads, len(members), 1) as count:
             fits.run(min(count, len(members)), progress)
@@ -151,10 +152,10 @@ class _Fits:
             _pool.run([partial(self._fit, i) for i in self._order], threads, lambda: counter.show(len(self._done)))
         self._raise()
 
-    def run_in_workers(self, joblib: Any, threads: int) -> None:
-        """Train them all in the workers of joblib, each on so many threads."""
+    def run_in_workers(self, others: Workers, threads: int) -> None:
+        """Train them all in other processes, each on so many threads."""
         tasks = [(self._members[i], self._asked[i], threads) for i in self._order]
-        for i, found in zip(self._order, _workers.call(joblib, _alone, tasks), strict=True):
+        for i, found in zip(self._order, others.call(_alone, tasks), strict=True):
             self._take_over(i, found)
         self._raise()
 

@@ -1,7 +1,9 @@
 """``train``: train on data, test, and write a model and its picture."""
 
 import argparse
+import io
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ import numpy as np
 import backprop as bp
 
 from .. import _validate, datasets, plots
+from ..distributed import launched, over
 from ..io import atomic
 from . import options, scores, table
 
@@ -19,7 +22,19 @@ Array = _validate.Array
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train, test, and write the model and its picture."""
+    """Train, test, and write the model and its picture; over the ranks of MPI, where a launcher has started several."""
+    comm = launched()
+    if comm is None:
+        _train(args)
+        return
+    with over(comm) as ranks, ExitStack() as silent:
+        if ranks.rank > 0:
+            silent.enter_context(redirect_stdout(io.StringIO()))
+            silent.enter_context(redirect_stderr(io.StringIO()))
+        _train(args, writes=ranks.rank == 0)
+
+
+def _train(args: argparse.Namespace, writes: bool = True) -> None:
     output, picture = options.checked(args)
     rng = np.random.default_rng(args.seed)
     of_file = options.is_stdin(args.what) or Path(args.what).suffix or Path(args.what).exists()
@@ -29,6 +44,8 @@ def train(args: argparse.Namespace) -> None:
         make = TASKS[_validate.choice(args.what, "train", [*TASKS, "FILE.csv"])]
         options.refuse_columns(args, f"with {args.what}")
         made = _trained(_with_options(make(args, rng), args), args, rng)
+    if not writes:
+        return
     drawn = _png(made.draw) if picture else None
     made.save(str(output))
     print(f"model: {output}")

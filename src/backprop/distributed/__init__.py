@@ -3,5 +3,6 @@
 from .ranks import Ranks, together
 from .rows import Partition, distribute
 from .tree import Tree, blocks, grown
+from .world import current, launched, over
 
-__all__ = ["Partition", "Ranks", "Tree", "blocks", "distribute", "grown", "together"]
+__all__ = ["Partition", "Ranks", "Tree", "blocks", "current", "distribute", "grown", "launched", "over", "together"]

@@ -23,7 +23,8 @@ from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.validation import _check_method_params
 
-from .. import _pool, _threads, _validate, _workers, callbacks
+from .. import _pool, _threads, _validate, callbacks
+from .._workers import workers
 
 __all__ = ["Sweep", "sweep"]
 
@@ -151,9 +152,9 @@ class _Fitting:
 
     def run(self, stops: bool, threads: int | None, progress: bool) -> None:
         """Fit and score them, side by side."""
-        places, joblib = list(product(range(len(self.candidates)), range(len(self.folds)))), _workers.engine()
-        if joblib is not None:
-            found = _workers.call(joblib, _Fitting.score, [(self, *place, stops) for place in places])
+        places, others = list(product(range(len(self.candidates)), range(len(self.folds)))), workers()
+        if others is not None:
+            found = others.call(_Fitting.score, [(self, *place, stops) for place in places])
             self._found = dict(zip(places, found, strict=True))
         else:
             with (

@@ -15,8 +15,10 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice, pairwise
+from pathlib import Path
 from reprlib import repr as shortened
 
+from ..distributed import current
 from .cells import PLAIN, Style, Survey, is_missing
 from .table import Table
 
@@ -24,6 +26,8 @@ __all__ = ["STDIN", "read"]
 
 #: What stands for the standard input.
 STDIN = ("-", "/dev/stdin", "/dev/fd/0")
+#: What stands for the number of a process in the name of a file, where each has its own.
+OF_RANK = "{rank}"
 #: As texts the cells take ten times as much memory as the file.
 MOST_BYTES = 2**30
 #: How files begin that hold something else, and what it is.
@@ -183,7 +187,37 @@ def _is_far(cells: Sequence[str], style: Style) -> bool:
 
 
 def _bytes(path: str) -> bytes:
-    """All that a file, a pipe or the standard input holds."""
+    """All that a file, a pipe or the standard input holds; where several processes read it, each a part."""
+    ranks = current()
+    if ranks is None:
+        return _all_bytes(path)
+    if OF_RANK in path:
+        return _below_one_header(ranks.all(_all_bytes(path.replace(OF_RANK, str(ranks.rank)))))
+    if path in STDIN or not Path(path).is_file():
+        return bytes(ranks.from_first(_all_bytes(path) if ranks.rank == 0 else None))
+    size = Path(path).stat().st_size
+    if size > MOST_BYTES:
+        raise _too_large(path)
+    begin, end = (size * rank // ranks.size for rank in (ranks.rank, ranks.rank + 1))
+    with Path(path).open("rb") as file:
+        file.seek(begin)
+        return b"".join(ranks.all(file.read(end - begin)))
+
+
+def _below_one_header(files: list[bytes]) -> bytes:
+    """Files one below the other, of which those that begin as the first does begin with the header."""
+    header, _, _ = files[0].partition(b"\n")
+    header = header.rstrip(b"\r")
+    found = files[0]
+    for data in files[1:]:
+        if not found.endswith(b"\n"):
+            found += b"\n"
+        first, _, rest = data.partition(b"\n")
+        found += rest if first.rstrip(b"\r") == header else data
+    return found
+
+
+def _all_bytes(path: str) -> bytes:
     if path in STDIN:
         return _from_stdin()
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
