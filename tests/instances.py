@@ -60,6 +60,8 @@ NETWORKS = {
                           bp.Dense(4, 3), bp.Residual([bp.PReLU()])],
     "concatenate": lambda: [bp.Concatenate([[bp.Dense(4, 2, "tanh"), bp.LayerNorm()], [], [bp.Dense(4, 3)]]),
                             bp.Dense(9, 3)],
+    "ordered": lambda: [bp.Dense(4, 5, "tanh"), bp.Ordered(5, 4), bp.Dense(4, 3)],
+    "ordered last": lambda: [bp.Ordered(4, 3)],
     "concatenate last": lambda: [bp.Concatenate([[bp.Dense(4, 1)], [bp.Dense(4, 2, "tanh"), bp.BatchNorm()]])],
     "both": lambda: [bp.Concatenate([[bp.Residual([bp.Dense(4, 4, "tanh")])],
                                      [bp.Concatenate([[bp.PReLU()], [bp.Dense(4, 1)]])]]), bp.Dense(9, 3)],

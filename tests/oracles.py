@@ -65,7 +65,8 @@ class InTorch:
 
     def penalty(self):
         """What the layers' l1 and l2 add to the loss."""
-        weights = [(layer, self.own[id(layer)][0]) for layer in self.layers if hasattr(layer, "l1")]
+        leaves = [leaf for layer in self.layers for _, leaf in layer.leaves()]
+        weights = [(leaf, self.own[id(leaf)][0]) for leaf in leaves if hasattr(leaf, "l1")]
         return sum(layer.l1 * w.abs().sum() + layer.l2 * w.square().sum() for layer, w in weights)
 
     def _sequence(self, layers, x):
@@ -86,6 +87,9 @@ class InTorch:
                 return x
             case bp.Residual():
                 return x + self._sequence(layer.layers, x)
+            case bp.Ordered():
+                z = torch.cat([self._layer(leaf, x) for _, leaf in layer.leaves()], dim=1)
+                return torch.cat([z[:, :1], f.softplus(z[:, 1:])], dim=1).cumsum(dim=1)
             case bp.Concatenate():
                 return torch.cat([self._sequence(branch, x) for branch in layer.branches], dim=1)
             case bp.PReLU():

@@ -22,6 +22,7 @@ from .layers import (
     Embedding,
     Layer,
     LayerNorm,
+    Ordered,
     PReLU,
     Residual,
     Scale,
@@ -64,11 +65,11 @@ __all__ = [
     "BusyError", "CSVLogger", "Callback", "Checkpoint", "Columns", "Concatenate", "CosineSimilarity", "CrossEntropy",
     "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError", "GaussianNLL",
     "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
-    "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "PReLU", "Poisson", "Quantile",
-    "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "Snapshots",
-    "SquaredHinge", "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras", "from_onnx",
-    "from_sklearn", "from_torch", "get_num_threads", "initializers", "load", "losses", "metrics", "optimizers",
-    "quantize", "resume", "schedules", "set_num_threads", "show_config",
+    "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "Ordered", "PReLU", "Poisson",
+    "Quantile", "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential",
+    "Snapshots", "SquaredHinge", "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras",
+    "from_onnx", "from_sklearn", "from_torch", "get_num_threads", "initializers", "load", "losses", "metrics",
+    "optimizers", "quantize", "resume", "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 if _typing.TYPE_CHECKING:

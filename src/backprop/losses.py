@@ -15,6 +15,7 @@ A loss, or a gradient, beyond the largest number of its type is infinite; any ot
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -182,6 +183,9 @@ class Loss(Described, family="Loss"):
         if self.link and not self.from_logits:
             _validate.between(y_hat, 0, 1, "y_hat", f"{self!r} takes probabilities; for logits, from_logits=True")
 
+    def check_end(self, layer: Any) -> None:
+        """Refuse a network that ends in a layer whose outputs this loss does not take."""
+
     def fuses(self, end: str, n_out: int) -> bool:
         """Whether a network that ends in this activation computes the loss on logits, without the activation.
 
@@ -295,6 +299,9 @@ class Quantile(Loss):
     q : float or sequence of float, default 0.5
         The level, between 0 and 1, or several, at most 32. The network then has n_targets * len(q) outputs, those of
         one target side by side: ``y_hat.reshape(-1, n_targets, len(q))``.
+    crossing : bool, default True
+        False: the quantiles cannot cross. The network ends in `Ordered`, of as many outputs as there are levels, which
+        rise; for several targets, in a `Concatenate` of such branches. Any other end is refused.
     reduction : {"mean", "sum", "none"}, default "mean"
         How the per-sample losses are combined.
 
@@ -307,11 +314,36 @@ class Quantile(Loss):
     numbers = ("q",)
     classifies = False
     outputs = "an output for each level of each target"
-    _gates: ClassVar = {"q": _levels}
+    _gates: ClassVar = {"q": _levels, "crossing": _validate.flag}
 
-    def __init__(self, q: float | Iterable[float] = 0.5, *, reduction: str = "mean") -> None:
+    def __init__(self, q: float | Iterable[float] = 0.5, *, crossing: bool = True, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.q = _levels(q, "q")
+        self.crossing = crossing
+
+    def _check_arguments(self, given: Mapping[str, Any]) -> None:
+        q = given["q"] if isinstance(given["q"], tuple) else (given["q"],)
+        if not given["crossing"] and any(low >= high for low, high in pairwise(q)):
+            raise ValueError(f"q: expected levels that rise, with crossing=False, got {_validate.shown(q)}")
+
+    @property
+    def ordered(self) -> int:
+        """How many outputs have to rise, side by side; 0: none."""
+        return len(self.q) if isinstance(self.q, tuple) and len(self.q) > 1 and not self.crossing else 0
+
+    def check_end(self, layer: Any) -> None:
+        """Refuse a network whose quantiles may cross, where they must not."""
+        n = self.ordered
+        if n and getattr(layer, "ordered", 0) != n:
+            raise ValueError(f"loss: {self!r} expected a network that ends in Ordered(n_in, {n}), got {layer!r} there")
+
+    def check_outputs(self, y_hat: Array) -> None:
+        """Refuse quantiles that cross, where they must not."""
+        falls = np.diff(y_hat.reshape(len(y_hat), -1, self.ordered or 1)) < 0
+        if falls.any():
+            row = int(falls.any(axis=(1, 2)).argmax())
+            cure = "end the network in Ordered"
+            raise ValueError(f"y_hat: expected quantiles that rise, got {y_hat[row]} in row {row}: {cure}")
 
 
 def _positive_weights(value: Any, name: str) -> float | tuple[float, ...]:

@@ -10,15 +10,15 @@ from .base import chain as chain
 from .base import chain_inputs as chain_inputs
 from .base import connect_chain as connect_chain
 from .base import from_description as from_description
-from .composite import Concatenate, Residual
+from .composite import Concatenate, Ordered, Residual
 from .dense import Dense
 from .elementwise import Activation, Dropout, PReLU, Scale
 from .embedding import Columns, Embedding
 from .norms import BatchNorm, LayerNorm
 
 __all__ = [
-    "Activation", "BatchNorm", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer", "LayerNorm", "PReLU",
-    "Residual", "Scale",
+    "Activation", "BatchNorm", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer", "LayerNorm",
+    "Ordered", "PReLU", "Residual", "Scale",
 ]  # fmt: skip
 
 KINDS |= {name: globals()[name] for name in __all__ if name != "Layer"}

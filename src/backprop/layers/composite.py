@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 from .. import _validate
 from .base import (
@@ -17,6 +18,7 @@ from .base import (
     connect_chain,
     from_description,
 )
+from .dense import Dense
 
 
 class Residual(Composite):
@@ -129,6 +131,82 @@ class Concatenate(Composite):
     def from_config(cls, config: dict[str, Any]) -> Concatenate:
         """Build a layer from what `config` returned."""
         return cls(**{**config, "branches": [[from_description(*g) for g in b] for b in config["branches"]]})
+
+    @property
+    def ordered(self) -> int:
+        """How many outputs rise, side by side: what all branches end in."""
+        found = {getattr(branch[-1], "ordered", 0) if branch else 0 for branch in self.branches}
+        return found.pop() if len(found) == 1 else 0
+
+
+class Ordered(Composite):
+    """Outputs that rise: y_1 = z_1 and y_k = y_k-1 + softplus(z_k), with z = x w + b.
+
+    The end of a network that predicts quantiles, under ``Quantile(q, crossing=False)``: whatever is learned, none is
+    below that of a lower level. For several targets, one for each, side by side: ``Concatenate([[Ordered(64, 3)],
+    [Ordered(64, 3)]])``.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Inputs, and outputs: at least 2.
+    weight_init, bias_init, l1, l2
+        As `Dense` takes them.
+
+    Notes
+    -----
+    ``layer[k]`` is the `Dense` of one output that gives z_k or, from the second on, its softplus.
+    """
+
+    operation = "concatenate"
+    depth = 2
+    _fixed = ("n_in", "n_out", "weight_init", "bias_init", "l1", "l2")
+    _gates: ClassVar = {"n_in": _validate.integer, "n_out": partial(_validate.integer, least=2, most=2**10)}
+
+    n_in: int
+    n_out: int
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        weight_init: str = "glorot_uniform",
+        bias_init: str = "zeros",
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        self.n_in = n_in
+        self.n_out = n_out
+        self.weight_init = weight_init
+        self.bias_init = bias_init
+        self.l1 = l1
+        self.l2 = l2
+        how: dict[str, Any] = {"weight_init": weight_init, "bias_init": bias_init, "l1": l1, "l2": l2}
+        ends = ["identity"] + ["softplus"] * (self.n_out - 1)
+        self._layers = tuple(Dense(self.n_in, 1, end, **how) for end in ends)
+        self._sum = Residual([])
+        self._sum.connect(1)
+
+    def __getitem__(self, k: int) -> Dense:
+        return self._layers[k]
+
+    @property
+    def ordered(self) -> int:
+        """How many outputs rise, side by side."""
+        return self.n_out
+
+    def leaves(self) -> Iterator[tuple[tuple[int, ...], Layer]]:
+        """A dense layer for each output."""
+        for k, layer in enumerate(self._layers):
+            yield (k,), layer
+
+    def operations(self, graph: Builder, source: str, name: str) -> str:
+        """Their outputs, each added to the sum of those before, side by side."""
+        found = [graph.add(layer, f"{name}.{k}", source) for k, layer in enumerate(self._layers)]
+        for k in range(1, len(found)):
+            found[k] = graph.add(self._sum, f"{name}.{k}.sum", found[k], found[k - 1], part=True)
+        return graph.add(self, name, *found, part=True)
 
 
 def _compiled(layers: tuple[Layer, ...], owner: Layer) -> tuple[Layer, ...]:

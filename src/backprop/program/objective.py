@@ -44,6 +44,8 @@ class Objective:
     def __init__(self, loss: Any, last: Operation) -> None:
         self.loss, self.n_out, self._end = losses.get(loss), last.n_out, last.activation
         self.compiled, self.mean = bool(self.loss.compiled), self.loss.reduction == "mean"
+        if self.compiled:
+            self.loss.check_end(last.layer)
         fuses = self.compiled and self.loss.fuses(self._end.name, self.n_out)
         self.on_logits = bool(fuses and last.kind != "python")  # in a custom layer no logits can be reached
 

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from .. import _validate
-from ..layers import Activation, BatchNorm, Columns, Dense, Dropout, Embedding, Layer, LayerNorm
+from ..layers import (
+    Activation,
+    BatchNorm,
+    Columns,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Ordered,
+)
 from ..network import Sequential
 from .head import Head
 from .parameters import ALIASES, each
@@ -38,7 +49,16 @@ def layers(mlp: Any, sizes: list[int], head: Head, n_in: int) -> list[Layer]:
         if dropout:
             made.append(Dropout(dropout))
         n_in = size
-    return [*made, _dense(n_in, head.n_out, head.activation, l2)]
+    return [*made, _last(n_in, head, l2)]
+
+
+def _last(n_in: int, head: Head, l2: float) -> Layer:
+    """The output layer."""
+    levels = getattr(head.loss, "ordered", 0)
+    if not levels:
+        return _dense(n_in, head.n_out, head.activation, l2)
+    each: list[Layer] = [Ordered(n_in, levels, l2=l2) for _ in range(head.n_out // levels)]
+    return each[0] if len(each) == 1 else Concatenate([[layer] for layer in each])
 
 
 def _dense(n_in: int, n_out: int, activation: Any, l2: float) -> Dense:
