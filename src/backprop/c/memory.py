@@ -41,5 +41,5 @@ def plan(rooms: Sequence[Room]) -> tuple[dict[str, int], int]:
 
 
 def of_graph(graph: Graph) -> tuple[dict[str, int], int]:
-    """The outputs of all operations but the last, whose output is elsewhere."""
-    return plan([Room(operation.name, operation.n_out, operation.inputs) for operation in graph[:-1]])
+    """The outputs of all operations; that of the last is elsewhere, but it is computed from others."""
+    return plan([Room(it.name, 0 if it is graph[-1] else it.n_out, it.inputs) for it in graph])
