@@ -124,6 +124,18 @@ def test_every_network_stays_close(name):
     assert quantized.report().errors
 
 
+def test_units_that_hardly_move_do_not_spoil_what_a_batch_norm_makes_of_them():
+    """Its weights are large where the variance is small: they are multiplied into those of the next layer."""
+    x, y = datasets.digits()
+    net = bp.Sequential([bp.Dense(64, 32, "relu"), bp.BatchNorm(), bp.Dense(32, 10, "softmax")], rng=0)
+    net.fit(x, y, loss="cross_entropy", optimizer=bp.Adam(1e-3), epochs=20, batch_size=64)
+    net.layers[0].bias[:3] = -1000.0  # dead: their variance is that of before
+    net.update_statistics(x)
+    exact = (net.predict(x).argmax(axis=1) == y).mean()
+    assert exact > 0.9
+    assert (bp.quantize(net, x[:300]).predict(x).argmax(axis=1) == y).mean() >= exact - 0.005
+
+
 @pytest.mark.parametrize(
     ("calibration", "message"),
     [

@@ -307,13 +307,42 @@ class _Quantizer:
         for operation in self.graph:
             folded = operation.kind == "dense"  # whose output may be that of a norm
             self.values[operation.name] = self._product(operation) if folded else outputs[operation.name]
-        self.readers = {
-            operation.name: [other for other in self.graph if operation.name in other.inputs]
-            for operation in self.graph
-        }
+        self._equalize()
+        self.readers = self._readers()
         self.schemes: dict[str, Scheme] = {}
         self.steps: list[Any] = []
         self.same: dict[str, str] = {}  # what a step before has computed already
+
+    def _readers(self) -> dict[str, list[Operation]]:
+        return {
+            operation.name: [other for other in self.graph if operation.name in other.inputs]
+            for operation in self.graph
+        }
+
+    def _equalize(self) -> None:
+        """Have all units between two dense layers span the same range: a rectifier lets a factor through, by which the
+        weights before it are divided and those behind it multiplied.
+
+        Nagel et al., "Data-free quantization through weight equalization and bias correction", ICCV 2019, section 4.1,
+        with the ranges of the calibration rows in place of those of the weights.
+        """
+        readers, changed = self._readers(), {operation.name: operation for operation in self.graph}
+        for first in self.graph:
+            chain = [first]
+            while len(readers[chain[-1].name]) == 1 and len(chain) < 3:
+                chain += readers[chain[-1].name]
+            if [one.kind for one in chain] != ["dense", "activation", "dense"] or not _homogeneous(chain[1]):
+                continue
+            seen = self.values[chain[chain[1].activation == activations.relu].name]  # what 8 bits have to span
+            span = abs(seen).max(axis=0)
+            span[span == 0] = 1.0
+            weight, bias = _parameters(changed[first.name])
+            changed[first.name] = first.changed(parameters={"weight": weight / span, "bias": bias / span})
+            weight, bias = _parameters(changed[chain[2].name])
+            changed[chain[2].name] = chain[2].changed(parameters={"weight": weight * span[:, None], "bias": bias})
+            for one in chain[:2]:
+                self.values[one.name] = self.values[one.name] / span
+        self.graph = Graph(list(changed.values()), self.graph.n_in, self.graph.dtype)
 
     def _product(self, operation: Operation) -> Array:
         x = self.values[operation.inputs[0]].astype(np.float64)
@@ -374,7 +403,10 @@ class _Quantizer:
         return Floating(operation, source, given, self._scheme(operation), plan)
 
     def _dense(self, operation: Operation) -> None:
-        """With a ReLU that is all that takes it: what is below the least whole number is zero anyway."""
+        """With a ReLU that is all that takes it: what is below the least whole number is zero anyway. An input that
+        moves by less than the step between two whole numbers is a part of the bias: its weight would multiply
+        nothing but rounding.
+        """
         if operation.n_in > MOST:
             raise ValueError(f"quantize: expected at most {MOST} inputs of a layer, got {operation.n_in} at "
                              f"{operation.name}")  # fmt: skip
@@ -383,8 +415,11 @@ class _Quantizer:
         if len(readers) == 1 and readers[0].kind == "activation" and readers[0].activation == activations.relu:
             ends = readers[0]
             self.same[ends.name] = operation.name
-        weight = operation.parameters["weight"]
-        bias = operation.parameters.get("bias", np.zeros(operation.n_out))
+        weight, bias = _parameters(operation)
+        x = self.values[operation.inputs[0]]
+        still = np.ptp(x, axis=0) < given.scale
+        bias = bias + x[:, still].mean(axis=0, dtype=np.float64) @ weight[still]
+        weight = np.where(still[:, None], 0, weight)
         self._append(Dense(operation.name, source, given, self._scheme(ends), weight, bias))
 
     def _activation(self, operation: Operation) -> None:
@@ -439,6 +474,17 @@ class _Quantizer:
 
     def _float_bytes(self) -> int:
         return sum(4 * array.size for op in self.graph for array in {**op.parameters, **op.buffers}.values())
+
+
+def _homogeneous(operation: Operation) -> bool:
+    """Whether a positive factor passes through an activation."""
+    return operation.activation.name in ("identity", "relu", "leaky_relu")
+
+
+def _parameters(operation: Operation) -> tuple[Array, Array]:
+    """The weight and the bias of a dense layer, in double."""
+    weight = operation.parameters["weight"].astype(np.float64)
+    return weight, operation.parameters.get("bias", np.zeros(operation.n_out)).astype(np.float64)
 
 
 def _relative(error: Array, exact: Array) -> float:
