@@ -55,6 +55,18 @@ def test_by_hand_gives_the_bits_of_fit():
     assert "bit for bit: True" in run("by_hand")
 
 
+def test_the_digits_go_out_in_every_form(tmp_path):
+    pytest.importorskip("sklearn", reason="has the digits")
+    out = run("deploy", tmp_path)
+    forms = dict(re.findall(r"^(Python|ONNX Runtime|C, \w+) +(\S+)", out, re.MULTILINE))
+    assert [*forms] == ["Python", "ONNX Runtime", "C, float32", "C, int8"]
+    exact = float(forms["Python"].rstrip("%"))
+    assert exact > 96
+    for form, accuracy in forms.items():
+        assert accuracy == "not" or float(accuracy.rstrip("%")) >= exact - 0.5, form
+    assert (tmp_path / "digits.h").exists() and "error of each operation" in out
+
+
 @pytest.mark.slow
 @needs_mnist
 def test_mnist_as_nielsen():

@@ -17,7 +17,7 @@ from ..activations import ActivationFunction
 from ..io import atomic
 from . import floating, functions, templates
 from .integers import ending, quantize
-from .text import Body, constants
+from .text import Body, constants, number
 
 __all__ = ["Model", "Prepared", "export", "export_model"]
 
@@ -67,6 +67,8 @@ class Model(NamedTuple):
         With them the file has a function that classifies.
     notes : list of str
         What the header says besides.
+    unit : (float, float) or None
+        What is added to outputs, once they are multiplied.
     """
 
     nets: list[Any]
@@ -79,6 +81,7 @@ class Model(NamedTuple):
     whole: str = ""
     classes: list[Any] | None = None
     notes: Sequence[str] = ()
+    unit: tuple[float, float] | None = None
 
 
 def export(
@@ -248,6 +251,8 @@ def _around(name: str, model: Model, real: str, sizes: Sequence[int]) -> Body:
         call(f"every_other_{r}", model.n_out, out, "y")
     elif apart:
         call(f"copy_{r}", n, out, "y")
+    if model.unit is not None:
+        call(f"in_units_{r}", model.n_out, *(number(part, "float64") for part in model.unit), "y")
     if model.whole == "both_classes":
         call(f"both_classes_{r}", "y")
     return Body(real, "", lines, calls, used, 0)

@@ -11,7 +11,7 @@ import backprop as bp
 from .. import _validate, tables
 from ..ensemble import Ensemble
 
-__all__ = ["Model", "fewer", "loaded", "recipe_of"]
+__all__ = ["Model", "fewer", "loaded", "network_of", "recipe_of"]
 
 Array = _validate.Array
 
@@ -77,7 +77,7 @@ def fewer(residuals: Array) -> Array:
 
 def loaded(path: str) -> Model:
     """The model in a file, refused where it is none of a table."""
-    network = _network(path)
+    network = network_of(path)
     metadata = (network if isinstance(network, bp.Sequential) else network[0]).metadata
     recipe = recipe_of(metadata, path)
     if (recipe.n_in, recipe.target.width) != (network.n_in, network.n_out):
@@ -95,7 +95,8 @@ def loaded(path: str) -> Model:
     return Model(network, recipe, names, residuals)
 
 
-def _network(path: str) -> bp.Sequential | Ensemble:
+def network_of(path: str) -> bp.Sequential | Ensemble:
+    """The network, or the several, in a file."""
     try:
         return bp.load(path)
     except bp.FormatError as error:

@@ -121,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     _predict(commands)
     _trace(commands)
     _play(commands)
+    _export(commands)
     commands.add_parser("info", help="version, instruction set, threads")
     return whole
 
@@ -193,6 +194,17 @@ def _play(commands: Any) -> None:
     _columns(page.add_argument_group("of a CSV file"))
     page.add_argument("--port", type=int, default=0, metavar="N", help="default: any that is free")
     page.add_argument("--no-browser", action="store_true", help="print the address, and do not open it")
+
+
+def _export(commands: Any) -> None:
+    text = "Write a model as a C file that needs nothing else, and its header."
+    out = commands.add_parser("export", help="write a model as a C file", description=text)
+    out.add_argument("model", metavar="MODEL", help="that was trained on a CSV file, or any other network")
+    out.add_argument("--c", metavar="FILE.c", required=True, help="where to; the header is FILE.h")
+    out.add_argument("--name", metavar="NAME", help="what its functions begin with (default: the name of the file)")
+    out.add_argument("--int8", action="store_true", help="in whole numbers of 8 bits")
+    text = "with --int8: rows like those that it will see, such as the table that it was trained on"
+    out.add_argument("--calibration", metavar="FILE.csv", help=text)
 
 
 def _threads(command: argparse.ArgumentParser) -> None:
