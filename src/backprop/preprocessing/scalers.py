@@ -44,7 +44,15 @@ class Scaler:
         empty = np.isnan(X).all(axis=0)
         if empty.any():
             raise ValueError(f"X: expected a number in each column, got only missing ones in column {empty.argmax()}")
-        self._fit(X)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._fit(X)
+        beyond = ~np.all(
+            [np.isfinite(numbers).reshape(-1, X.shape[1]).all(axis=0) for numbers in self._state().values()], 0
+        )
+        if beyond.any():
+            column = int(beyond.argmax())
+            largest = X[np.nanargmax(abs(X[:, column])), column]
+            raise ValueError(f"X: expected smaller numbers in column {column}, got {largest}: scale them first")
         return self
 
     def transform(self, X: Any) -> Array:
@@ -123,8 +131,7 @@ class StandardScaler(Scaler):
     scale_: Array
 
     def _fit(self, X: Array) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.mean_, deviation = np.nanmean(X, axis=0), np.nanstd(X, axis=0)
+        self.mean_, deviation = np.nanmean(X, axis=0), np.nanstd(X, axis=0)
         constant = (np.nanmin(X, axis=0) == np.nanmax(X, axis=0)) | (deviation == 0)
         self.scale_ = np.where(constant, 1.0, deviation)
 
@@ -157,15 +164,13 @@ class RobustScaler(Scaler):
 
     def _fit(self, X: Array) -> None:
         low, first, self.center_, third, high = np.nanquantile(X, [0, 0.25, 0.5, 0.75, 1], axis=0)
-        with np.errstate(over="ignore"):
-            between, half = third - first, (high - low) / 2
+        between, half = third - first, high / 2 - low / 2
         scale = np.where(between > 0, between, np.where(half > 0, half, LARGEST))
         self.scale_ = np.minimum(scale, LARGEST)
 
     def _transform(self, X: Array) -> Array:
         with np.errstate(over="ignore"):
-            u = (X - self.center_) / self.scale_
-        return smooth_clip(u, self.clip)
+            return smooth_clip((X - self.center_) / self.scale_, self.clip)
 
 
 class QuantileTransformer(Scaler):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +23,10 @@ Array = _validate.Array
 #: How a categorical feature is encoded: a column for each category; -1 and 1 where there are two; the index of the
 #: category, from 1; or what the target was in its rows.
 CODINGS = ("onehot", "sign", "index", "target")
+
+
+#: What else stands for a truth value.
+_TRUTHS = {"1": "true", "1.0": "true", "0": "false", "0.0": "false"}
 
 
 class Output(NamedTuple):
@@ -126,11 +129,12 @@ class Number:
         numbers = column[rows][~missing[rows]] if not missing[rows].all() else column[~missing]
         if len(numbers) == 0:
             raise ValueError(f"{table.path}, column {name!r}: expected numbers, got only missing ones: leave it out")
-        scaled = cls.of(name, numbers, scaler, style, flag and bool(missing[rows].any()))
-        if not math.isfinite(scaled.mean + scaled.deviation):
+        try:
+            return cls.of(name, numbers, scaler, style, flag and bool(missing[rows].any()))
+        except ValueError:  # whose words know no rows
             largest = int(np.nanargmax(abs(column)))
-            raise table.error(largest, name, f"expected a smaller number, got {digits(column[largest])}")
-        return scaled
+            got = digits(column[largest])
+            raise table.error(largest, name, f"expected a smaller number, got {got}") from None
 
     @classmethod
     def of(cls, name: str, numbers: Array, scaler: str | None, style: Style = PLAIN, missing: bool = False) -> Number:
@@ -293,10 +297,15 @@ class Text:
         nothing = len(index) if self.missing else -1
         cells = table.cells(self.name)[:]
         missing = {cell for cell in set(cells) - index.keys() if is_missing(cell)}
+        truths = {category.casefold(): i for category, i in index.items() if category.casefold() in ("true", "false")}
         for cell in set(cells) - index.keys():
             other = cell.removesuffix(".0") if cell.endswith(".0") else f"{cell}.0"  # pandas makes 1.0 of 1
-            same = other in self.categories and PLAIN.number(cell) is not None
-            index[cell] = index[other] if same else nothing if cell in missing else -1
+            if cell in missing:
+                index[cell] = nothing
+            elif other in self.categories and PLAIN.number(cell) is not None:
+                index[cell] = index[other]
+            else:
+                index[cell] = truths.get(_TRUTHS.get(cell, cell.casefold()), -1)
         return np.array([index[cell] for cell in cells], np.int64)
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from .. import _frames, _validate
 from .._words import shown
 from .table import Table
-from .typed import Categories, Moments, Numbers
+from .typed import Categories, Moments, Numbers, Truths
 
 __all__ = ["of"]
 
@@ -96,6 +96,8 @@ def _read(column: Any, name: str, label: str) -> Sequence[str]:
         return Categories(texts[np.asarray(column.cat.codes)].tolist())
     values = _values(column, name, label)
     kind = values.dtype.kind
+    if kind == "b":
+        return Truths(values.astype(np.float64))
     if kind in "fiu":
         numbers = values.astype(np.float64)
         names = kind != "f" and (abs(numbers) > 2**53).any()  # float64 cannot tell them from their neighbours
@@ -120,7 +122,8 @@ def _values(column: Any, name: str, label: str) -> Array:
         return _frames.cells(column, name, label)
     with suppress(ValueError):  # where there are lists in it
         values = np.asarray(column)
-        if values.ndim == 1 and values.dtype.kind in "fiuMmc":
+        mixed = values.dtype.kind != "b" and bool in set(map(type, column))
+        if values.ndim == 1 and values.dtype.kind in "bfiuMmc" and not mixed:
             return values
     return np.fromiter(column, object, len(column))
 
@@ -131,18 +134,26 @@ def _of_objects(values: list[Any], name: str, label: str) -> Sequence[str]:
     from decimal import Decimal
     from numbers import Real
 
+    values = [None if type(value) is float and value != value else value for value in values]
     kinds = {kind for kind in set(map(type, values)) if not _is_gap(kind)}
+    if kinds and kinds <= {bool, np.bool_}:
+        return Truths(np.array([math.nan if _is_gap(type(value)) else value for value in values], np.float64))
     if kinds and all(issubclass(kind, (Real, Decimal)) and not issubclass(kind, (bool, np.bool_)) for kind in kinds):
-        numbers = [math.nan if _is_gap(type(value)) else value for value in values]
-        if any(value == value for value in numbers):
-            try:
-                return Numbers(np.array(numbers, np.float64))
-            except OverflowError:
-                raise TypeError(f"{name}: expected numbers that float64 can hold in column {label!r}, got others: "
-                                "scale them, or make texts of them") from None  # fmt: skip
+        numbers = _numbers(values)
+        if numbers is not None and not np.isnan(numbers).all():
+            return Numbers(numbers)
     if date in kinds or any(issubclass(kind, date) for kind in kinds):
         return _dates(values, name, label)
     return tuple(_texts(values, name, label))
+
+
+def _numbers(values: list[Any]) -> Array | None:
+    """Numbers as float64; None where that cannot tell whole ones from their neighbours, which are names then."""
+    if any(isinstance(value, int) and abs(value) > 2**53 for value in values):
+        return None
+    with suppress(OverflowError):
+        return np.array([math.nan if _is_gap(type(value)) else value for value in values], np.float64)
+    return None
 
 
 def _dates(values: list[Any], name: str, label: str) -> Moments:
@@ -195,7 +206,7 @@ def _text(value: Any, digits: Any) -> str | None:
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (int, np.integer)):
-        return str(int(value))
+        return str(int(value)) if int(value).bit_length() < 10_000 else None
     if isinstance(value, (float, np.floating)):
         return "" if value != value else digits(float(value))
     if isinstance(value, (bytes, complex, np.complexfloating, tuple, frozenset)):

@@ -14,7 +14,7 @@ from .. import _validate
 from .cells import PLAIN, Style, Survey, digits
 from .dates import is_compact
 
-__all__ = ["Categories", "Moments", "Numbers", "Typed"]
+__all__ = ["Categories", "Moments", "Numbers", "Truths", "Typed"]
 
 Array = _validate.Array
 
@@ -82,6 +82,14 @@ class Numbers(Typed):
         return "" if value != value else digits(value)
 
 
+class Truths(Numbers):
+    """Booleans: categories, and 0 and 1 where numbers are wanted."""
+
+    @staticmethod
+    def _spelled(value: Any) -> str:
+        return "" if value != value else str(value == 1)
+
+
 class Moments(Typed):
     """Dates: datetime64 of microseconds, NaT where they are missing."""
 
@@ -98,8 +106,8 @@ class _Known(Survey):
         self._given = column.values[~column.missing]
         self._different = np.unique(self._given)
         self.of_numbers = self.of_texts = len(self._given)
-        self.is_numeric = isinstance(column, Numbers)
-        self.are_dates = not self.is_numeric
+        self.is_numeric = type(column) is Numbers
+        self.are_dates = type(column) is Moments
         self.are_names = self.are_phrases = self.has_leading_zeros = self.has_parentheses = False
         self.decimal = None
 
