@@ -28,6 +28,8 @@ ACTIVATIONS = {
     "hard_sigmoid": bp.activations.hard_sigmoid,
     "hard_tanh": bp.activations.hard_tanh,
     "exp": bp.activations.exp,
+    "sin": bp.activations.sin,
+    "cos": bp.activations.cos,
     "softmax": bp.activations.softmax,
     "log_softmax": bp.activations.log_softmax,
 }

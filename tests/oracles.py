@@ -40,7 +40,7 @@ def torch_activation(torch, activation):
         "gelu_tanh": functools.partial(f.gelu, approximate="tanh"), "silu": f.silu, "mish": f.mish,
         "softplus": functools.partial(f.softplus, threshold=500), "softsign": f.softsign,
         "hard_sigmoid": lambda z: f.relu6(z + 3) / 6,  # f.hardsigmoid's derivative is a sixth of float32
-        "hard_tanh": f.hardtanh, "exp": torch.exp,
+        "hard_tanh": f.hardtanh, "exp": torch.exp, "sin": torch.sin, "cos": torch.cos,
         "softmax": functools.partial(torch.softmax, dim=1), "log_softmax": functools.partial(torch.log_softmax, dim=1),
     }[activation.name]  # fmt: skip
 

@@ -136,6 +136,22 @@ def mish_backward(z, dy):
     return dy * (t + z * sigmoid_forward(z) * (1 - t * t))
 
 
+def sin_forward(z):
+    return np.sin(double(z))
+
+
+def sin_backward(z, dy):
+    return dy * np.cos(z)
+
+
+def cos_forward(z):
+    return np.cos(double(z))
+
+
+def cos_backward(z, dy):
+    return -dy * np.sin(z)
+
+
 def softplus_forward(z):
     return np.logaddexp(0, double(z))
 
@@ -197,7 +213,7 @@ def log_softmax_backward(y, dy):
     return dy - exponential(y) * dy.sum(axis=1, keepdims=True)
 
 
-NEEDS_Z = {"gelu", "gelu_tanh", "silu", "mish"}
+NEEDS_Z = {"gelu", "gelu_tanh", "silu", "mish", "sin", "cos"}
 
 
 def activation_forward(name, slope, z):

@@ -90,6 +90,8 @@ def smooth(mp, name, x):
     """f(x) in mpmath's numbers."""
     if name == "softsign":
         return x / (1 + abs(x))
+    if name in ("sin", "cos"):
+        return mp.sin(x) if name == "sin" else mp.cos(x)
     x = max(x, mp.mpf(-1000))  # farther to the left, all the others are what they are there
     e, right = mp.exp(-abs(x)), x > 0
     if name in ("elu", "selu"):
@@ -111,7 +113,7 @@ def smooth(mp, name, x):
     return max(x, 0) + mp.log1p(e)
 
 
-SMOOTH = ["elu", "selu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign"]
+SMOOTH = ["elu", "selu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "sin", "cos"]
 
 
 @cache

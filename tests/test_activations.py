@@ -96,6 +96,7 @@ def test_dense_ends_in_its_activation(core, name, dtype):
 def test_far_out(core, dtype):
     most = float(np.finfo(dtype).max)
     far = np.array([[1000, -1000, 0, -0.0, np.inf, -np.inf, most, -most]], dtype)
+    sines, cosines = ([f(z) if math.isfinite(z) else math.nan for z in far[0].tolist()] for f in (math.sin, math.cos))
     passing, left = [1000, 0, 0, 0, np.inf, 0, most, 0], -1.7580993408473766
     expected = {
         "sigmoid": [1, 0, 0.5, 0.5, 1, 0, 1, 0], "tanh": [1, -1, 0, 0, 1, -1, 1, -1], "relu": passing,
@@ -105,6 +106,7 @@ def test_far_out(core, dtype):
         "softplus": [1000, 0, math.log(2), math.log(2), np.inf, 0, most, 0],
         "softsign": [1000 / 1001, -1000 / 1001, 0, 0, 1, -1, 1, -1], "hard_sigmoid": [1, 0, 0.5, 0.5, 1, 0, 1, 0],
         "hard_tanh": [1, -1, 0, 0, 1, -1, 1, -1], "exp": [np.inf, 0, 1, 1, np.inf, 0, np.inf, 0],
+        "sin": sines, "cos": cosines,
     }  # fmt: skip
     slopes = {
         "sigmoid": [0, 0, 0.25, 0.25, 0, 0], "tanh": [0, 0, 1, 1, 0, 0], "relu": [1, 0, 0, 0, 1, 0],
@@ -113,6 +115,7 @@ def test_far_out(core, dtype):
         "mish": [1, 0, 0.6, 0.6, 1, 0], "softplus": [1, 0, 0.5, 0.5, 1, 0], "softsign": [1 / 1001**2, 1 / 1001**2, 1, 1, 0, 0],
         "hard_sigmoid": [0, 0, 1 / 6, 1 / 6, 0, 0], "hard_tanh": [0, 0, 1, 1, 0, 0],
         "exp": [np.inf, 0, 1, 1, np.inf, 0],
+        "sin": np.delete(cosines, [4, 5]), "cos": -np.delete(sines, [4, 5]),
     }  # fmt: skip
     others = {"identity", "leaky_relu", "softmax", "log_softmax"}
     assert expected.keys() == slopes.keys() == core.ACTIVATIONS.keys() - others

@@ -62,14 +62,15 @@ from .optimizers import (
 
 __all__ = [
     "LBFGS", "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropy",
-    "BusyError", "CSVLogger", "Callback", "Checkpoint", "Columns", "Concatenate", "CosineSimilarity", "CrossEntropy",
-    "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError", "GaussianNLL",
-    "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm", "LearningRateFinder", "Lion",
-    "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer", "Ordered", "PReLU", "Poisson",
-    "Quantile", "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential",
-    "Snapshots", "SquaredHinge", "TerminateOnNaN", "__version__", "activations", "check_gradients", "from_keras",
-    "from_onnx", "from_sklearn", "from_torch", "get_num_threads", "initializers", "load", "losses", "metrics",
-    "optimizers", "quantize", "resume", "schedules", "set_num_threads", "show_config",
+    "BusyError", "CSVLogger", "Callback", "Checkpoint", "Columns", "Concatenate", "CosineSimilarity",
+    "CrossEntropy", "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError",
+    "GaussianNLL", "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm",
+    "LearningRateFinder", "Lion", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer",
+    "Ordered", "PReLU", "Poisson", "Quantile", "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual",
+    "Rprop", "Scale", "Sequential", "Snapshots", "SquaredHinge", "TerminateOnNaN", "__version__", "activations",
+    "check_gradients", "curvature", "from_keras", "from_onnx", "from_sklearn", "from_torch", "get_num_threads",
+    "hessian", "initializers", "load", "losses", "metrics", "optimizers", "quantize", "resume", "schedules",
+    "set_num_threads", "show_config",
 ]  # fmt: skip
 
 if _typing.TYPE_CHECKING:
@@ -86,6 +87,7 @@ if _typing.TYPE_CHECKING:
     )
     from .foreign import from_keras, from_onnx, from_sklearn, from_torch
     from .gradcheck import GradientCheck, check_gradients
+    from .spectrum import curvature, hessian
     from .training import History
 
 #: What is imported only when it is asked for, by where it is; the estimators need scikit-learn.
@@ -99,6 +101,7 @@ _LAZY = {
     "ensemble": ("Ensemble",),
     "c": ("quantize",),
     "foreign": ("from_keras", "from_onnx", "from_sklearn", "from_torch"),
+    "spectrum": ("curvature", "hessian"),
     "callbacks": (
         "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LearningRateFinder", "ReduceOnPlateau",
         "Snapshots", "TerminateOnNaN",

@@ -31,6 +31,9 @@ OPERATIONS: dict[str, int]
 # Codes of the activations whose derivative is taken from z: they are operations of their own.
 NEEDS_Z: set[int]
 
+# Codes of the activations of straight pieces, whose second derivative is zero wherever there is one.
+CURVELESS: set[int]
+
 # Numbers that a Plan wants behind the parameters, for what the kernels read beyond the end of a row.
 ROOM: int
 # Numbers that a loss has at most.
@@ -207,3 +210,78 @@ class Training:
     @property
     def steps(self) -> int:
         """Batches finished."""
+
+@final
+class Pullback:
+    """Gradients of rows x (B, n_in) in evaluation mode, along cotangents dy (B, count, n_out) or, where that is None, of
+    each output: run() writes those that are asked for, with respect to the inputs into dx (B, count, n_in), to the
+    parameters into dp (B, count, n_parameters), and the squares of their norms into squares (B, count)."""
+
+    def __new__(
+        cls,
+        plan: Plan,
+        x: _Array,
+        dy: _Array | None = None,
+        dx: _Array | None = None,
+        dp: _Array | None = None,
+        squares: _Doubles | None = None,
+        *,
+        logits: bool = False,
+        threads: int = 1,
+    ) -> Self: ...
+    def run(self) -> None:
+        """Compute them; what a signal handler raised is raised."""
+
+@final
+class Derivatives:
+    """Derivatives of the outputs for rows x (B, n_in) in evaluation mode: along directions (k, n_in), of order 2 where
+    second is given, or, of order 1, along tangents (n_parameters + ROOM,) of the parameters. run() writes those that are
+    asked for, into value (B, n_out), first and second (B, n_out, k)."""
+
+    def __new__(
+        cls,
+        plan: Plan,
+        x: _Array,
+        directions: _Array | None = None,
+        tangents: _Array | None = None,
+        value: _Array | None = None,
+        first: _Array | None = None,
+        second: _Array | None = None,
+        *,
+        logits: bool = False,
+        threads: int = 1,
+    ) -> Self: ...
+    def run(self) -> None:
+        """Go through the network, there or back; what a signal handler raised is raised."""
+
+    def forward(self, x: _Array, value: _Array | None, first: _Array | None, second: _Array | None = None) -> None:
+        """The same for other rows, as many, with these results; to run()."""
+
+    def backward(
+        self, value: _Array | None, first: _Array | None, second: _Array | None, sums: _Doubles
+    ) -> None:
+        """Take adjoints of the results; run() adds the gradients of the parameters to sums (slices, n_parameters), of
+        which each has the next of the rows."""
+
+@final
+class Gram:
+    """c (n, n) += a^T b of rows a and b (rows, n), in double: of the upper triangle, once run() has come to its end."""
+
+    def __new__(cls, a: _Array, b: _Array, c: _Doubles, threads: int = 1) -> Self: ...
+    def run(self) -> None:
+        """Compute it; what a signal handler raised is raised."""
+
+@final
+class Cholesky:
+    """The lower triangle of c (n, n) becomes that of l, c = l l^T."""
+
+    def __new__(cls, c: _Doubles) -> Self: ...
+    @property
+    def positive(self) -> bool:
+        """Whether c is positive definite, to rounding; if not, there is no l."""
+
+    def solve(self, b: _Doubles) -> None:
+        """b (n,) becomes x with c x = b."""
+
+    def inverse_trace(self) -> float:
+        """The trace of the inverse of c."""

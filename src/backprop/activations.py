@@ -9,7 +9,7 @@ Notes
 Definitions, constants, and the derivatives at kinks are PyTorch's, of the modules of torch.nn named here: at a kink,
 the derivative is the one from the left for ELU, SELU, ReLU and LeakyReLU, and 0 for Hardsigmoid and Hardtanh. Softplus
 is the logarithm everywhere; PyTorch's becomes z above 20, where they differ by 2e-9. `exp` is torch.exp. The smooth
-ones are within 4 units in the last place, from the largest number to the smallest.
+ones are within 4 units in the last place, from the largest number to the smallest; `sin` and `cos` too, also far out.
 
 References
 ----------
@@ -24,6 +24,7 @@ References
 .. [7] Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
 .. [8] Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
 .. [9] Maas, Hannun, Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML 2013.
+.. [10] Sitzmann et al., "Implicit neural representations with periodic activation functions", NeurIPS 2020.
 """
 
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ hard_sigmoid = ActivationFunction("hard_sigmoid")  #: f(z) = (z + 3) / 6, at lea
 hard_tanh = ActivationFunction("hard_tanh")  #: f(z) = z, at least -1, at most 1; Hardtanh
 exp = ActivationFunction("exp")  #: f(z) = e^z; f' = y
 softmax = ActivationFunction("softmax")  #: f(z)_i = e^z_i / sum_j e^z_j, over a row
+sin = ActivationFunction("sin")  #: f(z) = sin z; f' = cos z; of networks for differential equations and images [10]_
+cos = ActivationFunction("cos")  #: f(z) = cos z; f' = -sin z
 log_softmax = ActivationFunction("log_softmax")  #: f(z)_i = z_i - log sum_j e^z_j, over a row; LogSoftmax
 
 _TABLE = {name: f for name, f in dict(globals()).items() if isinstance(f, ActivationFunction)}

@@ -7,6 +7,10 @@ lecun      variance 1 / n_in            LeCun et al., "Efficient BackProp", 1998
 ========== ============================ ==========================================================
 
 each ``_uniform``, on (-sqrt(3 variance), sqrt(3 variance)), or ``_normal``, not truncated; and ``zeros``.
+
+For layers that end in ``sin`` (Sitzmann et al., "Implicit neural representations with periodic activation functions",
+NeurIPS 2020, section 3.2): ``siren_first`` in the first of them, on (-30 / n_in, 30 / n_in), and ``siren`` in the
+others, on (-sqrt(6 / n_in), sqrt(6 / n_in)). The factor omega_0 = 30 of the paper, sin(omega_0 z), is in the weights.
 """
 
 from __future__ import annotations
@@ -22,7 +26,9 @@ _VARIANCE = {
     "he": lambda n_in, n_out: 2 / n_in,
     "lecun": lambda n_in, n_out: 1 / n_in,
 }
-NAMES = ("zeros", *(f"{name}_{shape}" for name in _VARIANCE for shape in ("uniform", "normal")))
+#: How far a uniform distribution goes to either side.
+_LIMIT = {"siren_first": lambda n_in: 30 / n_in, "siren": lambda n_in: math.sqrt(6 / n_in)}
+NAMES = ("zeros", *(f"{name}_{shape}" for name in _VARIANCE for shape in ("uniform", "normal")), *_LIMIT)
 
 
 def named(value: str, name: str) -> str:
@@ -35,9 +41,13 @@ def fill(array: _validate.Array, initializer: str, n_in: int, n_out: int, rng: n
     if initializer == "zeros":
         array[...] = 0
         return
-    name, shape = initializer.split("_")
-    deviation = math.sqrt(_VARIANCE[name](n_in, n_out))
-    limit, flat = math.sqrt(3) * deviation, array.reshape(-1)
+    flat, shape, deviation = array.reshape(-1), "uniform", 0.0
+    if initializer in _LIMIT:
+        limit = _LIMIT[initializer](n_in)
+    else:
+        name, shape = initializer.split("_")
+        deviation = math.sqrt(_VARIANCE[name](n_in, n_out))
+        limit = math.sqrt(3) * deviation
     for some in _validate.slices(flat.size, flat.nbytes):
         n = len(flat[some])
         flat[some] = rng.normal(0, deviation, n) if shape == "normal" else rng.uniform(-limit, limit, n)

@@ -26,6 +26,7 @@ from .program.objective import Objective
 from .program.storage import Storage
 
 if TYPE_CHECKING:
+    from .derivatives.streams import Streams
     from .tracing import Trace
     from .training import History, Run
 
@@ -124,6 +125,7 @@ class Sequential(_core.Predictor):
         self._inputs = gate.Inputs(self.n_in, self.dtype, owner)
         self._training = _threads.Turn()
         self._rows_seen: list[Array] | None = None
+        self._streams: Streams | None = None
 
     def _allocate(self, arrays: dict[str, Array] | None = None) -> None:
         """The flat vectors, empty or with what these arrays hold, which are given up; and what runs on them."""
@@ -630,6 +632,187 @@ class Sequential(_core.Predictor):
         from .tracing import trace
 
         return trace(self, x, y, loss, optimizer=optimizer, sample_weight=sample_weight, training=training)
+
+    # Derivatives.
+
+    def jacobian(self, x: Any, *, threads: int | None = None) -> Array:
+        """The derivatives of each output with respect to each input, in evaluation mode.
+
+        Parameters
+        ----------
+        x, threads
+            As `predict` takes them.
+
+        Returns
+        -------
+        numpy.ndarray, shape (batch, n_out, n_in)
+            Found along the inputs or along the outputs, whichever are fewer, in one product a layer.
+
+        Raises
+        ------
+        TypeError
+            If a layer is custom.
+
+        Examples
+        --------
+        >>> net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 1)], rng=0)
+        >>> net.jacobian([[0.0, 1.0]]).shape
+        (1, 1, 2)
+        """
+        from .derivatives import rows
+
+        return rows.jacobian(self, x, threads)
+
+    def per_sample_gradients(
+        self, x: Any, y: Any, loss: Any, *, norms_only: bool = False, threads: int | None = None
+    ) -> Array:
+        """The gradient of each row's own loss with respect to all parameters, in evaluation mode.
+
+        Parameters
+        ----------
+        x, y, loss, threads
+            As `fit` takes them. The penalties of the layers belong to no row, and are left out.
+        norms_only : bool, default False
+            Only the Euclidean norms of the gradients, which are found without storing them.
+
+        Returns
+        -------
+        numpy.ndarray, shape (batch, n_parameters) or (batch,)
+
+        References
+        ----------
+        Norms: Goodfellow, "Efficient per-example gradient computations", arXiv:1510.01799, 2015.
+        """
+        from .derivatives import rows
+
+        data, objective = self._data_of(x, y, loss)
+        return rows.per_sample_gradients(self, data, objective, _validate.flag(norms_only, "norms_only"), threads)
+
+    def hessian_vector_product(
+        self, x: Any, y: Any, loss: Any, v: Any, *, sample_weight: Any = None, threads: int | None = None
+    ) -> Array:
+        """The second derivatives of the loss on some data, times a vector: H v, in evaluation mode.
+
+        Parameters
+        ----------
+        x, y, loss, sample_weight, threads
+            As `fit` takes them; a built-in loss. The penalties of the layers count.
+        v : array_like, shape (n_parameters,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_parameters,)
+            At about twice the cost of a gradient. Where an activation or a loss has a kink, the second derivative is
+            that beside it.
+
+        References
+        ----------
+        Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994.
+        """
+        from .derivatives import streams
+
+        data, objective = self._data_of(x, y, loss, sample_weight)
+        vector = self._vector(v, "v")
+        return streams.hessian_vector_product(self, data, objective, vector, threads).astype(self.dtype)
+
+    def gauss_newton(
+        self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, threads: int | None = None
+    ) -> Array:
+        """The Gauss-Newton matrix of the loss on some data: the sum of J^T H J, in evaluation mode.
+
+        J are the derivatives of a row's outputs (its logits, where the loss is computed on those) with respect to the
+        parameters, and H the second derivatives of its loss with respect to them. It is the Hessian without the second
+        derivatives of the network; for a loss that is convex, it has no negative eigenvalue.
+
+        Parameters
+        ----------
+        x, y, loss, sample_weight, threads
+            As `fit` takes them; a built-in loss. The penalties of the layers are left out.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_parameters, n_parameters)
+
+        References
+        ----------
+        Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", Neural Computation 14,
+        2002.
+        """
+        from .derivatives import rows
+
+        data, objective = self._data_of(x, y, loss, sample_weight)
+        return rows.gauss_newton(self, data, objective, threads).astype(self.dtype)
+
+    def derivatives(
+        self, x: Any, order: int = 1, directions: Any = None, *, allow_zero_curvature: bool = False,
+        threads: int | None = None,
+    ) -> tuple[Array, ...]:  # fmt: skip
+        """The outputs and their derivatives with respect to the inputs, or along directions, in evaluation mode.
+
+        Parameters
+        ----------
+        x, threads
+            As `predict` takes them.
+        order : {1, 2}, default 1
+            1: outputs and first derivatives; 2: second ones too, along the same directions, none of them mixed.
+        directions : array_like, shape (k, n_in), optional
+            Along each of them; default: along each input.
+        allow_zero_curvature : bool, default False
+            Of order 2, activations of straight pieces, such as relu, have no second derivatives but at their kinks, so
+            that a network cannot satisfy an equation in them. Such networks are refused, unless this is True.
+
+        Returns
+        -------
+        value : numpy.ndarray, shape (batch, n_out)
+            As `predict` gives it.
+        first : numpy.ndarray, shape (batch, n_out, k)
+        second : numpy.ndarray, shape (batch, n_out, k)
+            Of order 2.
+
+        Notes
+        -----
+        It keeps what `backward_derivatives` needs, for these rows.
+
+        Examples
+        --------
+        >>> net = bp.Sequential([bp.Dense(2, 3, "tanh"), bp.Dense(3, 1)], rng=0)
+        >>> u, du, d2u = net.derivatives([[0.0, 1.0]], order=2)
+        >>> d2u.shape
+        (1, 1, 2)
+        """
+        from .derivatives import streams
+
+        self._streams = streams.Streams(self, x, order, directions, allow_zero_curvature, threads)
+        return self._streams.results
+
+    def backward_derivatives(
+        self, d_value: Any = None, d_first: Any = None, d_second: Any = None, *, threads: int | None = None
+    ) -> None:
+        """Back-propagate from the last `derivatives`: overwrite ``gradients``, with those of `penalty` too.
+
+        Parameters
+        ----------
+        d_value : array_like, shape (batch, n_out), optional
+        d_first, d_second : array_like, shape (batch, n_out, k), optional
+            The gradients of a loss with respect to what it returned; None: it does not depend on those.
+        threads : int or None, default None
+            As `predict` takes it.
+        """
+        if self._streams is None:
+            raise ValueError("backward_derivatives: expected a derivatives before it, got none")
+        self._streams.backward((d_value, d_first, d_second), threads)
+
+    def _data_of(self, x: Any, y: Any, loss: Any, sample_weight: Any = None) -> tuple[gate.Data, Objective]:
+        """Rows and targets that have passed the gate, and the loss on this network."""
+        objective = self._objective(loss)
+        return gate.rows(self._inputs, objective, x, y, sample_weight), objective
+
+    def _vector(self, value: Any, name: str) -> Array:
+        """A number for each parameter."""
+        n, given = self.parameters.size, _validate.array(value, name)
+        if given.shape != (n,):
+            raise ValueError(f"{name}: expected a number for each of {n} parameters, ({n},), got {given.shape}")
+        return _validate.real(given, name, self.dtype)
 
     # Files.
 

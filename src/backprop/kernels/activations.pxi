@@ -5,13 +5,14 @@
 
 cdef enum Activation:
     IDENTITY, SIGMOID, TANH, RELU, LEAKY_RELU, SOFTMAX, ELU, SELU, GELU, GELU_TANH, SILU, MISH, SOFTPLUS, SOFTSIGN
-    HARD_SIGMOID, HARD_TANH, EXP, LOG_SOFTMAX
+    HARD_SIGMOID, HARD_TANH, EXP, LOG_SOFTMAX, SIN, COS
     ACTIVATION_COUNT                            # stays the last
 
 ACTIVATIONS = {
     "identity": IDENTITY, "sigmoid": SIGMOID, "tanh": TANH, "relu": RELU, "leaky_relu": LEAKY_RELU, "softmax": SOFTMAX,
     "elu": ELU, "selu": SELU, "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU, "mish": MISH, "softplus": SOFTPLUS,
     "softsign": SOFTSIGN, "hard_sigmoid": HARD_SIGMOID, "hard_tanh": HARD_TANH, "exp": EXP, "log_softmax": LOG_SOFTMAX,
+    "sin": SIN, "cos": COS,
 }
 
 # Of SELU: lambda, and lambda times alpha.
@@ -200,6 +201,40 @@ cdef outlined exp_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil
         dy[i] = dy[i] * y[i]
 
 
+cdef inline double sine(double x, int quarters) noexcept nogil:
+    """sin(x + quarters pi/2) for every x."""
+    quarters &= 3
+    return (-1 if quarters > 1 else 1) * (cos(x) if quarters & 1 else sin(x))
+
+
+cdef void sine_forward(Py_ssize_t n, int quarters, real *y) noexcept nogil:
+    """y = sin(y + quarters pi/2); what is far away, of which there is little, apart."""
+    cdef Py_ssize_t i, j, some
+    cdef double z[64]
+    cdef int far
+    for i in range((n + 63) // 64):
+        some, far = min(64, n - 64 * i), 0
+        for j in range(some):
+            z[j] = y[64 * i + j]
+            far |= not fabs(z[j]) <= 1e6
+            y[64 * i + j] = <real> turned(z[j], quarters)
+        for j in range(some if far else 0):
+            y[64 * i + j] = <real> (sine(z[j], quarters) if fabs(z[j]) > 1e6 else y[64 * i + j])
+
+
+cdef void sine_backward(Py_ssize_t n, int quarters, const real *z, real *dy) noexcept nogil:
+    """The derivative is a quarter of a turn ahead."""
+    cdef Py_ssize_t i, j, some
+    cdef real slope[64]
+    for i in range((n + 63) // 64):
+        some = min(64, n - 64 * i)
+        for j in range(some):
+            slope[j] = z[64 * i + j]
+        sine_forward(some, quarters + 1, slope)
+        for j in range(some):
+            dy[64 * i + j] = dy[64 * i + j] * slope[j]
+
+
 # Rows: softmax and its logarithm mix the numbers of a row, the others do not look at its end.
 
 
@@ -272,7 +307,8 @@ cdef inline bint mixes(int activation) noexcept nogil:
 
 cdef inline bint needs_z(int activation) noexcept nogil:
     """Whether the derivative is taken from z, not y: then the activation is a step of its own, whose input is z."""
-    return activation == GELU or activation == GELU_TANH or activation == SILU or activation == MISH
+    return activation == GELU or activation == GELU_TANH or activation == SILU or activation == MISH or (
+        activation == SIN or activation == COS)
 
 
 cdef outlined activation_forward(
@@ -296,6 +332,8 @@ cdef outlined activation_forward(
     elif activation == HARD_TANH: hard_tanh_forward(rows * ld, y)
     elif activation == EXP: exp_forward(rows * ld, y)
     elif activation == LOG_SOFTMAX: log_softmax_forward(rows, n, ld, y)
+    elif activation == SIN: sine_forward(rows * ld, 0, y)
+    elif activation == COS: sine_forward(rows * ld, 1, y)
 
 
 cdef outlined activation_backward(
@@ -319,6 +357,8 @@ cdef outlined activation_backward(
     elif activation == HARD_TANH: hard_tanh_backward(rows * ld, y, dy)
     elif activation == EXP: exp_backward(rows * ld, y, dy)
     elif activation == LOG_SOFTMAX: log_softmax_backward(rows, n, ld, y, dy)
+    elif activation == SIN: sine_backward(rows * ld, 0, z, dy)
+    elif activation == COS: sine_backward(rows * ld, 1, z, dy)
 
 
 NEEDS_Z = {code for code in ACTIVATIONS.values() if needs_z(code)}

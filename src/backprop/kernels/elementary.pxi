@@ -6,7 +6,7 @@
 # extending the available precision", 1971): for s = a + b with |a| >= |b|, that is b - (s - a). Ones and twos are
 # variables, since a literal would make the arithmetic double.
 
-from libc.math cimport copysign, copysignf, fabs, fabsf, log
+from libc.math cimport copysign, copysignf, cos, fabs, fabsf, log, sin
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "simd.h" nogil:
@@ -397,3 +397,34 @@ cdef inline real choose(bint condition, real a, real b) noexcept nogil:
 cdef inline real sign(real x) noexcept nogil:
     cdef real one = 1, zero = 0                     # a literal would make the arithmetic double
     return choose(x > 0, one, choose(x < 0, -one, zero))
+
+
+cdef inline double turned(double x, int quarters) noexcept nogil:
+    """sin(x + quarters pi/2) for |x| <= 10^6: x = n pi/2 + r + low, then one of two polynomials in r.
+
+    Reduction and polynomials are those of fdlibm (Sun Microsystems, 1993), e_rem_pio2.c, k_sin.c and k_cos.c.
+    """
+    cdef double magic = x * 0.63661977236758134308 + MAGIC_D, n = magic - MAGIC_D, high, part, r, low, s, y, half, c
+    cdef int64_t turn = exponent_d(magic) + quarters
+    high = x - n * 1.57079632673412561417
+    part = n * 6.07710050630396597660e-11
+    r = high - part
+    low = ((high - r) - part) - n * 2.02226624879595063154e-21
+    s = r * r
+    y = 1.58969099521155010221e-10
+    y = y * s + -2.50507602534068634195e-08
+    y = y * s + 2.75573137070700676789e-06
+    y = y * s + -1.98412698298579493134e-04
+    y = y * s + 8.33333333332248946124e-03
+    y = y * s + -1.66666666666666324348e-01
+    y = r + (r * s * y + low * (1 - 0.5 * s))
+    c = -1.13596475577881948265e-11
+    c = c * s + 2.08757232129817482790e-09
+    c = c * s + -2.75573143513906633035e-07
+    c = c * s + 2.48015872894767294178e-05
+    c = c * s + -1.38888888888741095749e-03
+    c = c * s + 4.16666666666666019037e-02
+    half = 1 - 0.5 * s
+    c = half + (((1 - half) - 0.5 * s) + (s * s * c - r * low))
+    y = choose_d(turn & 1, c, y)
+    return choose_d(turn & 2, -y, y)

@@ -12,7 +12,7 @@ from .. import _core, _validate, activations, schedules
 from .graph import Graph, Operation
 from .storage import Storage
 
-__all__ = ["Chain", "Engine", "build", "norms", "outputs", "runs"]
+__all__ = ["Chain", "Engine", "build", "norms", "outputs", "penalties", "runs"]
 
 Array = _validate.Array
 #: The input of a plan, among the numbers of its ops.
@@ -117,12 +117,12 @@ def _part(run: Sequence[Operation], storage: Storage, core: Any = _core) -> Part
     last = run[-1]
     if last.kind == "python":
         return last.layer, last.n_out
-    penalties = tuple(it for operation in run for it in _penalties(operation.layer, storage))
+    of_layers = tuple(it for operation in run for it in penalties(operation.layer, storage))
     ops = _ops(run, storage)
-    return core.Plan(*storage.padded, len(storage.parameters), ops, storage.buffers, penalties), last.n_out
+    return core.Plan(*storage.padded, len(storage.parameters), ops, storage.buffers, of_layers), last.n_out
 
 
-def _penalties(layer: Any, storage: Storage) -> list[tuple[int, int, float, float]]:
+def penalties(layer: Any, storage: Storage) -> list[tuple[int, int, float, float]]:
     """Parts of the flat vector (begin, end), and their l1 and l2."""
     found = [] if layer is None else layer.penalties()
     return [(begin - storage.begin, end - storage.begin, l1, l2) for begin, end, l1, l2 in found]
@@ -215,7 +215,7 @@ class Chain:
 
     def __init__(self, parts: list[Part], storage: Storage) -> None:
         self.parts, self.dtype, self._storage = parts, storage.parameters.dtype, storage
-        self._penalties = [it for part in self._custom() for it in _penalties(part, storage)]
+        self._penalties = [it for part in self._custom() for it in penalties(part, storage)]
         self.work = sum(part.work for part, _ in parts if isinstance(part, _core.Plan))
         self._widths: list[int] = []
 

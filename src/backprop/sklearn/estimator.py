@@ -25,7 +25,6 @@ from ..network import Sequential
 from . import building, members, solvers
 from .data import Rows, by_original_column, mean, split
 from .gate import Gate
-from .gradients import input_gradients
 from .head import Head
 from .monitor import Monitor
 from .parameters import ALIASES, activation_of
@@ -430,7 +429,7 @@ class MLP(Gate):
         """
         check_is_fitted(self)
         rows = self._check(X)[0]
-        found = mean([input_gradients(net, rows) for net in self._networks()])
+        found = mean([net.jacobian(rows) for net in self._networks()])
         if self._encoder is not None:
             found = by_original_column(found, self._encoder, self._categorical)
         return found[:, 0] if self.network_.n_out == 1 else found

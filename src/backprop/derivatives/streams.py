@@ -1,0 +1,164 @@
+"""Derivatives along directions and tangents, and what comes back from their adjoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import _core, _validate, activations
+from ..program import engine
+from ..program.data import Data
+from ..program.objective import Objective
+from . import rows, slopes
+
+__all__ = ["Streams", "hessian_vector_product", "refuse_zero_curvature"]
+
+Array = _validate.Array
+#: Slices of a batch, whose gradients are summed apart, at most; rows of one at least, and bytes of all of them at most.
+SLICES, SLICE_ROWS, SLICE_BYTES = 16, 64, 1 << 25
+
+
+def sums_for(count: int, n: int) -> Array:
+    """Room for the gradients of n parameters over so many rows."""
+    slices = max(1, min(SLICES, count // SLICE_ROWS, SLICE_BYTES // max(1, 8 * n)))
+    return np.zeros((slices, n))
+
+
+def total(sums: Array) -> Array:
+    """The sum of the slices, in their order."""
+    found: Array = np.add.accumulate(sums, axis=0)[-1] if len(sums) > 1 else sums[0]
+    return found
+
+
+class Streams:
+    """The outputs of a network for some rows with their derivatives, and what their adjoints come back from.
+
+    Parameters
+    ----------
+    net, x, order, directions, allow_zero_curvature, threads
+        As `Sequential.derivatives` takes them.
+
+    Attributes
+    ----------
+    results : tuple of numpy.ndarray
+        What it returns.
+    """
+
+    def __init__(
+        self, net: Any, x: Any, order: Any, directions: Any, allow_zero_curvature: Any, threads: int | None
+    ) -> None:
+        self._net, self._plan = net, rows.plan_of(net, "derivatives")
+        self.order = _validate.integer(order, "order", 1, 2)
+        if self.order == 2 and not _validate.flag(allow_zero_curvature, "allow_zero_curvature"):
+            refuse_zero_curvature(net)
+        self._directions = _directions(net, directions)
+        x = rows.checked(net, x)
+        shape = len(x), net.n_out, len(self._directions)
+        self.results = tuple(np.empty(part, net.dtype) for part in (shape[:2], shape, shape)[: 1 + self.order])
+        self._work = (1 + self.order * shape[2]) * self._plan.work * len(x)
+        self._core = rows.run(self._work, threads, lambda count: _core.Derivatives(
+            self._plan, x, self._directions, None, *self.results, threads=count))  # fmt: skip
+
+    def forward(self, x: Array) -> tuple[Array, ...]:
+        """The results for other rows, as many, which have passed the gate; in new arrays."""
+        self.results = tuple(np.empty_like(part) for part in self.results)
+        self._core.forward(x, *self.results)
+        self._core.run()
+        return self.results
+
+    def backward(self, adjoints: tuple[Any, Any, Any], threads: int | None) -> None:
+        """See `Sequential.backward_derivatives`."""
+        net = self._net
+        given = [_adjoint(net, name, value, shape) for name, value, shape in self._expected(adjoints)]
+        sums = sums_for(len(self.results[0]), len(net.parameters))
+        self._core.backward(*given, sums)
+        self._core.run()
+        net.gradients[...] = total(sums) + of_penalties(net)
+
+    def _expected(self, adjoints: tuple[Any, Any, Any]) -> Iterator[tuple[str, Any, tuple[int, ...] | None]]:
+        """Names, adjoints and their shapes; None for none."""
+        for i, (name, value) in enumerate(zip(("d_value", "d_first", "d_second"), adjoints, strict=True)):
+            yield name, value, self.results[i].shape if i <= self.order else None
+
+
+def _adjoint(net: Any, name: str, value: Any, shape: tuple[int, ...] | None) -> Array | None:
+    if value is None:
+        return None
+    given = _validate.array(value, name)
+    if shape is None:
+        raise ValueError(f"{name}: expected None after derivatives of order 1, got an array {given.shape}")
+    if given.shape != shape:
+        raise ValueError(f"{name}: expected the shape of what derivatives returned, {shape}, got {given.shape}")
+    return _validate.real(given, name, net.dtype)
+
+
+def _directions(net: Any, given: Any) -> Array:
+    if given is None:
+        return np.eye(net.n_in, dtype=net.dtype)
+    found = _validate.array(given, "directions")
+    if found.ndim != 2 or found.shape[1] != net.n_in or not len(found):
+        raise ValueError(f"directions: expected an array of shape (k, {net.n_in}), got {found.shape}")
+    return _validate.real(found, "directions", net.dtype)
+
+
+def refuse_zero_curvature(net: Any) -> None:
+    """Refuse a network with an activation of straight pieces."""
+    for operation in net.graph:
+        straight = operation.activation.code in _core.CURVELESS and operation.activation != activations.identity
+        if straight or operation.kind == "prelu":
+            name = operation.activation.name if straight else "PReLU"
+            raise ValueError(
+                f"order: expected 1, got 2: the second derivative of {name} in layer {operation.name} is zero, so the "
+                f"network cannot follow an equation in second derivatives: take a smooth activation, such as tanh or "
+                f"sin, or say allow_zero_curvature=True"
+            )
+
+
+def of_penalties(net: Any) -> Array:
+    """The gradient of what the layers' l1 and l2 add to the loss."""
+    found = np.zeros(len(net.parameters))
+    for operation in net.graph:
+        for begin, end, l1, l2 in engine.penalties(operation.layer, net._storage):
+            weight = net.parameters[begin:end].astype(np.float64)
+            found[begin:end] += l1 * np.sign(weight) + 2 * l2 * weight
+    return found
+
+
+def hessian_vector_product(
+    net: Any, data: Data, objective: Objective, vector: Array, threads: int | None
+) -> Array:
+    """See `Sequential.hessian_vector_product`; in double."""
+    plan, n = rows.plan_of(net, "hessian_vector_product"), len(net.parameters)
+    tangents = np.zeros(n + _core.ROOM, net.dtype)
+    tangents[:n] = vector
+    found, share = _of_penalties(net, objective.penalty_factor(data), vector), rows.shares(objective, data)
+    for some in rows.by_memory(net, len(data), 2):
+        found += _product(net, plan, data.rows(some), objective, tangents, share[some, None], threads)
+    return found
+
+
+def _product(
+    net: Any, plan: _core.Plan, data: Data, objective: Objective, tangents: Array, share: Array, threads: int | None
+) -> Array:
+    """The gradient of the derivative of the loss along the tangents (Pearlmutter 1994)."""
+    value = np.empty((len(data), net.n_out), net.dtype)
+    first, work = np.empty((*value.shape, 1), net.dtype), 2 * plan.work * len(data)
+    there = rows.run(work, threads, lambda count: _core.Derivatives(
+        plan, data.x, None, tangents, value, first, logits=objective.on_logits, threads=count))  # fmt: skip
+    curvature = slopes.product(objective, value, data, first[:, :, 0]) * share
+    dy = rows.row_slopes(objective, value, data) * share
+    sums = sums_for(len(data), len(net.parameters))
+    there.backward(curvature.astype(net.dtype), dy[:, :, None].astype(net.dtype), None, sums)
+    there.run()
+    return total(sums)
+
+
+def _of_penalties(net: Any, factor: float, vector: Array) -> Array:
+    """The second derivatives of l2 sum w^2, times the vector."""
+    found = np.zeros(len(vector))
+    for operation in net.graph:
+        for begin, end, _, l2 in engine.penalties(operation.layer, net._storage):
+            found[begin:end] += 2 * factor * l2 * vector[begin:end]
+    return found
