@@ -26,10 +26,10 @@ HEAD = "/* Written by tools/kernels_in_c.py from the compiled core's kernels: ch
 TYPES = {"Py_ssize_t": "int32_t", "bint": "int", "Moments": "Moments"}
 #: What C's own functions give.
 MATH = {"fabsf": "float", "copysignf": "float", "sqrtf": "float", "fabs": "double", "copysign": "double",
-        "sqrt": "double", "log": "double"}  # fmt: skip
+        "sqrt": "double", "log": "double", "sin": "double", "cos": "double"}  # fmt: skip
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "/", ast.Mod: "%",
              ast.RShift: ">>", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
-             ast.And: "&&", ast.Or: "||"}  # fmt: skip
+             ast.And: "&&", ast.Or: "||", ast.BitAnd: "&"}  # fmt: skip
 HEADER = re.compile(r"^cdef (?:inline |outlined )?"
     r"(?:(real|void|double|float|bint|Moments|Py_ssize_t) )?(\w+)\(([^:]*?)\) noexcept nogil:\n"
                     r"((?: +.*\n|\n)+)", re.MULTILINE)  # fmt: skip

@@ -30,8 +30,8 @@ def hessian(net: Any, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, t
 
     Raises
     ------
-    MemoryError
-        If there is no room for it.
+    ValueError
+        If it would not fit into memory.
     """
     n = len(net.parameters)
     _validate.fits_in_memory(n * n, net.dtype, f"the {n} x {n} Hessian of {n} parameters")

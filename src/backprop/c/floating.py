@@ -147,6 +147,8 @@ class _Writer:
         yield operation.n_out
         if function.name in ("softmax", "log_softmax"):
             yield operation.n_out
+        if function.name in ("sin", "cos"):
+            yield "01"[function.name == "cos"]
         if function.name == "leaky_relu":
             yield self._number(function.slope)
         if function.name == "elu":
@@ -157,4 +159,4 @@ class _Writer:
 
 #: Of SELU: lambda, and lambda times alpha, as the core has them.
 SELU_RIGHT, SELU_LEFT = 1.0507009873554804934193349852946, 1.7580993408473768599402175208123
-_KERNEL = {"selu": "elu"}
+_KERNEL = {"selu": "elu", "sin": "sine", "cos": "sine"}

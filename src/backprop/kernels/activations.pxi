@@ -203,8 +203,7 @@ cdef outlined exp_backward(Py_ssize_t n, const real *y, real *dy) noexcept nogil
 
 cdef inline double sine(double x, int quarters) noexcept nogil:
     """sin(x + quarters pi/2) for every x."""
-    quarters &= 3
-    return (-1 if quarters > 1 else 1) * (cos(x) if quarters & 1 else sin(x))
+    return (-1 if (quarters >> 1) & 1 else 1) * (cos(x) if quarters & 1 else sin(x))
 
 
 cdef void sine_forward(Py_ssize_t n, int quarters, real *y) noexcept nogil:
@@ -216,7 +215,7 @@ cdef void sine_forward(Py_ssize_t n, int quarters, real *y) noexcept nogil:
         some, far = min(64, n - 64 * i), 0
         for j in range(some):
             z[j] = y[64 * i + j]
-            far |= not fabs(z[j]) <= 1e6
+            far += fabs(z[j]) > 1e6
             y[64 * i + j] = <real> turned(z[j], quarters)
         for j in range(some if far else 0):
             y[64 * i + j] = <real> (sine(z[j], quarters) if fabs(z[j]) > 1e6 else y[64 * i + j])

@@ -4,6 +4,14 @@ cdef extern from "Python.h":
     Py_buffer *PyMemoryView_GET_BUFFER(object view)
 
 
+cdef inline Pass in_evaluation(bint keeps, bint logits) noexcept nogil:
+    """How rows go through a network in evaluation mode."""
+    cdef Pass how
+    memset(&how, 0, sizeof(Pass))
+    how.keeps, how.logits = keeps, logits
+    return how
+
+
 cdef class Blocks(Memory):
     """Threads take one block after the other, until there is none."""
     cdef Plan plan

@@ -631,7 +631,7 @@ cdef class Derivatives(Blocks):
         cdef Graph *graph = &plan.graph
         cdef Py_ssize_t size = 4 if plan.single else 8
         self.plan, it.graph, it.parameters, it.order = plan, graph, plan.parameters, 1 if second is None else 2
-        it.how = Pass(seed=0, step=0, first_row=0, training=False, keeps=False, logits=logits, momenta=NULL)
+        it.how = in_evaluation(False, logits)
         it.rows, it.k = len(x), 1 if directions is None else len(directions)
         expect((directions is None) != (tangents is None) and it.order <= (2 if tangents is None else 1),
                "directions, or tangents and no second derivatives")

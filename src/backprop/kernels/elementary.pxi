@@ -427,4 +427,4 @@ cdef inline double turned(double x, int quarters) noexcept nogil:
     half = 1 - 0.5 * s
     c = half + (((1 - half) - 0.5 * s) + (s * s * c - r * low))
     y = choose_d(turn & 1, c, y)
-    return choose_d(turn & 2, -y, y)
+    return choose_d((turn >> 1) & 1, -y, y)

@@ -172,7 +172,7 @@ cdef class Pullback(Blocks):
         cdef Graph *graph = &plan.graph
         self.plan, it.graph, it.parameters, it.rows = plan, graph, plan.parameters, len(x)
         it.count = graph.n_out if dy is None else dy.shape[1]
-        it.how = Pass(seed=0, step=0, first_row=0, training=False, keeps=True, logits=logits, momenta=NULL)
+        it.how = in_evaluation(True, logits)
         expect(it.rows > 0 and it.count > 0, "at least one row and one cotangent")
         it.x = self.numbers("x", x, (it.rows, graph.n_in), plan.single)
         it.dy = self.numbers("dy", dy, (it.rows, it.count, graph.n_out), plan.single)

@@ -54,11 +54,11 @@ GELU_TANH = ("Mul", X, ("Sigmoid", ("Mul", ("Add", X, ("Mul", _CUBE, CUBIC)), 2 
 _OPERATORS: dict[str, Formula] = {
     "sigmoid": ("Sigmoid", X), "tanh": ("Tanh", X), "relu": ("Relu", X), "exp": ("Exp", X),
     "softmax": ("Softmax", X, {"axis": -1}), "log_softmax": ("LogSoftmax", X, {"axis": -1}),
-    "hard_tanh": ("Clip", X, -1.0, 1.0), "silu": SILU,
+    "hard_tanh": ("Clip", X, -1.0, 1.0), "silu": SILU, "sin": ("Sin", X),
 }  # fmt: skip
 _SINGLE: dict[str, Formula] = {
     "selu": ("Selu", X), "softplus": ("Softplus", X), "softsign": ("Softsign", X), "mish": MISH, "gelu": GELU,
-    "gelu_tanh": GELU_TANH, "hard_sigmoid": ("HardSigmoid", X, {"alpha": 1 / 6, "beta": 0.5}),
+    "gelu_tanh": GELU_TANH, "hard_sigmoid": ("HardSigmoid", X, {"alpha": 1 / 6, "beta": 0.5}), "cos": ("Cos", X),
 }  # fmt: skip
 #: Those that have one since some version of the operators.
 _SINCE: dict[str, tuple[int, Formula]] = {
@@ -98,6 +98,7 @@ def doubles() -> dict[str, Formula]:
     softplus = _softplus()
     return {
         "selu": ("Mul", elu(SELU_ALPHA), SELU_SCALE), "softplus": softplus, "softsign": SOFTSIGN,
+        "cos": ("Sin", ("Add", X, math.pi / 2)),
         "mish": ("Mul", X, ("Tanh", softplus)), "gelu": _gelu(), "gelu_tanh": GELU_TANH,
         "hard_sigmoid": ("Clip", ("Div", ("Add", X, 3.0), 6.0), 0.0, 1.0),
     }  # fmt: skip
