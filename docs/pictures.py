@@ -313,6 +313,33 @@ def by_hand() -> Figure:
     return fig
 
 
+def derivatives() -> Figure:
+    """What a network looks at in a digit, and the curvature of the loss of another."""
+    x, y = datasets.digits()
+    net = bp.Sequential([bp.Dense(64, 32, "tanh"), bp.Dense(32, 10, "softmax")], rng=0)
+    net.fit(x, y, loss="cross_entropy", optimizer=bp.Adam(3e-3), epochs=30)
+    three = int(np.flatnonzero(y == 3)[4])
+    slopes = net.jacobian(x[three : three + 1])[0, 3].reshape(8, 8)
+    points, classes = datasets.moons(200, noise=0.2, rng=0)
+    small = bp.Sequential([bp.Dense(2, 8, "tanh"), bp.Dense(8, 1, "sigmoid")], rng=0, dtype="float64")
+    small.fit(points, classes, loss="binary_cross_entropy", optimizer=bp.Adam(0.03), epochs=100)
+    values = np.linalg.eigvalsh(bp.hessian(small, points, classes, "binary_cross_entropy"))
+    values = values[np.argsort(-abs(values))]
+    fig = figure(9, 3)
+    digit, seen, spectrum = fig.subplots(1, 3, width_ratios=(1, 1, 1.6))
+    most = abs(slopes).max()
+    digit.imshow(x[three].reshape(8, 8), cmap="gray_r")
+    seen.imshow(slopes, cmap="RdBu_r", vmin=-most, vmax=most)
+    for axes, title in ((digit, "a three"), (seen, "d P(three) / d pixels")):
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.grid(visible=False)
+    for which, color, word in ((values > 0, BLUE, "positive"), (values < 0, ORANGE, "negative")):
+        spectrum.semilogy(1 + np.flatnonzero(which), abs(values[which]), "o", color=color, markersize=4, label=word)
+    spectrum.set(title="eigenvalues of a Hessian, by size", xlabel="number")
+    spectrum.legend()
+    return fig
+
+
 def data() -> Figure:
     """The vectors that twelve months become, where the target is a season."""
     month = np.arange(12)
@@ -583,7 +610,7 @@ def mathematics() -> Figure:
 
 
 PICTURES = (
-    index, networks, activations, losses, optimizers, choosing, training, troubleshooting, by_hand, data,
+    index, networks, activations, losses, optimizers, choosing, training, troubleshooting, by_hand, derivatives, data,
     reproducibility, saving, evaluation, ensembles, distributed, plots, extending, mathematics,
 )  # fmt: skip
 

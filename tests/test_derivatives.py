@@ -13,7 +13,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWar
 #: Networks from 4 numbers to 3, whose inputs are no names.
 NETS = {name: make for name, make in NETWORKS.items() if "names" not in name} | {
     name: lambda f=f: [bp.Dense(4, 5, f, bias_init="lecun_normal"), bp.Dense(5, 3, f), bp.Activation(f)]
-    for name, f in ACTIVATIONS.items() if name != "exp"
+    for name, f in ACTIVATIONS.items()
+    if name != "exp"
 }
 NETS["exp"] = lambda: [bp.Dense(4, 5, "tanh", bias_init="lecun_normal"), bp.Dense(5, 3, "exp")]
 ROWS = 21

@@ -21,7 +21,8 @@ def test_these_are_all():
     assert {*initializers.NAMES} == {
         "zeros",
         *(f"{name}_{shape}" for name in VARIANCE for shape in ("uniform", "normal")),
-    }
+        "siren_first", "siren",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", VARIANCE)

@@ -213,8 +213,8 @@ class Training:
 
 @final
 class Pullback:
-    """Gradients of rows x (B, n_in) in evaluation mode, along cotangents dy (B, count, n_out) or, where that is None, of
-    each output: run() writes those that are asked for, with respect to the inputs into dx (B, count, n_in), to the
+    """Gradients of rows x (B, n_in) in evaluation mode, along cotangents dy (B, count, n_out) or, where that is None,
+    of each output. run() writes those that are asked for: with respect to the inputs into dx (B, count, n_in), to the
     parameters into dp (B, count, n_parameters), and the squares of their norms into squares (B, count)."""
 
     def __new__(
@@ -235,8 +235,8 @@ class Pullback:
 @final
 class Derivatives:
     """Derivatives of the outputs for rows x (B, n_in) in evaluation mode: along directions (k, n_in), of order 2 where
-    second is given, or, of order 1, along tangents (n_parameters + ROOM,) of the parameters. run() writes those that are
-    asked for, into value (B, n_out), first and second (B, n_out, k)."""
+    second is given, or, of order 1, along tangents (n_parameters + ROOM,) of the parameters. run() writes those that
+    are asked for, into value (B, n_out), first and second (B, n_out, k)."""
 
     def __new__(
         cls,
@@ -257,9 +257,7 @@ class Derivatives:
     def forward(self, x: _Array, value: _Array | None, first: _Array | None, second: _Array | None = None) -> None:
         """The same for other rows, as many, with these results; to run()."""
 
-    def backward(
-        self, value: _Array | None, first: _Array | None, second: _Array | None, sums: _Doubles
-    ) -> None:
+    def backward(self, value: _Array | None, first: _Array | None, second: _Array | None, sums: _Doubles) -> None:
         """Take adjoints of the results; run() adds the gradients of the parameters to sums (slices, n_parameters), of
         which each has the next of the rows."""
 

@@ -16,6 +16,7 @@ others, on (-sqrt(6 / n_in), sqrt(6 / n_in)). The factor omega_0 = 30 of the pap
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -27,7 +28,10 @@ _VARIANCE = {
     "lecun": lambda n_in, n_out: 1 / n_in,
 }
 #: How far a uniform distribution goes to either side.
-_LIMIT = {"siren_first": lambda n_in: 30 / n_in, "siren": lambda n_in: math.sqrt(6 / n_in)}
+_LIMIT: dict[str, Callable[[int], float]] = {
+    "siren_first": lambda n_in: 30 / n_in,
+    "siren": lambda n_in: math.sqrt(6 / n_in),
+}
 NAMES = ("zeros", *(f"{name}_{shape}" for name in _VARIANCE for shape in ("uniform", "normal")), *_LIMIT)
 
 

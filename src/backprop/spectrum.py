@@ -92,9 +92,7 @@ def curvature(
     return _lanczos(product, n, k, most, tolerance, _validate.generator(rng), _validate.flag(vectors, "vectors"))
 
 
-def _lanczos(
-    product: Any, n: int, k: int, most: int, tolerance: float, rng: np.random.Generator, vectors: bool
-) -> Any:
+def _lanczos(product: Any, n: int, k: int, most: int, tolerance: float, rng: np.random.Generator, vectors: bool) -> Any:
     """In double, with each new vector made orthogonal to all before it, twice."""
     basis = np.empty((most, n))
     diagonal, beside = np.zeros(most), np.zeros(most)

@@ -13,7 +13,8 @@ from ..program.objective import Objective
 from . import slopes
 
 __all__ = [
-    "by_memory", "checked", "gauss_newton", "jacobian", "per_sample_gradients", "plan_of", "row_slopes", "run", "shares",
+    "by_memory", "checked", "gauss_newton", "jacobian", "outputs", "per_sample_gradients", "plan_of", "row_slopes",
+    "run", "shares",
 ]  # fmt: skip
 
 Array = _validate.Array
@@ -64,9 +65,9 @@ def by_memory(net: Any, rows: int, streams: int) -> Iterator[slice]:
 
 def checked(net: Any, x: Any) -> Array:
     """Rows that have passed the gate; there is at least one."""
-    x = net._inputs.rows(x)
-    _validate.some_rows(x)
-    return x
+    found: Array = net._inputs.rows(x)
+    _validate.some_rows(found)
+    return found
 
 
 def outputs(net: Any, plan: _core.Plan, x: Array, logits: bool) -> Array:

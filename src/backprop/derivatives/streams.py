@@ -126,9 +126,7 @@ def of_penalties(net: Any) -> Array:
     return found
 
 
-def hessian_vector_product(
-    net: Any, data: Data, objective: Objective, vector: Array, threads: int | None
-) -> Array:
+def hessian_vector_product(net: Any, data: Data, objective: Objective, vector: Array, threads: int | None) -> Array:
     """See `Sequential.hessian_vector_product`; in double."""
     plan, n = rows.plan_of(net, "hessian_vector_product"), len(net.parameters)
     tangents = np.zeros(n + _core.ROOM, net.dtype)
