@@ -83,46 +83,22 @@ cdef inline real *adjoints_taken(const Bundle *b, int s, Py_ssize_t *ld, const r
 # Activations.
 
 cdef void elementwise_forward(const Bundle *b, const Op *op, const real *z, real *y, real *slopes) noexcept nogil:
-    cdef Py_ssize_t m = b.n * op.ld, k = b.of.k, d, i
-    cdef const real *z1 = z + m
-    cdef const real *z2 = z1 + k * m
-    cdef real *y1 = y + m
-    cdef real *y2 = y1 + k * m
-    cdef const real *s1 = slopes
-    cdef const real *s2 = slopes + m
+    cdef Py_ssize_t m = b.n * op.ld, d, at
+    cdef Py_ssize_t second = b.of.k * m if b.of.order == 2 else 0
     activation_slopes(op.activation, <real> op.alpha, m, z, <const real *> y, slopes, slopes + m, slopes + 2 * m)
-    for d in range(k):
-        for i in range(m):
-            y1[i] = s1[i] * z1[i]
-        if b.of.order == 2:
-            for i in range(m):
-                y2[i] = s2[i] * z1[i] * z1[i] + s1[i] * z2[i]
-        z1, z2, y1, y2 = z1 + m, z2 + m, y1 + m, y2 + m
+    for d in range(b.of.k):
+        at = (1 + d) * m
+        derivatives_forward(m, <const real *> slopes, z + at, y + at, second)
 
 
 cdef void elementwise_backward(const Bundle *b, const Op *op, const real *z, const real *slopes, real *a) noexcept nogil:
     """In place, over the adjoints."""
-    cdef Py_ssize_t m = b.n * op.ld, k = b.of.k, d, i
-    cdef const real *z1 = z + m
-    cdef const real *z2 = z1 + k * m
-    cdef real *a1 = a + m
-    cdef real *a2 = a1 + k * m
-    cdef const real *s1 = slopes
-    cdef const real *s2 = slopes + m
-    cdef const real *s3 = slopes + 2 * m
-    for i in range(m):
-        a[i] = s1[i] * a[i]
-    for d in range(k):
-        if b.of.order == 2:
-            for i in range(m):
-                a[i] = a[i] + s2[i] * z1[i] * a1[i] + (s3[i] * z1[i] * z1[i] + s2[i] * z2[i]) * a2[i]
-                a1[i] = s1[i] * a1[i] + s2[i] * z1[i] * (a2[i] + a2[i])
-                a2[i] = s1[i] * a2[i]
-        else:
-            for i in range(m):
-                a[i] = a[i] + s2[i] * z1[i] * a1[i]
-                a1[i] = s1[i] * a1[i]
-        z1, z2, a1, a2 = z1 + m, z2 + m, a1 + m, a2 + m
+    cdef Py_ssize_t m = b.n * op.ld, d, at
+    cdef Py_ssize_t second = b.of.k * m if b.of.order == 2 else 0
+    multiply(m, slopes, a)
+    for d in range(b.of.k):
+        at = (1 + d) * m
+        derivatives_backward(m, slopes, z + at, a + at, second, a)
 
 
 # A softmax is e^l of the log-softmax l = z - c, with c = log sum e^z and p = e^l:
@@ -144,14 +120,14 @@ cdef inline Mixed mixed_row(Py_ssize_t n, const double *p, const real *z1, const
     return c
 
 
-cdef rare take_probabilities(const Op *op, const real *y, double *p) noexcept nogil:
+cdef void take_probabilities(const Op *op, const real *y, double *p) noexcept nogil:
     cdef Py_ssize_t i
     cdef double zero = 0, _
     for i in range(op.n_out):
         p[i] = y[i] if op.activation == SOFTMAX else exponential(<double> y[i], zero, &_)
 
 
-cdef rare softmax_streams(const Bundle *b, const Op *op, const real *z, real *y) noexcept nogil:
+cdef void softmax_streams(const Bundle *b, const Op *op, const real *z, real *y) noexcept nogil:
     """From those of z, and the values of y."""
     cdef Py_ssize_t m = b.n * op.ld, k = b.of.k, r, d, i, at
     cdef double *p = b.aside
@@ -171,7 +147,7 @@ cdef rare softmax_streams(const Bundle *b, const Op *op, const real *z, real *y)
                     y[at + k * m + i] = <real> (p[i] * (l1 * l1 + l2) if soft else l2)
 
 
-cdef rare softmax_adjoints(const Bundle *b, const Op *op, const real *z, const real *y, real *a) noexcept nogil:
+cdef void softmax_adjoints(const Bundle *b, const Op *op, const real *z, const real *y, real *a) noexcept nogil:
     """In place. The adjoints of l are found first, then those of c are what they sum to."""
     cdef Py_ssize_t m = b.n * op.ld, k = b.of.k, n = op.n_out, wide = b.graph.widest, r, d, i, at
     cdef double *p = b.aside
@@ -238,7 +214,7 @@ cdef inline void look_up_statistics(const Bundle *b, const Op *op, const real *_
         running_moments(&rows, op, 0, op.n_out, running, running + b.graph.widest, _)
 
 
-cdef rare columnwise_forward(const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *y) noexcept nogil:
+cdef void columnwise_forward(const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *y) noexcept nogil:
     """The derivatives."""
     cdef const real *w = <const real *> b.of.parameters + op.weight
     cdef const real *v = <const real *> b.of.tangents
@@ -255,7 +231,7 @@ cdef rare columnwise_forward(const Bundle *b, const Op *op, const real *x, Py_ss
                 y[(s * b.n + r) * op.ld + i] = <real> (slope * x[(s * b.n + r) * ldx + i] + more)
 
 
-cdef rare columnwise_backward(
+cdef void columnwise_backward(
     const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, const real *a, real *to, Py_ssize_t ldto,
 ) noexcept nogil:
     cdef const real *w = <const real *> b.of.parameters + op.weight
@@ -307,7 +283,7 @@ cdef inline Normed normed_row(
     return it
 
 
-cdef rare norm_forward(const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *y) noexcept nogil:
+cdef void norm_forward(const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *y) noexcept nogil:
     """The derivatives."""
     cdef const real *w = <const real *> b.of.parameters + op.weight
     cdef const real *v = <const real *> b.of.tangents
@@ -335,7 +311,7 @@ cdef rare norm_forward(const Bundle *b, const Op *op, const real *x, Py_ssize_t 
                         w[i] * (c2[i] * own.rstd + 2 * c1[i] * it.r1 + c[i] * it.r2))
 
 
-cdef rare norm_backward(
+cdef void norm_backward(
     const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, const real *a, real *to, Py_ssize_t ldto,
 ) noexcept nogil:
     cdef const real *w = <const real *> b.of.parameters + op.weight
@@ -413,7 +389,7 @@ cdef inline void store_centred(Py_ssize_t n, const double *x, real *to, bint add
 
 # Operations.
 
-cdef rare dense_streams(const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *z) noexcept nogil:
+cdef void dense_streams(const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *z) noexcept nogil:
     """The values have a bias; a tangent adds x V and its own."""
     cdef const real *parameters = <const real *> b.of.parameters
     cdef const real *zeros = <const real *> b.scratch
@@ -441,21 +417,19 @@ cdef rare dense_streams(const Bundle *b, const Op *op, const real *x, Py_ssize_t
             x, v + op.weight, panel, first, <const real *> first)
 
 
-cdef rare dense_adjoints(
+cdef void dense_adjoints(
     const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, const real *a, real *to, Py_ssize_t ldto,
 ) noexcept nogil:
     cdef const real *parameters = <const real *> b.of.parameters
     cdef const real *zeros = <const real *> b.scratch
     cdef real *panel = <real *> b.scratch + zeros_size(b.graph)
     cdef real *gradients = <real *> b.gradients
-    cdef Py_ssize_t rows = b.of.count * b.n, i
+    cdef Py_ssize_t rows = b.of.count * b.n
     dense_weight_gradient(rows, op.n_in, op.n_out, x, ldx, a, op.ld, gradients, op.n_out, zeros, panel)
-    for i in range(op.n_in * op.n_out):
-        b.sums[op.weight + i] += gradients[i]
+    add_to_sums(op.n_in * op.n_out, <const real *> gradients, b.sums + op.weight)
     if op.bias >= 0:
         dense_bias_gradient(b.n, op.n_out, a, op.ld, gradients, zeros)
-        for i in range(op.n_out):
-            b.sums[op.bias + i] += gradients[i]
+        add_to_sums(op.n_out, <const real *> gradients, b.sums + op.bias)
     if to != NULL:
         dense_input_gradient(
             rows, op.n_in, op.n_out, a, op.ld, parameters + op.weight, to, ldto, op.adds, zeros, panel)
@@ -465,7 +439,7 @@ cdef rare dense_adjoints(
                 zeros, panel)
 
 
-cdef rare columns_streams(const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *y) noexcept nogil:
+cdef void columns_streams(const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *y) noexcept nogil:
     """The derivatives: a number that goes on takes its own with it, one that names a row has that of the table."""
     cdef const Column *column
     cdef Py_ssize_t s, r, c, i, j, at, first
@@ -487,7 +461,7 @@ cdef rare columns_streams(const Bundle *b, const Op *op, const real *x, Py_ssize
                 first += column.count
 
 
-cdef rare streams_forward(const Bundle *b, Rows *rows, const real *_) noexcept nogil:
+cdef void streams_forward(const Bundle *b, Rows *rows, const real *_) noexcept nogil:
     """From those of the inputs to those of the outputs."""
     cdef const Graph *graph = b.graph
     cdef const real *parameters = <const real *> b.of.parameters
@@ -528,7 +502,7 @@ cdef rare streams_forward(const Bundle *b, Rows *rows, const real *_) noexcept n
             elementwise_forward(b, op, z, y, streams_of(b, s, 3, _))
 
 
-cdef rare streams_backward(const Bundle *b, Rows *rows, const real *_) noexcept nogil:
+cdef void streams_backward(const Bundle *b, Rows *rows, const real *_) noexcept nogil:
     """From the adjoints of the outputs to the sums of the gradients."""
     cdef const Graph *graph = b.graph
     cdef const Op *op
@@ -565,7 +539,7 @@ cdef rare streams_backward(const Bundle *b, Rows *rows, const real *_) noexcept 
 
 # Blocks.
 
-cdef rare begin_bundle(const Bundle *b, Py_ssize_t first, const real *_) noexcept nogil:
+cdef void begin_bundle(const Bundle *b, Py_ssize_t first, const real *_) noexcept nogil:
     """The streams of its inputs: rows, directions, and zeros."""
     cdef const Streams *it = b.of
     cdef Py_ssize_t n = b.graph.n_in, d, r
@@ -580,7 +554,7 @@ cdef rare begin_bundle(const Bundle *b, Py_ssize_t first, const real *_) noexcep
                 x += n
 
 
-cdef rare give_streams(const Bundle *b, Py_ssize_t first, int which, const real *from_y, real *to) noexcept nogil:
+cdef void give_streams(const Bundle *b, Py_ssize_t first, int which, const real *from_y, real *to) noexcept nogil:
     """The values of the outputs (which = 0), into to (rows, n_out), or their derivatives of an order, into to
     (rows, n_out, k)."""
     cdef const Op *last = &b.graph.ops[b.graph.n_ops - 1]
@@ -595,7 +569,7 @@ cdef rare give_streams(const Bundle *b, Py_ssize_t first, int which, const real 
                 to[((first + r) * n + i) * k + d] = y[i]
 
 
-cdef rare take_adjoints(const Bundle *b, Py_ssize_t first, int which, const real *given, real *to) noexcept nogil:
+cdef void take_adjoints(const Bundle *b, Py_ssize_t first, int which, const real *given, real *to) noexcept nogil:
     """The other way round; NULL: zeros."""
     cdef const Op *last = &b.graph.ops[b.graph.n_ops - 1]
     cdef Py_ssize_t k = 1 if which == 0 else b.of.k, n = last.n_out, r, d, i
@@ -703,7 +677,7 @@ cdef class Derivatives(Blocks):
             block_of_streams(self, number, slice, thread, <double *> NULL)
 
 
-cdef rare block_of_streams(Derivatives it, int number, int slice, int thread, real *_) noexcept nogil:
+cdef void block_of_streams(Derivatives it, int number, int slice, int thread, real *_) noexcept nogil:
     """A block on its way forward or back."""
     cdef const Graph *graph = it.streams.graph
     cdef Bundle b

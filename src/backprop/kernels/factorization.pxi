@@ -6,7 +6,7 @@ cdef enum:
     GRAM_ROWS = 128                             # of a and b that are copied at a time
 
 
-cdef rare copy_doubles(Py_ssize_t n, const void *x, bint single, double *y) noexcept nogil:
+cdef void copy_doubles(Py_ssize_t n, const void *x, bint single, double *y) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
         y[i] = (<const float *> x)[i] if single else (<const double *> x)[i]
@@ -67,19 +67,6 @@ cdef bint factor_square(Py_ssize_t n, double *c, Py_ssize_t ldc) noexcept nogil:
             else:
                 return False
     return True
-
-
-cdef void factor_rows(Py_ssize_t rows, Py_ssize_t n, const double *l, double *c, Py_ssize_t ld) noexcept nogil:
-    """The rows below it: c l^-T."""
-    cdef Py_ssize_t r, j, k
-    cdef double total
-    for r in range(rows):
-        for j in range(n):
-            total = c[j]
-            for k in range(j):
-                total -= c[k] * l[j * ld + k]
-            c[j] = total / l[j * ld + j]
-        c += ld
 
 
 cdef bint factor_from(
@@ -158,20 +145,3 @@ cdef class Cholesky(Blocks):
                 total += inverse_squares(n, 8 * at, <const double *> self.l, <double *> memory.base)
         end_watch(&self.watch)
         return total
-
-
-cdef double inverse_squares(Py_ssize_t n, Py_ssize_t at, const double *l, double *x) noexcept nogil:
-    """Of eight columns of l^-1 from `at` on."""
-    cdef double s[8]
-    cdef double total = 0
-    cdef Py_ssize_t i, j, k
-    for i in range(at, n):
-        for j in range(8):
-            s[j] = 1 if i == at + j else 0
-        for k in range(at, i):
-            for j in range(8):
-                s[j] -= l[i * n + k] * x[8 * k + j]
-        for j in range(8):
-            x[8 * i + j] = s[j] / l[i * n + i]
-            total += x[8 * i + j] * x[8 * i + j]
-    return total

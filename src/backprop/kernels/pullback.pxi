@@ -27,7 +27,7 @@ cdef inline double pull_size(const Pull *it) noexcept nogil:
         it.graph.n_parameters if it.squares != NULL else 0) + 4 * 64
 
 
-cdef rare repeat_rows(Py_ssize_t rows, Py_ssize_t count, Py_ssize_t n, real *x) noexcept nogil:
+cdef void repeat_rows(Py_ssize_t rows, Py_ssize_t count, Py_ssize_t n, real *x) noexcept nogil:
     """Each of the rows (rows, n) so many times, in place: from the last to the first."""
     cdef Py_ssize_t r, c, i
     for r in range(rows - 1, -1, -1):
@@ -36,7 +36,7 @@ cdef rare repeat_rows(Py_ssize_t rows, Py_ssize_t count, Py_ssize_t n, real *x) 
                 x[(r * count + c) * n + i] = x[r * n + i]
 
 
-cdef rare pull_forward(const Pull *it, Rows *rows, real *x) noexcept nogil:
+cdef void pull_forward(const Pull *it, Rows *rows, real *x) noexcept nogil:
     """Some rows, and what they leave, so many times."""
     cdef const Graph *graph = it.graph
     cdef const Op *op
@@ -56,7 +56,7 @@ cdef rare pull_forward(const Pull *it, Rows *rows, real *x) noexcept nogil:
     rows.n *= it.count
 
 
-cdef rare take_cotangents(const Pull *it, const Rows *rows, Py_ssize_t first, real *to) noexcept nogil:
+cdef void take_cotangents(const Pull *it, const Rows *rows, Py_ssize_t first, real *to) noexcept nogil:
     """Into the gradients of the last output."""
     cdef const Op *last = &it.graph.ops[it.graph.n_ops - 1]
     cdef Py_ssize_t r, i, n = last.n_out
@@ -68,18 +68,7 @@ cdef rare take_cotangents(const Pull *it, const Rows *rows, Py_ssize_t first, re
             to[r * last.ld + i] = 1 if i == r % n else 0
 
 
-cdef void outer(Py_ssize_t n_in, Py_ssize_t n_out, const real *x, const real *dz, real *dw) noexcept nogil:
-    cdef Py_ssize_t i, j
-    if n_out == 1:
-        for i in range(n_in):
-            dw[i] = x[i] * dz[0]
-        return
-    for i in range(n_in):
-        for j in range(n_out):
-            dw[i * n_out + j] = x[i] * dz[j]
-
-
-cdef rare row_gradient(Rows *row, int s, real *gradients) noexcept nogil:
+cdef void row_gradient(Rows *row, int s, real *gradients) noexcept nogil:
     """Of the parameters of an operation, for one row."""
     cdef const Op *op = &row.graph.ops[s]
     cdef Block all = all_of(op)
@@ -111,7 +100,7 @@ cdef double row_square(Rows *row, int s, real *gradients) noexcept nogil:
     return x + dz
 
 
-cdef rare parameter_rows(const Pull *it, const Rows *rows, Py_ssize_t first, real *gradient) noexcept nogil:
+cdef void parameter_rows(const Pull *it, const Rows *rows, Py_ssize_t first, real *gradient) noexcept nogil:
     """The gradients of the parameters for each row, or their norms."""
     cdef Rows row = rows[0]
     cdef Py_ssize_t r
@@ -134,7 +123,7 @@ cdef rare parameter_rows(const Pull *it, const Rows *rows, Py_ssize_t first, rea
             it.squares[first * it.count + r] = total
 
 
-cdef rare pull_block(const Pull *it, Py_ssize_t first, Py_ssize_t n, char *memory, Watch *watch, real *_) noexcept nogil:
+cdef void pull_block(const Pull *it, Py_ssize_t first, Py_ssize_t n, char *memory, Watch *watch, real *_) noexcept nogil:
     """Some rows there, and all their cotangents back."""
     cdef const Graph *graph = it.graph
     cdef Py_ssize_t capacity = it.at_a_time * it.count

@@ -27,7 +27,6 @@ typedef double vd VECTOR(double);
 #  else
 #    define NEVER_INLINE __attribute__((noinline, noclone))
 #  endif
-#  define SMALL_CODE __attribute__((noinline, cold))
 /* x - 0 is x for every x, -0 too: the compiler sees a broadcast and nothing else. */
 static ALWAYS_INLINE vf splat_f(const float *x) { return *x - (vf){0}; }
 static ALWAYS_INLINE vd splat_d(const double *x) { return *x - (vd){0}; }
@@ -37,11 +36,9 @@ typedef double vd;
 #  if defined(_MSC_VER)
 #    define ALWAYS_INLINE __forceinline
 #    define NEVER_INLINE __declspec(noinline)
-#    define SMALL_CODE __declspec(noinline)
 #  else
 #    define ALWAYS_INLINE inline __attribute__((always_inline))
 #    define NEVER_INLINE __attribute__((noinline))
-#    define SMALL_CODE __attribute__((noinline, cold))
 #  endif
 static ALWAYS_INLINE vf splat_f(const float *x) { return *x; }
 static ALWAYS_INLINE vd splat_d(const double *x) { return *x; }

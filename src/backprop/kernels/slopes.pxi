@@ -108,3 +108,93 @@ cdef outlined activation_slopes(
         for i in range(n):
             curved_slopes(activation, alpha, z[i], s)
             s1[i], s2[i], s3[i] = <real> s[0], <real> s[1], <real> s[2]
+
+
+# What is gone through for each of many rows: here, where the compiler makes vectors of it.
+
+cdef void multiply(Py_ssize_t n, const real *x, real *y) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        y[i] = x[i] * y[i]
+
+
+cdef void derivatives_forward(
+    Py_ssize_t n, const real *slopes, const real *z, real *y, Py_ssize_t second,
+) noexcept nogil:
+    """y' = s1 z', and, where they lie so far behind it (0: nowhere), y'' = s2 z'^2 + s1 z''."""
+    cdef Py_ssize_t i
+    cdef const real *s2 = slopes + n
+    cdef const real *z2 = z + second
+    cdef real *y2 = y + second
+    for i in range(n):
+        y[i] = slopes[i] * z[i]
+    for i in range(n if second > 0 else 0):
+        y2[i] = s2[i] * z[i] * z[i] + slopes[i] * z2[i]
+
+
+cdef void derivatives_backward(
+    Py_ssize_t n, const real *slopes, const real *z, real *a, Py_ssize_t second, real *to,
+) noexcept nogil:
+    """Adjoints in place, and what they add to those of z: s2 z' Y' + (s3 z'^2 + s2 z'') Y''."""
+    cdef Py_ssize_t i
+    cdef const real *s2 = slopes + n
+    cdef const real *s3 = slopes + 2 * n
+    cdef const real *z2 = z + second
+    cdef real *a2 = a + second
+    if second == 0:
+        for i in range(n):
+            to[i] = to[i] + s2[i] * z[i] * a[i]
+            a[i] = slopes[i] * a[i]
+        return
+    for i in range(n):
+        to[i] = to[i] + s2[i] * z[i] * a[i] + (s3[i] * z[i] * z[i] + s2[i] * z2[i]) * a2[i]
+    for i in range(n):
+        a[i] = slopes[i] * a[i] + s2[i] * z[i] * (a2[i] + a2[i])
+        a2[i] = slopes[i] * a2[i]
+
+
+cdef void add_to_sums(Py_ssize_t n, const real *x, double *sums) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        sums[i] += x[i]
+
+
+cdef void outer(Py_ssize_t n_in, Py_ssize_t n_out, const real *x, const real *dz, real *dw) noexcept nogil:
+    cdef Py_ssize_t i, j
+    if n_out == 1:
+        for i in range(n_in):
+            dw[i] = x[i] * dz[0]
+        return
+    for i in range(n_in):
+        for j in range(n_out):
+            dw[i * n_out + j] = x[i] * dz[j]
+
+
+cdef void factor_rows(Py_ssize_t rows, Py_ssize_t n, const double *l, double *c, Py_ssize_t ld) noexcept nogil:
+    """The rows below it: c l^-T."""
+    cdef Py_ssize_t r, j, k
+    cdef double total
+    for r in range(rows):
+        for j in range(n):
+            total = c[j]
+            for k in range(j):
+                total -= c[k] * l[j * ld + k]
+            c[j] = total / l[j * ld + j]
+        c += ld
+
+
+cdef double inverse_squares(Py_ssize_t n, Py_ssize_t at, const double *l, double *x) noexcept nogil:
+    """Of eight columns of l^-1 from `at` on."""
+    cdef double s[8]
+    cdef double total = 0
+    cdef Py_ssize_t i, j, k
+    for i in range(at, n):
+        for j in range(8):
+            s[j] = 1 if i == at + j else 0
+        for k in range(at, i):
+            for j in range(8):
+                s[j] -= l[i * n + k] * x[8 * k + j]
+        for j in range(8):
+            x[8 * i + j] = s[j] / l[i * n + i]
+            total += x[8 * i + j] * x[8 * i + j]
+    return total

@@ -7,7 +7,6 @@ cdef extern from "simd.h" nogil:
     ctypedef double vd                          # a register of doubles
     ctypedef void inlined "ALWAYS_INLINE void"
     ctypedef void outlined "NEVER_INLINE void"
-    ctypedef void rare "SMALL_CODE void"        # for size, where speed is of no matter
     const Py_ssize_t LANES_F, LANES_D
     const int TILE_ROWS, SLACK
     float multiply_add_f(float a, float b, float c)
