@@ -603,7 +603,7 @@ def evaluated(text, z, y):
     text, _, bounds = text.partition(", at least ")
     names = {
         "z": z, "y": y, "e": np.e, "max": np.maximum, "sqrt": math.sqrt, "erf": np.vectorize(math.erf), "log": np.log,
-        "tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "softplus": lambda z: np.log1p(np.exp(z)),
+        "sin": np.sin, "cos": np.cos, "tanh": np.tanh, "sigmoid": lambda z: 1 / (1 + np.exp(-z)), "softplus": lambda z: np.log1p(np.exp(z)),
         "Phi": lambda z: (1 + np.vectorize(math.erf)(z / math.sqrt(2))) / 2, "abs": np.abs,
         "phi": lambda z: np.exp(-z * z / 2) / math.sqrt(2 * math.pi),
     }  # fmt: skip

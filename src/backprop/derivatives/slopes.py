@@ -123,8 +123,10 @@ def _gaussian_nll(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> A
 
 
 def _binary_cross_entropy(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
-    slope = _sigmoid(z) - y if logits else (1 - y) * _inverse(1 - z, tiny) - y * _inverse(z, tiny)
-    return slope / z.shape[1]
+    t, weight = y * (1 - loss.label_smoothing) + loss.label_smoothing / 2, np.asarray(loss.pos_weight)
+    if logits:
+        return ((1 - t) * _sigmoid(z) - weight * t * _sigmoid(-z)) / z.shape[1]
+    return ((1 - t) * _inverse(1 - z, tiny) - weight * t * _inverse(z, tiny)) / z.shape[1]
 
 
 def _cross_entropy(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:

@@ -42,8 +42,8 @@ _ACTIVATIONS = {
     "hard_sigmoid": ("(z + 3) / 6, at least 0, at most 1", "1/6 between -3 and 3, else 0"),
     "hard_tanh": ("z, at least -1, at most 1", "1 between -1 and 1, else 0"),
     "exp": ("e^z", "y"),
-    "sin": ("sin z", "cos z"),
-    "cos": ("cos z", "-sin z"),
+    "sin": ("sin(z)", "cos(z)"),
+    "cos": ("cos(z)", "-sin(z)"),
     "softmax": ("e^z_i / sum_j e^z_j over the row", "dz_i = y_i (dy_i - sum_j dy_j y_j)"),
     "log_softmax": ("z_i - log sum_j e^z_j over the row", "dz_i = dy_i - e^y_i sum_j dy_j"),
 }
