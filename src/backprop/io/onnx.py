@@ -29,6 +29,7 @@ Array = _validate.Array
 #: The numbers that tensors are made of, by their code: its name, and the dtype here.
 FLOAT, INT64, STRING, BOOL, DOUBLE = 1, 7, 8, 9, 11
 DTYPES = {FLOAT: "<f4", 6: "<i4", INT64: "<i8", BOOL: "|b1", DOUBLE: "<f8"}
+CODES = {np.dtype(dtype): code for code, dtype in DTYPES.items()}
 _TYPE_NAMES = [
     "UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "STRING", "BOOL", "FLOAT16", "DOUBLE",
     "UINT32", "UINT64", "COMPLEX64", "COMPLEX128", "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2",

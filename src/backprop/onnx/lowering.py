@@ -16,7 +16,7 @@ from ..program.graph import Graph, Operation
 from .formulas import layer_norm, of_activation, prelu
 from .writer import USUAL, Writer, checked_opset
 
-__all__ = ["begun", "ensemble", "lower", "mean", "network"]
+__all__ = ["begun", "ensemble", "lower", "mean", "network", "places"]
 
 Array = _validate.Array
 #: Activations that have had an operator only since a version that is therefore taken.
@@ -31,13 +31,10 @@ def network(graph: Graph, opset: Any, metadata: Mapping[str, Any]) -> bytes:
 def ensemble(graphs: Sequence[Graph], opset: Any, metadata: Mapping[str, Any]) -> bytes:
     """The file of networks whose outputs are averaged."""
     writer, first = begun(graphs, opset), graphs[0]
-    places = [f"{i}/" for i in range(len(graphs))] if len(graphs) > 1 else [""]  # as in the file of an ensemble
-    outputs = [lower(writer, graph, "x", place) for graph, place in zip(graphs, places, strict=True)]
-    return writer.model(
-        [files.ValueInfo.of("x", writer.code, "batch", first.n_in)],
-        {"y": (mean(writer, outputs), files.ValueInfo.of("y", writer.code, "batch", first.n_out))},
-        {key: json.dumps(value) for key, value in metadata.items() if value is not None},
-    )
+    x = writer.input("x", writer.code, first.n_in)
+    outputs = [lower(writer, graph, x, place) for graph, place in zip(graphs, places(graphs), strict=True)]
+    writer.output("y", mean(writer, outputs), writer.code, first.n_out)
+    return writer.model({key: json.dumps(value) for key, value in metadata.items() if value is not None})
 
 
 def begun(graphs: Sequence[Graph], opset: Any, least: int = USUAL) -> Writer:
@@ -45,6 +42,11 @@ def begun(graphs: Sequence[Graph], opset: Any, least: int = USUAL) -> Writer:
     opset, dtype = checked_opset(opset), graphs[0].dtype
     wanted = [_WANTS.get(op.activation.name, least) for graph in graphs for op in graph if dtype == np.float32]
     return Writer(max([least, *wanted]) if opset is None else opset, dtype)
+
+
+def places(graphs: Sequence[Graph]) -> list[str]:
+    """How the names of each network begin, as in the file of an ensemble."""
+    return [f"{i}/" for i in range(len(graphs))] if len(graphs) > 1 else [""]
 
 
 def mean(writer: Writer, values: Sequence[str]) -> str:

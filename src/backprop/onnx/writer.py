@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,8 @@ class Writer:
         self._nodes: list[files.Node] = []
         self._constants: dict[str, files.Tensor] = {}
         self._used: set[str] = set()
+        self._inputs: list[files.ValueInfo] = []
+        self._outputs: list[files.ValueInfo] = []
 
     @property
     def code(self) -> int:
@@ -59,10 +61,16 @@ class Writer:
         self._nodes.append(node)
         return output
 
+    def input(self, name: str, code: int, width: int) -> str:
+        """An input, rows of so many numbers or texts."""
+        self._used.add(name)
+        self._inputs.append(files.ValueInfo.of(name, code, "batch", width))
+        return name
+
     def constant(self, name: str, array: Array) -> str:
         """An array by its name; the same one is kept once."""
         if name not in self._constants:
-            self._used.add(name)
+            name = self._unused(name)
             self._constants[name] = files.tensor_of(name, array)
         return name
 
@@ -75,7 +83,7 @@ class Writer:
         """A list of whole numbers."""
         return self.constant(f"int64/{','.join(map(str, values))}", np.array(values, np.int64))
 
-    def write(self, formula: Formula, name: str = "", **values: str) -> str:
+    def write(self, formula: Formula, name: str = "", dtype: np.dtype[Any] | None = None, **values: str) -> str:
         """The nodes of a formula; what is equal in it is computed once.
 
         Parameters
@@ -83,6 +91,8 @@ class Writer:
         formula : Formula
         name : str
             What the result is called, and how the names of what it is computed from begin.
+        dtype : numpy.dtype, optional
+            Of its numbers. Default: that of the arithmetic.
         **values
             What stands for ``X``, and others, by name.
 
@@ -91,20 +101,25 @@ class Writer:
         str
             The result.
         """
-        return self._write(formula, name, name, values, {})
+        known: dict[str, str] = {}
 
-    def _write(self, formula: Formula, name: str, begin: str, values: Mapping[str, str], known: dict[str, str]) -> str:
-        if isinstance(formula, str):
-            return values.get(formula, formula)
-        if isinstance(formula, float):
-            return self.number(formula)
+        def written(part: Formula, at: str) -> str:
+            if isinstance(part, float):
+                return self.number(part, dtype)
+            return values.get(part, part) if isinstance(part, str) else self._node(part, at, name, known, written)
+
+        return written(formula, name)
+
+    def _node(
+        self, formula: Formula, name: str, begin: str, known: dict[str, str], written: Callable[[Formula, str], str]
+    ) -> str:
         if isinstance(formula[0], int):
             return self.integers(*formula)
         key = repr(formula)
         if key not in known:
             inputs = [part for part in formula[1:] if not isinstance(part, dict)]
             attributes = formula[-1] if isinstance(formula[-1], dict) else {}
-            taken = [self._write(part, f"{begin}/{_operator(part)}", begin, values, known) for part in inputs]
+            taken = [written(part, f"{begin}/{_operator(part)}") for part in inputs]
             known[key] = self.add(formula[0], *taken, name=name, **attributes)
         return known[key]
 
@@ -115,16 +130,15 @@ class Writer:
         self._used.add(found)
         return found
 
-    def model(
-        self, inputs: Sequence[files.ValueInfo], outputs: Mapping[str, tuple[str, files.ValueInfo]],
-        metadata: Mapping[str, str],
-    ) -> bytes:  # fmt: skip
-        """The bytes of the file; its outputs are values by these names."""
-        for name, (value, _) in outputs.items():
-            self._rename(value, name)
+    def output(self, name: str, value: str, code: int, *width: int) -> None:
+        """Give out a value by this name, or one made of it where an input has it: rows of so many numbers or texts."""
+        self._outputs.append(files.ValueInfo.of(self._rename(value, name), code, "batch", *width))
+
+    def model(self, metadata: Mapping[str, str]) -> bytes:
+        """The bytes of the file."""
         graph = files.Graph(
-            node=self._nodes, name="backprop", initializer=[*self._constants.values()], input=[*inputs],
-            output=[info for _, info in outputs.values()],
+            node=self._nodes, name="backprop", initializer=[*self._constants.values()], input=self._inputs,
+            output=self._outputs,
         )  # fmt: skip
         size = sum(len(tensor.raw_data) for tensor in self._constants.values())
         if size > MOST_BYTES - (1 << 24):
@@ -136,15 +150,15 @@ class Writer:
             metadata_props=[files.Entry(key=key, value=value) for key, value in metadata.items()],
         ).pack()  # fmt: skip
 
-    def _rename(self, value: str, name: str) -> None:
+    def _rename(self, value: str, name: str) -> str:
         """Give a value the name of an output; where no node gives it, or gives it as another output, by a node more."""
         source = next((node for node in self._nodes if node.output == [value]), None)
-        if source is None or name in self._used:
-            self.add("Identity", value, name=name)
-            return
+        if source is None or name in self._used or value in [info.name for info in self._outputs]:
+            return self.add("Identity", value, name=name)
         source.output, self._used = [name], self._used | {name}
         for node in self._nodes:
             node.input = [name if taken == value else taken for taken in node.input]
+        return name
 
 
 def _operator(formula: Formula) -> str:

@@ -387,6 +387,26 @@ class MLP(Gate):
 
         export_c(self, path, name=name, dtype=dtype, calibration=calibration, fold=fold)
 
+    def export_onnx(self, file: Any, *, opset: int | None = None) -> None:
+        """Write the fitted estimator as an ONNX model.
+
+        A classifier gives "label", as `predict` does, and "probabilities", a tensor (n_samples, n_classes); a regressor
+        gives "y" (n_samples, n_outputs), under `GaussianNLL` the means. The input is "x", in the type of the network;
+        with categorical features each column is an input, by its name or "x0", "x1": numbers as float64, texts as
+        they are. Several members are averaged.
+
+        Parameters
+        ----------
+        file : str, path-like or binary file
+            As `backprop.Sequential.save` takes it.
+        opset : int or None, default=None
+            The version of the operators; None: the one that suits, as `backprop.Sequential.export_onnx` has it, and 19
+            where categories are text.
+        """
+        from .exporting import export_onnx
+
+        export_onnx(self, file, opset=opset)
+
     @property
     def ensemble_(self) -> Ensemble:
         """The networks of all members, as one that predicts the mean of their outputs."""

@@ -1,4 +1,4 @@
-"""The estimators as C files, with what they do before and after their network."""
+"""The estimators as C files and as ONNX models, with what they do before and after their network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .. import _validate, activations, c, losses
+from .. import _validate, activations, c, losses, onnx
+from ..io import atomic
 
-__all__ = ["export_c"]
+__all__ = ["export_c", "export_onnx"]
 
 Array = _validate.Array
 
@@ -22,6 +23,42 @@ def export_c(
     check_is_fitted(mlp)
     rows = None if calibration is None else mlp._check(calibration)[0]
     c.export_model(path, _model(mlp), name=name, dtype=dtype, calibration=rows, fold=fold)
+
+
+def export_onnx(mlp: Any, file: Any, *, opset: Any) -> None:
+    """See `MLP.export_onnx`."""
+    check_is_fitted(mlp)
+    model, names = _model(mlp), getattr(mlp, "feature_names_in_", None)
+    data = onnx.estimator(
+        [net._exported() for net in model.nets], _columns(mlp), opset, link=model.link, each=model.each,
+        both=bool(model.whole), classes=None if model.classes is None else mlp.classes_,
+        labels=hasattr(mlp, "classes_") and model.classes is None,
+        feature_names=None if names is None else [*map(str, names)],
+    )  # fmt: skip
+    atomic.write(file, data)
+
+
+def _columns(mlp: Any) -> list[tuple[Any, ...]] | None:
+    """How each column is encoded, where some are categories; 0 is one that was not seen, or is missing."""
+    if mlp._encoder is None:
+        return None
+    names = getattr(mlp, "feature_names_in_", [f"x{i}" for i in range(mlp.n_features_in_)])
+    columns: list[tuple[Any, ...]] = []
+    for column, labels in zip(mlp._categorical, mlp._encoder.transformers_[0][1].categories_, strict=True):
+        known = [(label, i + 1.0) for i, label in enumerate(labels.tolist()) if label is not None and label == label]
+        if not (all(isinstance(label, str) for label, _ in known) or _are_numbers(known)):
+            got = _validate.shown([label for label, _ in known])
+            raise TypeError(f"export_onnx: expected categories that are all text or all numbers, got {got}")
+        codes = np.array([[code] for _, code in known])
+        columns.append(("category", str(names[column]), [label for label, _ in known], codes))
+    _, scaler, others = mlp._encoder.transformers_[1]
+    for i, column in enumerate(np.arange(mlp.n_features_in_)[others] if len(others) else ()):
+        columns.append(("number", str(names[column]), float(scaler.mean_[i]), float(scaler.scale_[i])))
+    return columns
+
+
+def _are_numbers(known: list[tuple[Any, float]]) -> bool:
+    return all(isinstance(label, (bool, int, float)) for label, _ in known)
 
 
 def _model(mlp: Any) -> c.Model:
