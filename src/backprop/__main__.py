@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parser().parse_args(with_share(sys.argv[1:] if argv is None else argv))
-        module = import_module(f"backprop.commands.{args.command}")  # each brings along what only it needs
-        getattr(module, args.command)(args)
+        name = {"import": "import_"}.get(args.command, args.command)
+        module = import_module(f"backprop.commands.{name}")  # each brings along what only it needs
+        getattr(module, name)(args)
         print(end="", flush=True)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)

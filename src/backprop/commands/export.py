@@ -8,7 +8,8 @@ import numpy as np
 
 import backprop as bp
 
-from .. import _validate, c, tables
+from .. import _validate, c, onnx, tables
+from ..io import atomic
 from ..tables.features import Output
 from .models import Model, loaded, network_of
 from .options import refuse_same_file
@@ -19,22 +20,46 @@ Array = _validate.Array
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write a model as a C file and its header."""
+    """Write a model as an ONNX model, as a C file and its header, or as both."""
+    _check(args)
+    network = network_of(args.model)
+    nets = [network] if isinstance(network, bp.Sequential) else [*network]
+    model = loaded(args.model) if "recipe" in nets[0].metadata else None
+    if args.onnx is not None:
+        graphs, opset = [net._exported() for net in nets], args.opset
+        data = (
+            onnx.ensemble(graphs, opset, {"feature_names": nets[0].feature_names})
+            if model is None
+            else onnx.table(graphs, model.recipe.inputs, model.recipe.target, opset)
+        )
+        atomic.write(args.onnx, data)
+        print(f"{args.onnx}: {len(data):,} bytes")
+    if args.c is not None:
+        target = c.checked_path(args.c)
+        exported = _plain(network, nets) if model is None else _of_table(model, nets)
+        rows = None if args.calibration is None else _rows(args.calibration, model)
+        dtype = "int8" if args.int8 else nets[0].dtype.name
+        c.export_model(target, exported, name=args.name, dtype=dtype, calibration=rows, fold=args.int8)
+        print(f"{target}: {target.stat().st_size:,} bytes, and {target.with_suffix('.h').name}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what does not go together, and to write over the model."""
+    if args.onnx is None and args.c is None:
+        raise ValueError("export: expected --onnx FILE.onnx or --c FILE.c, got neither")
     if args.int8 and args.calibration is None:
         raise ValueError("--int8: expected --calibration FILE.csv beside it, rows like those that the model will see")
     if args.calibration is not None and not args.int8:
         raise ValueError("--calibration: expected it with --int8, got it alone")
-    target = c.checked_path(args.c)
-    for written in target, target.with_suffix(".h"):
-        refuse_same_file(written, Path(args.model), "the model", "--c")
-    network = network_of(args.model)
-    nets = [network] if isinstance(network, bp.Sequential) else [*network]
-    model = loaded(args.model) if "recipe" in nets[0].metadata else None
-    exported = _plain(network, nets) if model is None else _of_table(model, nets)
-    rows = None if args.calibration is None else _rows(args.calibration, model)
-    dtype = "int8" if args.int8 else nets[0].dtype.name
-    c.export_model(target, exported, name=args.name, dtype=dtype, calibration=rows, fold=args.int8)
-    print(f"{target}: {target.stat().st_size:,} bytes, and {target.with_suffix('.h').name}")
+    for option, needed in ("int8", "c"), ("name", "c"), ("opset", "onnx"):
+        if getattr(args, option) and getattr(args, needed) is None:
+            raise ValueError(f"--{option}: expected it with --{needed}, got it alone")
+    targets = [] if args.onnx is None else [("onnx", Path(args.onnx))]
+    if args.c is not None:
+        target = c.checked_path(args.c)
+        targets += [("c", target), ("c", target.with_suffix(".h"))]
+    for option, written in targets:
+        refuse_same_file(written, Path(args.model), "the model", f"--{option}")
 
 
 def _plain(network: Any, nets: list[Any]) -> c.Model:

@@ -122,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     _trace(commands)
     _play(commands)
     _export(commands)
+    _import(commands)
     commands.add_parser("info", help="version, instruction set, threads")
     return whole
 
@@ -197,14 +198,27 @@ def _play(commands: Any) -> None:
 
 
 def _export(commands: Any) -> None:
-    text = "Write a model as a C file that needs nothing else, and its header."
-    out = commands.add_parser("export", help="write a model as a C file", description=text)
+    text = (
+        "Write a model as a file that others run: an ONNX model, or a C file that needs nothing else, and its header."
+    )
+    out = commands.add_parser("export", help="write a model as an ONNX model, or as a C file", description=text)
     out.add_argument("model", metavar="MODEL", help="that was trained on a CSV file, or any other network")
-    out.add_argument("--c", metavar="FILE.c", required=True, help="where to; the header is FILE.h")
-    out.add_argument("--name", metavar="NAME", help="what its functions begin with (default: the name of the file)")
-    out.add_argument("--int8", action="store_true", help="in whole numbers of 8 bits")
+    out.add_argument("--onnx", metavar="FILE.onnx", help="an ONNX model; of a table, each column is an input")
+    out.add_argument(
+        "--opset", type=int, metavar="N", help="with --onnx: the version of its operators (default: as fits)"
+    )
+    out.add_argument("--c", metavar="FILE.c", help="a C file; the header is FILE.h")
+    text = "with --c: what its functions begin with (default: the name of the file)"
+    out.add_argument("--name", metavar="NAME", help=text)
+    out.add_argument("--int8", action="store_true", help="with --c: in whole numbers of 8 bits")
     text = "with --int8: rows like those that it will see, such as the table that it was trained on"
     out.add_argument("--calibration", metavar="FILE.csv", help=text)
+
+
+def _import(commands: Any) -> None:
+    given = commands.add_parser("import", help="write a model file from an ONNX model")
+    given.add_argument("file", metavar="FILE.onnx", help="of a dense network, of whatever program")
+    given.add_argument("-o", "--output", metavar="MODEL", help="default: FILE.safetensors in this folder")
 
 
 def _threads(command: argparse.ArgumentParser) -> None:

@@ -33,9 +33,7 @@ TEXTS = 19
 DOUBLE = np.dtype(np.float64)
 
 
-def table(
-    graphs: Sequence[Graph], features: Sequence[Feature], target: Number | Text, opset: Any, metadata: Mapping[str, Any]
-) -> bytes:
+def table(graphs: Sequence[Graph], features: Sequence[Feature], target: Number | Text, opset: Any) -> bytes:
     """The file of networks that are trained on a table: from its columns to a class, or a number in its units."""
     writer = _begun(graphs, opset, any(isinstance(feature, Text) for feature in features))
     parts = list(chain.from_iterable(_feature(writer, feature) for feature in features))
@@ -44,9 +42,10 @@ def table(
         _classes(writer, outputs, target.categories)
     else:
         formula = ("Add", ("Mul", "x", target.deviation), target.mean)
-        units = writer.write(formula, "y", DOUBLE, x=_cast(writer, outputs, files.DOUBLE))
+        units = writer.write(formula, "units", DOUBLE, x=_cast(writer, outputs, files.DOUBLE))
         writer.output("y", units, files.DOUBLE, graphs[0].n_out)
-    return writer.model(_texts(metadata))
+    said = {"target": target.name, "classes": target.categories if isinstance(target, Text) else None}
+    return writer.model(_texts(said))
 
 
 def estimator(
