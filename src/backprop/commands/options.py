@@ -198,15 +198,11 @@ def _play(commands: Any) -> None:
 
 
 def _export(commands: Any) -> None:
-    text = (
-        "Write a model as a file that others run: an ONNX model, or a C file that needs nothing else, and its header."
-    )
+    text = "Write a model as a file that others run: an ONNX model, or a C file and its header."
     out = commands.add_parser("export", help="write a model as an ONNX model, or as a C file", description=text)
     out.add_argument("model", metavar="MODEL", help="that was trained on a CSV file, or any other network")
     out.add_argument("--onnx", metavar="FILE.onnx", help="an ONNX model; of a table, each column is an input")
-    out.add_argument(
-        "--opset", type=int, metavar="N", help="with --onnx: the version of its operators (default: as fits)"
-    )
+    out.add_argument("--opset", type=int, metavar="N", help="with --onnx: the version of its operators")
     out.add_argument("--c", metavar="FILE.c", help="a C file; the header is FILE.h")
     text = "with --c: what its functions begin with (default: the name of the file)"
     out.add_argument("--name", metavar="NAME", help=text)
