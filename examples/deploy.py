@@ -58,7 +58,17 @@ def in_c(folder: Path, name: str, x: np.ndarray) -> tuple[np.ndarray, float] | N
         return None
     (folder / f"{name}_driver.c").write_text(DRIVER.format(name=name))
     library = folder / f"{name}.so"
-    command = [compiler, "-std=c99", "-O3", "-shared", "-fPIC", folder / f"{name}_driver.c", "-o", library, "-lm"]
+    command: list[str | Path] = [
+        compiler,
+        "-std=c99",
+        "-O3",
+        "-shared",
+        "-fPIC",
+        folder / f"{name}_driver.c",
+        "-o",
+        library,
+        "-lm",
+    ]
     subprocess.run(command, check=True)
     pointer, out = ctypes.POINTER(ctypes.c_float), np.empty((len(x), 10), np.float32)
     rows = ctypes.CDLL(str(library)).rows

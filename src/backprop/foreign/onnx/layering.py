@@ -16,7 +16,7 @@ __all__ = ["layered"]
 Array = _validate.Array
 
 #: Those that a function may end in that is made of several; and those that hand on what they take.
-_ENDS = frozenset({"Add", "Sub", "Mul", "Div", "Clip", "Where", "Log", "Max", "Min", "Sum"})
+_ENDS = frozenset({"Add", "Sub", "Mul", "Div", "Clip", "Where", "Log", "Max", "Min", "Sin", "Sum"})
 _NOTHING = frozenset({"Identity", "Reshape", "Flatten"})
 
 

@@ -20,8 +20,8 @@ Array = _validate.Array
 
 #: Operators that are an activation without numbers.
 ACTIVATIONS = {
-    "Exp": "exp", "LogSoftmax": "log_softmax", "Mish": "mish", "Relu": "relu", "Sigmoid": "sigmoid",
-    "Softmax": "softmax", "Softplus": "softplus", "Softsign": "softsign", "Tanh": "tanh",
+    "Cos": "cos", "Exp": "exp", "LogSoftmax": "log_softmax", "Mish": "mish", "Relu": "relu", "Sigmoid": "sigmoid",
+    "Sin": "sin", "Softmax": "softmax", "Softplus": "softplus", "Softsign": "softsign", "Tanh": "tanh",
 }  # fmt: skip
 
 
