@@ -104,11 +104,27 @@ class _Layering:
         first, last = value.inputs[0], value.inputs[-1]
         if len(value.inputs) == 2 and last is source and _is_rest(first, source) and made.name_both_classes(value.name):
             return
+        if (parts := _rising(value)) is not None:
+            self._ordered(made, value, parts, depth)
+            return
         chains = [
             Chain(self.program.double) if one is source else self.chain(source, one, depth + 1) for one in value.inputs
         ]
         arrays = {f"{b}.{name}": array for b, inner in enumerate(chains) for name, array in inner.nested().items()}
         made.add(layers.Concatenate([inner.layers for inner in chains]), value.name, **arrays)
+
+    def _ordered(self, made: Chain, value: Value, parts: list[Value], depth: int) -> None:
+        """Sums that rise: of one output, then of a softplus of one more each."""
+        source = value.source
+        assert source is not None
+        chains = [self.chain(source, part, depth + 1) for part in parts]
+        arrays: dict[str, Array] = {}
+        for k, inner in enumerate(chains):
+            end = activations.softplus if k else activations.identity
+            if len(inner.layers) != 1 or inner.layers[0] != layers.Dense(source.width, 1, end):
+                raise parts[k].error("a dense layer, and a softplus", f"{_validate.shown(inner.layers)}")
+            arrays |= {f"{k}.{name.partition('.')[2]}": array for name, array in inner.nested().items()}
+        made.add(layers.Ordered(source.width, len(parts)), value.name, **arrays)
 
     def _columns(self, made: Chain, value: Value) -> bool:
         """The columns of the input, some of them looked up in a table; False where it is something else."""
@@ -141,6 +157,18 @@ class _Layering:
 def layered(program: Program, room: int) -> Chain:
     """The layers from the input of a model to its output, which take no more than so many numbers beside its own."""
     return _Layering(program, room).chain(program.input, program.output)
+
+
+def _rising(value: Value) -> list[Value] | None:
+    """What is added to the sum before it for each value side by side; None where it is not so."""
+    first, *sums = value.inputs
+    parts = [first]
+    for before, after in zip([first, *sums], sums, strict=False):
+        added = [one for one in after.inputs if one is not before]
+        if after.operator != "Add" or len(after.taken) != 2 or len(added) != 1 or after.width != 1:
+            return None
+        parts += added
+    return parts if sums and first.operator == "Gemm" else None
 
 
 def _is_rest(value: Value, source: Value) -> bool:
