@@ -238,9 +238,12 @@ class TableEncoder(Encoder):
         binary: str = "sign",
         categories: str = "onehot",
         max_onehot: int = MOST_CATEGORIES,
-        **common: Any,
+        max_categories: int = MOST_CATEGORIES,
+        flag_missing: bool = True,
+        dtype: str = "float32",
+        rng: Any = 0,
     ) -> None:
-        super().__init__(**common)
+        super().__init__(max_categories=max_categories, flag_missing=flag_missing, dtype=dtype, rng=rng)
         kinds = {"numeric": numeric, "category": category, "date": date, "drop": drop, "id": id}
         self.kinds = {name: [*map(str, _validate.items(given, name))] for name, given in kinds.items()}
         self.decimal = None if decimal is None else _validate.choice(decimal, "decimal", (".", ","))
@@ -304,8 +307,15 @@ class OneHotEncoder(_OfOneKind):
 
     _kind = "category"
 
-    def __init__(self, *, binary: str = "sign", **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(
+        self,
+        *,
+        binary: str = "sign",
+        max_categories: int = MOST_CATEGORIES,
+        flag_missing: bool = True,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(max_categories=max_categories, flag_missing=flag_missing, dtype=dtype)
         self.binary = _validate.choice(binary, "binary", ("sign", "onehot"))
 
     def _options(self) -> dict[str, Any]:
@@ -367,8 +377,8 @@ class DateEncoder(_OfOneKind):
 
     _kind = "date"
 
-    def __init__(self, *, scaler: str | None = None, **common: Any) -> None:
-        super().__init__(**common)
+    def __init__(self, *, scaler: str | None = None, flag_missing: bool = True, dtype: str = "float32") -> None:
+        super().__init__(flag_missing=flag_missing, dtype=dtype)
         self.scaler = None if scaler is None else _validate.choice(scaler, "scaler", ("robust", "standard"))
 
     def _options(self) -> dict[str, Any]:
