@@ -116,6 +116,7 @@ RAW = {
                                  "902.0"),
     "no header": (None, [",".join(row) for row in ROWS], "4"),
     "no header, and classes": (None, [",".join(row) for row in ROWS], "3"),
+    "a delimiter that is declared": ("sep=;\na;b;c;y", [";".join(row) for row in ROWS], "y"),
     "a column of one text": ("a,b,c,y", [f"{row[0]},{row[1]},same,{row[3]}" for row in ROWS], "y"),
 }  # fmt: skip
 

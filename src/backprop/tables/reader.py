@@ -8,6 +8,7 @@ import errno
 import io
 import math
 import os
+import re
 import select
 import stat
 import sys
@@ -72,8 +73,9 @@ def read(
     given = os.fsdecode(path)
     source = "stdin" if given in STDIN else given
     text = _text(_bytes(given), source)
-    delimiter = _delimiter(text)
-    records = list(_records(text, delimiter, source))
+    declared = text[4] if re.match(r"sep=[^\w\s][\r\n]", text) else ""  # as Excel writes it, in a line of its own
+    delimiter = declared or _delimiter(text)
+    records = list(_records(text, delimiter, source))[bool(declared) :]
     if not records:
         raise ValueError(f"{source}: expected a header and rows, got an empty file")
     if header is None:
