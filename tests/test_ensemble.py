@@ -226,7 +226,7 @@ def changed(data, change):
         (lambda a, m, them: them[0]["architecture"].update(dtype="float16"), "does not make sense"),
         (lambda a, m, them: them[0]["architecture"].update(steps=-1), "does not make sense"),
         (lambda a, m, them: them[0].update(metadata=[]), "does not make sense"),
-        (lambda a, m, them: m.update(format_version="3"), "expected format version 2, got '3': a later version"),
+        (lambda a, m, them: m.update(format_version="4"), "expected format version 2, got '4': a later version"),
         (lambda a, m, them: m.update(architecture="{}"), r"unknown metadata \['architecture'\]"),
         (lambda a, m, them: m.update(format="other"), "of something else"),
     ],

@@ -15,12 +15,15 @@ from .._version import __version__
 from ..errors import FormatError
 from . import checkpoint, safetensors, strict_json
 
-__all__ = ["COUNTERS", "check_room", "checked_metadata", "pack", "pack_members", "read", "read_members"]
+__all__ = [
+    "COUNTERS", "check_room", "checked_metadata", "pack", "pack_estimator", "pack_members", "read", "read_estimator",
+    "read_members", "sensible",
+]  # fmt: skip
 
 Array = _validate.Array
 
-#: Of a network, and of an ensemble, which version 0.1 does not know.
-FORMAT_VERSION, MEMBERS_VERSION = "1", "2"
+#: Of a network, and of an ensemble and of an estimator, which version 0.1 does not know.
+FORMAT_VERSION, MEMBERS_VERSION, ESTIMATOR_VERSION = "1", "2", "3"
 #: Layers and branches, and the lists they stand in, that a file may have.
 MOST_LISTS = 1 << 15
 #: The counters of a network. Those of a file are at most half of what they hold, so that there is room to go on.
@@ -48,14 +51,22 @@ def pack(net: Any, more: Mapping[str, Array] | None = None, training: str | None
     } | ({} if training is None else {"training": training}))  # fmt: skip
 
 
-def pack_members(nets: Sequence[Any]) -> bytes:
+def pack_members(
+    nets: Sequence[Any], more: Mapping[str, Array] | None = None, told: Mapping[str, str] | None = None
+) -> bytes:
     """The bytes of the file of an ensemble: each network by its architecture, its tensors by its number."""
     members = [{"architecture": _architecture(net), "metadata": net.metadata} for net in nets]
     arrays = {f"{i}/{name}": array for i, net in enumerate(nets) for name, array in net.arrays().items()}
-    return safetensors.pack(arrays, {
+    return safetensors.pack({**arrays, **(more or {})}, {
         "format": "backprop", "format_version": MEMBERS_VERSION, "backprop_version": __version__,
-        "members": json.dumps(members, allow_nan=False),
+        "members": json.dumps(members, allow_nan=False), **(told or {}),
     })  # fmt: skip
+
+
+def pack_estimator(nets: Sequence[Any], told: Mapping[str, Any], more: Mapping[str, Array]) -> bytes:
+    """The bytes of the file of an estimator: its networks, what is told of it, and the tensors of that."""
+    text = json.dumps(told, allow_nan=False)
+    return pack_members(nets, more, {"format_version": ESTIMATOR_VERSION, "estimator": text})
 
 
 def _architecture(net: Any) -> dict[str, Any]:
@@ -91,7 +102,7 @@ def read(
     arrays, metadata = safetensors.read(source, name)
     with safetensors.named(name):
         _ours(metadata, FORMAT_VERSION, {"architecture", "metadata", "training"})
-        with _sensible("an architecture"):
+        with sensible("an architecture"):
             _expect_few_lists(metadata["architecture"])
             described = [strict_json.decode(metadata[part], part) for part in ("architecture", "metadata")]
             net = _declared(declare, *described)
@@ -100,7 +111,7 @@ def read(
         _fill(net, arrays)
         training = None
         if "training" in metadata:
-            with _sensible("a checkpoint"):
+            with sensible("a checkpoint"):
                 training = checkpoint.unpack(more, strict_json.decode(metadata["training"], "training"))
                 _check_training(net, training)
     return net, training
@@ -114,19 +125,36 @@ def read_members(
     arrays, metadata = safetensors.read(source, name)
     with safetensors.named(name):
         _ours(metadata, MEMBERS_VERSION, {"members"})
-        with _sensible("the members of an ensemble"):
-            _expect_few_lists(metadata["members"])
-            members = strict_json.decode(metadata["members"], "members")
-            if not isinstance(members, list) or not members:
-                raise ValueError(f"expected a list of them, got {_validate.shown(members)}")
-            if any(not isinstance(member, dict) or member.keys() != {"architecture", "metadata"} for member in members):
-                raise ValueError("expected an architecture and metadata of each, and nothing else")
-            nets = [_declared(declare, member["architecture"], member["metadata"]) for member in members]
-        wanted = {f"{i}/{name}": shape for i, net in enumerate(nets) for name, shape in net._shapes().items()}
-        with _damaged():
-            _expect_tensors(wanted, arrays)
-        for i, net in enumerate(nets):
-            _fill(net, {name: arrays.pop(f"{i}/{name}") for name in net._shapes()})
+        return _members(declare, arrays, metadata)
+
+
+def read_estimator(
+    declare: Callable[[Any, Any], Any], source: safetensors.Readable, name: str
+) -> tuple[list[Any], Any, dict[str, Array]]:
+    """The networks of an estimator, what is told of it, and the tensors of that."""
+    arrays, metadata = safetensors.read(source, name)
+    with safetensors.named(name):
+        _ours(metadata, ESTIMATOR_VERSION, {"members", "estimator"})
+        with sensible("an estimator"):
+            told = strict_json.decode(metadata["estimator"], "estimator")
+        more = {key: arrays.pop(key) for key in [*arrays] if key.startswith("value/")}
+        return _members(declare, arrays, metadata), told, more
+
+
+def _members(declare: Callable[[Any, Any], Any], arrays: dict[str, Array], metadata: Mapping[str, str]) -> list[Any]:
+    with sensible("the members of an ensemble"):
+        _expect_few_lists(metadata["members"])
+        members = strict_json.decode(metadata["members"], "members")
+        if not isinstance(members, list) or not members:
+            raise ValueError(f"expected a list of them, got {_validate.shown(members)}")
+        if any(not isinstance(member, dict) or member.keys() != {"architecture", "metadata"} for member in members):
+            raise ValueError("expected an architecture and metadata of each, and nothing else")
+        nets = [_declared(declare, member["architecture"], member["metadata"]) for member in members]
+    wanted = {f"{i}/{name}": shape for i, net in enumerate(nets) for name, shape in net._shapes().items()}
+    with _damaged():
+        _expect_tensors(wanted, arrays)
+    for i, net in enumerate(nets):
+        _fill(net, {name: arrays.pop(f"{i}/{name}") for name in net._shapes()})
     return nets
 
 
@@ -139,7 +167,7 @@ def _fill(net: Any, arrays: dict[str, Array]) -> None:
     """Memory for a network that is declared, with these arrays, which are given up, once they are what it needs."""
     with _damaged():
         _compare(net._shapes(), arrays, net.dtype)
-    with _sensible("an architecture"):
+    with sensible("an architecture"):
         net._allocate(arrays)
 
 
@@ -153,7 +181,7 @@ def _damaged() -> Iterator[None]:
 
 
 @contextmanager
-def _sensible(what: str) -> Iterator[None]:
+def sensible(what: str) -> Iterator[None]:
     """What was refused inside is refused as part of a file."""
     try:
         yield
@@ -168,6 +196,7 @@ def _sensible(what: str) -> Iterator[None]:
 _READERS = {
     FORMAT_VERSION: "a single network, which backprop.load reads",
     MEMBERS_VERSION: "an ensemble, which backprop.Ensemble.load reads",
+    ESTIMATOR_VERSION: "an estimator, which backprop.sklearn.load reads",
 }
 
 

@@ -10,13 +10,39 @@ try:
 except ImportError as error:
     raise ImportError('backprop.sklearn needs scikit-learn 1.6 or later: pip install "backprop-nn[sklearn]"') from error
 
+import os
+
 from .classifier import MLPClassifier
 from .labels import Labels
 from .regressor import MLPRegressor
 from .search import Sweep, sweep
 from .solvers import _times
 
-__all__ = ["MLPClassifier", "MLPRegressor", "Sweep", "sweep"]
+__all__ = ["MLPClassifier", "MLPRegressor", "Sweep", "load", "sweep"]
+
+
+def load(path: "str | os.PathLike[str]") -> "MLPClassifier | MLPRegressor":
+    """Read an estimator that its `save` wrote, without pickle: nothing in a file is run.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        Fitted; it predicts the same, to the last bit.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, or not one of ours, or holds a network alone, which `backprop.load` reads.
+    """
+    from .saving import read
+
+    found: MLPClassifier | MLPRegressor = read(path, {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)})
+    return found
+
 
 for _pickled in (MLPClassifier, MLPRegressor, Labels, Sweep, _times):
     _pickled.__module__ = __name__  # where pickles look for them

@@ -366,6 +366,26 @@ class MLP(Gate):
             return [*self.ensemble_.predict_all(X, threads=self.threads)]
         return [self.network_.predict(X, threads=self.threads)]
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted estimator to a safetensors file, without pickle: `backprop.sklearn.load` reads it.
+
+        Its parameters, networks, classes, names of columns, categories and curves; not its callbacks, and not the state
+        of its optimizer: `partial_fit` goes on with a new one.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing file is replaced only once the new one is safe on the disk.
+
+        Raises
+        ------
+        TypeError
+            If a parameter is a function of one's own, such as a loss: a file holds no code.
+        """
+        from .saving import save
+
+        save(self, path)
+
     def export_c(
         self, path: str | os.PathLike[str], *, name: str | None = None, dtype: str = "float32", calibration: Any = None,
         fold: bool = False,
