@@ -9,6 +9,7 @@ processor, for the whole process, since not every library obeys its own switch. 
 
 import argparse
 import io
+import itertools
 import math
 import os
 import statistics
@@ -122,6 +123,19 @@ before = status("VmRSS"); run(); print(status("VmHWM") - before)
 """
 
 
+def file_sizes() -> None:
+    """What a network takes as a file, beside its parameters."""
+    import backprop as bp
+
+    for sizes in (20, 64, 32, 1), (784, 128, 10):
+        dense = [bp.Dense(n_in, n_out, "relu") for n_in, n_out in itertools.pairwise(sizes)]
+        net, onnx = bp.Sequential(dense, rng=0), io.BytesIO()
+        net.export_onnx(onnx)
+        own = net.parameters.nbytes
+        more = f"{len(net.to_bytes()) - own:,} more as safetensors, {len(onnx.getvalue()) - own:,} as ONNX"
+        print(f"\n{'-'.join(map(str, sizes))} as a file: {own:,} bytes of parameters, and {more}")
+
+
 def footprint(repeat: int) -> None:
     """What it costs to have the library: the import, the package, the memory of a fit beside its data."""
 
@@ -145,6 +159,7 @@ def footprint(repeat: int) -> None:
             if file.suffix in (".py", ".pyi", ".so", ".pyd", ".typed"):
                 archive.write(file, file.name)
     print(f"\nthe package, compressed as a wheel is: {packed.tell() / 1e6:.2f} MB")
+    file_sizes()
     if not Path("/proc/self/status").exists():
         return
     for name in [name for name in __import__("works").WORKS if name.startswith("784")]:

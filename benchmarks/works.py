@@ -4,10 +4,12 @@ Every library gets the same network, rows, batches, float type and number of epo
 installed raises ImportError, and the table says so.
 """
 
+import io
 import os
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -227,12 +229,15 @@ def train_jax(sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, batch: int, 
 SMALL = (20, 64, 32, 1)
 
 
-def predict_backprop(x: np.ndarray) -> Work:
+def _small_network() -> Any:
     import backprop as bp
 
     bp.set_num_threads(THREADS)
-    net = bp.Sequential([bp.Dense(20, 64, "relu"), bp.Dense(64, 32, "relu"), bp.Dense(32, 1)])
-    return partial(net.predict, x)
+    return bp.Sequential([bp.Dense(20, 64, "relu"), bp.Dense(64, 32, "relu"), bp.Dense(32, 1)], rng=0)
+
+
+def predict_backprop(x: np.ndarray) -> Work:
+    return partial(_small_network().predict, x)
 
 
 def predict_torch(x: np.ndarray) -> Work:
@@ -248,26 +253,12 @@ def predict_torch(x: np.ndarray) -> Work:
 
 
 def predict_onnx(x: np.ndarray) -> Work:
-    import onnx
     import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
 
-    nodes, values, last = [], [], "x"
-    for i, (w, b) in enumerate(weights(SMALL)):
-        values += [numpy_helper.from_array(w, f"w{i}"), numpy_helper.from_array(b, f"b{i}")]
-        nodes.append(helper.make_node("Gemm", [last, f"w{i}", f"b{i}"], [f"z{i}"]))
-        last = f"z{i}"
-        if i < 2:
-            nodes.append(helper.make_node("Relu", [last], [f"y{i}"]))
-            last = f"y{i}"
-    info = helper.make_tensor_value_info
-    shape = {name: info(name, TensorProto.FLOAT, [None, n]) for name, n in (("x", 20), (last, 1))}
-    graph = helper.make_graph(nodes, "net", [shape["x"]], [shape[last]], values)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    options = onnxruntime.SessionOptions()
+    options, file = onnxruntime.SessionOptions(), io.BytesIO()
     options.intra_op_num_threads = THREADS
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    _small_network().export_onnx(file)
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"x": x})
 
 
