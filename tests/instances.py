@@ -64,6 +64,8 @@ NETWORKS = {
                             bp.Dense(9, 3)],
     "ordered": lambda: [bp.Dense(4, 5, "tanh"), bp.Ordered(5, 4), bp.Dense(4, 3)],
     "ordered last": lambda: [bp.Ordered(4, 3)],
+    "clip": lambda: [bp.Clip(-0.5, 0.7), bp.Dense(4, 5, "tanh"), bp.Residual([bp.Clip(-0.3, 0.2)]), bp.Dense(5, 3)],
+    "clip last": lambda: [bp.Dense(4, 3), bp.Clip(-0.4, 0.3)],
     "concatenate last": lambda: [bp.Concatenate([[bp.Dense(4, 1)], [bp.Dense(4, 2, "tanh"), bp.BatchNorm()]])],
     "both": lambda: [bp.Concatenate([[bp.Residual([bp.Dense(4, 4, "tanh")])],
                                      [bp.Concatenate([[bp.PReLU()], [bp.Dense(4, 1)]])]]), bp.Dense(9, 3)],

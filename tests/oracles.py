@@ -85,6 +85,8 @@ class InTorch:
                 return x
             case bp.Dropout() if not self.training:
                 return x
+            case bp.Clip():
+                return x if self.training else x.clamp(layer.low, layer.high)
             case bp.Residual():
                 return x + self._sequence(layer.layers, x)
             case bp.Ordered():

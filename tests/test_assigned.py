@@ -22,7 +22,7 @@ OBJECTS = {
     "FlatCosine": lambda: schedules.FlatCosine(0.1, 10), "Step": lambda: schedules.Step(0.1, 3),
     "Dense": lambda: bp.Dense(2, 3), "Dropout": lambda: bp.Dropout(0.5), "PReLU": bp.PReLU, "Scale": bp.Scale, "LayerNorm": bp.LayerNorm,
     "BatchNorm": bp.BatchNorm, "Embedding": lambda: bp.Embedding(3, 2), "Columns": lambda: bp.Columns(2, {}),
-    "Residual": lambda: bp.Residual([]), "Ordered": lambda: bp.Ordered(2, 3), "Concatenate": lambda: bp.Concatenate([[], []]),
+    "Residual": lambda: bp.Residual([]), "Clip": lambda: bp.Clip(-1, 1), "Ordered": lambda: bp.Ordered(2, 3), "Concatenate": lambda: bp.Concatenate([[], []]),
     "Activation": lambda: bp.Activation("relu"), "EarlyStopping": bp.EarlyStopping, "ReduceOnPlateau": bp.ReduceOnPlateau,
     "Checkpoint": lambda: bp.Checkpoint("x"), "CSVLogger": lambda: bp.CSVLogger("x"),
     "LearningRateFinder": bp.LearningRateFinder, "Snapshots": bp.Snapshots,

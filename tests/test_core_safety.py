@@ -55,7 +55,19 @@ def graph_steps(core, n_in=3, n_out=2):
     at = {
         name: place
         for place, name in enumerate(
-            ("columns", "layer_norm", "prelu", "dropout", "add", "batch_norm", "activation", "join", "dense", "scale")
+            (
+                "columns",
+                "layer_norm",
+                "prelu",
+                "dropout",
+                "add",
+                "batch_norm",
+                "activation",
+                "join",
+                "dense",
+                "scale",
+                "clip",
+            )
         )
     }
     table, norm, slopes = 0, 6, 6 + 2 * wide
@@ -73,6 +85,7 @@ def graph_steps(core, n_in=3, n_out=2):
         (operation["join"], 0, 0.0, wide, 2 * wide, -1, -1, at["activation"], at["columns"], 7, ()),
         (operation["dense"], 0, 0.0, 2 * wide, n_out, weight, bias, at["join"], -1, 8, ()),
         (operation["scale"], 0, 0.0, n_out, n_out, bias + n_out, -1, at["dense"], -1, 9, ()),
+        (operation["clip"], 0, -0.2, n_out, n_out, -1, -1, at["scale"], -1, 10, (0.3,)),
     ], bias + 2 * n_out, 2 * wide  # fmt: skip
 
 
@@ -102,6 +115,7 @@ def hostile_graphs(core):
         "join": {"other": [-1, 7, -2], "n_out": [4, 9]},
         "dense": {"source": [0, 8], "weight": [10**6]},
         "scale": {"weight": [-1, 10**6], "n_out": [1, 3]},
+        "clip": {"extra": [(), (math.nan,), (-0.3,), (1e301,), None, (1, 2)], "alpha": [math.nan, 0.5]},
     }  # fmt: skip
     steps, n, n_buffers = graph_steps(core)
     changes["dense"]["activation"] = core.NEEDS_Z

@@ -36,6 +36,7 @@ KINDS = {
     "dense": lambda operation, a, x: x @ a["weight"] + a.get("bias", 0),
     "activation": lambda operation, a, x: x,
     "dropout": lambda operation, a, x: x,
+    "clip": lambda operation, a, x: x.clip(operation.attributes["low"], operation.attributes["high"]),
     "prelu": lambda operation, a, x: np.where(x > 0, x, a["weight"] * x),
     "scale": lambda operation, a, x: x * a["weight"],
     "layer_norm": lambda op, a, x: normalised(op, a, x, x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)),

@@ -15,6 +15,7 @@ from .errors import BusyError, DivergedError, FormatError, RankError
 from .layers import (
     Activation,
     BatchNorm,
+    Clip,
     Columns,
     Concatenate,
     Dense,
@@ -62,12 +63,12 @@ from .optimizers import (
 
 __all__ = [
     "LBFGS", "SGD", "Activation", "Adadelta", "Adagrad", "Adam", "AdamW", "BatchNorm", "BinaryCrossEntropy",
-    "BusyError", "CSVLogger", "Callback", "Checkpoint", "Columns", "Concatenate", "CosineSimilarity",
+    "BusyError", "CSVLogger", "Callback", "Checkpoint", "Clip", "Columns", "Concatenate", "CosineSimilarity",
     "CrossEntropy", "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError",
     "GaussianNLL", "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm",
     "LearningRateFinder", "Lion", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer",
-    "Ordered", "PReLU", "Poisson", "Quantile", "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual",
-    "Rprop", "Scale", "Sequential", "Snapshots", "SquaredHinge", "TerminateOnNaN", "__version__", "activations",
+    "Ordered", "PReLU", "Poisson", "Quantile", "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "Rprop",
+    "Scale", "Sequential", "Snapshots", "SquaredHinge", "TerminateOnNaN", "__version__", "activations",
     "check_gradients", "curvature", "from_keras", "from_onnx", "from_sklearn", "from_torch", "get_num_threads",
     "hessian", "initializers", "load", "losses", "metrics", "optimizers", "quantize", "resume", "schedules",
     "set_num_threads", "show_config",

@@ -87,6 +87,13 @@ class _Writer:
 
     _dropout = _activation
 
+    def _clip(self, operation: Operation) -> None:
+        self._activation(operation)
+        low, high = (self._number(operation.attributes[name]) for name in ("low", "high"))
+        y = f"({self._at(operation.name)})[i]"
+        bounded = f"{y} < {low} ? {low} : {y} > {high} ? {high} : {y}"
+        self.calls.append(f"for (int32_t i = 0; i < {operation.n_out}; i++) {y} = {bounded};")
+
     def _prelu(self, operation: Operation) -> None:
         self._call("prelu", operation.n_out, self._array(operation, "weight"), *self._ends(operation))
 

@@ -5,7 +5,7 @@
 # looks along the columns, a batch norm, begins a new part of the operations, before which all rows must be there.
 
 cdef enum Operation:
-    DENSE, ACTIVATION, DROPOUT, ADD, JOIN, PRELU, SCALE, LAYER_NORM, BATCH_NORM, COLUMNS
+    DENSE, ACTIVATION, DROPOUT, CLIP, ADD, JOIN, PRELU, SCALE, LAYER_NORM, BATCH_NORM, COLUMNS
     OPERATION_COUNT                             # stays the last
 
 cdef enum:
@@ -19,7 +19,8 @@ cdef struct Column:
 
 cdef struct Op:
     int operation, activation
-    double alpha                                # slope of an activation, rate of dropout, epsilon of a norm
+    double alpha                                # slope of an activation, rate of dropout, epsilon of a norm, least output
+    double most                                 # output of a clip
     Py_ssize_t n_in, n_out, ld                  # ld: the distance between the rows of its output
     Py_ssize_t weight, bias                     # where they begin in the flat vectors; bias -1: none
     Py_ssize_t buffer                           # where running statistics begin: mean, then variance

@@ -110,6 +110,32 @@ cdef void dropout_backward(
     add_rows(rows.n, op.n_in, dy, op.ld, dx, lddx, op.adds)
 
 
+# Clip: only in evaluation mode, so that in training each row has a gradient.
+
+cdef void clip_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+) noexcept nogil:
+    cdef real low = <real> op.alpha, high = <real> op.most
+    cdef Py_ssize_t r, i
+    copy_rows(rows.n, op.n_out, x, ldx, y, op.ld)
+    for r in range(rows.n if not rows.how.training else 0):
+        for i in range(r * op.ld, r * op.ld + op.n_out):
+            y[i] = low if y[i] < low else high if y[i] > high else y[i]
+
+
+cdef void clip_backward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
+) noexcept nogil:
+    cdef real low = <real> op.alpha, high = <real> op.most
+    cdef Py_ssize_t r, i
+    for r in range(rows.n if not rows.how.training else 0):
+        for i in range(op.n_out):
+            if x[r * ldx + i] < low or x[r * ldx + i] > high:
+                dy[r * op.ld + i] = 0
+    add_rows(rows.n, op.n_in, dy, op.ld, dx, lddx, op.adds)
+
+
 # PReLU: y = x where x > 0, else a x, with a slope for each column.
 
 cdef void prelu_forward(
@@ -653,6 +679,8 @@ kind(ACTIVATION, "activation", AS_WIDE,
      copy_forward[float], copy_forward[double], copy_backward[float], copy_backward[double])
 kind(DROPOUT, "dropout", AS_WIDE | RATE,
      dropout_forward[float], dropout_forward[double], dropout_backward[float], dropout_backward[double])
+kind(CLIP, "clip", AS_WIDE,
+     clip_forward[float], clip_forward[double], clip_backward[float], clip_backward[double])
 kind(ADD, "add", AS_WIDE | OTHER_AS_WIDE,
      add_forward[float], add_forward[double], copy_backward[float], copy_backward[double])
 kind(JOIN, "join", OTHER_BESIDE,

@@ -325,18 +325,27 @@ cdef void begin_adam(Update *u, double learning_rate, double t) noexcept nogil:
             u.bias_correction, u.epsilon = 0, 1
 
 
-cdef void begin_step(Update *u, double learning_rate, double weight_decay) noexcept nogil:
-    """The next step, and what all parameters, and those of each group, share in it."""
-    cdef Update *group
-    cdef int i
+cdef inline void begin_own_step(Update *u, double learning_rate, double weight_decay) noexcept nogil:
     u.step += 1
     u.rate, u.weight_decay = learning_rate, weight_decay
     u.one_minus_ema_decay = 1 if u.step == 1 else 1 - u.average
     if u.kind == ADAM or u.kind == ADAMW or u.kind == NADAM or u.kind == RADAM:
         begin_adam(u, learning_rate, <double> u.step)
+
+
+cdef void begin_groups(Update *u, double learning_rate, double weight_decay) noexcept nogil:
+    cdef Update *group
+    cdef int i
     for i in range(u.n_groups):
         group = &u.groups[i]
-        begin_step(group, learning_rate * group.rate_factor, weight_decay * group.decay_factor)
+        begin_own_step(group, learning_rate * group.rate_factor, weight_decay * group.decay_factor)
+
+
+cdef inline void begin_step(Update *u, double learning_rate, double weight_decay) noexcept nogil:
+    """The next step, and what all parameters, and those of each group, share in it."""
+    begin_own_step(u, learning_rate, weight_decay)
+    if u.n_groups > 0:
+        begin_groups(u, learning_rate, weight_decay)
 
 
 cdef double clip_scale(const Update *u, const real *g) noexcept nogil:

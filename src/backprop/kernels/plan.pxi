@@ -15,9 +15,9 @@ cdef class Plan:
     Each op is (operation, activation, alpha, n_in, n_out, weight, bias, source, other, key, extra): weight and bias
     are offsets, or -1; source and other the ops whose outputs it takes, or -1 for the input; extra is (momentum,
     offset in the buffers) of a batch norm, the momentum a number or a function that gives the present one, (function
-    of the first step and the number of steps,) of a dropout whose rates that gives, and (weight or -1, values, n,
-    count) for so many columns side by side, one where there is no count. The first seven will do where each takes the
-    one before. Each penalty is (begin, end, l1, l2).
+    of the first step and the number of steps,) of a dropout whose rates that gives, (most,) of a clip, and (weight or
+    -1, values, n, count) for so many columns side by side, one where there is no count. The first seven will do where
+    each takes the one before. Each penalty is (begin, end, l1, l2).
     """
     cdef Graph graph
     cdef Py_ssize_t n_given                             # operations that there is memory for
@@ -99,6 +99,10 @@ cdef class Plan:
             self.add_columns(s, op, tuple(extra))
         elif op.operation == BATCH_NORM:
             self.add_batch_norm(s, op, extra)
+        elif op.operation == CLIP:
+            op.most, = extra
+            if not op.alpha <= op.most < 1e300:
+                raise ValueError(f"{self.name_of(s)}: expected a number from {op.alpha} on, got {op.most}")
         elif op.operation == DROPOUT and extra:
             self.schedules += extra
             graph.n_schedules = op.schedule = <int> len(self.schedules)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -57,6 +58,33 @@ class Dropout(SameSize):
         if isinstance(config.get("rate"), dict):
             config = {**config, "rate": schedules.from_config(config["rate"])}
         return super().from_config(config)
+
+
+class Clip(SameSize):
+    """In evaluation mode, y = x kept between two bounds; in training y = x, so that no row is without a gradient.
+
+    At the end of a network of regression, the smallest and the largest target of the training: then no prediction is
+    beyond what was ever seen.
+
+    Parameters
+    ----------
+    low, high : float
+        The bounds; low is below high.
+    """
+
+    operation = "clip"
+    attributes = ("low", "high")
+    _fixed = ("low", "high")
+    _positional = 2
+    _gates: ClassVar = {name: partial(_validate.number, least=-1e30, below=1e30) for name in attributes}
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low = low
+        self.high = high
+
+    def _check_arguments(self, given: Mapping[str, Any]) -> None:
+        if not given["low"] < given["high"]:
+            raise ValueError(f"high: expected a number above low, {given['low']}, got {given['high']}")
 
 
 class PReLU(SameSize):

@@ -105,6 +105,11 @@ def _batch_norm(writer: Writer, operation: Operation, name: str, taken: list[str
     return writer.add("BatchNormalization", *taken, *arrays.values(), name=name, epsilon=epsilon, momentum=1 - momentum)
 
 
+def _clip(writer: Writer, operation: Operation, name: str, taken: list[str], arrays: dict[str, str]) -> str:
+    bounds = (writer.number(operation.attributes[key]) for key in ("low", "high"))
+    return writer.add("Clip", *taken, *bounds, name=name)
+
+
 def _prelu(writer: Writer, operation: Operation, name: str, taken: list[str], arrays: dict[str, str]) -> str:
     if writer.dtype == np.float64:
         return writer.write(prelu(arrays["weight"]), name, x=taken[0])
@@ -132,6 +137,7 @@ def _columns(writer: Writer, operation: Operation, name: str, taken: list[str], 
 _KINDS: dict[str, Callable[[Writer, Operation, str, list[str], dict[str, str]], str]] = {
     "dense": _dense,
     "activation": lambda writer, operation, name, taken, arrays: taken[0],
+    "clip": _clip,
     "prelu": _prelu,
     "scale": lambda writer, operation, name, taken, arrays: writer.add("Mul", *taken, arrays["weight"], name=name),
     "layer_norm": _layer_norm,

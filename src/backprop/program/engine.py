@@ -173,11 +173,13 @@ def _weights(operation: Operation, storage: Storage) -> tuple[int, int]:
 
 def _extra(operation: Operation, storage: Storage) -> tuple[Any, ...]:
     """What some operations take beside: a batch norm its momentum and its buffers, columns their tables, a dropout with
-    a schedule that.
+    a schedule that, a clip its upper bound.
     """
     rate = operation.attributes.get("rate")
     if callable(rate):
         return (lambda first, count: schedules.values(rate, "rate", first, count, below=1),)
+    if operation.kind == "clip":
+        return (operation.attributes["high"],)
     if operation.kind == "batch_norm":
         return operation.layer.effective_momentum, storage.buffer_offset(operation.buffers["running_mean"])
     found = []

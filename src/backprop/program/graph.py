@@ -24,8 +24,8 @@ class Operation:
     name : str
         Where its layer is: "0", "1.0". The arrays of a model file are called after it: "0.weight".
     kind : str
-        "dense", "activation", "dropout", "prelu", "scale", "layer_norm", "batch_norm", "embedding", "columns", "add"
-        (of a `Residual`), "concatenate", or "python" for a custom layer.
+        "dense", "activation", "dropout", "clip", "prelu", "scale", "layer_norm", "batch_norm", "embedding", "columns",
+        "add" (of a `Residual`), "concatenate", or "python" for a custom layer.
     inputs : tuple of str
         The operations whose outputs it takes, or "input".
     n_in, n_out : int

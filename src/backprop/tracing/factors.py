@@ -78,7 +78,9 @@ def _from_reader(trace: Trace, reader: Step, r: int, j: int, column: int) -> tup
         return f"{terms([(delta[j], slope)])} (through {reader.name}.weight)", [j]
     if given.kind == "concatenate":
         return f"{factor(delta[column + j])} (of {at(reader.name + '.output', r, column + j)})", [column + j]
-    if given.kind in ("add", "activation", "dropout"):
+    if given.kind == "clip" and not trace.training and reader.inputs[0][r, j] != reader.output[r, j]:
+        return f"0 (of {reader.name}, beyond its bounds)", []
+    if given.kind in ("add", "activation", "dropout", "clip"):
         return f"{factor(delta[j])} (of {at(reader.name + '.z', r, j)})", [j]
     if given.kind in ("layer_norm", "batch_norm") and weight is not None:
         return _from_norm(reader, weight, r, j)

@@ -52,6 +52,7 @@ _OPERATIONS = {
     "dense": "z = x w + b",
     "activation": "z = x",
     "dropout": "y = x mask, and the mask is 0 with probability {rate}, else 1 / (1 - {rate})",
+    "clip": "y = x in training, and in evaluation mode x, at least {low}, at most {high}",
     "prelu": "y = x where x > 0, else w x",
     "scale": "y = w x",
     "layer_norm": "y = w (x - mean) / sqrt(variance + {epsilon}) + b, over the features of each row",
