@@ -461,6 +461,19 @@ cdef void columns_streams(const Bundle *b, const Op *op, const real *x, Py_ssize
                 first += column.count
 
 
+cdef void clip_streams(
+    const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, Py_ssize_t first, real *z,
+) noexcept nogil:
+    """Zeros, from this stream on, where a value is beyond the bounds."""
+    cdef real low = <real> op.alpha, high = <real> op.most
+    cdef Py_ssize_t s, r, i
+    for s in range(first, b.of.count if not b.of.how.training else 0):
+        for r in range(b.n):
+            for i in range(op.n_out):
+                if x[r * ldx + i] < low or x[r * ldx + i] > high:
+                    z[(s * b.n + r) * op.ld + i] = 0
+
+
 cdef void streams_forward(const Bundle *b, Rows *rows, const real *_) noexcept nogil:
     """From those of the inputs to those of the outputs."""
     cdef const Graph *graph = b.graph
@@ -485,6 +498,10 @@ cdef void streams_forward(const Bundle *b, Rows *rows, const real *_) noexcept n
             other = streams_taken(b, op.other, &ldo, _)
             copy_rows(all_rows, op.n_in, x, ldx, z, op.ld)
             add_rows(all_rows, op.n_out - op.other_at, other, ldo, z + op.other_at, op.ld, kind == ADD)
+        elif kind == CLIP:
+            copy_rows(all_rows, op.n_out, x, ldx, z, op.ld)
+            clip_streams(b, op, x, ldx, 1, z)
+            op_forward(rows, op, x, ldx, parameters, z)
         else:
             op_forward(rows, op, x, ldx, parameters, z)
             if kind == COLUMNS: columns_streams(b, op, x, ldx, z)
@@ -530,6 +547,8 @@ cdef void streams_backward(const Bundle *b, Rows *rows, const real *_) noexcept 
         elif kind == PRELU or kind == SCALE or kind == BATCH_NORM:
             columnwise_backward(b, op, x, ldx, a, to, ldto)
         elif to != NULL:
+            if kind == CLIP:
+                clip_streams(b, op, x, ldx, 0, a)
             add_rows(all_rows, op.n_in, a, op.ld, to, ldto, op.adds)
         if op.two:
             to = adjoints_taken(b, op.other, &ldto, _)
