@@ -45,6 +45,9 @@ LAYERS = {
 }
 
 
+#: Edges for 4 features, none of them a whole number; the second goes on as it is.
+EDGES = [[-1.1, -0.2, 0.3, 1.4], None, [-0.4, 0.7], [-1.5, -0.6, 0.2, 0.4, 1.6, 2.2]]
+
 #: Networks from 4 features to 3: one of each layer, alone and within others; names are whole numbers in columns 1 and 3.
 NETWORKS = {
     "prelu": lambda: [bp.Dense(4, 5), bp.PReLU(), bp.Dense(5, 3)],
@@ -77,6 +80,22 @@ NETWORKS = {
     "activations that need their input": lambda: [
         bp.Activation("gelu"), bp.Dense(4, 5, "mish"), bp.Residual([bp.Activation("silu")]),
         bp.Dense(5, 3, "gelu_tanh")],
+    "parametric": lambda: [bp.Dense(4, 5), bp.ParametricActivation("mish"), bp.Residual([bp.ParametricActivation("tanh")]),
+                           bp.Dense(5, 3)],
+    "parametric at both ends": lambda: [bp.ParametricActivation("elu"), bp.Dense(4, 3), bp.ParametricActivation("softmax")],
+    "waves": lambda: [bp.PeriodicEmbedding(4, columns=[2, 0], n_frequencies=5), bp.Dense(10, 3)],
+    "waves of all": lambda: [bp.Dense(4, 2), bp.PeriodicEmbedding(2, n_frequencies=70, width=2, sigma=0.5), bp.Dense(4, 3)],
+    "waves behind a rectifier": lambda: [bp.PeriodicEmbedding(4, "plr", n_frequencies=3, width=2, sigma=0.3), bp.Dense(8, 3)],
+    "waves in a branch": lambda: [bp.Concatenate([[bp.PeriodicEmbedding(4, width=2)], [bp.Scale()]]), bp.Dense(12, 3)],
+    "bins": lambda: [bp.PiecewiseLinearEmbedding(EDGES), bp.Dense(10, 3, "tanh")],
+    "bins of what was learned": lambda: [bp.Dense(4, 4, "tanh"), bp.PiecewiseLinearEmbedding(EDGES), bp.Dense(10, 9, "mish"),
+                                         bp.Dense(9, 3, use_bias=False)],
+    "bins at the end": lambda: [bp.Dense(4, 1), bp.PiecewiseLinearEmbedding([[-0.4, 0.1, 0.2, 0.9]])],
+    "bins in branches": lambda: [bp.Concatenate([[bp.PiecewiseLinearEmbedding(EDGES)], [bp.Dense(4, 2)]]), bp.Dense(12, 3)],
+    "bins of each column apart": lambda: [bp.PiecewiseLinearEmbedding(EDGES, 3), bp.LayerNorm(), bp.Dense(10, 3)],
+    "bins that nothing lies in": lambda: [bp.PiecewiseLinearEmbedding([None, None, None, None], 3), bp.Dense(4, 3)],
+    "dropout of bins": lambda: [bp.PiecewiseLinearEmbedding(EDGES), bp.Dropout(0.3), bp.Dense(10, 3)],
+    "dropout of bins apart": lambda: [bp.Dropout(0.2), bp.PiecewiseLinearEmbedding(EDGES, 2), bp.Dropout(0.3), bp.Dense(7, 3)],
 }  # fmt: skip
 every_network = pytest.mark.parametrize("name", NETWORKS)
 

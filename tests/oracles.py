@@ -71,7 +71,9 @@ class InTorch:
 
     def _sequence(self, layers, x):
         for layer in layers:
-            x = torch_activation(self.torch, layer.activation)(self._layer(layer, x))
+            x = self._layer(layer, x)
+            if not isinstance(layer, bp.ParametricActivation):
+                x = torch_activation(self.torch, layer.activation)(x)
         return x
 
     def _layer(self, layer, x):
@@ -98,6 +100,12 @@ class InTorch:
                 return f.prelu(x, *own)
             case bp.Scale():
                 return x * own[0]
+            case bp.ParametricActivation():
+                return torch.lerp(x, torch_activation(torch, layer.activation)(x), own[0].expand_as(x))
+            case bp.PeriodicEmbedding():
+                return self._waves(layer, x)
+            case bp.PiecewiseLinearEmbedding():
+                return self._bins(layer, x)
             case bp.LayerNorm():
                 return f.layer_norm(x, x.shape[1:], *own, layer.epsilon)
             case bp.BatchNorm():
@@ -108,6 +116,42 @@ class InTorch:
                 columns = range(x.shape[1])
                 return torch.cat([tables[c][x[:, c].long()] if c in tables else x[:, [c]] for c in columns], dim=1)
         raise TypeError(f"expected a layer that is the same in PyTorch, got {layer!r}")
+
+    def _waves(self, layer, x):
+        torch, parts = self.torch, []
+        (frequencies, *phases), (weight, bias) = (self.own[id(part)] for part in layer.parts)
+        embedded = list(range(layer.n_in) if layer.columns is None else layer.columns)
+        for column in range(layer.n_in):
+            if column in embedded:
+                row, own = embedded.index(column), x[:, [column]]
+                angle = 2 * torch.pi * own * frequencies[row]
+                waves = torch.cos(angle + phases[0][row]) if phases else torch.cat([angle.cos(), angle.sin()], 1)
+                n = waves.shape[1]
+                made = waves @ weight[row * n : (row + 1) * n] + bias[row]
+                parts += [made, own] if phases else [torch.relu(made)]
+            else:
+                parts.append(x[:, [column]])
+        return torch.cat(parts, dim=1)
+
+    def _bins(self, layer, x):
+        torch, parts, at, row = self.torch, [], 0, 0
+        weight, bias = self.own[id(layer.parts[1])] if len(layer.parts) > 1 else (None, None)
+        for column, edges in enumerate(layer.edges):
+            own = x[:, [column]]
+            if edges is None:
+                parts.append(own)
+                continue
+            edges = torch.tensor(edges)
+            found = (own - edges[:-1]) / edges.diff()
+            low, high = torch.zeros(len(edges) - 1), torch.ones(len(edges) - 1)
+            low[0], high[-1] = -torch.inf, torch.inf
+            found = torch.clamp(found, low, high)
+            if weight is not None:
+                taken = weight[at : at + len(edges)]
+                found = own * taken[-1] + bias[row] + found @ taken[:-1]
+            parts.append(found)
+            at, row = at + len(edges), row + 1
+        return torch.cat(parts, dim=1)
 
 
 def torch_rows(torch, loss, z, y):

@@ -645,6 +645,104 @@ def scale_backward(x, weight, dy):
     return double(dy) * weight, (double(dy) * x).sum(axis=0)
 
 
+def lerp_forward(x, other, weight):
+    return (1 - double(weight)) * x + weight * double(other)
+
+
+def lerp_backward(x, other, weight, dy):
+    """dx, the same for the other, and the gradient of the weight."""
+    return (1 - double(weight)) * dy, weight * double(dy), (double(dy) * (double(other) - x)).sum(axis=0)
+
+
+# kernels/embeddings.pxi: their groups are those of the library.
+
+
+def waves(x, weight, bias, row, column, quarters):
+    angle = 2 * math.pi * (double(x[:, [column]]) * weight[row] + quarters / 4)
+    return angle if bias is None else angle + bias[row]
+
+
+def periodic_forward(x, groups, weight, bias):
+    return np.hstack([
+        np.cos(waves(x, weight, bias, row, column, quarters)) if n else double(x[:, [column]])
+        for column, n, row, quarters in groups
+    ])  # fmt: skip
+
+
+def periodic_backward(x, groups, weight, bias, dy):
+    """dx, and the gradients of weight and bias."""
+    dx, dw, db, at = np.zeros(x.shape), np.zeros(weight.shape), np.zeros(weight.shape), 0
+    for column, n, row, quarters in groups:
+        if n:
+            dz = -np.sin(waves(x, weight, bias, row, column, quarters)) * dy[:, at : at + n]
+            dx[:, column] += (2 * math.pi * dz * weight[row]).sum(axis=1)
+            dw[row] += (2 * math.pi * dz * x[:, [column]]).sum(axis=0)
+            db[row] += dz.sum(axis=0)
+        else:
+            dx[:, column] += dy[:, at]
+        at += n or 1
+    return dx, dw, db
+
+
+def binned(groups, edges):
+    """Each group's column and its edges, if it has such."""
+    at = 0
+    for column, n in groups:
+        yield column, edges[at : at + n + 1] if n else None
+        at += n + 1 if n else 0
+
+
+def shares(x, edges):
+    """Of each bin, the share of it below x; the first and the last one go on beyond their outer edge."""
+    found = (double(x)[:, None] - edges[:-1]) / np.diff(double(edges))
+    low, high = np.zeros(found.shape[1]), np.ones(found.shape[1])
+    low[0], high[-1] = -np.inf, np.inf
+    return np.clip(found, low, high)
+
+
+def piecewise_forward(x, groups, edges):
+    return np.hstack([
+        double(x[:, [column]]) if own is None else shares(x[:, column], own) for column, own in binned(groups, edges)
+    ])  # fmt: skip
+
+
+def piecewise_backward(x, groups, edges, dy):
+    dx, at = np.zeros(x.shape), 0
+    for column, own in binned(groups, edges):
+        n = 1 if own is None else len(own) - 1
+        slope = 1 if own is None else (
+            np.eye(n)[(x[:, [column]] >= own[1:-1]).sum(axis=1)] / np.diff(double(own)))  # fmt: skip
+        dx[:, column] += (dy[:, at : at + n] * slope).sum(axis=1)
+        at += n
+    return dx
+
+
+def grouped_forward(x, groups, weight, bias):
+    parts, at, row, group = [], 0, 0, 0
+    for n, width in groups:
+        if width:
+            parts.append(dense_forward(x[:, at : at + n], weight[row : row + n], bias[group]))
+            row, group = row + n, group + 1
+        else:
+            parts.append(double(x[:, at : at + n]))
+        at += n
+    return np.hstack(parts)
+
+
+def grouped_backward(x, groups, weight, dy):
+    """dx, and the gradients of weight and bias."""
+    dx, dw, db, at, to, row = [], [], [], 0, 0, 0
+    for n, width in groups:
+        dz = dy[:, to : to + (width or n)]
+        if width:
+            found = dense_backward(x[:, at : at + n], weight[row : row + n], dz)
+            dx, dw, db, row = [*dx, found[0]], [*dw, found[1]], [*db, found[2]], row + n
+        else:
+            dx.append(double(dz))
+        at, to = at + n, to + (width or n)
+    return np.hstack(dx), np.vstack(dw), np.array(db)
+
+
 def norm_forward(axis, x, weight, bias, epsilon):
     """Over a row (axis 1) or over a column (axis 0)."""
     x = double(x)

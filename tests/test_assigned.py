@@ -23,6 +23,8 @@ OBJECTS = {
     "Dense": lambda: bp.Dense(2, 3), "Dropout": lambda: bp.Dropout(0.5), "PReLU": bp.PReLU, "Scale": bp.Scale, "LayerNorm": bp.LayerNorm,
     "BatchNorm": bp.BatchNorm, "Embedding": lambda: bp.Embedding(3, 2), "Columns": lambda: bp.Columns(2, {}),
     "Residual": lambda: bp.Residual([]), "Clip": lambda: bp.Clip(-1, 1), "Ordered": lambda: bp.Ordered(2, 3), "Concatenate": lambda: bp.Concatenate([[], []]),
+    "ParametricActivation": lambda: bp.ParametricActivation("mish"), "PeriodicEmbedding": lambda: bp.PeriodicEmbedding(3),
+    "PiecewiseLinearEmbedding": lambda: bp.PiecewiseLinearEmbedding([3, None]),
     "Activation": lambda: bp.Activation("relu"), "EarlyStopping": bp.EarlyStopping, "ReduceOnPlateau": bp.ReduceOnPlateau,
     "Checkpoint": lambda: bp.Checkpoint("x"), "CSVLogger": lambda: bp.CSVLogger("x"),
     "LearningRateFinder": bp.LearningRateFinder, "Snapshots": bp.Snapshots,

@@ -52,28 +52,17 @@ def make_plan(core, dtype, n_in=3, n_out=2, activation=1, n_steps=1):
 def graph_steps(core, n_in=3, n_out=2):
     """Every operation there is, of steps that take more than the one before; how many parameters and buffers they have."""
     operation, wide = core.OPERATIONS, n_in + 1
-    at = {
-        name: place
-        for place, name in enumerate(
-            (
-                "columns",
-                "layer_norm",
-                "prelu",
-                "dropout",
-                "add",
-                "batch_norm",
-                "activation",
-                "join",
-                "dense",
-                "scale",
-                "clip",
-            )
-        )
-    }
+    names = ("columns", "layer_norm", "prelu", "dropout", "add", "batch_norm", "activation", "join", "dense", "scale",
+             "periodic", "grouped", "piecewise", "encoded", "lerp", "clip")  # fmt: skip
+    at = {name: place for place, name in enumerate(names)}
     table, norm, slopes = 0, 6, 6 + 2 * wide
     batch, weight = slopes + wide, slopes + 3 * wide
     bias = weight + 2 * wide * n_out
     columns = ((table, 3, 2), *((-1, 1, 1) for _ in range(n_in - 1)))
+    waves = bias + 2 * n_out
+    grouped, encoded, mixed = waves + 4 * n_out, waves + 8 * n_out, waves + 11 * n_out
+    turning = 0, tuple(each for c in range(n_out) for each in ((c, 2, c, 0), (c, 0, 0, 0)))
+    binned = 2 * wide, tuple((c, 2, 0, 0) for c in range(n_out))
     return [
         (operation["columns"], 0, 0.0, n_in, wide, 0, -1, -1, -1, 0, columns),
         (operation["layer_norm"], 0, 1e-5, wide, wide, norm, norm + wide, at["columns"], -1, 1, ()),
@@ -85,8 +74,15 @@ def graph_steps(core, n_in=3, n_out=2):
         (operation["join"], 0, 0.0, wide, 2 * wide, -1, -1, at["activation"], at["columns"], 7, ()),
         (operation["dense"], 0, 0.0, 2 * wide, n_out, weight, bias, at["join"], -1, 8, ()),
         (operation["scale"], 0, 0.0, n_out, n_out, bias + n_out, -1, at["dense"], -1, 9, ()),
-        (operation["clip"], 0, -0.2, n_out, n_out, -1, -1, at["scale"], -1, 10, (0.3,)),
-    ], bias + 2 * n_out, 2 * wide  # fmt: skip
+        (operation["periodic"], 0, 0.0, n_out, 3 * n_out, waves, waves + 2 * n_out, at["scale"], -1, 10, turning),
+        (operation["grouped_dense"], 0, 0.0, 3 * n_out, n_out, grouped, grouped + 3 * n_out, at["periodic"], -1, 11,
+         (0, ((3, 1, 0, 0),) * n_out)),
+        (operation["piecewise_linear"], 0, 0.0, n_out, 2 * n_out, -1, -1, at["grouped"], -1, 12, binned),
+        (operation["grouped_dense"], 0, 0.0, 2 * n_out, n_out, encoded, encoded + 2 * n_out, at["piecewise"], -1, 13,
+         (0, ((2, 1, 0, 0),) * n_out)),
+        (operation["lerp"], 0, 0.0, n_out, n_out, mixed, -1, at["encoded"], at["scale"], 14, ()),
+        (operation["clip"], 0, -0.2, n_out, n_out, -1, -1, at["lerp"], -1, 15, (0.3,)),
+    ], mixed + n_out, 2 * wide + 3 * n_out  # fmt: skip
 
 
 def make_graph(core, dtype, n_in=3, n_out=2):
@@ -110,11 +106,27 @@ def hostile_graphs(core):
         "prelu": {"weight": [-1, 10**6], "n_out": [3, 5]},
         "dropout": {"alpha": [1.0, -0.1, math.nan]},
         "add": {"other": [4, 9, -2, -1], "source": [-1, 4]},
-        "batch_norm": {"extra": [(), (0.1,), (0.1, -1), (0.1, 1), (2.0, 0), (math.nan, 0), None, (0.1, 2**62)], "bias": [-1]},
+        "batch_norm": {"extra": [(), (0.1,), (0.1, -1), (0.1, 7), (2.0, 0), (math.nan, 0), None, (0.1, 2**62)], "bias": [-1]},
         "activation": {"activation": [-1, 99], "n_in": [3]},
         "join": {"other": [-1, 7, -2], "n_out": [4, 9]},
         "dense": {"source": [0, 8], "weight": [10**6]},
         "scale": {"weight": [-1, 10**6], "n_out": [1, 3]},
+        "periodic": {"weight": [-1, 10**6, 2**62], "bias": [10**6, -7], "n_out": [5, 7], "extra": [
+            (), None, (0, ()), (0, None), (0, ((0, 2, 0, 0),)), (0, ((0, 7, 0, 0),)), (0, ((2, 5, 0, 0), (0, 0, 0, 0))),
+            (0, ((0, 5, 3, 0), (0, 0, 0, 0))), (0, ((0, 5, 2**62, 0), (0, 0, 0, 0))), (0, ((-1, 5, 0, 0), (0, 0, 0, 0))),
+            (0, ((0, 5, 0, 9), (0, 0, 0, 0))), (0, ((0, -5, 0, 0), (0, 11, 0, 0))), (0, ((0, 2**62, 0, 0),)), (0, (0, 0)),
+            (0, ((0, 3, 0, 0), (0, 2, 0, 0), (0, 0, 0, 0))),
+        ]},
+        "grouped": {"weight": [-1, 10**6], "n_in": [5, 7], "extra": [
+            (), (0, ()), (0, ((6, 1, 0, 0),)), (0, ((3, 2, 0, 0), (4, 0, 0, 0))), (0, ((6, 2**40, 0, 0),)),
+            (0, ((3, 1, 0, 0), (2, 1, 0, 0))), (0, ((2**62, 2, 0, 0),)), (0, ((0, 2, 0, 0), (6, 0, 0, 0))), 7,
+        ]},
+        "piecewise": {"activation": [1], "n_out": [3, 5], "extra": [
+            (-1, ((0, 2, 0, 0), (1, 2, 0, 0))), (10**6, ((0, 2, 0, 0), (1, 2, 0, 0))), (0, ((0, 4, 0, 0), (2, 0, 0, 0))),
+            (2**62, ((0, 2, 0, 0), (1, 2, 0, 0))), (0, ((0, 1025, 0, 0),)), (0, ((0, 2, 0, 0),)), (10, ((0, 4, 0, 0),)), (),
+        ]},
+        "encoded": {"weight": [-1, 10**6], "bias": [10**6, -5], "extra": [(0, ((4, 3, 0, 0),)), (0, ((5, 2, 0, 0),))]},
+        "lerp": {"weight": [-1, 10**6], "other": [14, -2, 12], "n_out": [3]},
         "clip": {"extra": [(), (math.nan,), (-0.3,), (1e301,), None, (1, 2)], "alpha": [math.nan, 0.5]},
     }  # fmt: skip
     steps, n, n_buffers = graph_steps(core)

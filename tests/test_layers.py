@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import reference
-from instances import NETWORKS, every_network
+from instances import EDGES, NETWORKS, every_network
 from oracles import InTorch
 from runs import QUICK, same, shaken, state
 
@@ -108,6 +108,108 @@ def test_layers_are_their_twins(rows, n, dtype):
             variance = reference.running(0.1, 1, reference.double(x).var(axis=0, ddof=1))
             np.testing.assert_allclose(layer.running_mean, mean, rtol=near, atol=near)
             np.testing.assert_allclose(layer.running_variance, variance, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 5, 300])
+def test_embeddings_of_numbers_are_their_twins(rows, dtype):
+    """The operations that they are made of, one by one; a dense layer on bins is one on the encoding written out."""
+    rng, near = np.random.default_rng(rows), 300 * np.finfo(dtype).eps
+    x = rng.normal(size=(rows, 4)).astype(dtype)
+    for layer in (
+        bp.ParametricActivation("mish"), bp.PeriodicEmbedding(4, columns=[0, 3]), bp.PiecewiseLinearEmbedding(EDGES),
+        bp.PeriodicEmbedding(4, "plr", n_frequencies=9, width=3), bp.PiecewiseLinearEmbedding(EDGES, 5),
+        bp.PiecewiseLinearEmbedding(EDGES, 1), bp.PeriodicEmbedding(4, n_frequencies=1, width=2),
+    ):  # fmt: skip
+        net = alone(layer, x, dtype)
+        graph, y = {operation.name: operation for operation in net.graph}, dict(
+            zip([operation.name for operation in net.graph], net.activations(x), strict=True))  # fmt: skip
+        y["input"] = x
+        dy = rng.normal(size=(rows, net.n_out)).astype(dtype)
+        net.forward(x)
+        dx, gradients = net.backward(dy), net.gradients.copy()
+        twin_dy, twins = dy, []
+        for name in reversed(graph):
+            a, given = graph[name].parameters, graph[name].attributes
+            taken = [y[source] for source in graph[name].inputs]
+            if graph[name].kind == "lerp":
+                found, other, slope = reference.lerp_backward(*taken, a["weight"], twin_dy)
+                twins, twin_dy = [slope], found + reference.mish_backward(reference.double(x), other)
+                np.testing.assert_allclose(y[name], reference.lerp_forward(*taken, a["weight"]), rtol=near, atol=near)
+                break
+            if graph[name].kind == "periodic":
+                bias = a.get("bias")
+                twin = reference.periodic_forward(*taken, given["waves"], a["weight"], bias)
+                twin_dy, dw, db = reference.periodic_backward(*taken, given["waves"], a["weight"], bias, twin_dy)
+                twins = [dw, *([db] if bias is not None else []), *twins]
+            elif graph[name].kind == "piecewise_linear":
+                edges = graph[name].buffers["bin_edges"]
+                twin = reference.piecewise_forward(*taken, given["bins"], edges)
+                twin_dy = reference.piecewise_backward(*taken, given["bins"], edges, twin_dy)
+            elif graph[name].kind == "grouped_dense":
+                twin = reference.grouped_forward(*taken, given["groups"], a["weight"], a["bias"])
+                if graph[name].activation.name == "relu":
+                    twin, twin_dy = np.maximum(twin, 0), twin_dy * (twin > 0)
+                twin_dy, dw, db = reference.grouped_backward(*taken, given["groups"], a["weight"], twin_dy)
+                twins = [dw, db, *twins]
+            else:
+                continue
+            np.testing.assert_allclose(y[name], twin, rtol=10 * near, atol=10 * near)
+        np.testing.assert_allclose(dx, twin_dy, rtol=10 * near, atol=30 * near)
+        twins = np.concatenate([np.ravel(twin) for twin in twins]) if twins else np.zeros(0)
+        np.testing.assert_allclose(gradients, twins, rtol=10 * near, atol=10 * near * rows)
+
+
+def test_bins_reach_beyond_their_outer_edges_and_start_at_an_edge():
+    net = bp.Sequential([bp.PiecewiseLinearEmbedding([[0, 1, 3], [5, 6]])], rng=0)
+    x = [[-2, 4], [0, 5], [0.5, 5.5], [1, 6], [2, 7], [5, 5]]
+    expected = [[-2, 0, -1], [0, 0, 0], [0.5, 0, 0.5], [1, 0, 1], [1, 0.5, 2], [1, 2, 0]]
+    assert np.array_equal(net.predict(x), np.array(expected, np.float32))
+    assert [edges.tolist() for edges in net.layers[0].edges] == [[0, 1, 3], [5, 6]]
+    assert repr(net.layers[0]) == "PiecewiseLinearEmbedding([2, 1])"
+
+
+def test_edges_travel_with_the_network(tmp_path):
+    net = bp.Sequential([bp.PiecewiseLinearEmbedding(EDGES), bp.Dense(10, 1)], rng=0)
+    net.save(tmp_path / "net.safetensors")
+    again = bp.load(tmp_path / "net.safetensors")
+    for found, edges in zip(again.layers[0].edges, EDGES, strict=True):
+        assert (found is None and edges is None) or np.array_equal(found, np.float32(edges))
+    for other in (2.5, 1e30, -1e30):  # far beyond all edges
+        x = np.full((3, 4), other, np.float32)
+        assert np.array_equal(again.predict(x), net.predict(x)) and np.isfinite(net.predict(x)).all()
+
+
+def test_edges_that_are_one_in_float32_hold_no_bin():
+    net = bp.Sequential([bp.PiecewiseLinearEmbedding([[0, 1, 1 + 1e-12, 2]]), bp.Dense(3, 1)], rng=0)
+    assert np.array_equal(net[:1].predict([[0.5], [1], [1.5]]), np.float32([[0.5, 0, 0], [1, 1, 0], [1, 1, 0.5]]))
+
+
+def test_waves_have_the_initial_values_of_the_papers():
+    net = bp.Sequential([bp.PeriodicEmbedding(200), bp.Dense(800, 1)], rng=0, dtype="float64")
+    waves, dense = net.layers[0].parts
+    assert waves.weight.shape == waves.bias.shape == (200, 16) and dense.weight.shape == (3200, 3)
+    assert waves.weight.std() == pytest.approx(0.1, rel=0.05) and abs(waves.weight.mean()) < 0.01
+    assert 3.1 < abs(waves.bias).max() <= np.pi
+    for array in (dense.weight, dense.bias):
+        assert 0.245 < abs(array).max() <= 0.25 and array.std() == pytest.approx(0.25 / np.sqrt(3), rel=0.05)
+    plain = bp.PeriodicEmbedding(100, "plr")
+    bp.Sequential([plain], rng=0)
+    assert plain[0].weight.shape == (100, 48) and plain[0].weight.std() == pytest.approx(0.01, rel=0.05)
+    assert plain.n_out == 2400 and plain[1].weight.shape == (9600, 24) and plain[1].activation.name == "relu"
+    bins = bp.PiecewiseLinearEmbedding([[0, 1, 2]] * 100, 16)
+    bp.Sequential([bins], rng=0)
+    rows = bins[1].weight.reshape(100, 3, 16)
+    assert not rows[:, :2].any() and 0.24 < abs(rows[:, 2]).max() <= 0.25 and 0.24 < abs(bins[1].bias).max() <= 0.25
+
+
+def test_frequencies_of_any_size_have_waves():
+    net = bp.Sequential([bp.PeriodicEmbedding(1, n_frequencies=1, width=2)], rng=0, dtype="float64")
+    net.layers[0][0].weight[:], net.layers[0][0].bias[:] = 1, 0
+    net.layers[0][1].weight[:], net.layers[0][1].bias[:] = 1, 0
+    x = np.array([0, 0.25, 0.5, 1e6 + 0.125, -3.0625, 2.0**52 + 1, 2.0**53, -1e300, 1e16])[:, None]
+    turns = np.array([0, 0.25, 0.5, 0.125, -0.0625, 0, 0, 0, 0])
+    np.testing.assert_allclose(net.predict(x)[:, 0], np.cos(2 * np.pi * turns), rtol=1e-14, atol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -268,6 +370,24 @@ def test_a_number_that_names_nothing(value, says):
         (lambda: bp.Embedding(2**24 + 1, 2), ValueError, "values: expected a whole number from 1 to 16777216"),
         (lambda: bp.BatchNorm(momentum=1.5), ValueError, "momentum: expected a finite number at least 0"),
         (lambda: bp.LayerNorm(epsilon=0), ValueError, "epsilon: expected a finite number above 0"),
+        (lambda: bp.PeriodicEmbedding(4, "pld"), ValueError, "variant: expected one of pbld, plr, got 'pld'"),
+        (lambda: bp.PeriodicEmbedding(4, width=1), ValueError, "width: expected at least 2, of which x itself is one"),
+        (lambda: bp.PeriodicEmbedding(4, sigma=0), ValueError, "sigma: expected a finite number above 0"),
+        (lambda: bp.PeriodicEmbedding(4, columns=[1, 1]), ValueError, "columns: expected at least one, and none twice"),
+        (
+            lambda: bp.PeriodicEmbedding(4, columns=[4]),
+            ValueError,
+            "columns: expected a whole number from 0 to 3, got 4",
+        ),
+        (lambda: bp.PeriodicEmbedding(4, "plr", columns=[1]), ValueError, "columns: expected all"),
+        (lambda: bp.PiecewiseLinearEmbedding([]), ValueError, "edges: expected those of at least one column"),
+        (lambda: bp.PiecewiseLinearEmbedding(3), TypeError, "edges: expected a list"),
+        (lambda: bp.PiecewiseLinearEmbedding([[1, 1]]), ValueError, "edges of column 0: expected ascending numbers"),
+        (lambda: bp.PiecewiseLinearEmbedding([None, [1]]), ValueError, "edges of column 1: expected 2 to 1025 numbers"),
+        (lambda: bp.PiecewiseLinearEmbedding([0]), ValueError, "edges of column 0: expected a whole number from 1"),
+        (lambda: bp.PiecewiseLinearEmbedding([[0, np.inf]]), ValueError, "edges of column 0: expected finite numbers"),
+        (lambda: bp.PiecewiseLinearEmbedding([[0, 1]], 0), ValueError, "width: expected a whole number"),
+        (lambda: bp.ParametricActivation("wish"), ValueError, "activation: expected one of"),
         (lambda: bp.PReLU(1), ValueError, "slope: expected a finite number at least 0 and below 1"),
     ],
 )

@@ -50,14 +50,19 @@ def test_layers_by_place():
 def test_slices_compute_what_their_layers_do(name):
     net = MADE[name]("float64")
     x, outputs = rows(net), net.predict(rows(net))
+
+    def alike(found, wanted):
+        """To the bit; but a dense layer that sees the columns behind bins adds in another order than one alone."""
+        return np.allclose(found, wanted, 1e-12, 1e-13) if "bins" in name else np.array_equal(found, wanted)
+
     for i in range(1, len(net)):
         first, last = net[:i], net[i:]
         assert (len(first), len(last)) == (i, len(net) - i) and [*first, *last] == list(net.layers)
         assert (first.n_in, last.n_in, last.n_out) == (net.n_in, first.n_out, net.n_out)
-        assert np.array_equal(last.predict(first.predict(x)), outputs)
+        assert alike(last.predict(first.predict(x)), outputs)
         assert first.penalty() + last.penalty() == pytest.approx(net.penalty(), rel=1e-14)
     assert net[:] == net and np.array_equal(net[:].predict(x), outputs)
-    assert np.array_equal(net[-1:][0:1].predict(net[:-1].predict(x) if len(net) > 1 else x), outputs)
+    assert alike(net[-1:][0:1].predict(net[:-1].predict(x) if len(net) > 1 else x), outputs)
 
 
 @pytest.mark.parametrize("optimizer", [bp.Adam, lambda: bp.SGD(0.01, momentum=0.9), bp.Lion, lambda: bp.LBFGS()])

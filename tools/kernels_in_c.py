@@ -20,7 +20,7 @@ KERNELS = ROOT / "src" / "backprop" / "kernels"
 TARGET = ROOT / "src" / "backprop" / "c" / "kernels.inc"
 SOURCES = ("elementary", "reductions", "activations", "layers")
 #: What exported files call; what these call comes along.
-WANTED = re.compile(r"\w+(?<!activation)_forward$|^moments$")
+WANTED = re.compile(r"\w+(?<!activation)_forward$|^(moments|fraction_of|cosine_of_turns)$")
 HEAD = "/* Written by tools/kernels_in_c.py from the compiled core's kernels: change those. */\n"
 
 TYPES = {"Py_ssize_t": "int32_t", "bint": "int", "Moments": "Moments"}

@@ -4,6 +4,7 @@
     exp(r)   = 1 + r + r^2 q(r)
     log(1+e) = 2 artanh s = 2 s + s w q(w),  s = e / (2 + e),  w = s^2 <= 1/9  where  0 <= e <= 1
     Q(a)     = exp(-a^2 / 2) q(v) / (a + 3/2),  v = a / (a + 3/2) - 3/8  where  0 <= a
+    sin(2 pi s) = s q(v),  v = s^2  where  |s| <= 1/4
 
 Q is the tail of the normal distribution, 1 - Phi(a) = erfc(a / sqrt 2) / 2. Its form, in which the whole half-line is
 one short interval, is that of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in
@@ -16,7 +17,7 @@ Run with mpmath installed: python tools/polynomials.py
 
 from collections.abc import Callable, Sequence
 
-from mpmath import atanh, erfc, exp, linspace, ln, lu_solve, matrix, mp, mpf, nint, sqrt
+from mpmath import atanh, erfc, exp, linspace, ln, lu_solve, matrix, mp, mpf, nint, pi, sin, sqrt
 
 mp.dps = 60
 
@@ -76,6 +77,13 @@ def normal_tail(degree: int, most: int) -> tuple[list[mpf], mpf]:
     return minimax(range(degree + 1), q, lambda v: 1 / q(v), -mpf(3) / 8, most / (most + mpf(3) / 2) - mpf(3) / 8)
 
 
+def sine(degree: int) -> tuple[list[mpf], mpf]:
+    def q(v: mpf) -> mpf:
+        return sin(2 * pi * sqrt(v)) / sqrt(v) if v else 2 * pi
+
+    return minimax(range(degree + 1), q, lambda v: 1 / q(v), mpf(0), mpf(1) / 16)
+
+
 def show(name: str, unknown: str, lowest: int, found: tuple[list[mpf], mpf]) -> None:
     print(f"{name}: relative error {mp.nstr(found[1], 3)}, of which a rounding unit is 2^-24 or 2^-53")
     for i, c in enumerate(found[0]):
@@ -92,3 +100,5 @@ if __name__ == "__main__":
     show("log(1 + e), double", "w", 1, logarithm(9))
     show("Q, float", "v", 0, normal_tail(11, 15))
     show("Q, double", "v", 0, normal_tail(31, 39))
+    show("sin, float", "v", 0, sine(4))
+    show("sin, double", "v", 0, sine(8))

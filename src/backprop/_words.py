@@ -86,6 +86,15 @@ _KEYWORDS: dict[str, dict[str, str]] = {
         "scale": _NONE,
     },
     "PReLU": {"num_parameters": _NO_SIZES, "init": "slope", "alpha": "slope", "alpha_initializer": "slope"},
+    "ParametricActivation": {"num_parameters": _NO_SIZES, "function": "activation"},
+    "PeriodicEmbedding": {
+        "n_features": "n_in", "d_embedding": "width", "frequency_init_scale": "sigma", "activation": "variant",
+        "lite": _NONE,
+    },
+    "PiecewiseLinearEmbedding": {
+        "bins": "edges", "n_bins": "give each column its number of bins, or its edges", "d_embedding": "width",
+        "activation": _NONE, "version": _NONE,
+    },
     "Embedding": {
         "num_embeddings": "values", "input_dim": "values", "embedding_dim": "width", "output_dim": "width",
         "input_length": "columns", "embeddings_initializer": "weight_init", "padding_idx": _NONE,
@@ -158,6 +167,8 @@ _NAMES = {
     "SparseCategoricalCrossentropy": "CrossEntropy", "BCELoss": "BinaryCrossEntropy",
     "BCEWithLogitsLoss": "BinaryCrossEntropy(from_logits=True)", "BinaryCrossentropy": "BinaryCrossEntropy",
     "MSELoss": "MeanSquaredError", "L1Loss": "MeanAbsoluteError", "HuberLoss": "Huber", "SmoothL1Loss": "Huber",
+    "PeriodicEmbeddings": "PeriodicEmbedding", "PiecewiseLinearEmbeddings": "PiecewiseLinearEmbedding",
+    "PiecewiseLinearEncoding": "PiecewiseLinearEmbedding",
     "BatchNorm1d": "BatchNorm", "BatchNormalization": "BatchNorm", "LayerNormalization": "LayerNorm",
     "ModelCheckpoint": "Checkpoint", "ReduceLROnPlateau": "ReduceOnPlateau", "Model": "Sequential",
     "Module": "Layer", "Input": "the first layer's n_in", "Flatten": "x.reshape(len(x), -1)",

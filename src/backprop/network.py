@@ -303,6 +303,13 @@ class Sequential(_core.Predictor):
         with _threads.take(_threads.checked(threads), self._engine.work * len(x), _threads.WORTH_STARTING) as count:
             return engine.outputs(whole, self._storage, x, count)
 
+    def _before_activation(self, name: str, x: Array) -> Array:
+        """What the activation of an operation is applied to, for rows that are finite, in evaluation mode."""
+        until = self.graph.until(name)
+        out = np.empty((len(x), until.n_out), self.dtype)
+        engine.build(until, self._storage).predict(x, out, logits=True)
+        return out
+
     @_words.helpful("fit")
     def evaluate(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,35 @@ class _Writer:
     def _dense(self, operation: Operation) -> None:
         bias = self._array(operation, "bias") if "bias" in operation.parameters else "0"
         x, y = self._ends(operation)
-        self._call("dense", operation.n_in, operation.n_out, x, self._array(operation, "weight"), bias, y)
+        weight, bins = self._array(operation, "weight"), self._bins(operation)
+        if bins is None:
+            self._call("dense", operation.n_in, operation.n_out, x, weight, bias, y)
+            return
+        if bias == "0":
+            bias = self._array(operation, "bias", np.zeros(operation.n_out))
+        self._call("copy", operation.n_out, bias, y)
+        self._binned([n for _, n in bins], operation.n_out, operation, 0, weight, 0, 0)
+
+    def _bins(self, operation: Operation) -> Sequence[tuple[int, int]] | None:
+        """Those that an operation takes, perhaps by copies: then its sums go over them as the core's do."""
+        source = operation.inputs[0]
+        while source != INPUT and self.graph[source].kind == "activation" and (
+            self.graph[source].activation == activations.identity
+        ):  # fmt: skip
+            source = self.graph[source].inputs[0]
+        if source == INPUT or self.graph[source].kind != "piecewise_linear":
+            return None
+        found: Sequence[tuple[int, int]] = self.graph[source].attributes["bins"]
+        return found
+
+    def _binned(
+        self, bins: Sequence[int], n_out: int, operation: Operation, at: int, weight: str, row: int, to: int
+    ) -> None:
+        """What these bins, one after the other, add to some outputs."""
+        for n in (count or 1 for count in bins):
+            x, y = self._at(operation.inputs[0], at), self._at(operation.name, to)
+            self._call("binned", n, n_out, x, f"{weight} + {row * n_out}", y)
+            at, row = at + n, row + n
 
     def _activation(self, operation: Operation) -> None:
         self._call("copy", operation.n_out, *self._ends(operation))
@@ -99,6 +127,52 @@ class _Writer:
 
     def _scale(self, operation: Operation) -> None:
         self._call("scale", operation.n_out, self._array(operation, "weight"), *self._ends(operation))
+
+    def _lerp(self, operation: Operation) -> None:
+        first, second = map(self._at, operation.inputs)
+        self._call("lerp", operation.n_out, self._array(operation, "weight"), first, second, self._at(operation.name))
+
+    def _periodic(self, operation: Operation) -> None:
+        weight, to = self._array(operation, "weight"), 0
+        bias = self._array(operation, "bias") if "bias" in operation.parameters else ""
+        for column, n, row, quarters in operation.attributes["waves"]:
+            x, y = self._at(operation.inputs[0], column), self._at(operation.name, to)
+            if n:
+                phases = f"{bias} + {row * n}" if bias else "0"
+                self._call("waves", n, f"{weight} + {row * n}", phases, f"*({x})", self._number(quarters / 4), y)
+            else:
+                self._call("copy", 1, x, y)
+            to += n or 1
+
+    def _piecewise_linear(self, operation: Operation) -> None:
+        edges, at, to = self._array(operation, "bin_edges") if operation.buffers else "", 0, 0
+        for column, n in operation.attributes["bins"]:
+            x, y = self._at(operation.inputs[0], column), self._at(operation.name, to)
+            if n:
+                self._call("bins", n, f"{edges} + {at}", f"*({x})", y)
+                at += n + 1
+            else:
+                self._call("copy", 1, x, y)
+            to += n or 1
+
+    def _grouped_dense(self, operation: Operation) -> None:
+        weight, bias = self._array(operation, "weight"), self._array(operation, "bias")
+        bins = [n or 1 for _, n in self._bins(operation) or ()]
+        at, to, row, group = 0, 0, 0, 0
+        for n, width in operation.attributes["groups"]:
+            x, y = self._at(operation.inputs[0], at), self._at(operation.name, to)
+            own: list[int] = []
+            while bins and sum(own) < n:
+                own.append(bins.pop(0))
+            if not width:
+                self._call("copy", n, x, y)
+            elif own:
+                self._call("copy", width, f"{bias} + {group * width}", y)
+                self._binned(own, width, operation, at, weight, row, to)
+            else:
+                self._call("dense", n, width, x, f"{weight} + {row * width}", f"{bias} + {group * width}", y)
+            at, to = at + n, to + (width or n)
+            row, group = row + (n if width else 0), group + bool(width)
 
     def _batch_norm(self, operation: Operation) -> None:
         """By the running statistics; their roots are taken here, in double, as the core takes them."""

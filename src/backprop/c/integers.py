@@ -455,6 +455,17 @@ class _Quantizer:
         names, given = zip(*map(self._source, operation.inputs), strict=True)
         self._append(Add(operation.name, names, operation.n_out, list(given), self._scheme(operation)))
 
+    def _lerp(self, operation: Operation) -> None:
+        """Each of its inputs times a factor, and their sum."""
+        weight = operation.parameters["weight"].astype(np.float64)
+        parts = []
+        for source, factor in zip(operation.inputs, (1 - weight, weight), strict=True):
+            part = operation.changed(name=f"{operation.name}.of.{source}", inputs=(source,))
+            self.values[part.name] = self.values[source] * factor
+            self._affine(part, factor, factor, np.zeros_like(factor))
+            parts.append(part.name)
+        self._add(operation.changed(inputs=tuple(parts)))
+
     def _concatenate(self, operation: Operation) -> None:
         sizes = [self.graph.n_in if name == INPUT else self.graph[name].n_out for name in operation.inputs]
         names, given = zip(*map(self._source, operation.inputs), strict=True)

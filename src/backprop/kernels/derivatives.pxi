@@ -623,12 +623,15 @@ cdef class Derivatives(Blocks):
         cdef Streams *it = &self.streams
         cdef Graph *graph = &plan.graph
         cdef Py_ssize_t size = 4 if plan.single else 8
+        cdef int s
         self.plan, it.graph, it.parameters, it.order = plan, graph, plan.parameters, 1 if second is None else 2
         it.how = in_evaluation(False, logits)
         it.rows, it.k = len(x), 1 if directions is None else len(directions)
         expect((directions is None) != (tangents is None) and it.order <= (2 if tangents is None else 1),
                "directions, or tangents and no second derivatives")
         expect(it.rows > 0 and it.k > 0, "at least one row and one direction")
+        for s in range(graph.n_ops):
+            expect(graph.ops[s].operation != LERP and graph.ops[s].n_groups == 0, "operations that streams go through")
         it.directions = self.numbers("directions", directions, (it.k, graph.n_in), plan.single)
         it.tangents = self.numbers("tangents", tangents, (graph.n_parameters + SLACK,), plan.single)
         it.count = 1 + it.order * it.k

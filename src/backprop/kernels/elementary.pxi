@@ -428,3 +428,33 @@ cdef inline double turned(double x, int quarters) noexcept nogil:
     c = half + (((1 - half) - 0.5 * s) + (s * s * c - r * low))
     y = choose_d(turn & 1, c, y)
     return choose_d((turn >> 1) & 1, -y, y)
+
+
+cdef inline real fraction_of(real x) noexcept nogil:
+    """x less a whole number: from -1/2 to 1/2, or a whole number itself where x has no fraction."""
+    if real is float:
+        return x - ((x + <float> 12582912.0) - <float> 12582912.0)
+    else:
+        return x - ((x + 6755399441055744.0) - 6755399441055744.0)
+
+
+cdef inline real cosine_of_turns(real u) noexcept nogil:
+    """cos(2 pi u) for |u| <= 1/2: sin(2 pi s) with s = 1/4 - |u|, by a polynomial."""
+    cdef real quarter = 0.25, s = quarter - absolute(u), v = s * s, y
+    if real is float:
+        y = <float> 39.710918110326304016
+        y = y * v + <float> -76.57499217805936069
+        y = y * v + <float> 81.602231242593077512
+        y = y * v + <float> -41.341677478390632173
+        y = y * v + <float> 6.2831852737907968177
+    else:
+        y = 0.10085633011882359557
+        y = y * v + -0.7177235800785856565
+        y = y * v + 3.8199270504810269558
+        y = y * v + -15.094641620510651312
+        y = y * v + 42.058693923785274223
+        y = y * v + -76.705859752798498357
+        y = y * v + 81.605249276073406102
+        y = y * v + -41.34170224039975623
+        y = y * v + 6.2831853071795864753
+    return s * y

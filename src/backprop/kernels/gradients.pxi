@@ -21,7 +21,7 @@ cdef enum:
     LONG = 512                                  # batch so many, and these chains are added in double
 
 cdef struct Block:                              # of a weight
-    Py_ssize_t from_unit, to_unit               # of a dense layer, inputs
+    Py_ssize_t from_unit, to_unit               # of a dense layer, inputs; or groups of them
     Py_ssize_t from_out, to_out                 # numbers of a unit: of a dense layer, outputs
 
 cdef struct Stretch:                            # parts of the flat vector, equally long and equally far apart
@@ -50,6 +50,9 @@ cdef inline Stretch weights_of(const Op *op, const Block *block) noexcept nogil:
     """Where the weights of a block lie."""
     cdef Py_ssize_t units = block.to_unit - block.from_unit, n = block.to_out - block.from_out
     cdef Py_ssize_t begin = op.weight + block.from_unit * op.unit + block.from_out
+    if op.operation == GROUPED:
+        begin = op.weight + op.groups[block.from_unit].row * op.unit
+        units = op.groups[block.to_unit].row - op.groups[block.from_unit].row
     if n == op.unit:
         return Stretch(begin=begin, n=units * n, count=1, step=0)
     return Stretch(begin=begin, n=n, count=units, step=op.unit)
@@ -57,8 +60,13 @@ cdef inline Stretch weights_of(const Op *op, const Block *block) noexcept nogil:
 
 cdef inline Stretch biases_of(const Op *op, const Block *block) noexcept nogil:
     """Where those biases lie whose gradients are found with a block: of a dense layer, with its first inputs."""
+    cdef Py_ssize_t begin
+    if op.bias >= 0 and op.operation == GROUPED:
+        begin = op.groups[block.from_unit].bias
+        return Stretch(begin=op.bias + begin, n=op.groups[block.to_unit].bias - begin, count=1, step=0)
     if op.bias >= 0 and op.operation != DENSE:
-        return Stretch(begin=op.bias + block.from_unit, n=block.to_unit - block.from_unit, count=1, step=0)
+        return Stretch(
+            begin=op.bias + block.from_unit * op.unit, n=(block.to_unit - block.from_unit) * op.unit, count=1, step=0)
     if op.bias >= 0 and block.from_unit == 0:
         return Stretch(begin=op.bias + block.from_out, n=block.to_out - block.from_out, count=1, step=0)
     return Stretch(begin=0, n=0, count=0, step=0)

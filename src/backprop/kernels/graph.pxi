@@ -5,7 +5,8 @@
 # looks along the columns, a batch norm, begins a new part of the operations, before which all rows must be there.
 
 cdef enum Operation:
-    DENSE, ACTIVATION, DROPOUT, CLIP, ADD, JOIN, PRELU, SCALE, LAYER_NORM, BATCH_NORM, COLUMNS
+    DENSE, ACTIVATION, DROPOUT, CLIP, ADD, JOIN, PRELU, SCALE, LAYER_NORM, BATCH_NORM, COLUMNS, LERP, PERIODIC
+    PIECEWISE, GROUPED
     OPERATION_COUNT                             # stays the last
 
 cdef enum:
@@ -17,6 +18,17 @@ cdef struct Column:
     Py_ssize_t values, n                        # rows of the table, and their length
     Py_ssize_t count                            # of how many columns, side by side, all this holds
 
+cdef struct Group:                              # some outputs of an operation, and what they are made of
+    Py_ssize_t input, n                         # inputs: the first, and how many
+    Py_ssize_t source                           # the first that it is computed from: of an encoding, its column
+    Py_ssize_t to, n_out                        # outputs: the first, and how many
+    Py_ssize_t row                              # of the weight: the first of its rows
+    Py_ssize_t bias                             # before its own, of all groups; from there to that of the next
+    Py_ssize_t bins, edges                      # of an encoding, and where its bins + 1 edges begin in the buffers
+    Py_ssize_t quarters                         # of a turn, by which waves are ahead
+    bint passes                                 # its inputs go on as they are
+    bint begins                                 # nothing has been written to its outputs
+
 cdef struct Op:
     int operation, activation
     double alpha                                # slope of an activation, rate of dropout, epsilon of a norm, least output
@@ -26,6 +38,7 @@ cdef struct Op:
     Py_ssize_t buffer                           # where running statistics begin: mean, then variance
     int norm                                    # which of the batch norms it is
     Py_ssize_t units, unit                      # what threads share of the weight: so many times so many numbers
+    Py_ssize_t n_weights, n_biases
     int source, other                           # whose output it takes: the number of an operation, or INPUT
     bint two                                    # it takes another output, too
     Py_ssize_t other_at                         # the column of its own output at which that begins
@@ -36,6 +49,13 @@ cdef struct Op:
     Py_ssize_t statistics                       # the same for KEPT numbers a row; of a batch norm, its place at the end
     Py_ssize_t n_columns
     Column *columns
+    Py_ssize_t n_groups
+    Group *groups                               # one more: where they end
+    int encoding                                # which of the operations it is a copy of, or takes, if encoded; or -1
+    bint encoded                                # its groups are bins of columns, whose encoding is not written out
+    bint dropped                                # but in training, where dropout lies between
+    bint implied                                # an encoding: whoever takes it is encoded
+    bint wanted                                 # parameters depend on its gradient
 
 cdef struct Part:
     int begin, end                              # operations; all parts but the first begin with a batch norm
@@ -147,9 +167,12 @@ cdef inline const real *value_of(const Rows *rows, int s, Py_ssize_t *ld, const 
 
 
 cdef inline real *gradient_of(const Rows *rows, int s, real *dx, Py_ssize_t *ld) noexcept nogil:
-    """Where the gradient of an operation's output belongs, or that of the input: dx, which may be NULL."""
+    """Where the gradient of an operation's output belongs, or that of the input: dx, which may be NULL. Then NULL too
+    for what only dx depends on."""
     if s == INPUT:
         ld[0] = rows.graph.n_in
         return dx
+    if dx == NULL and not rows.graph.ops[s].wanted:
+        return NULL
     ld[0] = rows.graph.ops[s].ld
     return dy_of(rows, &rows.graph.ops[s], dx)

@@ -229,6 +229,58 @@ cdef void scale_gradient(
         dy += lddy
 
 
+# Interpolation between two outputs: y = (1 - w) x + w other, with a weight for each column.
+
+cdef void lerp_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+) noexcept nogil:
+    cdef Py_ssize_t r, i, ldo = 0, n = op.n_out, ldy = op.ld
+    cdef const real *weight = parameters + op.weight
+    cdef const real *other = value_of(rows, op.other, &ldo, x)
+    cdef real one = 1
+    for r in range(rows.n):
+        for i in range(n):
+            y[i] = (one - weight[i]) * x[i] + weight[i] * other[i]
+        x += ldx
+        other += ldo
+        y += ldy
+
+
+cdef void lerp_backward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
+    Py_ssize_t lddx,
+) noexcept nogil:
+    """To the first of what it takes; to the other, it is a scale."""
+    cdef Py_ssize_t r, i, n = op.n_out, lddy = op.ld
+    cdef bint adds = op.adds
+    cdef const real *weight = parameters + op.weight
+    cdef real one = 1
+    for r in range(rows.n):
+        for i in range(n):
+            store(dx + i, (one - weight[i]) * dy[i], adds)
+        dy += lddy
+        dx += lddx
+
+
+cdef void lerp_gradient(
+    const Rows *rows, const Op *op, Py_ssize_t at, Py_ssize_t n, const real *x, Py_ssize_t ldx, const real *dy,
+    double *sums, real *gradients,
+) noexcept nogil:
+    """The sum of dy (other - x)."""
+    cdef Py_ssize_t r, i, ldo = 0, lddy = op.ld
+    cdef real *dw = gradients + op.weight + at
+    cdef const real *other = value_of(rows, op.other, &ldo, x) + at
+    x += at
+    dy += at
+    memset(dw, 0, n * sizeof(real))
+    for r in range(rows.n):
+        for i in range(n):
+            dw[i] = multiply_add(dy[i], other[i] - x[i], dw[i])
+        x += ldx
+        other += ldo
+        dy += lddy
+
+
 # Normalization: x' = (x - mean) rstd, with rstd = 1 / sqrt(variance + epsilon); y = weight x' + bias. A layer norm
 # takes mean and variance over a row, a batch norm over a column. With g = weight dy,
 # dx = rstd (g - mean g - x' mean (g x')).
@@ -635,6 +687,8 @@ cdef enum Wants:                                # what an operation wants, besid
     EPSILON = 32                                # an alpha of at least 0
     WEIGHT = 64                                 # a parameter for each column
     BIAS = 128                                  # and another one
+    GROUPS = 256                                # groups of inputs and outputs
+    PLAIN = 512                                 # the identity for its activation
 
 ctypedef void (*ForwardF)(const Rows *, const Op *, const float *, Py_ssize_t, const float *, float *) noexcept nogil
 ctypedef void (*ForwardD)(const Rows *, const Op *, const double *, Py_ssize_t, const double *, double *) noexcept nogil
@@ -677,7 +731,7 @@ cdef void kind(
 kind(DENSE, "dense", 0)
 kind(ACTIVATION, "activation", AS_WIDE,
      copy_forward[float], copy_forward[double], copy_backward[float], copy_backward[double])
-kind(DROPOUT, "dropout", AS_WIDE | RATE,
+kind(DROPOUT, "dropout", AS_WIDE | RATE | PLAIN,
      dropout_forward[float], dropout_forward[double], dropout_backward[float], dropout_backward[double])
 kind(CLIP, "clip", AS_WIDE,
      clip_forward[float], clip_forward[double], clip_backward[float], clip_backward[double])
@@ -691,6 +745,9 @@ kind(PRELU, "prelu", AS_WIDE | WEIGHT,
 kind(SCALE, "scale", AS_WIDE | WEIGHT,
      scale_forward[float], scale_forward[double], scale_backward[float], scale_backward[double],
      scale_gradient[float], scale_gradient[double])
+kind(LERP, "lerp", AS_WIDE | OTHER_AS_WIDE | WEIGHT,
+     lerp_forward[float], lerp_forward[double], lerp_backward[float], lerp_backward[double],
+     lerp_gradient[float], lerp_gradient[double])
 kind(LAYER_NORM, "layer_norm", AS_WIDE | EPSILON | WEIGHT | BIAS,
      layer_norm_forward[float], layer_norm_forward[double], layer_norm_backward[float], layer_norm_backward[double],
      layer_norm_gradient[float], layer_norm_gradient[double])

@@ -79,7 +79,7 @@ cdef const real *forward_rows(
     cdef int s
     for s in range(begin, end):
         op = &graph.ops[s]
-        if op.operation == DROPOUT and not rows.how.training:
+        if op.implied or (op.operation == DROPOUT and not rows.how.training):
             continue
         if rows.watch != NULL and look_for_signals(
             rows.watch, rows.n * (<double> op.units * op.unit + op.n_out)
@@ -183,6 +183,7 @@ cdef void backward_activation(const Rows *rows, int s, const real *_) noexcept n
 cdef void pass_back(const Rows *rows, int s, const real *parameters, real *dx) noexcept nogil:
     """From an operation's dz to the gradients of what it takes."""
     cdef const Op *op = &rows.graph.ops[s]
+    cdef Op other
     cdef Py_ssize_t ldx = 0, ld = 0
     cdef const real *x = value_of(rows, op.source, &ldx, parameters)
     cdef real *dz = dy_of(rows, op, parameters)
@@ -191,11 +192,15 @@ cdef void pass_back(const Rows *rows, int s, const real *parameters, real *dx) n
         dense_input_gradient(
             rows.n, op.n_in, op.n_out, dz, op.ld, parameters + op.weight, to, ld, op.adds, zeros_of(rows, x),
             panel_of(rows, x))
-    elif to != NULL:
+    elif to != NULL or op.operation == PERIODIC:
         op_backward(rows, op, x, ldx, parameters, dz, to, ld)
     if op.two:
         to = gradient_of(rows, op.other, dx, &ld)
-        if to != NULL:
+        if to != NULL and op.operation == LERP:
+            other = op[0]
+            other.adds = op.adds_other
+            scale_backward(rows, &other, x, ldx, parameters, dz, to, ld)
+        elif to != NULL:
             add_rows(rows.n, op.n_out - op.other_at, dz + op.other_at, op.ld, to, ld, op.adds_other)
 
 
@@ -210,6 +215,8 @@ cdef void backward_part(const Rows *rows, int p, const real *parameters, real *d
     if part.end < graph.n_ops:
         pass_back(rows, part.end, parameters, dx)
     for s in range(part.end - 1, part.begin - 1, -1):
+        if dx == NULL and not graph.ops[s].wanted:
+            continue
         backward_activation(rows, s, parameters)
         if graph.ops[s].operation != BATCH_NORM:
             pass_back(rows, s, parameters, dx)

@@ -66,6 +66,7 @@ cdef class Plan:
         self.graph.block = ROWS if n_parameters * (4 if self.single else 8) > FAR else BLOCK
         for s in range(len(given)):
             self.add(s, given[s])
+        self.graph.ops[self.graph.n_ops - 1].implied = False
         self.place_in_workspace()
         self.find_parts()
         for s in range(len(penalties)):
@@ -95,7 +96,9 @@ cdef class Plan:
                 f"{self.name_of(s)}: expected an activation whose derivative is taken from its output, got one of "
                 "NEEDS_Z, which is an operation of its own")
         self.check_sizes(s, op)
-        if op.operation == COLUMNS:
+        if KINDS[op.operation].wants & GROUPS:
+            self.add_groups(s, op, extra)
+        elif op.operation == COLUMNS:
             self.add_columns(s, op, tuple(extra))
         elif op.operation == BATCH_NORM:
             self.add_batch_norm(s, op, extra)
@@ -107,11 +110,13 @@ cdef class Plan:
             self.schedules += extra
             graph.n_schedules = op.schedule = <int> len(self.schedules)
         self.check_parameters(s, op)
+        self.find_encoding(s, op)
+        op.wanted = op.units > 0 or self.is_wanted(op.source) or (op.two and self.is_wanted(op.other))
         if op.units > 0:
             graph.begin = min(graph.begin, op.weight, op.bias if op.bias >= 0 else op.weight)
-            graph.end = max(graph.end, op.weight + op.units * op.unit, op.bias + op.n_out if op.bias >= 0 else 0)
+            graph.end = max(graph.end, op.weight + op.n_weights, op.bias + op.n_biases if op.bias >= 0 else 0)
         graph.widest = max(graph.widest, op.n_in, op.n_out)
-        graph.work += op.n_in * <double> op.n_out if op.operation == DENSE else op.n_out
+        graph.work += self.work_of(op)
         graph.n_out = op.n_out
         graph.n_ops = s + 1
         return 0
@@ -149,7 +154,7 @@ cdef class Plan:
         least, below = (0.0, 1.0) if wants & RATE else (0.0, 1e300) if wants & EPSILON else (-1e300, 1e300)
         if not least <= op.alpha < below:
             raise ValueError(f"{self.name_of(s)}: expected a number from {least} to below {below}, got {op.alpha}")
-        if op.operation == DROPOUT and op.activation != IDENTITY:
+        if wants & PLAIN and op.activation != IDENTITY:
             raise ValueError(f"{self.name_of(s)}: expected the identity for its activation, got code {op.activation}")
         return 0
 
@@ -159,21 +164,24 @@ cdef class Plan:
         cdef double size
         if op.operation == DENSE:
             op.units, op.unit = op.n_in, op.n_out
-        elif op.operation != COLUMNS:
+        elif op.operation != COLUMNS and not wants & GROUPS:
             op.units, op.unit = op.n_out if wants & WEIGHT else 0, 1
+        if not wants & GROUPS:
+            op.n_biases = op.n_out
         if wants & BIAS and op.bias == -1:
             raise ValueError(f"{self.name_of(s)}: expected an offset of its bias, got -1")
-        if op.operation != DENSE and not wants & BIAS:
+        if op.operation != DENSE and not wants & (BIAS | GROUPS):
             op.bias = -1
         if op.units == 0:
-            op.weight, op.bias = 0, -1
-        size = op.units * <double> op.unit
+            op.unit, op.weight, op.bias = 1, 0, -1
+        size = op.n_weights if wants & GROUPS else op.units * <double> op.unit
         if not 0 <= op.weight <= self.graph.n_parameters - size or (
-            op.bias != -1 and not 0 <= op.bias <= self.graph.n_parameters - op.n_out
+            op.bias != -1 and not 0 <= op.bias <= self.graph.n_parameters - op.n_biases
         ):
             raise ValueError(
-                f"{self.name_of(s)}: expected {size:.0f} weights and {op.n_out} biases within "
+                f"{self.name_of(s)}: expected {size:.0f} weights and {op.n_biases} biases within "
                 f"{self.graph.n_parameters} parameters, got offsets {op.weight} and {op.bias}")
+        op.n_weights = <Py_ssize_t> size
         return 0
 
     cdef int add_batch_norm(self, Py_ssize_t s, Op *op, extra) except -1:
@@ -250,6 +258,113 @@ cdef class Plan:
         op.units, op.unit = max(0, <Py_ssize_t> end - op.weight), 1
         return 0
 
+    cdef int add_groups(self, Py_ssize_t s, Op *op, extra) except -1:
+        """The groups of an operation, one after the other: of its outputs, and of the inputs of a grouped dense one.
+        Each is given as four numbers, which say what goes in and what comes out; 0 of that: it goes on as it is."""
+        cdef Group *group
+        cdef Py_ssize_t g, first, wide, row, quarters, rows = 0, edges
+        cdef bint grouped = op.operation == GROUPED, piecewise = op.operation == PIECEWISE, fits
+        edges, given = extra
+        op.groups = <Group *> calloc(len(given) + 1, sizeof(Group))
+        if op.groups == NULL:
+            raise MemoryError
+        op.n_groups = len(given)
+        for g in range(op.n_groups):
+            first, wide, row, quarters = given[g]       # a column or, if grouped, how many inputs; outputs
+            group = &op.groups[g]
+            group.passes, group.begins, group.quarters, group.edges = wide == 0, True, quarters, edges
+            group.n = first if grouped else 1
+            group.input = group.input if grouped else first
+            group.source, group.row = group.input, group.row if grouped else row
+            group.bins = wide if piecewise else 0
+            group.n_out = group.n if group.passes else wide
+            if not group.passes and not piecewise:
+                op.unit = wide if op.unit == 0 else op.unit
+                rows = max(rows, group.row + group.n)
+            fits = 0 <= group.input < op.n_in and 0 < group.n <= op.n_in - group.input and 0 <= group.row <= op.n_in
+            fits &= 0 < group.n_out <= op.n_out - group.to and group.bins <= MOST_BINS and -4 < quarters < 4
+            fits &= group.passes or piecewise or wide == op.unit
+            edges += group.bins + 1 if group.bins > 0 else 0
+            fits &= (0 <= group.edges and edges <= self.graph.n_buffers) or not piecewise
+            if not fits or rows * <double> op.unit > self.graph.n_parameters:
+                raise ValueError(
+                    f"{self.name_of(s)}: expected groups that fit {op.n_in} inputs, {op.n_out} outputs, at most "
+                    f"{MOST_BINS} bins and the arrays, got group {g} of {given[g]}")
+            group[1].to, group[1].input = group.to + group.n_out, group.input + group.n
+            group[1].row, group[1].bias = rows, group.bias + (0 if group.passes else op.unit)
+            if not grouped:
+                group.bias = group.row * op.unit
+        group = &op.groups[op.n_groups]
+        self.expect_size(s, "outputs of its groups", op.n_out, group.to)
+        if grouped:
+            self.expect_size(s, "inputs of its groups", op.n_in, group.input)
+        op.n_weights = rows * op.unit
+        op.n_biases = group.bias if grouped else op.n_weights
+        op.units = op.n_groups if grouped and rows > 0 else rows
+        return 0
+
+    cdef int find_encoding(self, Py_ssize_t s, Op *op) except -1:
+        """A dense or grouped operation that takes an encoding, perhaps a copy of it, is computed from what is encoded."""
+        cdef Graph *graph = &self.graph
+        cdef const Op *source = &graph.ops[op.source] if op.source != INPUT else NULL
+        op.encoding = <int> s if op.operation == PIECEWISE else -1
+        op.implied = op.operation == PIECEWISE
+        if source != NULL and source.encoding >= 0 and not source.encoded:
+            if op.operation == DROPOUT or (op.operation == ACTIVATION and op.activation == IDENTITY):
+                op.encoding, op.dropped = source.encoding, source.dropped or op.operation == DROPOUT
+            elif op.operation in (DENSE, GROUPED):
+                op.encoding, op.dropped = source.encoding, source.dropped
+                self.encode(op, &graph.ops[source.encoding])
+        if source != NULL and source.operation == PIECEWISE and not op.encoded:
+            graph.ops[op.source].implied = False
+        if op.two and op.other != INPUT:
+            graph.ops[op.other].implied = False
+        return 0
+
+    cdef int encode(self, Op *op, const Op *encoding) except -1:
+        """Give it a group for each of the encoding, as long as none is cut by its own."""
+        cdef Group *groups = <Group *> calloc(encoding.n_groups + 1, sizeof(Group))
+        cdef Group whole
+        cdef const Group *own = op.groups if op.operation == GROUPED else &whole
+        cdef const Group *bins
+        cdef Py_ssize_t g, at
+        cdef bint fits = True
+        if groups == NULL:
+            raise MemoryError
+        memset(&whole, 0, sizeof(Group))
+        whole.n, whole.n_out = op.n_in, op.n_out
+        for g in range(encoding.n_groups):
+            bins = &encoding.groups[g]
+            if bins.to >= own.input + own.n:
+                own += 1
+            at = bins.to - own.input
+            fits &= at + bins.n_out <= own.n and (not own.passes or own.n == 1)
+            groups[g] = own[0]
+            groups[g].input, groups[g].n, groups[g].source = bins.to, bins.n_out, bins.source
+            groups[g].bins, groups[g].edges, groups[g].begins = bins.bins, bins.edges, at == 0
+            groups[g].row = own.row + (0 if own.passes else at)
+            groups[g].bias = own.bias + (0 if at == 0 or own.passes else op.unit)
+        if not fits:
+            free(groups)
+            return 0
+        groups[encoding.n_groups].row = op.n_weights // op.unit if op.unit > 0 else 0
+        groups[encoding.n_groups].bias = op.n_biases
+        free(op.groups)
+        op.operation, op.groups, op.n_groups, op.encoded = GROUPED, groups, encoding.n_groups, True
+        op.units = op.n_groups if op.units > 0 else 0
+        return 0
+
+    cdef double work_of(self, const Op *op) noexcept:
+        """Multiply-adds for one row; of bins, what a row adds to their sums and a search."""
+        if op.operation == DENSE:
+            return op.n_in * <double> op.n_out
+        if op.encoded:
+            return op.n_groups * (2.0 * op.unit + 16)
+        return op.n_weights + 4.0 * op.n_out if op.n_groups > 0 else op.n_out
+
+    cdef bint is_wanted(self, int source) noexcept:
+        return source != INPUT and self.graph.ops[source].wanted
+
     cdef int place_in_workspace(self) except -1:
         """Where the outputs and gradients lie in a workspace, and which gradients are added to."""
         cdef Graph *graph = &self.graph
@@ -308,6 +423,7 @@ cdef class Plan:
         cdef Py_ssize_t s
         for s in range(self.n_given):
             free(self.graph.ops[s].columns)
+            free(self.graph.ops[s].groups)
         free(self.graph.ops)
         free(self.graph.parts)
         free(self.graph.penalties)

@@ -94,9 +94,9 @@ cdef double row_square(Rows *row, int s, real *gradients) noexcept nogil:
         sums(op.n_in, value_of(row, op.source, &ldx, gradients), &sizes, &x)
         return dz * (x + (1 if op.bias >= 0 else 0))
     row_gradient(row, s, gradients)
-    sums(op.units * op.unit, <const real *> gradients + op.weight, &sizes, &x)
+    sums(op.n_weights, <const real *> gradients + op.weight, &sizes, &x)
     if op.bias >= 0:
-        sums(op.n_out, <const real *> gradients + op.bias, &sizes, &dz)
+        sums(op.n_biases, <const real *> gradients + op.bias, &sizes, &dz)
     return x + dz
 
 

@@ -300,6 +300,9 @@ cdef object read_tape(Plan plan, int s, real[:, ::1] y, real[:, ::1] dz):
     if y.shape[0] != tape.rows or y.shape[1] != op.n_out or dz.shape[0] != tape.rows or dz.shape[1] != op.n_out:
         raise ValueError(f"tape: expected two arrays ({tape.rows}, {op.n_out}), got others")
     rows = rows_of(plan, tape)
+    if op.implied:                                      # it has not been written out so far
+        kept = value_of(&rows, op.source, &ld, &y[0, 0])
+        op_forward(&rows, op, kept, ld, <const real *> plan.parameters, y_of(&rows, op, &y[0, 0]))
     kept = value_of(&rows, s, &ld, &y[0, 0])
     copy_rows(rows.n, op.n_out, kept, ld, &y[0, 0], op.n_out)
     copy_rows(rows.n, op.n_out, dy_of(&rows, op, &y[0, 0]), op.ld, &dz[0, 0], op.n_out)

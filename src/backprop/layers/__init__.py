@@ -12,13 +12,14 @@ from .base import connect_chain as connect_chain
 from .base import from_description as from_description
 from .composite import Concatenate, Ordered, Residual
 from .dense import Dense
-from .elementwise import Activation, Clip, Dropout, PReLU, Scale
+from .elementwise import Activation, Clip, Dropout, ParametricActivation, PReLU, Scale
 from .embedding import Columns, Embedding
 from .norms import BatchNorm, LayerNorm
+from .numeric import PeriodicEmbedding, PiecewiseLinearEmbedding
 
 __all__ = [
-    "Activation", "BatchNorm", "Clip", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer",
-    "LayerNorm", "Ordered", "PReLU", "Residual", "Scale",
+    "Activation", "BatchNorm", "Clip", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer", "LayerNorm",
+    "Ordered", "PReLU", "ParametricActivation", "PeriodicEmbedding", "PiecewiseLinearEmbedding", "Residual", "Scale",
 ]  # fmt: skip
 
 KINDS |= {name: globals()[name] for name in __all__ if name != "Layer"}

@@ -26,7 +26,7 @@ class Builder(Protocol):
 
     def add(
         self, layer: Layer, name: str, *inputs: str, attributes: Mapping[str, Any] | None = None,
-        parameters: Mapping[str, Array] | None = None, part: bool = False,
+        parameters: Mapping[str, Array] | None = None, part: bool = False, activation: Any = None,
     ) -> str:  # fmt: skip
         """An operation of a layer, which takes these outputs; its name."""
         ...

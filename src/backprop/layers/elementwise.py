@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import _validate, activations, schedules
-from .base import Array, Layer, SameSize
+from .base import Array, Builder, Layer, SameSize
 
 
 class Activation(SameSize):
@@ -25,6 +25,49 @@ class Activation(SameSize):
 
     def __init__(self, activation: str | activations.ActivationFunction) -> None:
         self.activation = activations.get(activation)
+
+
+class ParametricActivation(SameSize):
+    """y = (1 - weight) x + weight f(x): an activation of which each unit learns how much of it it takes.
+
+    Parameters
+    ----------
+    activation : str or ActivationFunction
+        f, by name or from `backprop.activations`.
+
+    Attributes
+    ----------
+    weight : numpy.ndarray, shape (n,)
+        One for each feature, a view into ``net.parameters``; 1 at first, where y = f(x). With 0, y = x.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn, Steinwart, "Better by default: strong pre-tuned MLPs and boosted trees on tabular data",
+    NeurIPS 2024, appendix A.
+    """
+
+    operation = "lerp"
+
+    weight: Array
+    weight_grad: Array
+
+    def __init__(self, activation: str | activations.ActivationFunction) -> None:
+        self.activation = activations.get(activation)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """`weight`, one for each feature."""
+        return {"weight": (self.n_out,)}
+
+    def initialize(self, rng: np.random.Generator) -> None:
+        """All of the activation."""
+        self.weight[:] = 1
+
+    def operations(self, graph: Builder, source: str, name: str) -> str:
+        """The activation, and what lies between x and it."""
+        inner = Activation(self.activation)
+        inner.connect(self.n_in)
+        applied = graph.add(inner, f"{name}.0", source, part=True)
+        return graph.add(self, name, source, applied, activation=activations.identity)
 
 
 class Dropout(SameSize):

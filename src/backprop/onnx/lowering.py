@@ -67,6 +67,7 @@ def lower(writer: Writer, graph: Graph, source: str, place: str = "") -> str:
         arrays = {
             key: writer.constant(f"{name}.{key}", array)
             for key, array in {**operation.parameters, **_buffers(operation)}.items()
+            if operation.kind not in _OWN_ARRAYS
         }
         plain = operation.activation == identity
         z = name if plain else f"{name}/z"
@@ -76,6 +77,10 @@ def lower(writer: Writer, graph: Graph, source: str, place: str = "") -> str:
             formula = of_activation(operation.activation, writer.opset, writer.dtype == np.float64)
             values[last] = writer.write(formula, name, x=values[last])
     return values[last]
+
+
+#: Operations that write their arrays in another form.
+_OWN_ARRAYS = ("periodic", "piecewise_linear", "grouped_dense")
 
 
 def _dense(writer: Writer, operation: Operation, name: str, taken: list[str], arrays: dict[str, str]) -> str:
@@ -134,6 +139,74 @@ def _columns(writer: Writer, operation: Operation, name: str, taken: list[str], 
     return writer.add("Concat", *parts, name=name, axis=1) if len(parts) > 1 else parts[0]
 
 
+def _lerp(writer: Writer, operation: Operation, name: str, taken: list[str], arrays: dict[str, str]) -> str:
+    rest = writer.constant(f"{name}.rest", 1 - operation.parameters["weight"])
+    own = writer.add("Mul", taken[0], rest, name=f"{name}/own")
+    return writer.add("Add", own, writer.add("Mul", taken[1], arrays["weight"], name=f"{name}/other"), name=name)
+
+
+def _of_columns(writer: Writer, name: str, x: str, columns: Sequence[int]) -> str:
+    """A column of x for each output."""
+    return writer.add("Gather", x, writer.integers(*columns), name=f"{name}/Gather", axis=1)
+
+
+def _periodic(writer: Writer, operation: Operation, name: str, taken: list[str], arrays: dict[str, str]) -> str:
+    """Of all outputs at once, of which some are their columns."""
+    weight, bias = operation.parameters["weight"], operation.parameters.get("bias", np.zeros((0, 0)))
+    columns: list[int] = []
+    angles: list[Array] = []
+    for column, n, row, quarters in operation.attributes["waves"]:
+        columns += [column] * (n or 1)
+        phases = bias[row] if n and bias.size else np.full(n or 1, quarters * np.pi / 2)
+        angles.append(np.stack([2 * np.pi * weight[row] if n else np.zeros(1), phases, np.full(n or 1, not n)]))
+    factor, ahead, passes = np.hstack(angles)
+    x = _of_columns(writer, name, taken[0], columns)
+    turned = writer.add("Mul", x, writer.constant(f"{name}.factor", factor.astype(writer.dtype)), name=f"{name}/Mul")
+    angle = writer.add("Add", turned, writer.constant(f"{name}.ahead", ahead.astype(writer.dtype)), name=f"{name}/Add")
+    wave = writer.add("Cos", angle, name=f"{name}/Cos")
+    return writer.add("Where", writer.constant(f"{name}.passes", passes.astype(bool)), x, wave, name=name)
+
+
+def _piecewise_linear(
+    writer: Writer, operation: Operation, name: str, taken: list[str], arrays: dict[str, str]
+) -> str:  # fmt: skip
+    """Of all outputs at once: (x - start) / wide, between two bounds."""
+    columns: list[int] = []
+    bins: list[Array] = []
+    at = 0
+    for column, n in operation.attributes["bins"]:
+        columns += [column] * (n or 1)
+        edges = operation.buffers["bin_edges"][at : at + n + 1] if n else np.array([0, 1])
+        low, high = np.zeros(n or 1), np.ones(n or 1)
+        low[0], high[-1] = -np.inf, np.inf
+        bins.append(np.stack([edges[:-1], np.maximum(np.diff(edges), np.finfo(writer.dtype).tiny), low, high]))
+        at += n + 1 if n else 0
+    x = _of_columns(writer, name, taken[0], columns)
+    for operator, word, values in zip(
+        ("Sub", "Div", "Max", "Min"), ("start", "wide", "low", "high"), np.hstack(bins), strict=True
+    ):
+        its = writer.constant(f"{name}.{word}", values.astype(writer.dtype))
+        x = writer.add(operator, x, its, name=name if operator == "Min" else f"{name}/{operator}")
+    return x
+
+
+def _grouped_dense(writer: Writer, operation: Operation, name: str, taken: list[str], arrays: dict[str, str]) -> str:
+    weight, bias = operation.parameters["weight"], operation.parameters["bias"]
+    parts: list[str] = []
+    at = row = group = 0
+    for n, width in operation.attributes["groups"]:
+        part = writer.add(
+            "Slice", taken[0], writer.integers(at), writer.integers(at + n), writer.integers(1), name=f"{name}/Slice"
+        )
+        if width:
+            own = {f"{name}.{group}.weight": weight[row : row + n], f"{name}.{group}.bias": bias[group]}
+            part = writer.add("Gemm", part, *(writer.constant(*each) for each in own.items()), name=f"{name}/Gemm")
+            row, group = row + n, group + 1
+        parts.append(part)
+        at += n
+    return writer.add("Concat", *parts, name=name, axis=1) if len(parts) > 1 else parts[0]
+
+
 _KINDS: dict[str, Callable[[Writer, Operation, str, list[str], dict[str, str]], str]] = {
     "dense": _dense,
     "activation": lambda writer, operation, name, taken, arrays: taken[0],
@@ -142,6 +215,10 @@ _KINDS: dict[str, Callable[[Writer, Operation, str, list[str], dict[str, str]], 
     "scale": lambda writer, operation, name, taken, arrays: writer.add("Mul", *taken, arrays["weight"], name=name),
     "layer_norm": _layer_norm,
     "batch_norm": _batch_norm,
+    "lerp": _lerp,
+    "periodic": _periodic,
+    "piecewise_linear": _piecewise_linear,
+    "grouped_dense": _grouped_dense,
     "embedding": _columns,
     "columns": _columns,
     "add": lambda writer, operation, name, taken, arrays: writer.add("Add", *taken, name=name),

@@ -2,13 +2,14 @@
 
 `TableEncoder` does a whole table as it comes: a DataFrame of pandas, Polars or PyArrow, columns by name, or an array,
 with numbers, texts, booleans, dates and missing values. The others do columns of one kind. `tables` reads CSV files, by
-the same rules.
+the same rules. `quantile_edges` and `tree_edges` find bins for a `PiecewiseLinearEmbedding`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bins import quantile_edges, tree_edges
     from .encoder import (
         DateEncoder,
         Encoder,
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
 __all__ = [
     "DateEncoder", "Encoder", "OneHotEncoder", "OrdinalEncoder", "QuantileTransformer", "RobustScaler", "Scaler",
     "SimpleImputer", "StandardScaler", "TableEncoder", "TargetEncoder",
+    "quantile_edges", "tree_edges",
 ]  # fmt: skip
 
+_BINS = ("quantile_edges", "tree_edges")
 #: What `tables` needs; the encoders need `tables`, so that neither can be imported before somebody asks for it.
 _SCALERS = ("QuantileTransformer", "RobustScaler", "Scaler", "StandardScaler")
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        place = "scalers" if name in _SCALERS else "encoder"
+        place = "scalers" if name in _SCALERS else "bins" if name in _BINS else "encoder"
         return getattr(importlib.import_module(f"{__name__}.{place}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

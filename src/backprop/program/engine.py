@@ -144,7 +144,7 @@ def _ops(run: Sequence[Operation], storage: Storage) -> list[tuple[Any, ...]]:
         ops.append(
             Op(
                 code, (activations.identity if apart else activation).code, number, operation.n_in, operation.n_out,
-                *_weights(operation, storage), sources[0], sources[-1] if operation.kind == "add" else FIRST,
+                *_weights(operation, storage), sources[0], sources[-1] if len(sources) > 1 else FIRST,
                 operation.key, _extra(operation, storage),
             )
         )  # fmt: skip
@@ -159,6 +159,8 @@ def _ops(run: Sequence[Operation], storage: Storage) -> list[tuple[Any, ...]]:
     return ops
 
 
+#: Attributes that say of which groups an operation is made.
+_GROUPS = ("waves", "bins", "groups")
 #: Operations that have the kernels of another.
 _KERNELS = {"embedding": "columns"}
 
@@ -182,6 +184,11 @@ def _extra(operation: Operation, storage: Storage) -> tuple[Any, ...]:
         return (operation.attributes["high"],)
     if operation.kind == "batch_norm":
         return operation.layer.effective_momentum, storage.buffer_offset(operation.buffers["running_mean"])
+    groups = next((operation.attributes[name] for name in _GROUPS if name in operation.attributes), None)
+    if groups is not None:
+        edges = operation.buffers.get("bin_edges", np.empty(0))
+        place = storage.buffer_offset(edges) if edges.size else 0
+        return place, tuple((*group, 0, 0)[:4] for group in groups)
     found = []
     for _, count, name in operation.attributes.get("tables", ()):
         table = None if name is None else operation.parameters[name]

@@ -25,7 +25,8 @@ class Operation:
         Where its layer is: "0", "1.0". The arrays of a model file are called after it: "0.weight".
     kind : str
         "dense", "activation", "dropout", "clip", "prelu", "scale", "layer_norm", "batch_norm", "embedding", "columns",
-        "add" (of a `Residual`), "concatenate", or "python" for a custom layer.
+        "add" (of a `Residual`), "concatenate", "lerp" (of a `ParametricActivation`), "periodic", "piecewise_linear",
+        "grouped_dense", or "python" for a custom layer.
     inputs : tuple of str
         The operations whose outputs it takes, or "input".
     n_in, n_out : int
@@ -62,7 +63,7 @@ class Operation:
         """What is said of it, column by column."""
         arrays = [f"{name} {array.shape}" for name, array in {**self.parameters, **self.buffers}.items()]
         words = [self.activation.name] * (self.activation != activations.identity)
-        words += [f"{name}={value}" for name, value in self.attributes.items()]
+        words += [f"{name}={_validate.shown(value)}" for name, value in self.attributes.items()]
         words += [repr(self.layer)] * (self.kind == "python")
         return self.name, self.kind, " + ".join(self.inputs), f"-> (batch, {self.n_out})", ", ".join(words + arrays)
 
@@ -223,12 +224,12 @@ class Builder:
 
     def add(
         self, layer: Any, name: str, *inputs: str, attributes: Mapping[str, Any] | None = None,
-        parameters: Mapping[str, Array] | None = None, part: bool = False,
+        parameters: Mapping[str, Array] | None = None, part: bool = False, activation: Any = None,
     ) -> str:  # fmt: skip
         """An operation of a layer, which takes these outputs; its name.
 
-        By default, attributes and parameters are those that the layer declares. What only puts the outputs of other
-        layers together is a part of them.
+        By default, attributes, parameters and activation are those that the layer declares. What only puts the outputs
+        of other layers together is a part of them.
         """
         if parameters is None:
             parameters = {array: getattr(layer, array) for array in layer.shapes()}
@@ -237,7 +238,7 @@ class Builder:
         self.operations.append(
             Operation(
                 name, layer.operation if layer.compiled else "python", inputs, self._features[inputs[0]], layer.n_out,
-                activation=layer.activation, attributes=attributes, parameters=parameters,
+                activation=activation or layer.activation, attributes=attributes, parameters=parameters,
                 buffers={array: getattr(layer, array) for array in layer.buffers()}, layer=layer, key=self._layers,
             )
         )  # fmt: skip

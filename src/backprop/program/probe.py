@@ -76,7 +76,7 @@ class Probe:
             if operation.kind == "activation":
                 source = operation.inputs[0]
                 z = x if source == INPUT else tape[_after(source)][0]
-            elif operation.kind == "dropout":  # which multiplies its gradient by the mask where it lies
+            elif operation.kind in ("dropout", "periodic"):  # which multiply their gradients where those lie
                 dz = dy
             found[operation.name] = Between(z, output, dz, dy)
         return found

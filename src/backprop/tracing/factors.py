@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._validate import Array
+from . import numeric
 from .formulas import at, factor, number, plus, terms
 from .record import Step
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_UNITS", "computed", "loss_of_row", "passed_back", "products"]
 
+#: Operations whose outputs are made of groups of their inputs.
+GROUPED = ("periodic", "piecewise_linear", "grouped_dense")
 #: So many units of a wide layer are followed to the loss.
 MOST_UNITS = 4
 
@@ -36,6 +39,10 @@ def computed(trace: Trace, step: Step, r: int, j: int) -> str:
         return terms([(x[j], weight[j])])
     if given.kind == "prelu" and weight is not None and x[j] <= 0:
         return terms([(x[j], weight[j])])
+    if given.kind == "lerp" and weight is not None:
+        return terms([(1 - weight[j], x[j]), (weight[j], step.inputs[1][r, j])])
+    if given.kind in GROUPED:
+        return numeric.computed(step, x, j, weight, bias)
     if given.kind == "add":
         return plus([number(some[r, j]) for some in step.inputs])
     return ""
@@ -76,6 +83,11 @@ def _from_reader(trace: Trace, reader: Step, r: int, j: int, column: int) -> tup
     if given.kind in ("scale", "prelu") and weight is not None:
         slope = 1.0 if given.kind == "prelu" and reader.inputs[0][r, j] > 0 else weight[j]
         return f"{terms([(delta[j], slope)])} (through {reader.name}.weight)", [j]
+    if given.kind == "lerp" and weight is not None:
+        share = weight[j] if column else 1 - weight[j]
+        return f"{terms([(delta[j], share)])} (through {reader.name}.weight)", [j]
+    if given.kind in GROUPED:
+        return numeric.passed_back(reader, r, j, weight)
     if given.kind == "concatenate":
         return f"{factor(delta[column + j])} (of {at(reader.name + '.output', r, column + j)})", [column + j]
     if given.kind == "clip" and not trace.training and reader.inputs[0][r, j] != reader.output[r, j]:
@@ -182,6 +194,8 @@ def products(trace: Trace, step: Step, name: str, where: tuple[int, ...]) -> str
     """The sum that the gradient of a parameter is, over the rows, with that of its penalty."""
     if step.operation.kind in ("embedding", "columns"):
         return plus([number(value) for value in _looked_up(trace, step, name, where)])
+    if step.operation.kind in GROUPED:
+        return numeric.products(step, name, where)
     delta, factors = step.delta[:, where[-1]], _factors(step, name, where)
     if factors is None:
         return plus([number(value) for value in delta])
@@ -195,6 +209,9 @@ def _factors(step: Step, name: str, where: tuple[int, ...]) -> Array | None:
     if name.endswith(".bias"):
         return None
     kind, x = step.operation.kind, step.inputs[0][:, where[0]]
+    if kind == "lerp":
+        difference: Array = step.inputs[1][:, where[0]] - x
+        return difference
     if kind == "prelu":
         return np.where(x > 0, 0, x)
     if kind not in ("layer_norm", "batch_norm"):

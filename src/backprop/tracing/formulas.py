@@ -59,6 +59,11 @@ _OPERATIONS = {
     "batch_norm": "y = w (x - mean) / sqrt(variance + {epsilon}) + b, over the rows",
     "embedding": "y = the rows of w that x names",
     "columns": "y = the rows of the tables that columns of x name, and the other columns as they are",
+    "lerp": "y = (1 - w) x + w f, with f its second input",
+    "periodic": "y = cos(2 pi w x + b) for several w and b of each column, and columns as they are",
+    "piecewise_linear": "y = (x - low) / (high - low) for each bin of a column, at least 0 and at most 1 but at its "
+    "ends, and columns as they are",
+    "grouped_dense": "z = x w + b for each group of inputs apart, and inputs as they are",
     "add": "y = f(x) + x",
     "concatenate": "y = its inputs side by side",
 }
@@ -79,6 +84,9 @@ _GRADIENTS = {
     "dense": "the sum over the rows of x dE/dz",
     "scale": "the sum over the rows of x dE/dy",
     "prelu": "the sum over the rows of x dE/dy where x <= 0",
+    "lerp": "the sum over the rows of (f - x) dE/dy",
+    "periodic": "the sum over the rows of -2 pi x sin(2 pi w x + b) dE/dy",
+    "grouped_dense": "the sum over the rows of x dE/dz",
     "layer_norm": _NORMALIZED,
     "batch_norm": _NORMALIZED,
     "embedding": "the sum of dE/dy wherever it was looked up",
@@ -122,6 +130,8 @@ def operation(given: Operation, fixed: bool = False) -> str:
     if fixed and given.kind == "dropout":
         return "y = x, since nothing is dropped in evaluation mode"
     text = _OPERATIONS[given.kind].format(**given.attributes)
+    if given.kind == "periodic" and "bias" not in given.parameters:
+        return text.replace("cos(2 pi w x + b)", "cos(2 pi w x) and sin(2 pi w x)").replace("w and b", "w")
     if fixed:
         return text.replace("over the rows", "by the running statistics")
     return text.removesuffix(" + b") if given.kind == "dense" and "bias" not in given.parameters else text
@@ -134,6 +144,8 @@ def passed(given: Operation) -> str:
 
 def gradient(given: Operation, name: str) -> str:
     """The right side of dE/d a parameter; empty for a custom layer."""
+    if name == "bias" and given.kind == "periodic":
+        return "the sum over the rows of -sin(2 pi w x + b) dE/dy"
     if name == "bias":
         return "the sum over the rows of dE/dz"
     return _GRADIENTS.get(given.kind, "").format(**given.attributes)

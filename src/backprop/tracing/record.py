@@ -57,7 +57,8 @@ class Step:
     delta : numpy.ndarray
         The gradient with respect to z.
     more : dict of str to numpy.ndarray
-        The "mask" of a dropout, "mean" and "variance" of a norm; "running_mean.before", "running_mean.after" and so on.
+        The "mask" of a dropout, "mean" and "variance" of a norm; "running_mean.before", "running_mean.after" and so on;
+        the "wave_slope" of a periodic operation, the derivative of its outputs with respect to their angles.
     fixed : bool
         Whether it is a batch norm that goes by its running statistics, or a dropout that drops nothing.
     """
@@ -167,6 +168,8 @@ def _more(net: Any, operation: Operation, x: Array, mode: Mode) -> dict[str, Arr
     """What an operation takes of its rows beside their numbers."""
     if operation.kind == "dropout":
         return {"mask": _mask(net, operation, len(x), mode)} if mode.training else {}
+    if operation.kind == "periodic":
+        return {"wave_slope": _wave_slope(net, operation, x)}
     wide = x.astype(np.float64)
     if operation.kind == "layer_norm":
         return {"mean": wide.mean(axis=1), "variance": wide.var(axis=1)}
@@ -194,9 +197,23 @@ def _is_fixed(operation: Operation, rows: int, mode: Mode) -> bool:
     return operation.kind == "dropout" and not mode.training
 
 
+def _alone(net: Any, operation: Operation) -> Any:
+    """What runs this operation and no other."""
+    return build(Graph([operation.changed(inputs=(INPUT,))], operation.n_in, net.dtype), net._storage)
+
+
+def _wave_slope(net: Any, operation: Operation, x: Array) -> Array:
+    """What waves multiply a gradient of 1 by."""
+    alone, (y, slope) = _alone(net, operation), (np.ones((len(x), operation.n_out), net.dtype) for _ in range(2))
+    alone.forward(np.ascontiguousarray(x), y)
+    alone.backward(slope, parameters=False)
+    alone.tape_of(0, y, slope)
+    return slope
+
+
 def _mask(net: Any, operation: Operation, rows: int, mode: Mode) -> Array:
     """What each number is multiplied by: 0, or 1 / (1 - rate)."""
-    alone = build(Graph([operation.changed(inputs=(INPUT,))], operation.n_in, net.dtype), net._storage)
+    alone = _alone(net, operation)
     mask = np.empty((rows, operation.n_out), net.dtype)
     alone.forward(np.ones_like(mask), mask, *mode)
     return mask

@@ -196,7 +196,10 @@ def _slopes(step: Step) -> Iterator[str]:
 
 
 #: What a number is passed back through is shown for these; the others hand it on as it is.
-_SHOWN = {"dense", "dropout", "prelu", "scale", "batch_norm", "layer_norm"}
+_SHOWN = {
+    "dense", "dropout", "prelu", "scale", "batch_norm", "layer_norm", "lerp", "periodic", "piecewise_linear",
+    "grouped_dense",
+}  # fmt: skip
 
 
 def _passed(trace: Trace, name: str, called: str, array: Array) -> Iterator[str]:
