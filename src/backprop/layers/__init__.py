@@ -18,8 +18,9 @@ from .norms import BatchNorm, LayerNorm
 from .numeric import PeriodicEmbedding, PiecewiseLinearEmbedding
 
 __all__ = [
-    "Activation", "BatchNorm", "Clip", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer", "LayerNorm",
-    "Ordered", "PReLU", "ParametricActivation", "PeriodicEmbedding", "PiecewiseLinearEmbedding", "Residual", "Scale",
+    "Activation", "BatchNorm", "Clip", "Columns", "Concatenate", "Dense", "Dropout", "Embedding", "Layer",
+    "LayerNorm", "Ordered", "PReLU", "ParametricActivation", "PeriodicEmbedding", "PiecewiseLinearEmbedding",
+    "Residual", "Scale",
 ]  # fmt: skip
 
 KINDS |= {name: globals()[name] for name in __all__ if name != "Layer"}
