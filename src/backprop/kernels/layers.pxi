@@ -714,7 +714,7 @@ cdef struct Kind:                               # a row of the table
     GradientF gradient_f                        # NULL: no parameters
     GradientD gradient_d
 
-cdef Kind KINDS[OPERATION_COUNT]
+cdef Kind KINDS[<int> OPERATION_COUNT]
 
 OPERATIONS = {}
 
