@@ -16,7 +16,6 @@ cdef enum:
     DEPTH = 512                                 # the longest part of a sum before c is stored
     ROWS = 256                                  # of a, which each panel of b serves
     FAR = 262_144                               # bytes of b that are no longer near
-    APART = 2048                                # bytes between rows that collide in the first cache
     PACKED_ROWS = 32                            # fewer do not pay for the copy of a panel
     TINY = 64                                   # multiply-adds that are over before a tile has begun
     WIDEST = 32                                 # the width of the widest tile: 2 registers of 16 floats

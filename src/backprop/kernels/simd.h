@@ -103,6 +103,10 @@ TRANSPOSE(transpose_d, double, LANES_D)
 #  define TILE_ROWS 6
 #endif
 
+/* Bytes between rows that collide in the first cache. Where two registers are a line of it or less, half of that is too
+ * much: each line would be fetched from the second cache for every tile. */
+#define APART (sizeof(vf) == 64 ? 2048 : 1024)
+
 #if defined(__GNUC__)
 #  define prefetch(p) __builtin_prefetch((p), 0, 2)
 /* In a loop of two or three rounds, vectors cost more than they save. */

@@ -8,7 +8,7 @@ cdef extern from "simd.h" nogil:
     ctypedef void inlined "ALWAYS_INLINE void"
     ctypedef void outlined "NEVER_INLINE void"
     const Py_ssize_t LANES_F, LANES_D
-    const int TILE_ROWS, SLACK
+    const int TILE_ROWS, SLACK, APART
     float multiply_add_f(float a, float b, float c)
     double multiply_add_d(double a, double b, double c)
     void prefetch(const void *p)
