@@ -314,3 +314,44 @@ def test_ranges_of_groups_that_there_are_not(core):
     assert not p.any()
     with pytest.raises(ValueError, match="an unknown optimizer"):
         core.apply_update((*kind, ((1.0, 1.0, (0.0,) * 9),)), 0.1, 1, p, p + 1, (), ((0, 4),))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_neural_tangent_groups_are_that_parametrization(torch, decay):
+    """z = x w / sqrt(n_in) + b, with weights of 1, trained by PyTorch's AdamW."""
+    net = bp.Sequential([
+        bp.Dense(5, 7, "tanh", weight_init="lecun_normal", bias_init="normal"),
+        bp.Residual([bp.Dense(7, 3, "tanh"), bp.Dense(3, 7)]), bp.Dense(7, 2),
+    ], rng=0, dtype="float64")  # fmt: skip
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 5)), rng.normal(size=(40, 2))
+    theirs = {name: torch.nn.Parameter(torch.tensor(array)) for name, array in net.arrays().items()}
+    for name, array in net.arrays().items():
+        if name.endswith("weight"):
+            theirs[name].data *= len(array) ** 0.5
+
+    def dense(name, x):
+        return x @ theirs[f"{name}.weight"] / x.shape[1] ** 0.5 + theirs[f"{name}.bias"]
+
+    its = torch.optim.AdamW([
+        {"params": [p for name, p in theirs.items() if name.endswith("weight")], "weight_decay": decay},
+        {"params": [p for name, p in theirs.items() if name.endswith("bias")], "weight_decay": 0, "lr": 0.001},
+    ], lr=0.01, betas=(0.9, 0.95), eps=1e-3)  # fmt: skip
+    biases = {"*.bias": {"weight_decay": 0, "learning_rate": 0.1}}
+    groups = {**bp.optimizers.neural_tangent(net), **biases}
+    assert [*groups] == ["0.weight", "1.0.weight", "1.1.weight", "2.weight", "*.bias"]
+    optimizer = bp.AdamW(0.01, beta2=0.95, epsilon=1e-3, weight_decay=decay, groups=groups)
+    for _ in range(5):
+        its.zero_grad()
+        h = torch.tanh(dense("0", torch.tensor(x)))
+        h = h + dense("1.1", torch.tanh(dense("1.0", h)))
+        torch.nn.functional.mse_loss(dense("2", h), torch.tensor(y)).backward()
+        its.step()
+        net.fit(x, y, loss="mse", optimizer=optimizer, batch_size=None)
+    for name, array in net.arrays().items():
+        expected = theirs[name].detach().numpy() / (len(array) ** 0.5 if name.endswith("weight") else 1)
+        np.testing.assert_allclose(array, expected, rtol=1e-9, atol=1e-12, err_msg=name)
+    with pytest.raises(TypeError, match="net: expected a network, a Sequential, got 3"):
+        bp.optimizers.neural_tangent(3)
+    with pytest.raises(AttributeError, match="has no attribute 'neural'"):
+        bp.optimizers.neural  # noqa: B018

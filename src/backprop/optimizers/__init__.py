@@ -6,6 +6,8 @@ In the formulas g is the gradient, p the parameters, t the number of the step, f
 number by number.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .base import KINDS as KINDS
 from .base import Common as Common
 from .base import FullBatch as FullBatch
@@ -22,3 +24,15 @@ __all__ = [
 ]  # fmt: skip
 
 _declare(*(globals()[name] for name in __all__ if name != "Optimizer"))
+
+if TYPE_CHECKING:
+    from .groups import neural_tangent as neural_tangent
+else:
+
+    def __getattr__(name: str) -> Any:
+        """What is imported when it is first asked for."""
+        if name == "neural_tangent":
+            from .groups import neural_tangent
+
+            return neural_tangent
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

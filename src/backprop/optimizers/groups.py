@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .. import _validate
 
-__all__ = ["Factors", "Groups", "checked", "cut", "of"]
+__all__ = ["Factors", "Groups", "checked", "cut", "neural_tangent", "of"]
 
 Groups = Mapping[str, Mapping[str, float]]
 
@@ -69,3 +69,41 @@ def cut(groups: Groups, net: Any) -> tuple[list[Factors], tuple[tuple[int, int, 
                 begin = ranges.pop()[0] if same else max(begin, first)
                 ranges.append((begin, min(end, last), which))
     return list(found)[1:], tuple(ranges)
+
+
+def neural_tangent(net: Any) -> dict[str, dict[str, float]]:
+    """Parameter groups with which `AdamW` steps as if the dense layers were in neural tangent parametrization.
+
+    There, z = x w / sqrt(n_in) + b, with weights of about 1 whatever the width. Steps of Adam are as large as the
+    learning rate for any weight, so what they change of z does not grow with n_in. A `Dense` layer as it is has
+    v = w / sqrt(n_in) for its weight: the same steps are those of v with a learning rate that is divided by sqrt(n_in),
+    an epsilon that is multiplied by it, and a weight decay that is multiplied by it, since the learning rate multiplies
+    it in turn. That is exact for `AdamW`, and for `Adam` without weight decay.
+
+    Parameters
+    ----------
+    net : Sequential
+        Weights that begin as ``lecun_normal`` are normal with variance 1 there.
+
+    Returns
+    -------
+    dict of str to dict
+        For ``groups``, a group for the weight of each `Dense` layer; others may be added, and multiply.
+
+    References
+    ----------
+    Jacot, Gabriel, Hongler, "Neural tangent kernel: convergence and generalization in neural networks", NeurIPS 2018,
+    section 2.
+
+    Examples
+    --------
+    >>> net = bp.Sequential([bp.Dense(4, 8, "relu"), bp.Dense(8, 1)], rng=0)
+    >>> bp.optimizers.neural_tangent(net)["0.weight"]
+    {'learning_rate': 0.5, 'weight_decay': 2.0, 'epsilon': 2.0}
+    >>> optimizer = bp.AdamW(0.01, groups={**bp.optimizers.neural_tangent(net), "*.bias": {"learning_rate": 0.1}})
+    """
+    if not hasattr(net, "graph"):
+        raise TypeError(f"net: expected a network, a Sequential, got {_validate.shown(net)}")
+    dense = (operation for operation in net.graph if operation.kind == "dense")
+    roots = {f"{operation.name}.weight": math.sqrt(operation.n_in) for operation in dense}
+    return {name: {"learning_rate": 1 / root, "weight_decay": root, "epsilon": root} for name, root in roots.items()}
