@@ -158,6 +158,59 @@ def test_each_way_to_encode_a_column():
         exporter.table([net.graph], [Date("day", {"year": Number("day.year", 0.0, 1.0)})], Number("y", 0.0, 1.0), None)
 
 
+class Encoding:
+    """Columns of a `TableEncoder` in another order, scaled, as networks on tables take them."""
+
+    def __init__(self, table):
+        preprocessing = pytest.importorskip("backprop.preprocessing")
+        self.encoder = preprocessing.TableEncoder(scaler=None, dtype="float64").fit(table)
+        kinds = [output.kind for output in self.encoder.outputs]
+        numbers = [i for i, kind in enumerate(kinds) if kind == "number"]
+        self.order = np.array([*numbers, *numbers, *(i for i, kind in enumerate(kinds) if kind != "number")])
+        self.scaled = 2 * len(numbers) + 1
+        self.scaler = preprocessing.RobustScaler().fit(self.encoder.transform(table)[:, self.order][:, : self.scaled])
+
+    def __call__(self, table):
+        x = self.encoder.transform(table)[:, self.order]
+        return np.hstack([self.scaler.transform(x[:, : self.scaled]), x[:, self.scaled :]]).astype(np.float32)
+
+
+class Target:
+    mean, deviation, least, greatest, clamped = (
+        np.array([1e6]),
+        np.array([1e3]),
+        np.array([999800.0]),
+        np.array([1e6]),
+        True,
+    )
+
+
+def test_columns_that_are_encoded_and_then_scaled():
+    from backprop import onnx as exporter
+
+    rng = np.random.default_rng(0)
+    table = {
+        "a": [*rng.normal(size=28) * 100 + 1e6, np.nan, 1e9], "b": rng.normal(size=30).tolist(),
+        "c": rng.choice(["u", "v", "w"], 30).tolist(), "d": rng.choice(["no", "yes"], 30).tolist(),
+    }  # fmt: skip
+    encoding = Encoding(table)
+    x = encoding(table)
+    nets = [bp.Sequential([bp.Dense(x.shape[1], 5, "tanh"), bp.Dense(5, 3, "softmax")], rng=i) for i in range(2)]
+    graphs, mean = [net.graph for net in nets], bp.Ensemble(nets).predict(x)
+    feed = {
+        name: np.array(cells, object if isinstance(cells[0], str) else float)[:, None] for name, cells in table.items()
+    }
+    powers = mean.astype(float) ** (1 / 1.7)
+    for found in outputs(exporter.table_model(graphs, encoding, None, classes=["x", "y", "z"], temperature=1.7), feed):
+        np.testing.assert_allclose(found["probabilities"], powers / powers.sum(axis=1, keepdims=True), rtol=1e-5)
+        assert found["label"].tolist() == [*np.array(["x", "y", "z"])[mean.argmax(axis=1)]]
+    net = bp.Sequential([bp.Dense(x.shape[1], 1)], rng=0)
+    expected = np.clip(1e6 + 1e3 * net.predict(x).astype(float), 999800, 1e6)
+    assert {999800.0, 1e6} < {*expected.ravel()}
+    for found in outputs(exporter.table_model([net.graph], encoding, None, target=Target), feed):
+        np.testing.assert_allclose(found["y"], expected, rtol=1e-7)
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Models of a table with missing cells, one of a number and one of classes."""

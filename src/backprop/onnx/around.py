@@ -24,13 +24,14 @@ from .formulas import of_activation
 from .lowering import begun, lower, mean, places
 from .writer import USUAL, Writer
 
-__all__ = ["averaged", "category", "columns", "estimator", "number", "table"]
+__all__ = ["averaged", "category", "columns", "estimator", "number", "table", "table_model"]
 
 Array = _validate.Array
 
 #: Since when texts are compared.
 TEXTS = 19
 DOUBLE = np.dtype(np.float64)
+_UNITS = ("mean", "deviation", "least", "greatest")
 
 
 def table(graphs: Sequence[Graph], features: Sequence[Feature], target: Number | Text, opset: Any) -> bytes:
@@ -46,6 +47,51 @@ def table(graphs: Sequence[Graph], features: Sequence[Feature], target: Number |
         writer.output("y", units, files.DOUBLE, graphs[0].n_out)
     said = {"target": target.name, "classes": target.categories if isinstance(target, Text) else None}
     return writer.model(_texts(said))
+
+
+def table_model(
+    graphs: Sequence[Graph], encoding: Any, opset: Any, *, classes: Sequence[Any] | None = None,
+    temperature: float = 1.0, target: Any = None,
+) -> bytes:  # fmt: skip
+    """The file of networks on columns that are encoded, put in another order, and scaled.
+
+    Parameters
+    ----------
+    graphs : sequence of Graph
+        Those of networks, whose outputs are averaged.
+    encoding : object
+        With `encoder`, an `Encoder` of a table; `order`, which of its columns; and `scaler`, a `RobustScaler` of the
+        first of these.
+    opset : int or None
+    classes : sequence or None
+    temperature : float
+        Of classes: what their logits are divided by.
+    target : object or None
+        Of numbers: with `mean` and `deviation` of each output and, if it is `clamped`, its `least` and `greatest`.
+    """
+    features, scaler = encoding.encoder.features_, encoding.scaler
+    writer = _begun(graphs, opset, any(isinstance(feature, Text) for feature in features))
+    parts = list(chain.from_iterable(_feature(writer, feature, DOUBLE) for feature in features))
+    ordered = writer.add("Gather", columns(writer, parts), writer.integers(*encoding.order.tolist()), axis=1)
+    scaled, n = len(scaler.center_), len(encoding.order)
+    x = _scaled(writer, ordered, "scaled", scaler.center_, scaler.scale_, scaler.clip, scaled) if scaled else ordered
+    if 0 < scaled < n:
+        rest = writer.add("Slice", ordered, writer.integers(scaled), writer.integers(n), writer.integers(1))
+        x = writer.add("Concat", x, rest, axis=1)
+    outputs = averaged(writer, graphs, _cast(writer, x, writer.code))
+    if classes is not None:
+        if temperature != 1:  # softmax(log(p) / t)
+            logits = writer.write(("Div", ("Log", "x"), float(temperature)), "logits", x=outputs)
+            outputs = writer.add("Softmax", logits, axis=-1)
+        _classes(writer, outputs, classes)
+        return writer.model(_texts({"classes": [*np.asarray(classes).tolist()]}))
+    names = {word: writer.constant(word, np.asarray(getattr(target, word), np.float64)) for word in _UNITS}
+    y: Any = ("Add", ("Mul", "x", names["deviation"]), names["mean"])
+    if target.clamped:
+        y = ("Min", ("Max", y, names["least"]), names["greatest"])
+    units = writer.write(y, "units", DOUBLE, x=_cast(writer, outputs, files.DOUBLE))
+    writer.output("y", units, files.DOUBLE, graphs[0].n_out)
+    return writer.model({})
 
 
 def estimator(
@@ -114,13 +160,12 @@ def columns(writer: Writer, parts: Sequence[str]) -> str:
     return writer.add("Concat", *parts, name="features", axis=1) if len(parts) > 1 else parts[0]
 
 
-def _feature(writer: Writer, feature: Feature) -> list[str]:
+def _feature(writer: Writer, feature: Feature, dtype: np.dtype[Any] | None = None) -> list[str]:
     if isinstance(feature, Number):
-        return number(
-            writer, feature.name, feature.mean, feature.deviation, feature.fill, feature.clip, feature.missing
-        )
+        scale = feature.mean, feature.deviation, feature.fill, feature.clip
+        return number(writer, feature.name, *scale, missing=feature.missing, dtype=dtype)
     if isinstance(feature, Text):
-        return category(writer, feature.name, *_words(feature))
+        return category(writer, feature.name, *_words(feature), dtype=dtype)
     if isinstance(feature, Date):
         raise ValueError(
             f"export_onnx: expected numbers and categories, got the dates {feature.name!r}, which no operator reads: "
@@ -131,36 +176,49 @@ def _feature(writer: Writer, feature: Feature) -> list[str]:
 
 def number(
     writer: Writer, name: str, mean: float, deviation: float, fill: float | None = None, clip: float = 0.0,
-    missing: bool = False,
+    *, missing: bool = False, dtype: np.dtype[Any] | None = None,
 ) -> list[str]:  # fmt: skip
     """A numeric column, scaled; and, where that is asked for, whether it is missing."""
+    code = writer.code if dtype is None else files.CODES[dtype]
     x = writer.input(name, files.DOUBLE, 1)
     absent = writer.add("IsNaN", x, name=f"{name}/missing")
     filled = writer.add(
         "Where", absent, writer.number(mean if fill is None else fill, DOUBLE), x, name=f"{name}/filled"
     )
-    formula: Any = ("Div", ("Sub", "x", mean), deviation)
+    scaled = _scaled(writer, filled, f"{name}/scaled", mean, deviation, clip)
+    flag = [_cast(writer, absent, code)] if missing else []
+    return [scaled if code == files.DOUBLE else _cast(writer, scaled, code), *flag]
+
+
+def _scaled(
+    writer: Writer, x: str, name: str, center: Any, scale: Any, clip: float, first: int | None = None
+) -> str:  # fmt: skip
+    """What is scaled, and clipped smoothly; of several columns the first ones."""
+    if first is not None:
+        x = writer.add("Slice", x, writer.integers(0), writer.integers(first), writer.integers(1), name=f"{name}/of")
+        center, scale = (writer.constant(f"{name}/{word}", array) for word, array in (("by", center), ("to", scale)))
+    formula: Any = ("Div", ("Sub", "x", center), scale)
     if clip:
         squared = ("Mul", ("Div", formula, clip), ("Div", formula, clip))
         formula = ("Div", formula, ("Sqrt", ("Add", squared, 1.0)))
-    scaled = writer.write(formula, f"{name}/scaled", DOUBLE, x=filled)
-    flag = [_cast(writer, absent, writer.code)] if missing else []
-    return [_cast(writer, scaled, writer.code), *flag]
+    return writer.write(formula, name, DOUBLE, x=x)
 
 
 def category(
-    writer: Writer, name: str, words: Sequence[Any], codes: Array, otherwise: Array | None = None
-) -> list[str]:
+    writer: Writer, name: str, words: Sequence[Any], codes: Array, otherwise: Array | None = None,
+    dtype: np.dtype[Any] | None = None,
+) -> list[str]:  # fmt: skip
     """A categorical column: a row of codes for each word, which is text or a number, and one for all others."""
-    text = isinstance(words[0], str)
+    text, kind = isinstance(words[0], str), writer.dtype if dtype is None else dtype
     x = writer.input(name, files.STRING if text else files.DOUBLE, 1)
     known = writer.constant(f"{name}/words", np.array([words], object if text else np.float64))
-    found = writer.add("Cast", writer.add("Equal", x, known, name=f"{name}/is"), name=f"{name}/found", to=writer.code)
+    equal = writer.add("Equal", x, known, name=f"{name}/is")
+    found = writer.add("Cast", equal, name=f"{name}/found", to=files.CODES[kind])
     base = np.zeros(codes.shape[1]) if otherwise is None else otherwise
-    code = writer.add("MatMul", found, writer.constant(f"{name}/codes", (codes - base).astype(writer.dtype)))
-    return [
-        writer.add("Add", code, writer.constant(f"{name}/other", base.astype(writer.dtype))) if base.any() else code
-    ]
+    code = writer.add("MatMul", found, writer.constant(f"{name}/codes", (codes - base).astype(kind)))
+    if base.any():
+        code = writer.add("Add", code, writer.constant(f"{name}/other", base.astype(kind)))
+    return [code]
 
 
 def _words(feature: Text) -> tuple[list[str], Array, Array]:
