@@ -8,6 +8,7 @@ from ... import _validate, activations, layers
 from ...layers.base import DEEPEST
 from .chain import Chain
 from .forms import Known, known
+from .numeric import Embedded, embedded
 from .operators import ACTIVATIONS, LAYERS, add_known
 from .values import Program, Value
 
@@ -30,7 +31,7 @@ class _Layering:
         """The layers between two values, where each way to the second goes through the first."""
         if depth > DEEPEST:
             raise end.error(f"at most {DEEPEST} levels of branches", "more")
-        steps: list[tuple[Value, Known | None]] = []
+        steps: list[tuple[Value, Known | Embedded | None]] = []
         value = end
         while value is not start:
             self._take(value)
@@ -45,6 +46,8 @@ class _Layering:
         for value, found in reversed(steps):
             if found is None:
                 self._layer(made, value, depth)
+            elif isinstance(found, Embedded):
+                made.add(found.layer, value.name, **found.arrays)
             else:
                 add_known(made, found, value.name)
         made.finish()
@@ -59,11 +62,11 @@ class _Layering:
         if self._room < 0:
             raise value.error("a model whose layers are not much larger than its file", f"rows of {value.width}")
 
-    def _begins(self, value: Value) -> tuple[Known | None, Value]:
+    def _begins(self, value: Value) -> tuple[Known | Embedded | None, Value]:
         """The function that ends in a value, and the value that it, or the operator, takes."""
         if _table_of(value) is not None:
             return None, self.program.input
-        found = known(value) if value.operator in _ENDS else None
+        found = embedded(value) or (known(value) if value.operator in _ENDS else None)
         assert value.source is not None
         return found, value.source if found is None else found.start
 
@@ -72,7 +75,8 @@ class _Layering:
         if operator == "Concat":
             self._concat(made, value, depth)
         elif operator in ("Add", "Sum") and len(value.inputs) == len(value.taken) == 2:
-            self._residual(made, value, depth)
+            if not self._between(made, value, depth):
+                self._residual(made, value, depth)
         elif _table_of(value) is not None:
             self._embedding(made, value)
         elif operator in LAYERS and len(value.inputs) == 1:
@@ -95,6 +99,23 @@ class _Layering:
             raise value.error("a sum with the value that the other side is computed from", "one of two branches")
         inner = self.chain(source, others[0], depth + 1) if others else Chain(self.program.double)
         made.add(layers.Residual(inner.layers), value.name, **inner.nested())
+
+    def _between(self, made: Chain, value: Value, depth: int) -> bool:
+        """What lies between a value and an activation of it; False where it is something else."""
+        own = [one for one in value.inputs if one.operator == "Mul" and one.inputs == [value.source]]
+        others = [one for one in value.inputs if one.operator == "Mul" and one not in own and len(one.inputs) == 1]
+        if len(own) != 1 or len(others) != 1:
+            return False
+        rest, weight = (one.numbers(0 if isinstance(one.taken[0], np.ndarray) else 1) for one in (*own, *others))
+        if rest is None or weight is None or not np.allclose(rest + weight, 1, rtol=0, atol=1e-6):
+            return False
+        source = value.source
+        assert source is not None
+        inner = self.chain(source, others[0].inputs[0], depth + 1)
+        if len(inner.layers) != 1 or not isinstance(inner.layers[0], layers.Activation):
+            raise value.error("a share of a value, and one of an activation of it", f"{_validate.shown(inner.layers)}")
+        made.add(layers.ParametricActivation(inner.layers[0].activation), value.name, weight=weight)
+        return True
 
     def _concat(self, made: Chain, value: Value, depth: int) -> None:
         source = value.source

@@ -108,7 +108,9 @@ def _clip(made: Chain, value: Value) -> None:
         made.activate(activations.hard_tanh, value.name)
     elif low == 0 and high > 3e38:
         made.activate(activations.relu, value.name)
-    elif -1e30 < low < high < 1e30:  # by the hard sigmoid, min(max((z + 3) / 6, 0), 1)
+    elif -1e30 < low < high < 1e30 and value.last:
+        made.add(layers.Clip(decimal(low, made.double), decimal(high, made.double)), value.name)
+    elif -1e30 < low < high < 1e30:  # in training too, unlike a Clip: by the hard sigmoid, min(max((z + 3) / 6, 0), 1)
         made.shift(-(low + high) / 2, value.name)
         made.scale(6 / (high - low), value.name)
         made.activate(activations.hard_sigmoid, value.name)

@@ -23,7 +23,7 @@ Array = _validate.Array
 
 #: The oldest operators that mean for rows what they mean today.
 OLDEST = 7
-MOST_NODES = 1 << 13
+MOST_NODES, MOST_COLUMNS = 1 << 13, 1 << 20
 #: The numbers that rows may be made of, and those that are whole.
 _FLOATS, _WHOLE = (files.FLOAT, files.DOUBLE), (6, files.INT64)
 #: The operators that are known: the least and the most that each takes, and the attributes that it may have.
@@ -77,6 +77,8 @@ class Value:
         The last value that all of its ways from the input go through, but for itself.
     whole : bool
         Whether it has been made whole numbers, to look something up by.
+    last : bool
+        Whether it is the output of the model.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class Value:
         self.inputs = [one for one in taken if isinstance(one, Value)]
         self.shape: tuple[int, ...] = ()
         self.columns: list[int] | None = None
-        self.whole = False
+        self.whole = self.last = False
         self.source = _common(self.inputs) if self.inputs else None
 
     @property
@@ -164,6 +166,7 @@ class Program:
         if name not in self._values:
             raise FormatError(f"expected an output that depends on the input, got the constant {_validate.shown(name)}")
         self.output = self._values[name]
+        self.output.last = True
         self.double = self._is_double(graph)
         if self.classes is None:
             self.classes = self._labels(graph)
@@ -415,8 +418,8 @@ def _columns(value: Value, columns: Any, alone: bool = False) -> Value:
     first = value.inputs[0]
     if len(value.inputs) > 1 or len(first.shape) != 1 or (first.whole and first.source is not None):
         raise value.error("columns of rows", f"rows of shape {first.shape}")
-    if len(columns) > first.width or not all(-first.width <= column < first.width for column in columns):
-        raise value.error(f"columns 0 to {first.width - 1}", _validate.shown(list(columns)))
+    if len(columns) > MOST_COLUMNS or not all(-first.width <= column < first.width for column in columns):
+        raise value.error(f"columns 0 to {first.width - 1}", _validate.shown([*columns[:9]]))
     value.columns, value.whole = [column % first.width for column in columns], first.whole
     value.shape = () if alone else (len(columns),)
     return value
