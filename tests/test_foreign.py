@@ -110,7 +110,7 @@ def test_a_module_of_pytorch_comes_in_and_goes_back(torch, double, tmp_path):
     assert (fresh(x).detach().numpy() == expected).all()
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name not in ("exp",)])
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name not in ("exp", "sin", "cos")])
 def test_every_activation_of_pytorch(torch, name):
     modules = {"hard_sigmoid": "Hardsigmoid", "hard_tanh": "Hardtanh", "log_softmax": "LogSoftmax", "gelu": "GELU"}
     f = ACTIVATIONS[name]
