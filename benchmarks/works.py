@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -259,6 +260,36 @@ def predict_onnx(x: np.ndarray) -> Work:
     return lambda: session.run(None, {"x": x})
 
 
+def one_by_one(build: Callable[[np.ndarray], Work]) -> Work:
+    """A row a call, a thousand times."""
+    run = build(regression(1, 20)[0])
+
+    def runs() -> None:
+        for _ in range(1000):
+            run()
+
+    return runs
+
+
+def predict_in_c(dtype: str = "float32") -> Work:
+    """A row a call, a thousand times, in a loop of C."""
+    import ctypes
+    import subprocess
+    import tempfile
+
+    folder, rows = Path(tempfile.mkdtemp()), regression(1000, 20)[0]
+    calibration = rows if dtype == "int8" else None
+    _small_network().export_c(folder / "net.c", dtype=dtype, calibration=calibration)
+    loop = "for (long i = 0; i < n; i++) net_predict(x + i * net_N_IN, y + i * net_N_OUT);"
+    (folder / "all.c").write_text(f'#include "net.c"\nvoid rows(long n, const float *x, float *y) {{ {loop} }}\n')
+    command = ["cc", "-std=c99", "-O3", "-shared", "-fPIC", str(folder / "all.c"), "-o", str(folder / "all.so"), "-lm"]
+    subprocess.run(command, check=True)
+    pointer, y = ctypes.POINTER(ctypes.c_float), np.empty((len(rows), 1), np.float32)
+    function = ctypes.CDLL(str(folder / "all.so")).rows
+    given = ctypes.c_long(len(rows)), rows.ctypes.data_as(pointer), y.ctypes.data_as(pointer)
+    return lambda: function(*given)
+
+
 def predict_sklearn(x: np.ndarray) -> Work:
     model = train_sklearn(SMALL, *regression(200, 20), 32, 1, True)()
     return partial(model.predict, x)
@@ -294,6 +325,12 @@ WORKS: dict[str, tuple[dict[str, Callable[[], Work]], dict[str, tuple[float, flo
     "predict 1 row, 20-64-32-1": (
         {name: partial(build, regression(1, 20)[0]) for name, build in PREDICTORS.items()},
         {"ONNX Runtime": (15, 30), "PyTorch": (50, 100), "scikit-learn": (200, 500)},
+    ),
+    "predict 1,000 rows one by one, 20-64-32-1": (
+        {
+            "backprop": partial(one_by_one, predict_backprop), "ONNX Runtime": partial(one_by_one, predict_onnx),
+            "C": predict_in_c, "C, int8": partial(predict_in_c, "int8"),
+        }, {"ONNX Runtime": (8, 12)},
     ),
     "predict 100,000 rows, 20-64-32-1": (
         {name: partial(build, regression(100_000, 20)[0]) for name, build in PREDICTORS.items()},
