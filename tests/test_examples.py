@@ -67,6 +67,16 @@ def test_the_digits_go_out_in_every_form(tmp_path):
     assert (tmp_path / "digits.h").exists() and "error of each operation" in out
 
 
+def test_the_heat_equation_is_solved():
+    out = run("heat")
+    assert float(re.search(r"relative L2 error (\S+)", out)[1]) < 1e-3
+
+
+def test_the_damping_of_a_pendulum_is_found():
+    found = re.search(r"damping (\S+), really 0.3; largest error of the angle (\S+)", run("pendulum"))
+    assert abs(float(found[1]) - 0.3) < 0.01 and float(found[2]) < 0.02
+
+
 @pytest.mark.slow
 @needs_mnist
 def test_mnist_as_nielsen():

@@ -56,6 +56,7 @@ from .optimizers import (
     Adagrad,
     Adam,
     AdamW,
+    LevenbergMarquardt,
     Lion,
     NAdam,
     Optimizer,
@@ -69,13 +70,13 @@ __all__ = [
     "BusyError", "CSVLogger", "Callback", "Checkpoint", "Clip", "Columns", "Concatenate", "CosineSimilarity",
     "CrossEntropy", "Dense", "DivergedError", "Dropout", "EarlyStopping", "Embedding", "Focal", "FormatError",
     "GaussianNLL", "GradientCheck", "Hinge", "History", "Huber", "KLDivergence", "Layer", "LayerNorm",
-    "LearningRateFinder", "Lion", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError", "NAdam", "Optimizer",
-    "Ordered", "PReLU", "ParametricActivation", "PeriodicEmbedding", "PiecewiseLinearEmbedding", "Poisson", "Quantile",
-    "RAdam", "RMSprop", "RankError", "ReduceOnPlateau", "Residual", "Rprop", "Scale", "Sequential", "Snapshots",
-    "SquaredHinge", "TerminateOnNaN", "__version__", "activations",
-    "check_gradients", "curvature", "from_keras", "from_onnx", "from_sklearn", "from_torch", "get_num_threads",
-    "hessian", "initializers", "load", "losses", "metrics", "optimizers", "quantize", "resume", "schedules",
-    "set_num_threads", "show_config",
+    "LearningRateFinder", "LevenbergMarquardt", "Lion", "LogCosh", "Loss", "MeanAbsoluteError", "MeanSquaredError",
+    "NAdam", "Optimizer", "Ordered", "PReLU", "ParametricActivation", "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding", "Poisson", "Quantile", "RAdam", "RMSprop", "RankError", "ReduceOnPlateau",
+    "Residual", "Rprop", "Scale", "Sequential", "Snapshots", "SquaredHinge", "TerminateOnNaN", "__version__",
+    "activations", "check_gradients", "curvature", "from_keras", "from_onnx", "from_sklearn", "from_torch",
+    "get_num_threads", "hessian", "initializers", "load", "losses", "metrics", "optimizers", "quantize", "resume",
+    "schedules", "set_num_threads", "show_config",
 ]  # fmt: skip
 
 if _typing.TYPE_CHECKING:

@@ -235,8 +235,8 @@ class Pullback:
 @final
 class Derivatives:
     """Derivatives of the outputs for rows x (B, n_in) in evaluation mode: along directions (k, n_in), of order 2 where
-    second is given, or, of order 1, along tangents (n_parameters + ROOM,) of the parameters. run() writes those that
-    are asked for, into value (B, n_out), first and second (B, n_out, k)."""
+    second is given and 0 where first is not either, or, of order 1, along tangents (n_parameters + ROOM,) of the
+    parameters. run() writes those that are asked for, into value (B, n_out), first and second (B, n_out, k)."""
 
     def __new__(
         cls,

@@ -86,6 +86,8 @@ class Loss(Described, family="Loss"):
     shares_penalties: bool = False
     #: Whether outputs between 0 and 1 are, to it, probabilities that the target is 1.
     classifies: ClassVar[bool] = True
+    #: Whether it is of the derivatives of outputs too: a `differential.Differential`.
+    differential: ClassVar[bool] = False
     #: Which outputs it needs, in words.
     outputs: ClassVar[str] = "an output for each target"
     _gates: ClassVar[Mapping[str, _validate.Gate]] = {
@@ -211,6 +213,10 @@ class Loss(Described, family="Loss"):
         probabilities = outputs.copy()
         _core.activate(_core.ACTIVATIONS[link], 0.0, probabilities)
         return probabilities
+
+    def taken(self, y: Any, rows: int, n_in: int, n_out: int) -> Any:
+        """The targets of so many rows, where they come as several arrays, as one."""
+        return y
 
     def metric_targets(self, y: Array) -> Array:
         """The targets as the metrics expect them."""
@@ -679,6 +685,15 @@ class CosineSimilarity(Loss):
     """
 
     kernel = "cosine_similarity"
+
+
+def __getattr__(name: str) -> Any:
+    """The losses of derivatives, which are imported when they are asked for."""
+    if name in ("Differential", "Sobolev"):
+        from . import differential
+
+        return getattr(differential, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 _TABLE: dict[str, type[Loss]] = {

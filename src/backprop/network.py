@@ -1126,7 +1126,12 @@ class Sequential(_core.Predictor):
 
     def _objective(self, loss: Any) -> Objective:
         """A loss on this network; refused where what it takes is not what the network gives."""
-        return Objective(loss, self._end)
+        objective = Objective(loss, self._end)
+        if objective.loss.differential:
+            from .derivatives.equations import OnNetwork
+
+            objective.derivatives = OnNetwork(self, objective.loss)
+        return objective
 
 
 # Construction.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core, _validate, activations
+from ..differential import room_for, total_of
 from ..program import engine
 from ..program.data import Data
 from ..program.objective import Objective
@@ -16,20 +17,6 @@ from . import rows, slopes
 __all__ = ["Streams", "hessian_vector_product", "refuse_zero_curvature"]
 
 Array = _validate.Array
-#: Slices of a batch, whose gradients are summed apart, at most; rows of one at least, and bytes of all of them at most.
-SLICES, SLICE_ROWS, SLICE_BYTES = 16, 64, 1 << 25
-
-
-def sums_for(count: int, n: int) -> Array:
-    """Room for the gradients of n parameters over so many rows."""
-    slices = max(1, min(SLICES, count // SLICE_ROWS, SLICE_BYTES // max(1, 8 * n)))
-    return np.zeros((slices, n))
-
-
-def total(sums: Array) -> Array:
-    """The sum of the slices, in their order."""
-    found: Array = np.add.accumulate(sums, axis=0)[-1] if len(sums) > 1 else sums[0]
-    return found
 
 
 class Streams:
@@ -72,10 +59,10 @@ class Streams:
         """See `Sequential.backward_derivatives`."""
         net = self._net
         given = [_adjoint(net, name, value, shape) for name, value, shape in self._expected(adjoints)]
-        sums = sums_for(len(self.results[0]), len(net.parameters))
+        sums = room_for(len(self.results[0]), len(net.parameters))
         self._core.backward(*given, sums)
         self._core.run()
-        net.gradients[...] = total(sums) + of_penalties(net)
+        net.gradients[...] = total_of(sums) + of_penalties(net)
 
     def _expected(self, adjoints: tuple[Any, Any, Any]) -> Iterator[tuple[str, Any, tuple[int, ...] | None]]:
         """Names, adjoints and their shapes; None for none."""
@@ -147,10 +134,10 @@ def _product(
         plan, data.x, None, tangents, value, first, logits=objective.on_logits, threads=count))  # fmt: skip
     curvature = slopes.product(objective, value, data, first[:, :, 0]) * share
     dy = rows.row_slopes(objective, value, data) * share
-    sums = sums_for(len(data), len(net.parameters))
+    sums = room_for(len(data), len(net.parameters))
     there.backward(curvature.astype(net.dtype), dy[:, :, None].astype(net.dtype), None, sums)
     there.run()
-    return total(sums)
+    return total_of(sums)
 
 
 def _of_penalties(net: Any, factor: float, vector: Array) -> Array:

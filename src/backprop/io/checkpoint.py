@@ -63,7 +63,7 @@ class Checkpoint:
             {name: value for name, value in given.items() if value is not None or name == "learning_rate"}
             for given in (now.optimizer, self.optimizer)
         )  # an earlier version knew fewer options
-        if isinstance(mine["learning_rate"], float) and isinstance(its["learning_rate"], float):
+        if isinstance(mine.get("learning_rate"), float) and isinstance(its.get("learning_rate"), float):
             mine["learning_rate"] = its["learning_rate"]  # which a callback may have changed
         if mine != its:
             want, got = _brief(its), _brief(mine)
@@ -89,7 +89,7 @@ class Checkpoint:
         except ValueError as error:
             raise FormatError(str(error)) from error
         optimizer.state, optimizer.steps = dict(self.state), self.steps
-        if isinstance(self.optimizer["learning_rate"], float):
+        if isinstance(self.optimizer.get("learning_rate"), float):
             optimizer.learning_rate = self.optimizer["learning_rate"]
         for callback, state in zip(_remembering(run), self.callbacks, strict=True):
             callback.state = state
@@ -163,7 +163,7 @@ def _asked(given: Any) -> dict[str, Any]:
 def _described(given: Any) -> dict[str, Any]:
     """An optimizer, of which the name and the learning rate are looked at; None is that of a function."""
     _text(given["name"], "optimizer")
-    rate = given["learning_rate"]
+    rate = given.get("learning_rate", 0.0)  # not every one has it
     if rate is not None and not isinstance(rate, dict):
         _validate.number(rate, "learning_rate", least=0)
     return dict(given)

@@ -271,7 +271,7 @@ def check_array(name: str, array: Array) -> None:
 
 def _check_training(net: Any, training: checkpoint.Checkpoint) -> None:
     """Refuse what no run of this network could have left behind."""
-    if training.optimizer["name"] in optimizers.KINDS and training.optimizer["learning_rate"] is not None:
+    if training.optimizer["name"] in optimizers.KINDS and training.optimizer.get("learning_rate", 0.0) is not None:
         optimizer = optimizers.from_config(training.optimizer, schedules.from_config)
         training.check_state(optimizer, net.parameters)
     weights = partial(_compare, net._shapes(), dtype=net.dtype)

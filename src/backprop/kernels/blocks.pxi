@@ -52,6 +52,10 @@ cdef class Blocks(Memory):
         """All of them; what a signal handler raised is raised."""
         others = []
         self.status, self.taken = RUNNING, 0
+        if self.threads == 1:                           # it is short, mostly
+            self.work(0)
+            end_watch(&self.watch)
+            return
         try:
             start_threads(lambda thread: self.work(thread), self.threads, others)
             self.work(0)

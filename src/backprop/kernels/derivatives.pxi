@@ -605,7 +605,7 @@ cdef void take_adjoints(const Bundle *b, Py_ssize_t first, int which, const real
 @cython.final
 cdef class Derivatives(Blocks):
     """Values and derivatives of the outputs for rows x (B, n_in), in evaluation mode: along directions (k, n_in), up to
-    an order of 1 or 2; or along tangents (n_parameters + ROOM,) of the parameters, of order 1. run() writes those that
+    an order of 1 or 2, or of order 0, the values alone; or along tangents (n_parameters + ROOM,) of the parameters, of order 1. run() writes those that
     are asked for, into value (B, n_out), first and second (B, n_out, k). After it, backward() takes adjoints of the same
     shapes, and run() adds the gradients of the parameters to sums (slices, n_parameters)."""
     cdef Streams streams
@@ -624,15 +624,17 @@ cdef class Derivatives(Blocks):
         cdef Graph *graph = &plan.graph
         cdef Py_ssize_t size = 4 if plan.single else 8
         cdef int s
-        self.plan, it.graph, it.parameters, it.order = plan, graph, plan.parameters, 1 if second is None else 2
+        self.plan, it.graph, it.parameters = plan, graph, plan.parameters
+        it.order = 2 if second is not None else 1 if first is not None or tangents is not None else 0
         it.how = in_evaluation(False, logits)
-        it.rows, it.k = len(x), 1 if directions is None else len(directions)
-        expect((directions is None) != (tangents is None) and it.order <= (2 if tangents is None else 1),
+        it.rows, it.k = len(x), 0 if it.order == 0 else 1 if directions is None else len(directions)
+        expect(it.order == 0 or ((directions is None) != (tangents is None) and (it.order == 1 or tangents is None)),
                "directions, or tangents and no second derivatives")
-        expect(it.rows > 0 and it.k > 0, "at least one row and one direction")
+        expect(it.rows > 0 and (it.k > 0 or it.order == 0), "at least one row and one direction")
         for s in range(graph.n_ops):
             expect(graph.ops[s].operation != LERP and graph.ops[s].n_groups == 0, "operations that streams go through")
-        it.directions = self.numbers("directions", directions, (it.k, graph.n_in), plan.single)
+        if it.order > 0:
+            it.directions = self.numbers("directions", directions, (it.k, graph.n_in), plan.single)
         it.tangents = self.numbers("tangents", tangents, (graph.n_parameters + SLACK,), plan.single)
         it.count = 1 + it.order * it.k
         it.at_a_time = min(it.rows, max(4, STREAM_ROWS // it.count // 4 * 4))
@@ -653,7 +655,7 @@ cdef class Derivatives(Blocks):
     cdef int take_arrays(self, value, first, second, bint writable) except -1:
         cdef Streams *it = &self.streams
         cdef tuple shape = (it.rows, it.graph.n_out, it.k)
-        expect(second is None or it.order == 2, "no second derivatives, in this order")
+        expect((second is None or it.order == 2) and (first is None or it.order > 0), "derivatives up to its order")
         self.given[0] = self.numbers("value", value, shape[:2], self.plan.single, writable)
         self.given[1] = self.numbers("first", first, shape, self.plan.single, writable)
         self.given[2] = self.numbers("second", second, shape, self.plan.single, writable)

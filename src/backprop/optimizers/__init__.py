@@ -18,9 +18,11 @@ from .base import from_config as from_config
 from .base import get as get
 from .first_order import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop, Rprop
 from .lbfgs import LBFGS
+from .levenberg_marquardt import LevenbergMarquardt
 
 __all__ = [
-    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop",
+    "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "LevenbergMarquardt", "Lion", "NAdam", "Optimizer", "RAdam",
+    "RMSprop", "Rprop",
 ]  # fmt: skip
 
 _declare(*(globals()[name] for name in __all__ if name != "Optimizer"))

@@ -179,7 +179,7 @@ class Optimizer(Described, family="Optimizer"):
     _owner: weakref.ref[Array] | None = None
     #: The arguments that only other built-in optimizers have, once it is known; none of a custom one.
     _foreign: ClassVar[frozenset[str] | None] = None
-    _always: ClassVar = ("learning_rate",)
+    _always: ClassVar[tuple[str, ...]] = ("learning_rate",)
     _wrappers: ClassVar = {"step": _counted}
     _gates: ClassVar[Mapping[str, _validate.Gate]] = {
         "learning_rate": _rate, "clip_value": _validate.optional(_validate.positive),
@@ -433,6 +433,15 @@ class FullBatch(Optimizer):
     """
 
     follows_learning_rate = stochastic = False
+    #: Whether it wants more than the loss and its gradient: a `derivatives.problem.Problem`.
+    needs_problem: ClassVar[bool] = False
+    #: What the history tells of each iteration, beside the loss; and what the last call of `minimize` has to tell.
+    reports: Any = ()
+    reported: Mapping[str, list[float]] = {}
+
+    def over(self, run: Any) -> bool:
+        """Whether a fit is to end after this epoch."""
+        return False
 
     def step(self, net: Parameters) -> None:
         """Refuse: one gradient is not enough."""

@@ -260,6 +260,7 @@ def rows(
             raise ValueError(f"{error}: are x and y swapped?") from None
         raise
     _validate.some_rows(found)
+    y = objective.loss.taken(y, len(found), inputs.n_in, objective.n_out)
     return beside(objective, found, y, sample_weight, inputs.dtype, len(found), lazily=lazily, part=part)
 
 

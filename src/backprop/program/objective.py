@@ -43,6 +43,8 @@ class Objective:
 
     def __init__(self, loss: Any, last: Operation) -> None:
         self.loss, self.n_out, self._end = losses.get(loss), last.n_out, last.activation
+        #: Of a loss of derivatives: that on the network, a `derivatives.equations.OnNetwork`.
+        self.derivatives: Any = None
         self.compiled, self.mean = bool(self.loss.compiled), self.loss.reduction == "mean"
         if self.compiled:
             self.loss.check_end(last.layer)
@@ -92,7 +94,7 @@ class Objective:
 
     def value(self, found: Array, data: Data) -> float:
         """The loss of some rows."""
-        return self._call(found, data)[0]
+        return self._call(found, data)[0] if self.derivatives is None else float(self.derivatives.value(data))
 
     def value_and_gradient(self, found: Array, data: Data) -> tuple[float, Array | None]:
         """The loss of some rows and its gradient with respect to what it is computed on; NaN and None for numbers that

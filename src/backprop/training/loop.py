@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DivergedError
+from ..optimizers import FullBatch
 from . import steps
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def fit(run: Run) -> History:
                 steps.call(callback, "on_epoch_end", run)
             if run.shards is not None:
                 run.shards.follow(run)
+            if isinstance(run.optimizer, FullBatch) and run.optimizer.over(run):
+                run.stop = True
     except DivergedError as error:
         run.error = error
         if run.raises:
@@ -47,6 +50,8 @@ def _go_on(run: Run) -> None:
     """Train for an epoch; or for many, where nobody looks at each and they can be done at once."""
     losses, outputs = steps.epochs(run, _unseen(run))
     run.history.extend({"loss": steps.means(run, losses)})
+    if isinstance(run.optimizer, FullBatch):
+        run.history.extend(run.optimizer.reported)
     run.history.extend(_look(run, outputs))
     run.epoch += len(losses)
 

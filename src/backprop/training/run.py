@@ -72,7 +72,8 @@ class Run:
     def names(self) -> list[str]:
         """What the history has, or will have."""
         names = ["loss", *self.settings.metrics]
-        return names + [f"val_{name}" for name in names if self.settings.validation is not None]
+        names += [f"val_{name}" for name in names if self.settings.validation is not None]
+        return [*names, *getattr(self.optimizer, "reports", ())]
 
     def evaluate(self) -> dict[str, float] | None:
         """The loss and the metrics of the validation data, where there are any."""

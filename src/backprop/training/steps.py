@@ -7,12 +7,13 @@ by one, are given to the core some at a time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core, _validate, callbacks
+from .. import _core, _threads, _validate, callbacks
 from ..errors import DivergedError
 from ..optimizers import FullBatch
 from ..program import data as gate
@@ -41,7 +42,43 @@ def epochs(run: Run, count: int) -> tuple[Array, Outputs]:
         return _full_batch(run, count)
     if isinstance(run.data, Data) and run.data.ready and _compiled(run):
         return _together(run, run.data, count)
+    if run.settings.objective.derivatives is not None and _whole(run):
+        return _of_derivatives(run, run.data, count)
     return _in_parts(run)
+
+
+def _whole(run: Run) -> bool:
+    """Whether each epoch is one step on all rows, which nobody wants to see more of than its loss."""
+    settings, optimizer = run.settings, run.optimizer
+    return (
+        isinstance(run.data, Data) and run.data.ready and settings.batch_size >= len(run.data) and not settings.metrics
+        and optimizer.compiled and not callable(optimizer.weight_decay)
+        and not callbacks.wants_batches(settings.callbacks)
+    )  # fmt: skip
+
+
+def _of_derivatives(run: Run, data: Any, count: int) -> tuple[Array, Outputs]:
+    """Some epochs of one step each on a loss of derivatives: such steps are short, so what they share is found once."""
+    net, settings, optimizer = run.network, run.settings, run.optimizer
+    count = min(count, AT_ONCE)
+    rule, factor = optimizer.rule(net), settings.objective.penalty_factor(data)
+    rates, losses, done = np.broadcast_to(optimizer.rates(count), count), np.zeros((count, 2)), 0
+    losses[:, 1] = data.weight
+    try:
+        for done in range(count):
+            _threads.go_on()
+            value = settings.objective.derivatives.gradients(data, factor)
+            losses[done, 0] = settings.objective.total(value, data)
+            if not math.isfinite(value) or not _core.apply_update(
+                rule.update, rates[done], rule.steps + done + 1, net.parameters, net.gradients, rule.state, rule.ranges
+            ):
+                raise diverged(run.epoch + done, 0, optimizer)
+            net.steps, net.epochs, optimizer.steps = net.steps + 1, net.epochs + 1, optimizer.steps + 1
+    except BaseException:  # what is done counts
+        run.history.extend({"loss": means(run, losses[:done])})
+        run.epoch += done
+        raise
+    return losses, None
 
 
 def _compiled(run: Run) -> bool:
@@ -103,14 +140,22 @@ def _full_batch(run: Run, count: int) -> tuple[Array, Outputs]:
         net.update_statistics(data.x, threads=settings.threads)  # before the first, they may be of anything
         net.predict(data.x, threads=settings.threads, out=outputs)
     try:
-        losses = optimizer.minimize(
-            net, lambda: net._value_and_gradient(data, settings.objective, run.seed, settings.threads), count
-        )
+        losses = optimizer.minimize(net, _evaluate(run, data), count)
     except DivergedError:
         raise diverged(run.epoch, 0, optimizer) from None
     finally:
         net.epochs += optimizer.steps - begun
     return np.array([[loss, 1.0] for loss in losses]), None if outputs is None else (outputs, data.y)
+
+
+def _evaluate(run: Run, data: Data) -> Any:
+    """The loss on all rows, as a full-batch optimizer asks for it."""
+    net, settings = run.network, run.settings
+    if not run.optimizer.needs_problem:
+        return lambda: net._value_and_gradient(data, settings.objective, run.seed, settings.threads)
+    from ..derivatives.problem import Problem
+
+    return Problem(net, data, settings.objective, settings.threads, run.optimizer)
 
 
 def _in_parts(run: Run) -> tuple[Array, Outputs]:
