@@ -18,7 +18,7 @@ __all__ = ["LevenbergMarquardt"]
 #: What mu stays above, however many steps succeed.
 LEAST_MU = 1e-20
 #: Regularization begins when the sum of squared errors falls by less than to this part of it in a step.
-FALLING = 0.9
+FALLING = 0.98
 
 
 @runtime_checkable
