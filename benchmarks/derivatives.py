@@ -3,11 +3,14 @@
     python benchmarks/derivatives.py
 
 The Jacobian of 40-100-100-10, one row and 64; a product with the Hessian of 20-64-32-1 on 256 rows; Levenberg-Marquardt
-beside SciPy's, on the same residuals and Jacobian, with 13 to 481 parameters. Others are left out where they are missing.
+beside SciPy's, on the same residuals and Jacobian, with 13 to 481 parameters. Others are left out where they are
+missing.
 """
 
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,33 +36,36 @@ def tell(what: str, ours: float, **others: float) -> None:
 
 def jacobians(torch, jax) -> None:
     sizes = (40, 100, 100, 10)
-    net = bp.Sequential([bp.Dense(n, m, "tanh") for n, m in zip(sizes, sizes[1:], strict=False)], rng=0)
+    net = bp.Sequential([bp.Dense(n, m, "tanh") for n, m in pairwise(sizes)], rng=0)
     weights = [(layer.weight.copy(), layer.bias.copy()) for layer in net.layers]
+
+    tensors = [] if torch is None else [tuple(map(torch.tensor, pair)) for pair in weights]
+
+    def in_torch(x):
+        for w, b in tensors:
+            x = torch.tanh(x @ w + b)
+        return x
+
+    def in_jax(x):
+        for w, b in weights:
+            x = jax.numpy.tanh(x @ w + b)
+        return x
+
     for rows in (1, 64):
         x = np.random.default_rng(0).normal(size=(rows, 40)).astype(np.float32)
         others = {}
         if torch is not None:
-            tensors = [tuple(map(torch.tensor, pair)) for pair in weights]
-
-            def row(x, tensors=tensors):
-                for w, b in tensors:
-                    x = torch.tanh(x @ w + b)
-                return x
-
-            given = torch.tensor(x)
-            one = torch.func.jacrev(row)
-            call = (lambda: one(given[0])) if rows == 1 else (lambda: torch.func.vmap(one)(given))
-            others["torch.func.jacrev"] = seconds(call)
+            one, given = torch.func.jacrev(in_torch), torch.tensor(x)
+            others["torch.func.jacrev"] = seconds(
+                partial(one, given[0]) if rows == 1 else partial(torch.func.vmap(one), given)
+            )
         if jax is not None:
+            others["JAX, jit"] = seconds(partial(_ready, jax.jit(jax.vmap(jax.jacrev(in_jax))), x))
+        tell(f"Jacobian of 40-100-100-10, {rows} rows", seconds(partial(net.jacobian, x, threads=1)), **others)
 
-            def of(x):
-                for w, b in weights:
-                    x = jax.numpy.tanh(x @ w + b)
-                return x
 
-            compiled = jax.jit(jax.vmap(jax.jacrev(of)))
-            others["JAX, jit"] = seconds(lambda: compiled(x).block_until_ready())
-        tell(f"Jacobian of 40-100-100-10, {rows} rows", seconds(lambda: net.jacobian(x, threads=1)), **others)
+def _ready(call, x) -> None:
+    call(x).block_until_ready()
 
 
 def products(torch) -> None:
@@ -116,7 +122,8 @@ def least_squares() -> None:
         off = ((net.predict(x) - y) ** 2).sum()
         print(
             f"Levenberg-Marquardt, {len(start)} parameters, 1000 rows: {1e3 * ours:.0f} ms to {off:.6g} in "
-            f"{len(history['loss'])} iterations; SciPy {1e3 * scipy_time:.0f} ms to {2 * theirs.cost:.6g} in {theirs.nfev}"
+            f"{len(history['loss'])} iterations; SciPy {1e3 * scipy_time:.0f} ms to {2 * theirs.cost:.6g} in "
+            f"{theirs.nfev}"
         )
 
 

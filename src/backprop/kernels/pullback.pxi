@@ -29,11 +29,11 @@ cdef inline double pull_size(const Pull *it) noexcept nogil:
 
 cdef void repeat_rows(Py_ssize_t rows, Py_ssize_t count, Py_ssize_t n, real *x) noexcept nogil:
     """Each of the rows (rows, n) so many times, in place: from the last to the first."""
-    cdef Py_ssize_t r, c, i
+    cdef Py_ssize_t r, c
     for r in range(rows - 1, -1, -1):
         for c in range(count - 1, -1, -1):
-            for i in range(n):
-                x[(r * count + c) * n + i] = x[r * n + i]
+            if r + c > 0:                               # the first lies where it is
+                memcpy(x + (r * count + c) * n, x + r * n, n * sizeof(real))
 
 
 cdef void pull_forward(const Pull *it, Rows *rows, real *x) noexcept nogil:
