@@ -252,6 +252,23 @@ def test_the_same_bits_for_any_threads_and_rows(dtype):
     assert np.array_equal(back(1), back(3))
 
 
+def test_check_gradients_knows_second_derivatives(monkeypatch):
+    net, (x, y, weights, _) = network([bp.Dense(4, 5, "tanh", l2=0.1), bp.LayerNorm(), bp.Dense(5, 3)]), data()
+    before = net.parameters.copy()
+    assert float(bp.check_gradients(net, "mse", x, y, sample_weight=weights, second=True)) < 1e-6
+    assert np.array_equal(net.parameters, before)
+    right = bp.Sequential.hessian_vector_product
+
+    def wrong(self, *given, **more):
+        found = right(self, *given, **more)
+        found[7] *= 1.01
+        return found
+
+    monkeypatch.setattr(bp.Sequential, "hessian_vector_product", wrong)
+    found = bp.check_gradients(net, "mse", x, y, second=True)
+    assert float(found) > 1e-3 and found.parameter == "layers[0].weight[1, 2]"
+
+
 def test_float32_is_near_float64():
     wide, narrow = (
         network([bp.Dense(4, 30, "tanh"), bp.Dense(30, 20, "silu"), bp.LayerNorm(), bp.Dense(20, 3, "softmax")], dtype)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _validate
 from .network import Sequential
 from .tracing.differences import central_differences, relative_errors
 
@@ -38,7 +39,9 @@ class GradientCheck:
         return _display.table(("backpropagation beside finite differences", ""), rows)
 
 
-def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight: Any = None) -> GradientCheck:
+def check_gradients(
+    net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight: Any = None, second: bool = False
+) -> GradientCheck:
     """Compare the gradient of every parameter with (L(p + h) - L(p - h)) / 2h.
 
     Parameters
@@ -47,6 +50,9 @@ def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight
         In float64, for a check of more than a few digits. Its parameters are the same afterwards.
     loss, x, y, sample_weight
         As `Sequential.fit` takes them. A few rows are enough: each parameter takes two forward passes.
+    second : bool, default False
+        Check second derivatives instead: `Sequential.hessian_vector_product` along a vector of random numbers, against
+        differences of gradients, in evaluation mode.
 
     Returns
     -------
@@ -59,6 +65,8 @@ def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight
     Goodfellow, Bengio, Courville, "Deep Learning", 2016, section 11.5, "compare back-propagated derivatives to
     numerical derivatives".
     """
+    if _validate.flag(second, "second"):
+        return _second(net, loss, x, y, sample_weight)
 
     def value() -> float:
         return net.value_and_gradient(x, y, loss, sample_weight=sample_weight)[0]
@@ -70,6 +78,29 @@ def check_gradients(net: Sequential, loss: Any, x: Any, y: Any, *, sample_weight
     if not len(p):
         return GradientCheck(0.0, "none")
     errors = relative_errors(gradient, numeric)
+    worst = int(errors.argmax())
+    return GradientCheck(float(errors[worst]), _name(net, worst))
+
+
+def _second(net: Sequential, loss: Any, x: Any, y: Any, sample_weight: Any) -> GradientCheck:
+    """H v beside (g(p + h v) - g(p - h v)) / 2h."""
+    data, objective = net._data_of(x, y, loss, sample_weight)
+    kept, gradients = net.parameters.copy(), net.gradients.copy()
+    v = np.random.default_rng(0).normal(size=kept.shape)
+    product = net.hessian_vector_product(x, y, loss, v, sample_weight=sample_weight)
+    step, found = float(np.finfo(net.dtype).eps) ** (1 / 3), []
+    try:
+        for h in (step, -step):
+            net.parameters[...] = kept + h * v
+            y_hat = net.forward(data.x, training=False, logits=objective.on_logits)
+            _, dy = objective.value_and_gradient(y_hat, data)
+            net._engine.backward(_validate.matrix(dy, "dy", net.n_out, net.dtype), None, objective.penalty_factor(data))
+            found.append(net.gradients.astype(np.float64))
+    finally:
+        net.parameters[...], net.gradients[...] = kept, gradients
+    if not len(kept):
+        return GradientCheck(0.0, "none")
+    errors = relative_errors(product, (found[0] - found[1]) / (2 * step))
     worst = int(errors.argmax())
     return GradientCheck(float(errors[worst]), _name(net, worst))
 
