@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import _core, _validate
-from ..differential import Part, room_for
+from .. import _core, _validate, losses
 from ..program.data import Data
 from . import rows, streams
 
-__all__ = ["OnNetwork"]
+__all__ = ["OnNetwork", "Part"]
 
 Array = _validate.Array
+
+
+class Part(NamedTuple):
+    """A term of a loss on the rows of a batch that it is of."""
+
+    term: int
+    x: Array
+    y: Array
+    #: What each row counts for, the weight of the term included.
+    share: Array
 
 
 class OnNetwork:
@@ -38,15 +48,15 @@ class OnNetwork:
 
     def value(self, data: Data) -> float:
         """The loss of some rows."""
-        return float(sum(self._loss.measure(part, self._there(part)[1])[0] for part in self._parts(data)))
+        return float(sum(measure(self._loss, part, self._there(part)[1])[0] for part in self._parts(data)))
 
     def gradients(self, data: Data, factor: float) -> float:
         """The loss of some rows, with the penalties of the layers so many times; its gradients become the network's."""
         net, value = self._net, 0.0
-        sums = room_for(len(data), len(net.parameters))
+        sums = streams.room_for(len(data), len(net.parameters))
         for part in self._parts(data):
             there, results = self._there(part)
-            one, adjoints = self._loss.measure(part, results)
+            one, adjoints = measure(self._loss, part, results)
             value += one
             by_value, by_first, by_second = [*adjoints, None, None][:3]
             there.backward(by_value, by_first, by_second, sums)
@@ -61,7 +71,7 @@ class OnNetwork:
 
     def _parts(self, data: Data) -> list[Part]:
         if self._last[0] is not data:
-            self._last = data, self._loss.parts(np.asarray(data.x), data.y, data.weights)
+            self._last = data, parts(self._loss, np.asarray(data.x), data.y, data.weights)
         return self._last[1]
 
     def _there(self, part: Part) -> tuple[_core.Derivatives, list[Array]]:
@@ -80,3 +90,59 @@ class OnNetwork:
             self._kept[key] = there, results
         there.run()
         return there, results
+
+
+def parts(loss: Any, x: Array, y: Array, weights: Array | None) -> list[Part]:
+    """The terms, each with rows of its own, and what each of these counts for."""
+    counts = np.ones(len(x)) if weights is None else weights
+    parts = []
+    for term in range(len(loss.terms)):
+        rows = slice(None) if len(loss.terms) == 1 else np.flatnonzero(y == term)
+        own = counts[rows]
+        if len(own) and own.sum() > 0:
+            share = own / own.sum() * (1.0 if loss.weights is None else loss.weights[term])
+            parts.append(Part(term, np.ascontiguousarray(x[rows]), y[rows], share))
+    return parts
+
+
+def measure(loss: Any, part: Part, results: Sequence[Array]) -> tuple[float, list[Array | None]]:
+    """The loss of a term, and its adjoints."""
+    values, *slopes = _rows(loss, part, results)
+    share, value = part.share, float((values * part.share).sum())
+    dtype = part.x.dtype
+    return value, [
+        None if slope is None else np.multiply(slope, share.reshape(-1, *[1] * (slope.ndim - 1)), dtype=dtype)
+        for slope in slopes
+    ]
+
+
+def _rows(loss: Any, part: Part, results: Sequence[Array]) -> list[Any]:
+    """What the function says of some rows, checked."""
+    if isinstance(loss, losses.Sobolev):
+        return _squares(loss, part, results)
+    function, rows = loss.terms[part.term], len(part.x)
+    returned: Any = function(part.x, *results)
+    if not isinstance(returned, (tuple, list)) or len(returned) != 1 + len(results):
+        names = ", ".join(("values", "d_u", "d_du", "d_d2u")[: 1 + len(results)])
+        raise TypeError(f"{losses.name_of(function)}: expected it to return ({names}), got {_validate.shown(returned)}")
+    values = np.asarray(returned[0])
+    if values.shape not in ((rows,), (rows, 1)):
+        raise ValueError(
+            f"{losses.name_of(function)}: expected values of shape ({rows},), one for each row, got {values.shape}"
+        )
+    found: list[Any] = [values.reshape(-1)]
+    for result, given, word in zip(results, returned[1:], ("d_u", "d_du", "d_d2u"), strict=False):
+        slope = None if given is None else np.asarray(given)
+        if slope is not None and slope.shape != result.shape:
+            raise ValueError(f"{losses.name_of(function)}: expected {word} of shape {result.shape}, got {slope.shape}")
+        found.append(slope)
+    return found
+
+
+def _squares(loss: Any, part: Part, results: Sequence[Array]) -> list[Any]:
+    """Those of a `Sobolev`."""
+    (u, du), y = results, part.y
+    off, slope = u - y[:, : u.shape[1]], du - y[:, u.shape[1] :].reshape(du.shape)
+    n_out, weight = u.shape[1], loss.weight
+    values = ((off**2).sum(axis=1) + weight * (slope**2).sum(axis=(1, 2))) / n_out
+    return [values, 2 * off / n_out, 2 * weight * slope / n_out]

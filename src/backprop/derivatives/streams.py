@@ -8,15 +8,27 @@ from typing import Any
 import numpy as np
 
 from .. import _core, _validate, activations
-from ..differential import room_for, total_of
 from ..program import engine
 from ..program.data import Data
 from ..program.objective import Objective
 from . import rows, slopes
 
-__all__ = ["Streams", "hessian_vector_product", "refuse_zero_curvature"]
+__all__ = ["Streams", "hessian_vector_product", "refuse_zero_curvature", "room_for", "total_of"]
 
 Array = _validate.Array
+#: Slices of a batch, whose gradients are summed apart, at most; rows of one at least, and bytes of all of them at most.
+SLICES, SLICE_ROWS, SLICE_BYTES = 16, 64, 1 << 25
+
+
+def room_for(rows: int, n: int) -> Array:
+    """Zeros for the sums of the gradients of n parameters over so many rows."""
+    return np.zeros((max(1, min(SLICES, rows // SLICE_ROWS, SLICE_BYTES // max(1, 8 * n))), n))
+
+
+def total_of(sums: Array) -> Array:
+    """The sum of the slices, in their order."""
+    found: Array = np.add.accumulate(sums, axis=0)[-1] if len(sums) > 1 else sums[0]
+    return found
 
 
 class Streams:
