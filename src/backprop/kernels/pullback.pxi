@@ -5,7 +5,7 @@
 # go back together, by the kernels of training, in one product a layer.
 
 cdef enum:
-    PULLED = 128                                # rows that go back together, where a row has fewer cotangents
+    PULLED = 256                                # rows that go back together, where a row has fewer cotangents
 
 cdef struct Pull:
     const Graph *graph
