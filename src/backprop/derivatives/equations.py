@@ -61,12 +61,11 @@ class OnNetwork:
             by_value, by_first, by_second = [*adjoints, None, None][:3]
             there.backward(by_value, by_first, by_second, sums)
             there.run()
-        for more in sums[1:]:
-            sums[0] += more
+        found = streams.total_of(sums)
         if self._penalized:
-            sums[0] += factor * streams.of_penalties(net)
+            found += factor * streams.of_penalties(net)
             value += factor * net.penalty()
-        net.gradients[...] = sums[0]
+        net.gradients[...] = found
         return value if math.isfinite(value) else math.nan
 
     def _parts(self, data: Data) -> list[Part]:
