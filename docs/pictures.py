@@ -325,8 +325,9 @@ def derivatives() -> Figure:
     small.fit(points, classes, loss="binary_cross_entropy", optimizer=bp.Adam(0.03), epochs=100)
     values = np.linalg.eigvalsh(bp.hessian(small, points, classes, "binary_cross_entropy"))
     values = values[np.argsort(-abs(values))]
-    fig = figure(9, 3)
-    digit, seen, spectrum = fig.subplots(1, 3, width_ratios=(1, 1, 1.6))
+    fig = figure(9, 5.6)
+    above, below = fig.subfigures(2, 1)
+    digit, seen, spectrum = above.subplots(1, 3, width_ratios=(1, 1, 1.6))
     most = abs(slopes).max()
     digit.imshow(x[three].reshape(8, 8), cmap="gray_r")
     seen.imshow(slopes, cmap="RdBu_r", vmin=-most, vmax=most)
@@ -337,7 +338,36 @@ def derivatives() -> Figure:
         spectrum.semilogy(1 + np.flatnonzero(which), abs(values[which]), "o", color=color, markersize=4, label=word)
     spectrum.set(title="eigenvalues of a Hessian, by size", xlabel="number")
     spectrum.legend()
+    _second_order(*below.subplots(1, 2))
     return fig
+
+
+def _second_order(fits, equation):
+    """Levenberg-Marquardt beside Adam, and the solution of an equation beside the exact one."""
+    t = np.linspace(-1, 1, 60)[:, None]
+    for optimizer, color in ((bp.LevenbergMarquardt(), BLUE), (bp.Adam(0.01), ORANGE)):
+        net = bp.Sequential([bp.Dense(1, 8, "tanh"), bp.Dense(8, 1)], rng=0, dtype="float64")
+        history = net.fit(t, np.sin(4 * t), loss="mse", optimizer=optimizer, epochs=200, batch_size=None)
+        fits.semilogy(history["loss"], color=color, label=type(optimizer).__name__)
+    fits.set(title="fitting a curve", xlabel="epoch", ylabel="mean squared error")
+    fits.legend()
+
+    def oscillation(t, u, du, d2u):
+        r = d2u[:, :, 0] + 9 * u
+        return (r**2)[:, 0], 18 * r, None, 2 * r[:, :, None]
+
+    def start(t, u, du):
+        off, slope = u - 1, du[:, :, 0]
+        return (off**2 + slope**2)[:, 0], 2 * off, 2 * slope[:, :, None]
+
+    times = np.concatenate([np.linspace(0, 3, 60), [0]])[:, None]
+    net = bp.Sequential([bp.Dense(1, 20, "sin"), bp.Dense(20, 1)], rng=0, dtype="float64")
+    loss = bp.losses.Differential([oscillation, start], order=[2, 1], weights=[0.01, 1])
+    net.fit(times, np.repeat([0, 1], [60, 1]), loss=loss, optimizer=bp.LBFGS(), epochs=600)
+    equation.plot(times[:60], np.cos(3 * times[:60]), color=GRAY, linewidth=4, alpha=0.4, label="cos 3t")
+    equation.plot(times[:60], net.predict(times[:60]), color=BLUE, label="the network")
+    equation.set(title="u'' = -9 u, u(0) = 1, u'(0) = 0", xlabel="t")
+    equation.legend()
 
 
 def data() -> Figure:
