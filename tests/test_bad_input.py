@@ -594,7 +594,7 @@ def assign(it, place, make):
 
 
 # Construction. The network beside it is not touched either.
-OPTIMIZERS = {name: getattr(bp, name) for name in bp.optimizers.__all__}
+OPTIMIZERS = {name: getattr(bp, name) for name in bp.optimizers.__all__ if name != "LevenbergMarquardt"}
 ABOVE_ZERO = [*BAD_RATES, (0, ValueError), (0.0, ValueError)]
 OPTIONS_OF_OPTIMIZERS = {
     "alpha": ("RMSprop", BAD_SHARES), "rho": ("Adadelta", BAD_SHARES), "eta_minus": ("Rprop", [*ABOVE_ZERO, *BAD_SHARES]),
@@ -803,6 +803,14 @@ MAKING = [
     *values_of("history_size", [*BAD_SIZES, (1001, ValueError)], lambda it, v: bp.LBFGS(history_size=v), "a whole number"),
     *values_of("max_evaluations", BAD_SIZES, lambda it, v: bp.LBFGS(max_evaluations=v), "a whole number"),
     *values_of("iterations", BAD_EPOCHS, lambda it, v: bp.LBFGS().minimize(it.net, lambda: None, v), "a whole number"),
+    *(row for option in ("mu_max", "mu_inc") for row in values_of(
+        option, ABOVE_ZERO, lambda it, v, option=option: bp.LevenbergMarquardt(**{option: v}), "number")),
+    *values_of("mu", [pair for pair in ABOVE_ZERO if pair[0] is not None], lambda it, v: bp.LevenbergMarquardt(mu=v), "number"),
+    *values_of("mu_dec", BAD_SHARES, lambda it, v: bp.LevenbergMarquardt(mu_dec=v), "number"),
+    *(row for option in ("goal", "min_grad") for row in values_of(
+        option, BAD_RATES, lambda it, v, option=option: bp.LevenbergMarquardt(**{option: v}), "number")),
+    *values_of("max_fail", BAD_SIZES, lambda it, v: bp.LevenbergMarquardt(max_fail=v), "a whole number"),
+    *values_of("bayesian", [(v, TypeError) for v in BAD_FLAGS], lambda it, v: bp.LevenbergMarquardt(bayesian=v), "True or False"),
     ("a longest step below the shortest", lambda it: bp.Rprop(step_min=0.1, step_max=0.01), ValueError,
      "step_max: expected at least step_min, 0.1, got 0.01"),
     ("L-BFGS with one gradient", lambda it: bp.LBFGS().step(it.net), TypeError, "step: expected", "got LBFGS(1.0)", "minimize("),
