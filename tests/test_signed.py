@@ -604,7 +604,7 @@ def test_every_optimizer_s_state_is_looked_at(kind, tmp_path):
     """With every option it has, as it was saved, and with each of its vectors broken."""
     its = {"SGD": {"learning_rate": 0.01, "momentum": 0.9}, "RMSprop": {"momentum": 0.5, "centered": True},
            "Adam": {"amsgrad": True}, "AdamW": {"amsgrad": True}}.get(kind, {})  # fmt: skip
-    its = its if kind == "LBFGS" else {**its, "average": 0.9}
+    its = its if kind in ("LBFGS", "LevenbergMarquardt") else {**its, "average": 0.9}
     path, x = tmp_path / "run.safetensors", signed.rows(3)
     how = {"x": x, "y": np.sin(x), "loss": "mse", "epochs": 3, "callbacks": [bp.Checkpoint(path)]}
     bp.Sequential([bp.Dense(3, 3)], rng=0).fit(**how, optimizer=bp.optimizers.KINDS[kind](**its))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -144,6 +145,13 @@ class LevenbergMarquardt(FullBatch):
     def _initial(self, name: str, net: Any) -> Array:
         start = (0.005 if self.bayesian else 0.001) if self.mu is None else self.mu
         return np.full_like(net.parameters, start if name == "mu" else 0)
+
+    def check_state(self, state: Mapping[str, Array], steps: int, parameters: Array) -> None:
+        """As that of `Optimizer`: each vector holds one number, which is not negative."""
+        super().check_state(state, steps, parameters)
+        for name, vector in state.items():
+            if len(vector) and (vector.min() < 0 or (vector != vector[0]).any()):
+                raise ValueError(f"state: expected one number, at least 0, throughout {name}, got others")
 
     def _number(self, name: str) -> float:
         return float(self.state[name][0]) if len(self.state[name]) else 0.0
