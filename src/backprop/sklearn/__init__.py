@@ -14,14 +14,15 @@ import os
 
 from .classifier import MLPClassifier
 from .labels import Labels
+from .realmlp import RealMLPClassifier, RealMLPRegressor
 from .regressor import MLPRegressor
 from .search import Sweep, sweep
 from .solvers import _times
 
-__all__ = ["MLPClassifier", "MLPRegressor", "Sweep", "load", "sweep"]
+__all__ = ["MLPClassifier", "MLPRegressor", "RealMLPClassifier", "RealMLPRegressor", "Sweep", "load", "sweep"]
 
 
-def load(path: "str | os.PathLike[str]") -> "MLPClassifier | MLPRegressor":
+def load(path: "str | os.PathLike[str]") -> "MLPClassifier | MLPRegressor | RealMLPClassifier | RealMLPRegressor":
     """Read an estimator that its `save` wrote, without pickle: nothing in a file is run.
 
     Parameters
@@ -30,7 +31,7 @@ def load(path: "str | os.PathLike[str]") -> "MLPClassifier | MLPRegressor":
 
     Returns
     -------
-    MLPClassifier or MLPRegressor
+    MLPClassifier, MLPRegressor, RealMLPClassifier or RealMLPRegressor
         Fitted; it predicts the same, to the last bit.
 
     Raises
@@ -40,9 +41,10 @@ def load(path: "str | os.PathLike[str]") -> "MLPClassifier | MLPRegressor":
     """
     from .saving import read
 
-    found: MLPClassifier | MLPRegressor = read(path, {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)})
+    found: MLPClassifier | MLPRegressor | RealMLPClassifier | RealMLPRegressor
+    found = read(path, {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)})
     return found
 
 
-for _pickled in (MLPClassifier, MLPRegressor, Labels, Sweep, _times):
+for _pickled in (MLPClassifier, MLPRegressor, RealMLPClassifier, RealMLPRegressor, Labels, Sweep, _times):
     _pickled.__module__ = __name__  # where pickles look for them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,9 @@ from .parameters import NEW, keep
 __all__ = ["MLPRegressor"]
 
 Array = _validate.Array
+
+#: Root mean squares of a target, and standard deviations from its mean, beyond which it is hardly learned.
+LARGE, FAR = 100.0, 20.0
 
 
 class MLPRegressor(RegressorMixin, MLP):
@@ -47,6 +51,9 @@ class MLPRegressor(RegressorMixin, MLP):
 
     Notes
     -----
+    Outputs begin near 0 and move by small steps, so that a target of thousands is hardly learned, and the fit warns:
+    standardise it (`sklearn.compose.TransformedTargetRegressor`), or take `RealMLPRegressor`, which does so itself.
+
     Under ``Quantile([...])`` a row has a prediction for each level of each target; under `GaussianNLL` `predict` gives
     the means, with ``return_std=True`` the standard deviations too. Early stopping judges these two by the loss, not by
     R2. Under losses of logits, or of logarithms (``log_input=True``), `predict` gives what they stand for.
@@ -141,7 +148,10 @@ class MLPRegressor(RegressorMixin, MLP):
         return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def _targets(self, y: Any, incremental: bool) -> Array:
-        return self._encode(y)
+        y = self._encode(y)
+        if not (incremental or self._lbfgs) and self.output_activation is None and self.loss != "poisson":
+            _warn_of_scale(y)
+        return y
 
     def _encode(self, y: Any) -> Array:
         return np.asarray(y)
@@ -194,3 +204,24 @@ class MLPRegressor(RegressorMixin, MLP):
         if not np.isfinite(predicted).all():
             return math.nan
         return metrics.explained(rows.y - predicted, rows.y, rows.weights)
+
+
+def _warn_of_scale(y: Array) -> None:
+    """Warn of a target that a network, whose outputs begin near 0 and move by small steps, does not come to."""
+    y = y.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        size, deviation = np.sqrt(np.mean(y**2)), y.std(axis=0)
+        farthest = np.max(abs(y - y.mean(axis=0)).max(axis=0) / np.where(deviation > 0, deviation, np.inf))
+    if size >= LARGE:
+        warnings.warn(
+            f"y: expected a target of about the size of 1, got a root mean square of {size:.3g}: outputs begin near 0 "
+            "and move by small steps, so that it is hardly learned. Standardise it, as TransformedTargetRegressor does "
+            "with transformer=StandardScaler(), or take RealMLPRegressor, which does so itself",
+            stacklevel=8,
+        )
+    elif farthest >= FAR:
+        warnings.warn(
+            f"y: expected a target without extreme values, got one {farthest:.3g} standard deviations from the mean: "
+            "it outweighs all other rows. Transform it, such as by its logarithm, or take loss='huber'",
+            stacklevel=8,
+        )

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from .. import _described, _validate, losses, network, optimizers, schedules
 from .. import io as files
 from ..activations import ActivationFunction
+from . import realmlp
 from .labels import Labels
 
 __all__ = ["read", "save"]
@@ -79,6 +80,8 @@ def read(path: str | os.PathLike[str], kinds: Mapping[str, Callable[..., Any]]) 
     name = os.fsdecode(path)
     nets, told, tensors = files.model.read_estimator(network.declared, path, name)
     with files.safetensors.named(name), files.model.sensible("an estimator"):
+        if isinstance(told, dict) and "table" in told:
+            return realmlp.of_file(nets, told)
         if not isinstance(told, dict) or told.keys() != {"class", "parameters", "members", "seeds", "encoder"}:
             raise ValueError(f"expected class, parameters, members and encoder, got {_validate.shown(told)}")
         parameters = {name: _value(value, tensors) for name, value in told["parameters"].items()}
