@@ -85,7 +85,8 @@ def table_model(
             outputs = writer.add("Softmax", logits, axis=-1)
         _classes(writer, outputs, classes)
         return writer.model(_texts({"classes": [*np.asarray(classes).tolist()]}))
-    names = {word: writer.constant(word, np.asarray(getattr(target, word), np.float64)) for word in _UNITS}
+    words = _UNITS if target.clamped else _UNITS[:2]
+    names = {word: writer.constant(word, np.asarray(getattr(target, word), np.float64)) for word in words}
     y: Any = ("Add", ("Mul", "x", names["deviation"]), names["mean"])
     if target.clamped:
         y = ("Min", ("Max", y, names["least"]), names["greatest"])
