@@ -36,7 +36,6 @@ PLACES = {
     '/* "src/backprop/kernels/memory.pxi"': "small",
     '/* "src/backprop/kernels/predict.pxi"': "fast",
     '/* "src/backprop/kernels/tape.pxi"': "small",
-    "/* #### Code section: utility_code_def": "fast",
 }
 PRAGMAS = {"small": 'optimize ("Os")', "fast": "reset_options"}
 SIZED = "#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)\n#define SIZED\n#endif\n"
