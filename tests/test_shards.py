@@ -1,5 +1,7 @@
 """Fits in shards in one process: the tree of sums, who has which rows, and what is refused."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -77,20 +79,28 @@ def test_each_batch_has_its_rows_and_each_row_its_batch(rows, shards, size):
 MORE = {
     "plain": {}, "sum": {"loss": bp.losses.CrossEntropy(reduction="sum")}, "metrics": {"metrics": ["accuracy"]},
     "validation": {"validation_split": 0.2}, "order": {"shuffle": False}, "whole": {"batch_size": None},
-    "lbfgs": {"optimizer": "lbfgs"}, "weights": {"sample_weight": RNG.random(103)}, "classes": {"class_weight": "balanced"},
+    "lbfgs": {"optimizer": "lbfgs"}, "levenberg": {"optimizer": bp.LevenbergMarquardt()},
+    "weights": {"sample_weight": RNG.random(103)}, "classes": {"class_weight": "balanced"},
 }  # fmt: skip
 
 
 LAYERS = [(), (dropout,), (bp.BatchNorm,), (bp.LayerNorm,)]
+#: Optimizers of all rows: not of those that a batch norm looks at, and one not of what dropout drops.
+WHOLE = ("lbfgs", "levenberg")
 
 
 @pytest.mark.parametrize(
     ("more", "layers"),
-    [(more, layers) for more in MORE for layers in LAYERS if (more, layers) != ("lbfgs", LAYERS[2])],  # see below
+    [
+        (more, layers)
+        for more in MORE
+        for layers in LAYERS
+        if more not in WHOLE or layers not in LAYERS[1:3] or (more, layers) == ("lbfgs", LAYERS[1])
+    ],  # see below
     ids=named,
 )
 def test_one_shard_is_a_fit_without_shards(more, layers):
-    one, two = fitted(network(*layers), **MORE[more]), fitted(network(*layers), shards=1, **MORE[more])
+    one, two = (fitted(network(*layers), **copy.deepcopy(MORE[more]), **given) for given in ({}, {"shards": 1}))
     assert np.array_equal(one[0], two[0])
     assert one[1].keys() == two[1].keys()
     for name in one[1]:
@@ -109,6 +119,23 @@ def test_more_shards_only_round_otherwise(shards, layers, more):
     assert np.allclose(found[0][0], found[1][0], rtol=1e-9, atol=1e-11)
     assert found[0][1]["loss"] == pytest.approx(found[1][1]["loss"], rel=1e-11)
     assert not np.array_equal(found[0][0], found[1][0])
+
+
+@pytest.mark.parametrize("arguments", [{}, {"bayesian": True}], ids=named)
+@pytest.mark.parametrize("weights", [None, RNG.random(103) + 0.5], ids=["alike", "weighted"])
+def test_levenberg_marquardt_adds_up(arguments, weights):
+    y = np.sin(X[:, 0]) + 0.1 * X[:, 1]
+    net = bp.Sequential([bp.Dense(6, 5, "tanh", l2=1e-4), bp.Dense(5, 1)], rng=0, dtype="float64")
+    nets = [net.copy() for _ in range(3)]
+    found = [
+        one.fit(X, y, loss="mse", optimizer=bp.LevenbergMarquardt(**arguments), epochs=6, sample_weight=weights, **more)
+        for one, more in zip(nets, ({}, {"shards": 1}, {"shards": 5}), strict=True)
+    ]
+    assert dict(found[0]) == dict(found[1])
+    assert np.array_equal(nets[0].parameters, nets[1].parameters)
+    assert found[0]["loss"] == pytest.approx(found[2]["loss"], rel=1e-6)
+    assert found[0]["mu"] == found[2]["mu"]
+    assert not np.array_equal(nets[0].parameters, nets[2].parameters)
 
 
 def test_each_shard_drops_other_numbers():

@@ -29,6 +29,10 @@ def with_norms():
     return bp.Sequential(layers, rng=1)
 
 
+def smooth():
+    return bp.Sequential([bp.Dense(5, 4, "tanh"), bp.Dense(4, 3, "softmax")], rng=1, dtype="float64")
+
+
 class Halving(bp.Callback):
     """Changes gradients, and the learning rate."""
 
@@ -89,6 +93,7 @@ def fits(comm, rank, size, only):
         "norms": fit(with_norms(), metrics=["accuracy"], validation_data=(x, y)),
         "short": fit(with_norms(), batch_size=201),
         "lbfgs": fit(optimizer=bp.LBFGS(), epochs=5, metrics=["accuracy"]),
+        "levenberg": fit(smooth(), optimizer=bp.LevenbergMarquardt(), epochs=3),
         "whole": fit(batch_size=None, shuffle=False),
     }
     return found

@@ -84,6 +84,10 @@ class Problem:
                 found[np.arange(begin, end), np.arange(begin, end)] += 2 * self._factor * l2
         return found
 
+    def penalty(self) -> float:
+        """What the penalties of the layers add to the loss."""
+        return self._factor * self._plan.penalty()
+
     def squares(self) -> float:
         """The sum of the squared errors, each times the weight of its row."""
-        return 2 * self.scale * (self.value() - self._factor * self._plan.penalty())
+        return 2 * self.scale * (self.value() - self.penalty())

@@ -13,7 +13,7 @@ from ..program.data import Data
 from ..program.job import gradients
 from .run import Run
 
-__all__ = ["Batch", "Part", "of", "seed_of", "value_of"]
+__all__ = ["Batch", "Part", "of", "seed_of", "share_of", "total_of", "value_of"]
 
 Array = _validate.Array
 
@@ -63,17 +63,17 @@ def _one_by_one(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> t
             if batch.outputs is not None:
                 batch.outputs[rows] = outputs
         values.append(found[0, 0])
-        tree.add(net.gradients * net.dtype.type(_share(run, data, batch)))
-    return _sum(ranks, sharing, values), ranks.total(tree.held, sharing)
+        tree.add(net.gradients * net.dtype.type(share_of(run, data, batch)))
+    return total_of(ranks, sharing, values), ranks.total(tree.held, sharing)
 
 
-def _sum(ranks: Ranks, sharing: list[range], values: list[float]) -> float:
+def total_of(ranks: Ranks, sharing: list[range], values: list[float]) -> float:
     """Of a number of each shard. What follows follows a meeting."""
     numbers = ranks.meet(values, max(map(len, sharing)))
     return math.fsum(numbers[rank, i] for rank, some in enumerate(sharing) for i in range(len(some)))
 
 
-def _share(run: Run, data: Data | None, batch: Batch) -> float:
+def share_of(run: Run, data: Data | None, batch: Batch) -> float:
     """Of the gradient of a shard in that of its batch."""
     if data is None or not run.settings.objective.mean or not batch.weight:
         return 1.0
@@ -119,7 +119,7 @@ def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> t
     columns, kept = ColumnSums(ranks, sharing, batch.counts), net.buffers.copy()
     widths = [norm.n_out for norm in norms]
     dy, values = _forward(run, plan, batch, columns, widths)
-    total, tree = _sum(ranks, sharing, values), Tree(columns.own.start)
+    total, tree = total_of(ranks, sharing, values), Tree(columns.own.start)
     if not math.isfinite(total):
         net.buffers[...] = kept  # they follow whole steps only
         return total, net.gradients
@@ -131,7 +131,7 @@ def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> t
     for i, (shard, data, _) in enumerate(batch.parts):
         net.gradients[...] = 0
         if data is not None:
-            factor = run.settings.objective.penalty_factor(data) * _share(run, data, batch)
+            factor = run.settings.objective.penalty_factor(data) * share_of(run, data, batch)
             plan.gradients_of(columns.bounds[i], columns.bounds[i + 1], factor)
         for norm in norms if shard != first else ():  # theirs come from sums over all shards: the first has them
             norm.weight_grad[...] = norm.bias_grad[...] = 0
@@ -163,7 +163,7 @@ def _forward(
         rows = slice(columns.bounds[i], columns.bounds[i + 1])
         value, gradient = objective.value_and_gradient(found[rows], data)
         if gradient is not None:
-            dy[rows] = gradient * net.dtype.type(_share(run, data, batch))
+            dy[rows] = gradient * net.dtype.type(share_of(run, data, batch))
         if batch.outputs is not None:
             batch.outputs[places] = objective.outputs(found[rows].copy())
         values[i] = objective.total(value + plan.penalty() * objective.penalty_factor(data), data)

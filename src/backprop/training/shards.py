@@ -111,13 +111,19 @@ class Shards:
             value = value_of(run, total, batch.weight)
             return value, found if math.isfinite(value) else np.full_like(found, np.nan)
 
+        asked = self._problem(run, batch) if optimizer.needs_problem else evaluate
         try:
-            losses = optimizer.minimize(net, evaluate, count)
+            losses = optimizer.minimize(net, asked, count)
         except DivergedError:
             raise steps.diverged(run.epoch, 0, optimizer) from None
         finally:
             net.epochs += optimizer.steps - begun
         return np.array([[loss, 1.0] for loss in losses])
+
+    def _problem(self, run: Run, batch: Batch) -> Any:
+        from .shard_problem import ShardProblem  # derivatives are imported where they are asked for
+
+        return ShardProblem(run, batch, self.ranks, self.places)
 
     # What is known of each epoch, and who is told.
 
@@ -159,10 +165,10 @@ class Shards:
     def follow(self, run: Run) -> None:
         """Do as rank 0 does, whose callbacks may have stopped the run, or changed the network or the learning rate."""
         net, optimizer = run.network, run.optimizer
-        told = self.ranks.from_first((run.stop, getattr(optimizer, "learning_rate", None), digest(net)))
-        if self.ranks.rank > 0 and told[1] is not None:
-            run.stop, optimizer.learning_rate = told[:2]
-        if any(self.ranks.all(told[2] != digest(net))):
+        run.stop, rate, found = self.ranks.from_first((run.stop, vars(optimizer).get("learning_rate"), digest(net)))
+        if self.ranks.rank > 0 and rate is not None:
+            optimizer.learning_rate = rate
+        if any(self.ranks.all(found != digest(net))):
             net.parameters[...], net.buffers[...] = self.ranks.from_first((net.parameters, net.buffers))
 
 
