@@ -17,7 +17,8 @@ INSIDE, BORDER, WEIGHT = 48, 48, 1.0
 
 
 def exact(points: np.ndarray) -> np.ndarray:
-    return np.exp(-points[:, 1:]) * np.sin(points[:, :1])
+    u: np.ndarray = np.exp(-points[:, 1:]) * np.sin(points[:, :1])
+    return u
 
 
 def points() -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ def points() -> tuple[np.ndarray, np.ndarray]:
     return inside, np.concatenate(sides)
 
 
-def equation(x: np.ndarray, u: np.ndarray, du: np.ndarray, d2u: np.ndarray) -> tuple[np.ndarray, ...]:
+def equation(x: np.ndarray, u: np.ndarray, du: np.ndarray, d2u: np.ndarray) -> tuple[np.ndarray | None, ...]:
     """The square of u_t - u_xx, and its derivatives with respect to du and d2u."""
     r = du[:, :, 1] - d2u[:, :, 0]
     d_du, d_d2u = np.zeros_like(du), np.zeros_like(d2u)

@@ -25,7 +25,8 @@ def motion(times: np.ndarray, damping: float) -> np.ndarray:
         b = slope(state + step / 2 * a)
         c = slope(state + step / 2 * b)
         state = state + step / 6 * (a + 2 * b + 2 * c + slope(state + step * c))
-    return np.interp(times, step * np.arange(len(found)), found)
+    angles: np.ndarray = np.interp(times, step * np.arange(len(found)), found)
+    return angles
 
 
 def main() -> None:
