@@ -10,6 +10,7 @@ import pytest
 import backprop as bp
 from backprop import tables
 from backprop.__main__ import main
+from backprop.commands.models import loaded
 from backprop.commands.options import with_share
 
 
@@ -177,6 +178,13 @@ def test_scores_that_people_expect(run):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
+        ("train t.csv --target kind --folds 1", "--folds: expected a whole number from 2"),
+        ("train t.csv --target kind --folds 1000", "--folds: expected at most the 48 rows to train on, got 1,000"),
+        ("train t.csv --target kind --folds 2 --no-early-stopping", "--folds: expected none with --no-early-stopping"),
+        ("train t.csv --target kind --time-limit 0", "--time-limit: expected a finite number above 0, got 0.0"),
+        ("train t.csv --target kind --preset slow", "argument --preset: invalid choice: 'slow'"),
+        ("train xor --folds 3", "--folds: expected only with a CSV file, got 3 with xor"),
+        ("train xor --preset fast", "--preset: expected only with a CSV file, got 'fast' with xor"),
         ("train t.csv --target kind --date colour", "t.csv, row 2, column 'colour': expected a date, got 'blue'"),
         ("train t.csv --target kind --id kind", "--id: expected a column beside the target, got 'kind'"),
         ("predict m.safetensors t.csv --interval", "--interval: expected a model of a number, got one of classes, 'kind'"),
@@ -214,3 +222,47 @@ def test_a_table_from_a_pipe_to_a_pipe(run, monkeypatch):
     expected = run("predict", "stdin.safetensors", "t.csv")[1]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert run("predict", "stdin.safetensors", "-")[1] == expected
+
+
+def test_folds_are_an_ensemble(run):
+    species()
+    status, out, _ = run(
+        "train", "t.csv", "--target", "kind", "--folds", 3, "--epochs", 30, "--no-plot", "--threads", 1
+    )
+    assert status == 0 and "best epochs: " in out and out.splitlines()[-1] == "test accuracy: 100.0 %"
+    ensemble = bp.Ensemble.load("t.safetensors")
+    assert len(ensemble) == 3
+    status, said, _ = run("predict", "t.safetensors", "t.csv", "--proba")
+    p = np.array([row[1:] for row in csv.reader(io.StringIO(said))][1:], np.float32)
+    recipe = tables.Recipe.from_dict(ensemble[0].metadata["recipe"])
+    np.testing.assert_array_equal(p, ensemble.predict(recipe.x(tables.read("t.csv"))))
+    assert run("trace", "t.safetensors", "t.csv")[2] == (
+        "backprop: error: t.safetensors: expected one network to trace, got the 3 of --folds\n"
+    )
+
+
+def test_presets_and_the_time_limit(run):
+    species(60)
+    counts = []
+    for preset in "fast", "default", "best":
+        assert run("train", "t.csv", "--target", "kind", "--preset", preset, "--epochs", 2, "--no-plot")[0] == 0
+        network = loaded("t.safetensors").network
+        counts.append(1 if isinstance(network, bp.Sequential) else len(network))
+        assert len(run("predict", "t.safetensors", "t.csv")[1].splitlines()) == 61
+    assert counts[0] == 1 < counts[1] < counts[2]
+    assert run("train", "t.csv", "--target", "kind", "--time-limit", 0.5, "--no-plot", "--epochs", 100_000)[0] == 0
+    assert bp.load("t.safetensors").epochs < 100_000
+
+
+def test_the_command_line_and_a_frame_reach_the_same_score(run):
+    pandas, realmlp = pytest.importorskip("pandas"), pytest.importorskip("backprop.sklearn").RealMLPRegressor
+    _, rent = flats(900)
+    out = run("train", "flats.csv", "--target", "Miete, kalt", "--no-plot")[1]
+    ours = float(out.splitlines()[-3].removeprefix("test rmse: "))
+    given = np.arange(900) % 30 != 7
+    frame = pandas.read_csv("flats.csv", sep=";").drop(columns="Miete, kalt")[given]
+    train, test = bp.datasets.hold_out(np.zeros(given.sum()), np.random.default_rng(0))
+    with pytest.warns(UserWarning, match="text is left out"):
+        estimator = realmlp(random_state=0).fit(frame.iloc[train], rent[given][train])
+    other = np.sqrt(np.mean((estimator.predict(frame.iloc[test]) - rent[given][test]) ** 2))
+    assert ours == pytest.approx(other, rel=0.2)

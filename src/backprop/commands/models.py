@@ -4,19 +4,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 import backprop as bp
 
 from .. import _validate, tables
 from ..ensemble import Ensemble
 
-__all__ = ["Model", "fewer", "loaded", "network_of", "recipe_of"]
+__all__ = ["Model", "loaded", "network_of", "recipe_of"]
 
 Array = _validate.Array
-
-#: How many residuals are kept.
-RESIDUALS = 1000
 
 
 @dataclass
@@ -64,15 +59,6 @@ class Model:
                 "train on more rows"
             )
         return self.residuals[place - 1]
-
-
-def fewer(residuals: Array) -> Array:
-    """At most `RESIDUALS` of them in ascending order, such that each stands for as large a share of rows, or more."""
-    if len(residuals) <= RESIDUALS:
-        return residuals
-    places = np.ceil(np.arange(1, RESIDUALS + 1) / (RESIDUALS + 1) * (len(residuals) + 1)).astype(int)
-    some: Array = residuals[np.minimum(places, len(residuals)) - 1]
-    return some
 
 
 def loaded(path: str) -> Model:

@@ -29,6 +29,7 @@ __all__ = [
 NAMES = ("digits", "mnist", "moons", "xor")
 #: The options that say how columns are read.
 COLUMNS = ("numeric", "category", "date", "drop", "id")
+PRESETS = ("fast", "default", "best")
 #: Of an interval, where none is given.
 SHARE = 0.9
 
@@ -60,7 +61,7 @@ def columns(words: Iterable[str] | None, table: tables.Table) -> list[str]:
 
 def refuse_columns(args: argparse.Namespace, instead: str) -> None:
     """Refuse options of a CSV file where there is none."""
-    for option in ("target", "task", *COLUMNS, "decimal", "header"):
+    for option in ("target", "task", *COLUMNS, "decimal", "header", "preset", "time_limit", "folds"):
         if (value := getattr(args, option, None)) is not None:
             name = option.replace("_", "-")
             raise ValueError(f"--{name}: expected only with a CSV file, got {value!r} {instead}")
@@ -68,12 +69,15 @@ def refuse_columns(args: argparse.Namespace, instead: str) -> None:
 
 def checked(args: argparse.Namespace) -> tuple[Path, Path | None]:
     """Where to write model and picture; options and files that do not make sense are refused."""
-    for option, least in ("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1):
+    for option, least in ("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1), ("folds", 2):
         value = getattr(args, option)
         if value is not None:
             _validate.integer(value, f"--{option.replace('_', '-')}", least)
-    if args.learning_rate is not None:
-        _validate.number(args.learning_rate, "--learning-rate", above=0)
+    for option in "learning_rate", "time_limit":
+        if getattr(args, option) is not None:
+            _validate.number(getattr(args, option), f"--{option.replace('_', '-')}", above=0)
+    if args.folds is not None and not args.early_stopping:
+        raise ValueError("--folds: expected none with --no-early-stopping, which holds out no rows, got one")
     output = Path(args.output or f"{Path(called(args.what)).stem}.safetensors")
     if output.suffix != ".safetensors":
         raise ValueError(f"--output: expected a name that ends in .safetensors, got {str(output)!r}")
@@ -148,7 +152,13 @@ def _train(commands: Any) -> None:
     text = "Train on data, test, and write a model and a picture. What is not given is chosen to suit the data."
     learn = commands.add_parser("train", help="train on data, test, write a model and a picture", description=text)
     learn.add_argument("what", metavar="DATA", help=f"{', '.join(NAMES)}, or a CSV file; - for stdin")
-    _columns(learn.add_argument_group("of a CSV file"))
+    table = learn.add_argument_group("of a CSV file")
+    _columns(table)
+    text = "fast: a network of fewer epochs, default: several networks, best: more and wider ones"
+    table.add_argument("--preset", choices=PRESETS, help=f"{text} (without: one network)")
+    table.add_argument("--time-limit", type=float, metavar="SECONDS", help="train no longer than that")
+    text = "train so many networks, each of which leaves out another part of the rows, and predict by their mean"
+    table.add_argument("--folds", type=int, metavar="N", help=text)
     learn.add_argument("--data", metavar="FOLDER", help="of mnist: where its four files are")
     learn.add_argument("--hidden", type=_sizes, metavar="N,N", help="sizes of the hidden layers, such as 64,32")
     learn.add_argument("--epochs", type=int, metavar="N")

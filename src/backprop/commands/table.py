@@ -2,15 +2,20 @@
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-import backprop as bp
-
 from .. import _validate, datasets, plots, tables
+from ..ensemble import Ensemble
+from ..preprocessing.bins import quantile_edges
+from ..tabular import building, recipes
+from ..tabular.members import Member, folds
+from ..tabular.model import fewer
+from ..tabular.training import Rows, Trained, train
 from . import options, scores
-from .models import Model, fewer
+from .models import Model
 
 __all__ = ["Made", "held_out", "trained"]
 
@@ -47,50 +52,67 @@ def trained(args: argparse.Namespace, rng: np.random.Generator) -> Made:
     print(*given.remarks, sep="\n")
     print(f"{table.path}: {len(given.train):,} rows to train on, {len(given.test):,} others to test on")
     x, y = given.x[given.train], given.y[given.train]
-    parts = held_out(y if given.classes else np.zeros(len(y)), rng) if args.early_stopping else None
-    net = _network(args, x.shape[1], len(given.classes or ()), rng)
-    net, history, lines = _fitted(net, x, y, parts, args)
-    model = Model(net, given.recipe, asked["id"])
-    return Made(model.save, lambda: plots.curves(history), lines + _test(model, given, args.threads))
-
-
-def _network(args: argparse.Namespace, n_in: int, classes: int, rng: np.random.Generator) -> bp.Sequential:
-    layers: list[bp.Layer] = []
-    for width in args.hidden or (64, 32):
-        layers += [bp.Dense(n_in, width, "relu"), bp.Dropout(0.1)]
-        n_in = width
-    layers.append(bp.Dense(n_in, classes, "softmax") if classes else bp.Dense(n_in, 1))
-    return bp.Sequential(layers, rng=rng)
-
-
-def _fitted(
-    net: bp.Sequential, x: Array, y: Array, parts: tuple[Array, Array] | None, args: argparse.Namespace
-) -> tuple[bp.Sequential, bp.History, list[str]]:
-    """The network, trained; its history, and whose weights are kept."""
-    print(net.summary())
-    train, out = parts or (np.arange(len(x)), np.arange(0))
-    epochs = args.epochs or min(100, max(5, 500_000 // len(x)))
-    batch_size, rate = args.batch_size or 32, args.learning_rate or 1e-3
-    stopping = bp.EarlyStopping(patience=max(10, epochs // 5))
-    loss, metric = ("cross_entropy", "accuracy") if net.n_out > 1 else ("mse", "r2")
-    history = net.fit(
-        x[train], y[train], loss=loss,
-        optimizer=bp.Adam(bp.schedules.Polynomial(rate, epochs * -(-len(train) // batch_size))),
-        epochs=epochs, batch_size=batch_size, validation_data=(x[out], y[out]) if parts else None,
-        metrics=[metric], callbacks=[stopping] if parts else [], progress=True, threads=args.threads,
+    classes, n_out = bool(given.classes), len(given.classes or [0])
+    recipe = _recipe(args, classes)
+    members = _members(args, recipe, y if classes else np.zeros(len(y)), rng)
+    recipe = recipe if args.epochs else recipe.sized(min(len(member.rows) for member in members))
+    layout = building.Layout(x.shape[1], 0, (), _edges(given.recipe, x, recipe.bins))
+    found = train(
+        recipe, layout, Rows(x, y, None), members, n_out, classes=classes, patience=max(10, recipe.epochs // 2),
+        time_limit=args.time_limit, threads=args.threads, progress=True,
     )  # fmt: skip
-    best, done = stopping.state.get("best_epoch"), len(history["loss"])
-    kept = [f"best epoch: {best} of {done}, by the loss on {len(out):,} training rows held out"] if parts else []
-    return net, history, kept
+    print(found.networks[0].summary())
+    model = Model(found.networks[0] if len(members) == 1 else Ensemble(found.networks), given.recipe, asked["id"])
+    lines = _epochs(found, members) + _test(model, given, args.threads)
+    return Made(model.save, lambda: plots.curves(found.histories[0]), lines)
+
+
+def _recipe(args: argparse.Namespace, classes: bool) -> recipes.Recipe:
+    """How networks are built and trained: as the preset has it, but for what options say; without one, a single one."""
+    given = {
+        "hidden_layer_sizes": args.hidden, "epochs": args.epochs, "batch_size": args.batch_size,
+        "learning_rate": args.learning_rate, "n_members": None if args.preset else 1,
+    }  # fmt: skip
+    changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(recipes.recipe(args.preset or "default", classes=classes), **changed)
+
+
+def _members(args: argparse.Namespace, recipe: recipes.Recipe, strata: Array, rng: np.random.Generator) -> list[Member]:
+    """Which rows each network sees."""
+    if args.folds is not None:
+        if args.folds > len(strata):
+            raise ValueError(f"--folds: expected at most the {len(strata):,} rows to train on, got {args.folds:,}")
+        return [*folds(len(strata), args.folds, 1, strata, rng)]
+    everything = np.arange(len(strata)), np.arange(0)
+    parts = ((held_out(strata, rng) if args.early_stopping else None) or everything for _ in range(recipe.n_members))
+    return [Member(rows, out, int(rng.integers(2**31))) for rows, out in parts]
+
+
+def _edges(recipe: tables.Recipe, x: Array, bins: int) -> list[Array | None]:
+    """Of each input that is a number the edges of its bins."""
+    edges: list[Array | None] = [None] * x.shape[1]
+    numbers = [i for i, output in enumerate(recipe.outputs) if output.kind == "number"]
+    if numbers:
+        for i, found in zip(numbers, quantile_edges(x[:, numbers], bins), strict=True):
+            edges[i] = found
+    return edges
+
+
+def _epochs(found: Trained, members: list[Member]) -> list[str]:
+    """Whose weights are kept."""
+    rows = len(members[0].held_out)
+    if not rows:
+        return []
+    epochs = [len(history["loss"]) for history in found.histories]
+    best = ", ".join(f"{best} of {all_of_them}" for best, all_of_them in zip(found.best, epochs, strict=True))
+    several = "s" if len(members) > 1 else ""
+    return [f"best epoch{several}: {best}, by the loss on {rows:,} training rows held out"]
 
 
 def _test(model: Model, given: tables.Prepared, threads: int | None) -> list[str]:
     """The scores on the test rows; how far numbers are from them is kept for intervals."""
-    y_hat, y, train = (
-        model.network.predict(given.x[given.test], threads=threads),
-        given.y[given.test],
-        given.y[given.train],
-    )
+    y_hat = model.network.predict(given.x[given.test], threads=threads)
+    y, train = given.y[given.test], given.y[given.train]
     target = model.recipe.target
     if isinstance(target, tables.Text):
         largest = int(np.bincount(train, minlength=len(target.categories)).argmax())

@@ -18,7 +18,7 @@ from .encoding import Encoding
 from .scores import METRICS, log_loss
 from .training import Rows
 
-__all__ = ["HeldOut", "TableModel", "Target"]
+__all__ = ["HeldOut", "TableModel", "Target", "fewer"]
 
 Array = _validate.Array
 
@@ -157,7 +157,7 @@ class TableModel:
         if not len(rows):
             return
         if self.target is not None:
-            self.residuals = _fewer(np.sort(abs(self.target.decode(outputs) - self.target.decode(rows.y)), axis=0))
+            self.residuals = fewer(np.sort(abs(self.target.decode(outputs) - self.target.decode(rows.y)), axis=0))
         elif calibrate:
             self.temperature = _temperature(outputs, rows.y, rows.weights)
         self.held_out = held_out.fewer(ROWS_OF_IMPORTANCE)
@@ -265,7 +265,7 @@ class TableModel:
         return model
 
 
-def _fewer(residuals: Array) -> Array:
+def fewer(residuals: Array) -> Array:
     """At most `RESIDUALS` of them, such that each stands for as large a share of rows, or a larger one."""
     if len(residuals) <= RESIDUALS:
         return residuals

@@ -14,6 +14,7 @@ from .. import _validate, losses
 from ..callbacks import Callback
 from ..many import fit_many
 from ..network import Sequential
+from ..training import History
 from . import building
 from .building import Layout
 from .members import Member
@@ -67,11 +68,13 @@ class Trained:
         Of each, for each epoch, how wrong it was on the rows held out from it; none, where there were none.
     best : list of int
         The best epoch of each, from 1.
+    histories : list of History
     """
 
     networks: list[Sequential]
     scores: list[list[float]]
     best: list[int]
+    histories: list[History]
 
 
 class BestEpoch(Callback):
@@ -144,10 +147,18 @@ def _train(
     watching = [BestEpoch(rows[one.held_out], recipe.metric, recipe.judged_every, patience, until) for one in members]
     loss: Any = losses.CrossEntropy(label_smoothing=recipe.label_smoothing) if classes else losses.MeanSquaredError()
     counts = [len(one.rows) for one in members]
-    fit_many(
-        networks, rows.x, rows.y, loss=loss, sample_weight=rows.weights, rows=[one.rows for one in members],
-        optimizer=[building.optimizer(recipe, net, recipe.steps(n)) for net, n in zip(networks, counts, strict=True)],
-        epochs=recipe.epochs, batch_size=[recipe.batch(n) for n in counts], callbacks=[[one] for one in watching],
-        rng=[one.seed for one in members], threads=threads, progress=progress,
-    )  # fmt: skip
-    return Trained(networks, [one.scores for one in watching], [one.epoch for one in watching])
+    optimizers = [building.optimizer(recipe, net, recipe.steps(n)) for net, n in zip(networks, counts, strict=True)]
+    common: dict[str, Any] = {"loss": loss, "epochs": recipe.epochs, "threads": threads, "progress": progress}
+    if len(members) == 1:  # the same bits, and a line for each epoch
+        own = rows[members[0].rows]
+        histories = [networks[0].fit(
+            own.x, own.y, sample_weight=own.weights, optimizer=optimizers[0], batch_size=recipe.batch(counts[0]),
+            callbacks=watching, rng=members[0].seed, **common,
+        )]  # fmt: skip
+    else:
+        histories = fit_many(
+            networks, rows.x, rows.y, sample_weight=rows.weights, rows=[one.rows for one in members],
+            optimizer=optimizers, batch_size=[recipe.batch(n) for n in counts], callbacks=[[one] for one in watching],
+            rng=[one.seed for one in members], **common,
+        )  # fmt: skip
+    return Trained(networks, [one.scores for one in watching], [one.epoch for one in watching], histories)
