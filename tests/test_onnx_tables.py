@@ -268,3 +268,25 @@ def test_the_command_line_imports_and_exports_networks(tmp_path, capsys, monkeyp
     ]:  # fmt: skip
         assert main(arguments) == 2
         assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["td_s", "default"])
+def test_realmlp_takes_the_columns_of_a_table(estimators, preset):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    table = pandas.DataFrame({
+        "a": rng.normal(size=90) * 100 + 5, "town": rng.choice(["u", "v", "w"], 90), "new": rng.choice(["no", "yes"], 90),
+    })  # fmt: skip
+    y = table["a"] + 100 * (table["town"] == "u")
+    table.loc[::7, "a"], table.loc[::9, "town"] = np.nan, None
+    feed = {"a": np.array(table[["a"]])} | {
+        name: np.array(table[[name]].fillna(""), object) for name in ("town", "new")
+    }
+    how = {"preset": preset, "epochs": 2, "random_state": 0}
+    regressor = fitted(estimators.RealMLPRegressor(**how), table, y)
+    for found in outputs(written(regressor), feed):
+        np.testing.assert_allclose(found["y"][:, 0], regressor.predict(table), rtol=1e-5, atol=1e-5 * np.std(y))
+    classifier = fitted(estimators.RealMLPClassifier(**how), table, np.where(y > 50, "dear", "cheap"))
+    for found in outputs(written(classifier), feed):
+        np.testing.assert_allclose(found["probabilities"], classifier.predict_proba(table), rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(found["label"], classifier.predict(table))

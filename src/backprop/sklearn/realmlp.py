@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
@@ -22,8 +22,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .. import _frames, _validate, tabular
+from .. import _frames, _validate, onnx, tabular
 from ..ensemble import Ensemble
+from ..io import atomic
 from ..network import Sequential
 from .data import column
 from .parameters import keep
@@ -220,6 +221,34 @@ class RealMLP(BaseEstimator):
             "feature_names_in": None if names is None else names.tolist(), **self._kept(),
         }  # fmt: skip
         self.model_.save(path, said)
+
+    def export_onnx(self, file: str | os.PathLike[str] | BinaryIO, *, opset: int | None = None) -> None:
+        """Write the fitted estimator as an ONNX model, which takes the columns of the table as they are.
+
+        Each column is an input by its name, (n_samples, 1): numbers as float64, missing ones as NaN, categories as
+        text.
+        A classifier gives "label" and "probabilities" (n_samples, n_classes), a regressor "y" (n_samples, n_outputs).
+
+        Parameters
+        ----------
+        file : str, path-like or binary file
+            As `backprop.Sequential.save` takes it.
+        opset : int or None, default=None
+            The version of the operators; None: the one that suits.
+
+        Raises
+        ------
+        ValueError
+            If a column holds dates, which no operator reads.
+        """
+        check_is_fitted(self)
+        model = self.model_
+        graphs = [net._exported() for net in model.ensemble]
+        data = onnx.table_model(
+            graphs, model.encoding, opset, classes=getattr(self, "classes_", None), temperature=model.temperature,
+            target=model.target,
+        )  # fmt: skip
+        atomic.write(file, data)
 
     @classmethod
     def _of_file(cls, model: tabular.TableModel, said: Mapping[str, Any]) -> RealMLP:
