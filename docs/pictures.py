@@ -122,8 +122,11 @@ def activations() -> Figure:
     """Every activation that works elementwise, with the derivative that the library computes."""
     names = [name for name in bp.activations.__all__[1:] if "softmax" not in name]
     z = np.linspace(-4, 4, 400).reshape(-1, 1)
-    fig = figure(8, 7.2)
-    for axes, name in zip(fig.subplots(4, 4, sharex=True).flat, names, strict=True):
+    fig = figure(8, 1.8 * math.ceil(len(names) / 4))
+    places = fig.subplots(math.ceil(len(names) / 4), 4, sharex=True).flat
+    for axes in places[len(names) :]:
+        axes.remove()
+    for axes, name in zip(places, names, strict=False):
         net = bp.Sequential([bp.Dense(1, 1), bp.Activation(name)], rng=0, dtype="float64")
         net.parameters = [1, 0]
         y, derivative = net.forward(z), net.backward(np.ones_like(z))
