@@ -316,3 +316,23 @@ def test_what_does_not_fit_of_keras_is_named_with_its_place(keras):
             bp.from_keras(model)
     with pytest.raises(TypeError, match="expected a Sequential or a functional model of Keras, got str"):
         bp.from_keras("model.keras")
+
+
+def test_what_computes_something_of_its_own_is_refused(torch):
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    handle = module[0].register_forward_hook(lambda module, given, found: found * 2)
+    with pytest.raises(ValueError, match="without forward hooks.*Linear at 0"):
+        bp.from_torch(module)
+    handle.remove()
+    module.register_forward_pre_hook(lambda module, given: None)
+    with pytest.raises(ValueError, match="without forward hooks.*Sequential at the top"):
+        bp.from_torch(module)
+
+
+def test_a_model_of_keras_with_a_call_of_its_own_is_refused(keras):
+    class Doubled(keras.Sequential):
+        def call(self, inputs, training=None, mask=None):
+            return 2 * super().call(inputs)
+
+    with pytest.raises(TypeError, match="Doubled, with a call of its own"):
+        bp.from_keras(Doubled([keras.Input((4,)), keras.layers.Dense(2)]))

@@ -75,6 +75,10 @@ def from_keras(model: Any) -> Sequential:
 
 def _chain(model: Any, place: str) -> Iterator[tuple[str, Any]]:
     """The layers of a model and of those within it, one after the other, with their names."""
+    call = getattr(type(model), "call", None)
+    if call is not None and call.__module__.split(".")[0] not in ("keras", "tf_keras"):
+        where = place.rstrip("/") or "the top"
+        raise refused("from_keras", f"{type(model).__name__}, with a call of its own,", where, "models of Keras")
     _check_chain(model, place or "the top")
     for layer in model.layers:
         where = f"{place}{layer.name}"

@@ -91,6 +91,11 @@ def _of_module(module: Any) -> Sequential:
 
 def _flat(module: Any, place: str) -> Iterable[tuple[str, Any]]:
     """The modules of nested containers, with where they are; one that is used twice comes twice."""
+    if getattr(module, "_forward_hooks", None) or getattr(module, "_forward_pre_hooks", None):
+        raise ValueError(
+            f"from_torch: expected modules without forward hooks, which may compute anything, got {type(module).__name__}"
+            f" at {_where(place)} with some: remove them (torch.nn.utils.remove_weight_norm does, for one)"
+        )
     if type(module).__name__ == "Sequential" and _is_torchs(module):
         for name, child in module._modules.items():
             yield from _flat(child, f"{place}.{name}" if place else name)
