@@ -321,11 +321,11 @@ def test_what_does_not_fit_of_keras_is_named_with_its_place(keras):
 def test_what_computes_something_of_its_own_is_refused(torch):
     module = torch.nn.Sequential(torch.nn.Linear(3, 2))
     handle = module[0].register_forward_hook(lambda module, given, found: found * 2)
-    with pytest.raises(ValueError, match="without forward hooks.*Linear at 0"):
+    with pytest.raises(ValueError, match=r"without forward hooks.*Linear at 0"):
         bp.from_torch(module)
     handle.remove()
     module.register_forward_pre_hook(lambda module, given: None)
-    with pytest.raises(ValueError, match="without forward hooks.*Sequential at the top"):
+    with pytest.raises(ValueError, match=r"without forward hooks.*Sequential at the top"):
         bp.from_torch(module)
 
 

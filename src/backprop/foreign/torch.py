@@ -93,8 +93,9 @@ def _flat(module: Any, place: str) -> Iterable[tuple[str, Any]]:
     """The modules of nested containers, with where they are; one that is used twice comes twice."""
     if getattr(module, "_forward_hooks", None) or getattr(module, "_forward_pre_hooks", None):
         raise ValueError(
-            f"from_torch: expected modules without forward hooks, which may compute anything, got {type(module).__name__}"
-            f" at {_where(place)} with some: remove them (torch.nn.utils.remove_weight_norm does, for one)"
+            "from_torch: expected modules without forward hooks, which may compute anything, got "
+            f"{type(module).__name__} at {_where(place)} with some: remove them (as "
+            "torch.nn.utils.remove_weight_norm does)"
         )
     if type(module).__name__ == "Sequential" and _is_torchs(module):
         for name, child in module._modules.items():
