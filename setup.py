@@ -46,7 +46,9 @@ def flags(gnu: bool = GNU) -> list[str]:
     if not gnu:
         return ["/O2"]
     optimize = ["-O3", "-fno-math-errno", "-fno-trapping-math"]
-    smaller = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]  # C has no exceptions
+    # C has no exceptions; loops stay aligned, what is jumped to once need not be.
+    smaller = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
+    smaller += [f"-fno-align-{kind}" for kind in ("functions", "jumps", "labels")]
     sanitize = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
     if DEBUG or SANITIZE:
         return [*(["-O0"] if DEBUG else optimize), *(sanitize if SANITIZE else []), "-g"]
