@@ -344,9 +344,9 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
     ----------
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Of a DataFrame.
-    feature_importances_ : ndarray of shape (n_features_in_,)
+    feature_importances_ : ndarray of shape (n_features,)
         Permutation importances on held-out rows, found when they are first asked for.
     ensemble_, network_ : Ensemble, Sequential
         The networks as one, and the first of them.
