@@ -47,10 +47,11 @@ def test_any_number_of_ranks_has_the_bits_of_one_process(ranks, alone):
         assert found[name] == [digest, history], name
 
 
-@pytest.mark.parametrize("rows", ["uneven", "empty"])
+@pytest.mark.parametrize("rows", ["uneven", "empty", "none"])
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_it_does_not_matter_who_brings_which_rows(ranks, rows, alone):
-    assert told(mpi(ranks, "bits.py", "mpi", rows))["plain"] == alone["plain"]
+    found = told(mpi(ranks, "bits.py", "mpi", rows))
+    assert found == {name: alone[name] for name in ("plain", "validated")}
 
 
 def test_a_fit_goes_on_with_another_number_of_ranks(tmp_path):

@@ -64,9 +64,11 @@ def fits(comm, rank, size, only):
     """What each of the fits comes to."""
     cuts = np.sort(np.random.default_rng(size).integers(0, ROWS, size - 1)) if only == "uneven" else None
     cuts = [0, *(np.arange(1, size) * ROWS // size if cuts is None else cuts), ROWS]
-    if only == "empty" and size > 1:
+    if only in ("empty", "none") and size > 1:
         cuts[1] = 0
     x, y, w = (array[cuts[rank] : cuts[rank + 1]] for array in (X, Y, WEIGHTS))
+    if only == "none" and not len(x):
+        x = y = w = None
 
     def fit(net=None, x=x, y=y, **arguments):
         net = network() if net is None else net
@@ -75,8 +77,13 @@ def fits(comm, rank, size, only):
         return told(net, history, arguments["optimizer"])
 
     found = {"plain": fit(metrics=["accuracy"])}
-    if only in ("uneven", "empty"):
+    if only in ("uneven", "empty", "none"):
+        given = (X, Y) if rank == size - 1 else None  # one rank has all of the rows to validate on
+        found["validated"] = fit(metrics=["accuracy"], validation_data=given)
+        batches = None if x is None else [(x[i : i + 40], y[i : i + 40]) for i in range(0, len(x), 40)]
+        fit(x=batches, y=None)
         return found
+    found["validated"] = fit(metrics=["accuracy"], validation_data=(x, y))
     schedule = bp.schedules.Cosine(1e-2, 21)
     found |= {
         "float64": fit(network("float64")),

@@ -251,6 +251,8 @@ def quantize(net: Any, calibration: Any, link: ActivationFunction | None = None)
         _validate.some_rows(rows)
     if not rows.any():
         raise ValueError("calibration: expected rows like those that the network will see, got zeros alone")
+    if (rows == rows[0]).all():
+        raise ValueError(f"calibration: expected rows that differ, a hundred or more, got one, {len(rows)} times")
     net._check_statistics()
     own = _in_float(net)
     return _Quantizer(own, rows.astype(np.float32), link).made()

@@ -79,13 +79,16 @@ def _begun(ranks: Ranks, net: Any, x: Any, y: Any, count: int, chosen: list[Any]
     arguments["callbacks"] = chosen if ranks.rank == 0 else []
     arguments |= {"sample_weight": None, "validation_data": None, "validation_split": 0.0}
     names, held, objective = None, None, net._objective(asked["loss"])
-    if y is None and not gate.is_rows(x):
-        weight = asked["class_weight"]
+    kinds = ranks.all(
+        "nothing" if x is None and y is None else "rows" if y is not None or gate.is_rows(x) else "batches"
+    )
+    if "batches" in kinds:
+        x, weight = [] if x is None else x, asked["class_weight"]
         gate.check_batches(x, asked["epochs"], asked["sample_weight"], weight, asked["validation_split"])
         run = begin(net, x, None, batch_size=asked["batch_size"], class_weight=weight, **arguments)
         shards: Shards = Dealt(ranks, count, run.data)
     else:
-        names = ranks.from_first(net._inputs.names_of(x))
+        names = next((given for given in ranks.all(net._inputs.names_of(x)) if given), None)
         brought = arrays(net, names, x, y, asked["sample_weight"])
         kept, held = _split(sum(ranks.all(_length(brought))), asked["validation_split"])
         if len(kept) < count:
@@ -99,8 +102,8 @@ def _begun(ranks: Ranks, net: Any, x: Any, y: Any, count: int, chosen: list[Any]
         shards = Rows(ranks, data, partition, whole)
         if held is not None:
             run.settings.validation = shards.validate(net, objective, *distribute(ranks, brought, ranks.size, held))
-    if asked["validation_data"] is not None:
-        given = _validated(asked["validation_data"], held)
+    if any(ranks.all(asked["validation_data"] is not None)):
+        given = _validated(asked["validation_data"] or (None, None), held)
         brought = arrays(net, names, *given)
         run.settings.validation = shards.validate(net, objective, *distribute(ranks, brought, ranks.size))
     shards.hooks = callbacks.wants_batches(chosen)
