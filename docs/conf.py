@@ -38,6 +38,8 @@ nitpicky = True
 nitpick_ignore = [
     ("py:obj", "numpy.memmap"),
     ("py:obj", "io.BytesIO"),
+    # Attributes that a docstring lists, and that are properties.
+    *(("py:obj", name) for name in ("temperature_", "best_epochs_", "validation_scores_", "edges", "fit_transform")),
 ]  # the site is built without a network, so other projects are not linked
 
 html_theme = "furo"

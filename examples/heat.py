@@ -64,7 +64,7 @@ def by_backprop(steps: int, grid: np.ndarray) -> tuple[float, float]:
 
 def by_torch(steps: int, grid: np.ndarray, timed: int) -> float:
     """Seconds a step, of some."""
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -323,11 +323,12 @@ def weighted_cross_entropy(y_hat, from_logits, y, smoothing, weight, scale, tiny
     p, t = double(y_hat), double(y) * (1 - smoothing) + smoothing / 2
     if from_logits:
         values = -weight * t * log_sigmoid(p) - (1 - t) * log_sigmoid(-p)
-        d = (1 - t) * sigmoid_forward(p) - weight * t * sigmoid_forward(-p)
+        d = scale[:, None] * ((1 - t) * sigmoid_forward(p) - weight * t * sigmoid_forward(-p))
     else:
         values = -weight * t * safe_log(p, tiny) - (1 - t) * safe_log(1 - p, tiny)
-        d = (1 - t) / np.maximum(1 - p, tiny) - weight * t / np.maximum(p, tiny)
-    return values.mean(axis=1), scale[:, None] * d / p.shape[1]
+        share = scale[:, None]  # first, since a row may count for nothing where the rest overflows
+        d = share * (1 - t) / np.maximum(1 - p, tiny) - share * weight * t / np.maximum(p, tiny)
+    return values.mean(axis=1), d / p.shape[1]
 
 
 def binary_cross_entropy(y_hat, from_logits, y, scale, tiny):

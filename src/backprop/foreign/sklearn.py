@@ -20,7 +20,7 @@ _ACTIVATIONS = {
 
 
 def from_sklearn(mlp: Any) -> Sequential:
-    """The network inside a fitted `MLPClassifier` or `MLPRegressor` of scikit-learn.
+    """The network inside a fitted ``MLPClassifier`` or ``MLPRegressor`` of scikit-learn.
 
     Parameters
     ----------

@@ -286,7 +286,9 @@ cdef outlined log_softmax_forward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, 
         y += ld
 
 
-cdef outlined log_softmax_backward(Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *y, real *dy) noexcept nogil:
+cdef outlined log_softmax_backward(
+    Py_ssize_t rows, Py_ssize_t n, Py_ssize_t ld, const real *y, real *dy,
+) noexcept nogil:
     """dz = dy - e^y sum of dy."""
     cdef Py_ssize_t r, i
     cdef real zero = 0, total, _

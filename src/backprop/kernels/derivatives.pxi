@@ -1,9 +1,9 @@
 # Derivatives along directions, and their adjoints.
 #
-# Along a direction d of the inputs, or a tangent V of the parameters, each number a of the network has a first derivative
-# a', and along a direction a second, a''. They go through the network beside the values, as more rows, which are called
-# streams here: the values, then K first derivatives, then K second ones, each of all rows of a block. A dense layer is one
-# product over all of them (x' w + x V, in a tangent). For an activation y = f(z),
+# Along a direction d of the inputs, or a tangent V of the parameters, each number a of the network has a first
+# derivative a', and along a direction a second, a''. They go through the network beside the values, as more rows,
+# which are called streams here: the values, then K first derivatives, then K second ones, each of all rows of a block.
+# A dense layer is one product over all of them (x' w + x V, in a tangent). For an activation y = f(z),
 #
 #   y' = s1 z'                  y'' = s2 z'^2 + s1 z''
 #
@@ -11,8 +11,8 @@
 #
 #   Z = s1 Y + s2 z' Y' + (s3 z'^2 + s2 z'') Y''        Z' = s1 Y' + 2 s2 z' Y''        Z'' = s1 Y''
 #
-# so that dw = Z^T x + Z'^T x' + Z''^T x'' is one product too. With K = 1 and first derivatives along a tangent, that is a
-# product with the Hessian (Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994).
+# so that dw = Z^T x + Z'^T x' + Z''^T x'' is one product too. With K = 1 and first derivatives along a tangent, that
+# is a product with the Hessian (Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6, 1994).
 #
 # What mixes the numbers of a row, or has a parameter for each column, is computed row by row, in double.
 
@@ -91,7 +91,9 @@ cdef void elementwise_forward(const Bundle *b, const Op *op, const real *z, real
         derivatives_forward(m, <const real *> slopes, z + at, y + at, second)
 
 
-cdef void elementwise_backward(const Bundle *b, const Op *op, const real *z, const real *slopes, real *a) noexcept nogil:
+cdef void elementwise_backward(
+    const Bundle *b, const Op *op, const real *z, const real *slopes, real *a,
+) noexcept nogil:
     """In place, over the adjoints."""
     cdef Py_ssize_t m = b.n * op.ld, d, at
     cdef Py_ssize_t second = b.of.k * m if b.of.order == 2 else 0
@@ -193,7 +195,9 @@ cdef void softmax_adjoints(const Bundle *b, const Op *op, const real *z, const r
 
 # A parameter for each column: y = w f(x) + g x + b.
 
-cdef inline void column_slopes(const Bundle *b, const Op *op, Py_ssize_t i, double x, double *f, double *g) noexcept nogil:
+cdef inline void column_slopes(
+    const Bundle *b, const Op *op, Py_ssize_t i, double x, double *f, double *g,
+) noexcept nogil:
     """f and its derivative, and g."""
     cdef const double *running = b.aside + 6 * b.graph.widest
     g[0] = 0
@@ -398,12 +402,14 @@ cdef void dense_streams(const Bundle *b, const Op *op, const real *x, Py_ssize_t
     cdef real *first = z + b.n * op.ld
     cdef Py_ssize_t r, i, ldx1 = b.n * ldx
     dense_forward(
-        b.n, op.n_in, op.n_out, x, ldx, parameters + op.weight, parameters + op.bias if op.bias >= 0 else NULL, z, op.ld,
+        b.n, op.n_in, op.n_out, x, ldx, parameters + op.weight, parameters + op.bias if op.bias >= 0 else NULL,
+        z, op.ld,
         zeros, panel)
     if b.of.count == 1:
         return
     dense_forward(
-        (b.of.count - 1) * b.n, op.n_in, op.n_out, x + ldx1, ldx, parameters + op.weight, NULL, first, op.ld, zeros, panel)
+        (b.of.count - 1) * b.n, op.n_in, op.n_out, x + ldx1, ldx, parameters + op.weight, NULL, first, op.ld, zeros,
+        panel)
     if b.of.tangents != NULL:
         v = <const real *> b.of.tangents
         if op.bias >= 0:
@@ -435,7 +441,8 @@ cdef void dense_adjoints(
             rows, op.n_in, op.n_out, a, op.ld, parameters + op.weight, to, ldto, op.adds, zeros, panel)
         if b.of.tangents != NULL:
             dense_input_gradient(
-                b.n, op.n_in, op.n_out, a + b.n * op.ld, op.ld, <const real *> b.of.tangents + op.weight, to, ldto, True,
+                b.n, op.n_in, op.n_out, a + b.n * op.ld, op.ld, <const real *> b.of.tangents + op.weight, to, ldto,
+                True,
                 zeros, panel)
 
 
@@ -605,8 +612,9 @@ cdef void take_adjoints(const Bundle *b, Py_ssize_t first, int which, const real
 @cython.final
 cdef class Derivatives(Blocks):
     """Values and derivatives of the outputs for rows x (B, n_in), in evaluation mode: along directions (k, n_in), up to
-    an order of 1 or 2, or of order 0, the values alone; or along tangents (n_parameters + ROOM,) of the parameters, of order 1. run() writes those that
-    are asked for, into value (B, n_out), first and second (B, n_out, k). After it, backward() takes adjoints of the same
+    an order of 1 or 2, or of order 0, the values alone; or along tangents (n_parameters + ROOM,) of the parameters,
+    of order 1. run() writes those that are asked for, into value (B, n_out), first and second (B, n_out, k). After it,
+    backward() takes adjoints of the same
     shapes, and run() adds the gradients of the parameters to sums (slices, n_parameters)."""
     cdef Streams streams
     cdef void *given[3]                                 # results to write, or adjoints to read
@@ -727,4 +735,3 @@ cdef void block_of_streams(Derivatives it, int number, int slice, int thread, re
     for i in range(1 + it.streams.order):
         take_adjoints(&b, first, i, <const real *> it.given[i], streams_of(&b, last, 2, _))
     streams_backward(&b, &rows, _)
-

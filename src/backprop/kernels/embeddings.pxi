@@ -26,7 +26,9 @@ cdef outlined waves(
         y[i] = cosine_of_turns(fraction_of(fraction_of(w[i] * x) + fraction_of(b[i] * turn + turns)))
 
 
-cdef inline const real *phases_of(const Rows *rows, const Op *op, const Group *group, const real *parameters) noexcept nogil:
+cdef inline const real *phases_of(
+    const Rows *rows, const Op *op, const Group *group, const real *parameters,
+) noexcept nogil:
     return parameters + op.bias + group.bias if op.bias >= 0 else zeros_of(rows, parameters)
 
 

@@ -1,5 +1,5 @@
-# Normal equations: c += a^T b, and Cholesky's factorization c = l l^T, in double. Our own, so that the bits do not depend
-# on a LAPACK, nor on threads: each number is one chain.
+# Normal equations: c += a^T b, and Cholesky's factorization c = l l^T, in double. Our own, so that the bits do not
+# depend on a LAPACK, nor on threads: each number is one chain.
 
 cdef enum:
     SIDE = 32                                   # columns that are factored together, and rows of a product

@@ -31,7 +31,7 @@ cdef struct Group:                              # some outputs of an operation, 
 
 cdef struct Op:
     int operation, activation
-    double alpha                                # slope of an activation, rate of dropout, epsilon of a norm, least output
+    double alpha                                # slope of an activation, rate of dropout, epsilon of a norm, a bound
     double most                                 # output of a clip
     Py_ssize_t n_in, n_out, ld                  # ld: the distance between the rows of its output
     Py_ssize_t weight, bias                     # where they begin in the flat vectors; bias -1: none

@@ -32,8 +32,9 @@ cdef struct Loss:
     int kind
     bint from_logits
     int n_parameters
-    double parameters[NUMBERS]                  # delta; levels; smoothing, and of binary ones, if any, behind it the
-                                                # weights of 1; gamma, weights of 1 and 0, multi_label
+    # delta; levels; smoothing, and of binary ones, if any, behind it the weights of 1; gamma, weights of 1 and 0,
+    # multi_label
+    double parameters[NUMBERS]
 
 
 cdef int read_loss(given, Loss *loss) except -1:
@@ -47,7 +48,8 @@ cdef int read_loss(given, Loss *loss) except -1:
         raise ValueError(f"expected a code of LOSSES, got {loss.kind}")
     n = len(numbers)
     if n > NUMBERS or not (
-        n >= 1 if loss.kind == QUANTILE else n == numbers_of(loss.kind) or (loss.kind == BINARY_CROSS_ENTROPY and n >= 2)
+        n >= 1 if loss.kind == QUANTILE else n == numbers_of(loss.kind)
+        or (loss.kind == BINARY_CROSS_ENTROPY and n >= 2)
     ):
         raise ValueError(f"expected the numbers of loss {loss.kind}, got {n}")
     loss.n_parameters = <int> n

@@ -304,7 +304,7 @@ cdef class Plan:
         return 0
 
     cdef int find_encoding(self, Py_ssize_t s, Op *op) except -1:
-        """A dense or grouped operation that takes an encoding, perhaps a copy of it, is computed from what is encoded."""
+        """A dense or grouped operation that takes an encoding, or a copy of it, is computed from what is encoded."""
         cdef Graph *graph = &self.graph
         cdef const Op *source = &graph.ops[op.source] if op.source != INPUT else NULL
         op.encoding = <int> s if op.operation == PIECEWISE else -1

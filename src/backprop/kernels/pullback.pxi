@@ -1,5 +1,5 @@
-# Many gradients of each row: of its outputs one by one, or along other cotangents; with respect to its inputs, or to all
-# parameters.
+# Many gradients of each row: of its outputs one by one, or along other cotangents; with respect to its inputs, or to
+# all parameters.
 #
 # The rows of a block go forward once, in evaluation mode. Then each is there once for every cotangent, and all of them
 # go back together, by the kernels of training, in one product a layer.
@@ -123,7 +123,9 @@ cdef void parameter_rows(const Pull *it, const Rows *rows, Py_ssize_t first, rea
             it.squares[first * it.count + r] = total
 
 
-cdef void pull_block(const Pull *it, Py_ssize_t first, Py_ssize_t n, char *memory, Watch *watch, real *_) noexcept nogil:
+cdef void pull_block(
+    const Pull *it, Py_ssize_t first, Py_ssize_t n, char *memory, Watch *watch, real *_,
+) noexcept nogil:
     """Some rows there, and all their cotangents back."""
     cdef const Graph *graph = it.graph
     cdef Py_ssize_t capacity = it.at_a_time * it.count
@@ -187,4 +189,3 @@ cdef class Pullback(Blocks):
                 pull_block(&self.pull, first, n, memory, watch, <float *> NULL)
             else:
                 pull_block(&self.pull, first, n, memory, watch, <double *> NULL)
-

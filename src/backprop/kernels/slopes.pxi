@@ -1,5 +1,5 @@
-# The first three derivatives of the activations, s1, s2 and s3, at z. Those that are met most are taken from the output,
-# in the network's own type; all others from z, in double, some numbers at a time, for both types.
+# The first three derivatives of the activations, s1, s2 and s3, at z. Those that are met most are taken from the
+# output, in the network's own type; all others from z, in double, some numbers at a time, for both types.
 
 # Whether the second derivative is zero wherever there is one.
 CURVELESS = {IDENTITY, RELU, LEAKY_RELU, HARD_SIGMOID, HARD_TANH}

@@ -157,7 +157,8 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
         sizeof(real) * (
             work + inputs + threads * <double> training_scratch_size(graph) + tiny
             + (threads * BRANCHES * <double> run.apart if slices > 1 else 0))
-        + 8.0 * (run.batch + run.orders * <double> run.rows + graph.n_norms + graph.n_schedules * batches + sums + slices)
+        + 8.0 * (run.batch + run.orders * <double> run.rows + graph.n_norms + graph.n_schedules * batches + sums
+                 + slices)
         + sizeof(Seat) * threads)
     run.work, run.gathered = training.take(sizeof(real) * work), training.take(sizeof(real) * inputs)
     run.scratch = training.take(sizeof(real) * <double> threads * training_scratch_size(graph))

@@ -150,7 +150,7 @@ class Optimizer(Described, family="Optimizer"):
         step, beginning with those after the first; above 0, below 1. See `averaged`.
     groups : dict of str to dict, or None, default None
         Parameter groups: factors of ``learning_rate``, ``weight_decay`` and ``epsilon`` for the tensors whose names, as
-        in a model file, match a pattern of `fnmatch`. ``{"*.bias": {"weight_decay": 0}}``: no weight decay on biases.
+        in a model file, match a pattern of ``fnmatch``. ``{"*.bias": {"weight_decay": 0}}``: no weight decay on biases.
         Where several patterns match, their factors multiply; a pattern that matches no tensor is refused.
 
     Attributes

@@ -237,6 +237,7 @@ def choices() -> dict[str, Any]:
         "optimizers": {
             name: _arguments(kind, {"learning_rate": RATES[name]} if name in RATES else {})
             for name, kind in optimizers.KINDS.items()
+            if "learning_rate" in _arguments(kind, {})
         },
         "schedules": {
             name: {word: value for word, value in _arguments(kind, _GUESSES).items() if word != "learning_rate"}

@@ -215,7 +215,7 @@ class TableEncoder(Encoder):
         Whether a column says that a value was missing, where some were.
     dtype : {"float32", "float64"}, default "float32"
     rng : int or numpy.random.Generator, default 0
-        Which rows the target statistics of a row are made of, in `fit_transform`.
+        Which rows the target statistics of a row are made of, in ``fit_transform``.
 
     Examples
     --------
@@ -341,7 +341,7 @@ class OrdinalEncoder(_OfOneKind):
 class TargetEncoder(_OfOneKind):
     """The mean of the target in the rows of each category, nearer to that of all rows the fewer there are.
 
-    `fit_transform` gives each row the means of the four fifths of the rows that it is not in: else a rare category
+    ``fit_transform`` gives each row the means of the four fifths of the rows that it is not in: else a rare category
     would tell the target of its own row, and a network would learn to believe it.
 
     Parameters

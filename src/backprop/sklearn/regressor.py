@@ -52,7 +52,7 @@ class MLPRegressor(RegressorMixin, MLP):
     Notes
     -----
     Outputs begin near 0 and move by small steps, so that a target of thousands is hardly learned, and the fit warns:
-    standardise it (`sklearn.compose.TransformedTargetRegressor`), or take `RealMLPRegressor`, which does so itself.
+    standardise it (``sklearn.compose.TransformedTargetRegressor``), or take `RealMLPRegressor`, which does so itself.
 
     Under ``Quantile([...])`` a row has a prediction for each level of each target; under `GaussianNLL` `predict` gives
     the means, with ``return_std=True`` the standard deviations too. Early stopping judges these two by the loss, not by
