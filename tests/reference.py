@@ -320,15 +320,15 @@ def mean_squared_error(y_hat, y, scale):
 
 
 def weighted_cross_entropy(y_hat, from_logits, y, smoothing, weight, scale, tiny):
-    p, t = double(y_hat), double(y) * (1 - smoothing) + smoothing / 2
+    p, t, rest = double(y_hat), *(double(one) * (1 - smoothing) + smoothing / 2 for one in (y, 1 - double(y)))
     if from_logits:
-        values = -weight * t * log_sigmoid(p) - (1 - t) * log_sigmoid(-p)
-        d = scale[:, None] * ((1 - t) * sigmoid_forward(p) - weight * t * sigmoid_forward(-p))
+        values = -weight * t * log_sigmoid(p) - rest * log_sigmoid(-p)
+        d = rest * sigmoid_forward(p) - weight * t * sigmoid_forward(-p)
     else:
-        values = -weight * t * safe_log(p, tiny) - (1 - t) * safe_log(1 - p, tiny)
-        share = scale[:, None]  # first, since a row may count for nothing where the rest overflows
-        d = share * (1 - t) / np.maximum(1 - p, tiny) - share * weight * t / np.maximum(p, tiny)
-    return values.mean(axis=1), d / p.shape[1]
+        values = -weight * t * safe_log(p, tiny) - rest * safe_log(1 - p, tiny)
+        d = rest / np.maximum(1 - p, tiny) - weight * t / np.maximum(p, tiny)
+    with np.errstate(invalid="ignore"):  # a weight above 1 overflows at p = 0, there too where a row counts for nothing
+        return values.mean(axis=1), scale[:, None] / p.shape[1] * d
 
 
 def binary_cross_entropy(y_hat, from_logits, y, scale, tiny):

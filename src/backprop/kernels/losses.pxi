@@ -176,7 +176,8 @@ cdef inline double weighted_cross_entropy(
     double y_hat, double y, bint from_logits, double smoothing, double weight, double tiny, double *slope,
 ) noexcept nogil:
     """-w t log p - (1 - t) log(1 - p), with t = y (1 - smoothing) + smoothing / 2."""
-    cdef double t = smoothed(y, smoothing, 2), one = weight * t, zero = 1 - t, p = y_hat, rest = 1 - y_hat, log_sum
+    cdef double one = weight * smoothed(y, smoothing, 2), zero = smoothed(1 - y, smoothing, 2)
+    cdef double p = y_hat, rest = 1 - y_hat, log_sum
     if from_logits:
         p, rest, log_sum = sigmoid(y_hat), sigmoid(-y_hat), log1p(exp(-fabs(y_hat)))
         slope[0] = zero * p - one * rest
