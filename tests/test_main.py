@@ -19,7 +19,8 @@ from test_datasets import MNIST, needs_mnist
 import backprop as bp
 from backprop import datasets
 from backprop import tables as bp_tables
-from backprop.__main__ import _below, main
+from backprop.__main__ import main
+from backprop.commands.scores import below
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -323,7 +324,7 @@ def test_accuracy_stands_beside_the_share_of_the_largest_class(run: Run) -> None
     ("share", "said"), [(1, "100.0"), (0.99999, "99.9"), (0.57, "57.0"), (0, "0.0"), (1 / 3, "33.3")]
 )
 def test_only_what_is_perfect_looks_so(share: float, said: str) -> None:
-    assert _below(100 * share, 1) == said
+    assert below(100 * share, 1) == said
 
 
 def test_training_stops_early_with_the_best_weights(run: Run) -> None:

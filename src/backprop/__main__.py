@@ -13,7 +13,6 @@ import backprop as bp
 
 from .commands.options import parser as _parser
 from .commands.options import with_share
-from .commands.scores import below as _below  # noqa: F401 - under the name that it has had here
 
 __all__ = ["main"]
 

@@ -40,6 +40,11 @@ class Partition(NamedTuple):
         own = self.of(rank)
         return range(self.begin(own.start), self.begin(own.stop))
 
+    @property
+    def counts(self) -> list[int]:
+        """The rows of each rank."""
+        return [len(self.rows_of(rank)) for rank in range(self.ranks)]
+
     def batches(self, size: int) -> int:
         """How many batches of so many rows an epoch has."""
         return -(-self.rows // size)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from .objective import Objective
 
 __all__ = [
-    "Batches", "Data", "Inputs", "Lazy", "Passed", "Prepared", "beside", "pieces", "prepare", "rows",
-    "weighted_by_class",
+    "Batches", "Data", "Inputs", "Lazy", "Passed", "Prepared", "beside", "count_held_out", "pieces", "prepare", "rows",
+    "validation_rows", "weighted_by_class",
 ]  # fmt: skip
 
 Array = _validate.Array
@@ -323,13 +323,19 @@ def _targets(
     return objective.loss.targets(y, objective.n_out, dtype) if found is None else (found, None)
 
 
+def count_held_out(rows: int, share: float) -> int:
+    """How many rows, the last ones, are of this share, to validate on."""
+    n = round(share * rows)
+    if share and not 0 < n < rows:
+        raise ValueError(f"validation_split: expected a share with rows on both sides, got {share} of {rows} rows")
+    return n
+
+
 def held_out(data: Data, share: float) -> tuple[Data, Data | None]:
     """The rows to train on, and the last ones, of this share, to validate on."""
-    n = round(share * len(data))
-    if share == 0:
+    n = count_held_out(len(data), share)
+    if n == 0:
         return data, None
-    if not 0 < n < len(data):
-        raise ValueError(f"validation_split: expected a share with rows on both sides, got {share} of {len(data)} rows")
     parts = data.rows(slice(None, -n)), data.rows(slice(-n, None))
     for part in parts if data.weights is not None else ():
         _validate.weights(part.weights, len(part), "sample_weight, split for validation")
@@ -351,10 +357,16 @@ def validation(
     take: Callable[..., Data], inputs: Inputs, objective: Objective, given: Any, names: Names | None
 ) -> Data:
     """The data to evaluate on after each epoch, as a fit is given them."""
-    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-        raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
+    given = validation_rows(given)
     with _validate.within("validation_data"):
         return take(inputs, objective, *given, names=names)
+
+
+def validation_rows(given: Any) -> tuple[Any, ...]:
+    """x, y and perhaps weights of validation_data."""
+    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+        raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
+    return tuple(given)
 
 
 def is_rows(x: Any) -> bool:

@@ -49,8 +49,22 @@ class Output(NamedTuple):
     cardinality: int = 0
 
 
+class _Feature:
+    """What a column of a table becomes."""
+
+    @property
+    def outputs(self) -> list[Output]:
+        """What these columns are."""
+        raise NotImplementedError
+
+    @property
+    def features(self) -> list[str]:
+        """What these columns are called."""
+        return [output.name for output in self.outputs]
+
+
 @dataclass(frozen=True)
-class Number:
+class Number(_Feature):
     """A numeric feature, scaled: by default its mean becomes 0, its standard deviation 1.
 
     Attributes
@@ -86,11 +100,6 @@ class Number:
         """What these columns are."""
         flag = Output(f"{self.name}=missing", self.name, "missing")
         return [Output(self.name, self.name, "number"), flag][: self.width]
-
-    @property
-    def features(self) -> list[str]:
-        """What these columns are called."""
-        return [output.name for output in self.outputs]
 
     @classmethod
     def learn(
@@ -197,7 +206,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(_Feature):
     """A categorical feature, by default one-hot encoded.
 
     Attributes
@@ -238,11 +247,6 @@ class Text:
         if self.coding == "sign":
             return [Output(f"{self.name}={self.categories[1]}", self.name, "sign"), *flag]
         return [Output(f"{self.name}={category}", self.name, "onehot") for category in self.categories] + flag
-
-    @property
-    def features(self) -> list[str]:
-        """What these columns are called."""
-        return [output.name for output in self.outputs]
 
     @classmethod
     def learn(
@@ -361,7 +365,7 @@ def out_of_fold(feature: Text, table: Table, y: Array, folds: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Date:
+class Date(_Feature):
     """A date, or a time, as numbers: the year, the month, the day, the weekday, the hour, and the days since 1970.
 
     Attributes
@@ -390,11 +394,6 @@ class Date:
         """What these columns are."""
         flag = [Output(f"{self.name}=missing", self.name, "missing")] * self.missing
         return [Output(part.name, self.name, "number") for part in self.parts.values()] + flag
-
-    @property
-    def features(self) -> list[str]:
-        """What these columns are called."""
-        return [output.name for output in self.outputs]
 
     @classmethod
     def learn(

@@ -43,8 +43,8 @@ class Batch(NamedTuple):
 def of(run: Run, batch: Batch, ranks: Ranks, places: Partition) -> tuple[float, Array]:
     """The sum of the losses of a batch, NaN where one is not finite, and the gradients of all its shards."""
     sharing = [places.of(rank) for rank in range(ranks.size)]
-    make = _with_norms if run.network._following() else _one_by_one
-    return make(run, batch, ranks, sharing)
+    norms = list(run.network._following().values())
+    return _with_norms(run, batch, ranks, sharing, norms) if norms else _one_by_one(run, batch, ranks, sharing)
 
 
 def _one_by_one(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> tuple[float, Array]:
@@ -113,8 +113,8 @@ class ColumnSums:
                 self.total()
 
 
-def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range]) -> tuple[float, Array]:
-    net, plan, norms = run.network, run.engine, list(run.network._following().values())
+def _with_norms(run: Run, batch: Batch, ranks: Ranks, sharing: list[range], norms: list[Any]) -> tuple[float, Array]:
+    net, plan = run.network, run.engine
     assert isinstance(plan, _core.Plan)
     columns, kept = ColumnSums(ranks, sharing, batch.counts), net.buffers.copy()
     widths = [norm.n_out for norm in norms]

@@ -103,8 +103,10 @@ def _begun(ranks: Ranks, net: Any, x: Any, y: Any, count: int, chosen: list[Any]
         if held is not None:
             run.settings.validation = shards.validate(net, objective, *distribute(ranks, brought, ranks.size, held))
     if any(ranks.all(asked["validation_data"] is not None)):
-        given = _validated(asked["validation_data"] or (None, None), held)
-        brought = arrays(net, names, *given)
+        if held is not None:
+            raise ValueError("validation_split: expected 0 beside validation_data, got both")
+        given = asked["validation_data"]
+        brought = arrays(net, names, *((None, None) if given is None else gate.validation_rows(given)))
         run.settings.validation = shards.validate(net, objective, *distribute(ranks, brought, ranks.size))
     shards.hooks = callbacks.wants_batches(chosen)
     run.shards, run.seed = shards, ranks.from_first(run.seed)
@@ -119,18 +121,8 @@ def _length(brought: Given) -> int:
 
 def _split(n: int, share: Any) -> tuple[range, range | None]:
     """The rows to train on, and the last ones, of this share, to validate on."""
-    held = round(_validate.number(share, "validation_split", 0, below=1) * n)
-    if share and not 0 < held < n:
-        raise ValueError(f"validation_split: expected a share with rows on both sides, got {share} of {n} rows")
+    held = gate.count_held_out(n, _validate.number(share, "validation_split", 0, below=1))
     return range(n - held), range(n - held, n) if share else None
-
-
-def _validated(given: Any, held: range | None) -> tuple[Any, ...]:
-    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-        raise TypeError(f"validation_data: expected (x, y) or (x, y, sample_weight), got {_validate.shown(given)}")
-    if held is not None:
-        raise ValueError("validation_split: expected 0 beside validation_data, got both")
-    return tuple(given)
 
 
 def _resume(ranks: Ranks, net: Any, run: Run, path: Any, names: Any) -> None:
@@ -157,7 +149,7 @@ def _resume(ranks: Ranks, net: Any, run: Run, path: Any, names: Any) -> None:
 def _whole(
     ranks: Ranks, data: Data, partition: Partition, weights: Array | None, objective: Objective, asked: dict[str, Any]
 ) -> Whole:
-    counts = [len(partition.rows_of(rank)) for rank in range(ranks.size)]
+    counts = partition.counts
     n, class_weight = partition.rows, asked["class_weight"]
     if weights is not None:
         weights = _validate.weights(ranks.joined(weights, counts), n)

@@ -140,7 +140,7 @@ class Shards:
     def validate(self, net: Any, objective: Objective, local: Given, partition: Partition) -> Data:
         """Evaluate on these rows after each epoch: each rank predicts its own, and all measure all of them."""
         ranks = self.ranks
-        counts = [len(partition.rows_of(rank)) for rank in range(ranks.size)]
+        counts = partition.counts
         if not partition.rows:
             raise ValueError("validation_data: expected at least one row on some rank, got none")
         with _validate.within("validation_data"):
@@ -231,9 +231,8 @@ class Rows(Shards):
 
     def seen(self) -> steps.Outputs:
         """The outputs of an epoch that was gone through, beside y."""
-        counts = [len(self.places.rows_of(rank)) for rank in range(self.ranks.size)]
         assert self._outputs is not None
-        return self.ranks.joined(self._outputs, counts), self._whole.y
+        return self.ranks.joined(self._outputs, self.places.counts), self._whole.y
 
 
 class Dealt(Shards):
@@ -256,7 +255,7 @@ class Dealt(Shards):
 
     def _batch(self, run: Run, local: Given, places: Partition, number: int) -> Iterator[Batch]:
         own, first = places.of(self.ranks.rank), places.rows_of(self.ranks.rank).start
-        counts = [len(places.rows_of(rank)) for rank in range(self.ranks.size)]
+        counts = places.counts
         data = outputs = None
         if counts[self.ranks.rank]:
             with _validate.within(f"batch {number}"):
