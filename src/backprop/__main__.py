@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = _parser().parse_args(with_share(sys.argv[1:] if argv is None else argv))
-        name = {"import": "import_"}.get(args.command, args.command)
+        name = "import_" if args.command == "import" else args.command
         module = import_module(f"backprop.commands.{name}")  # each brings along what only it needs
         getattr(module, name)(args)
         print(end="", flush=True)

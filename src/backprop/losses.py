@@ -693,7 +693,7 @@ Term = Callable[..., tuple[Any, ...]]
 
 
 def _terms(value: Any, name: str) -> tuple[Term, ...]:
-    found = (value,) if callable(value) else tuple(_validate.items(value, name))
+    found: tuple[Any, ...] = (value,) if callable(value) else tuple(_validate.items(value, name))
     if not found or not all(map(callable, found)):
         raise TypeError(f"{name}: expected a function, or some, got {_validate.shown(value)}")
     return found

@@ -96,6 +96,7 @@ def _lanczos(product: Any, n: int, k: int, most: int, tolerance: float, rng: np.
     """In double, with each new vector made orthogonal to all before it, twice."""
     basis = np.empty((most, n))
     diagonal, beside = np.zeros(most), np.zeros(most)
+    values, within, i = np.empty(0), np.empty((0, 0)), 0
     vector = rng.normal(size=n)
     for i in range(most):
         basis[i] = vector / np.sqrt(np.square(vector).sum())

@@ -109,6 +109,7 @@ def export_model(
                 "holds no Python"
             )
     places = [name] if len(model.nets) == 1 else [f"{name}_{i}" for i in range(len(model.nets))]
+    quantized = []
     if dtype == "int8":
         quantized = [quantize(net, calibration, model.link) for net in model.nets]
         bodies = [one.body(place) for one, place in zip(quantized, places, strict=True)]
@@ -116,7 +117,7 @@ def export_model(
         graphs = [ending(net.graph.for_inference(fold_batch_norms=fold), model.link) for net in model.nets]
         bodies = [floating.body(graph, dtype, place) for graph, place in zip(graphs, places, strict=True)]
     x = test_rows(model, dtype)
-    if dtype == "int8" and model.prepared is None and model.whole == model.each == "" and len(model.nets) == 1:
+    if len(quantized) == 1 and model.prepared is None and model.whole == model.each == "":
         x, y = quantized[0].rows[:TESTED], quantized[0].predict(quantized[0].rows[:TESTED])
     else:
         y = model.outputs(x)

@@ -104,7 +104,7 @@ def _xor(args: argparse.Namespace, rng: np.random.Generator) -> Task:
     return Task(rows, rows, 2, (8,), epochs=500, batch_size=4, learning_rate=0.05, activation="tanh", plot="regions")
 
 
-TASKS = dict(zip(options.NAMES, (_digits, _mnist, _moons, _xor), strict=True))
+TASKS: dict[str, Any] = dict(zip(options.NAMES, (_digits, _mnist, _moons, _xor), strict=True))
 
 
 def _divided(x: Array, y: Array, rng: np.random.Generator) -> tuple[tuple[Array, Array], tuple[Array, Array]]:

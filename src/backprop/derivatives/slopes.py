@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import _validate
 from ..losses import Loss
@@ -20,7 +21,8 @@ from ..program.objective import Objective
 __all__ = ["hessians", "product"]
 
 Array = _validate.Array
-Slope = Callable[[Any, Array, Array, bool, float], Any]
+Complex = npt.NDArray[np.complex128]
+Slope = Callable[[Any, Complex, Array, bool, float], Any]
 
 #: The step: its square vanishes beside everything.
 STEP = 1e-150
@@ -32,7 +34,7 @@ def product(objective: Objective, found: Array, data: Data, direction: Array) ->
     """The second derivatives of each row's own loss times a direction (rows, n_out)."""
     along = found.astype(np.complex128)  # first: the step is below float32
     along.imag = STEP * direction.astype(np.float64)
-    curved: Array = _slopes(objective, found, data, along).imag / STEP
+    curved: Array = np.imag(_slopes(objective, found, data, along)) / STEP
     return curved
 
 
@@ -42,7 +44,7 @@ def hessians(objective: Objective, found: Array, data: Data) -> Array:
     return np.stack(columns, axis=2)
 
 
-def _slopes(objective: Objective, found: Array, data: Data, z: Array) -> Array:
+def _slopes(objective: Objective, found: Array, data: Data, z: Complex) -> Array:
     loss = objective.loss
     if not objective.compiled or loss.kernel not in _SLOPES:
         raise TypeError(f"loss: expected a built-in one, whose second derivatives are known, got {loss!r}")
@@ -60,60 +62,60 @@ def _targets(loss: Loss, data: Data, n: int) -> Array:
     return np.asarray(data.target).astype(np.float64)
 
 
-def _inverse(p: Array, tiny: float) -> Any:
+def _inverse(p: Complex, tiny: float) -> Any:
     """The derivative of the logarithm that goes on as its tangent."""
     return np.where(p.real > tiny, 1 / np.where(p.real > tiny, p, 1), 1 / tiny)
 
 
-def _log(p: Array, tiny: float) -> Any:
+def _log(p: Complex, tiny: float) -> Any:
     return np.where(p.real > tiny, np.log(np.where(p.real > tiny, p, 1)), np.log(tiny) + (p - tiny) / tiny)
 
 
-def _sigmoid(z: Array) -> Any:
+def _sigmoid(z: Complex) -> Any:
     e = np.exp(np.where(z.real > 0, -z, z))
     return np.where(z.real > 0, 1, e) / (1 + e)
 
 
-def _log_sigmoid(z: Array) -> Any:
+def _log_sigmoid(z: Complex) -> Any:
     return np.where(z.real < 0, z, 0) - np.log1p(np.exp(np.where(z.real > 0, -z, z)))
 
 
-def _log_softmax(z: Array) -> Any:
+def _log_softmax(z: Complex) -> Any:
     shifted = z - z.real.max(axis=1, keepdims=True)
     logs: Array = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return logs
 
 
-def _none(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _none(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     """Of a loss whose slope does not change, but at kinks."""
     return np.zeros_like(z)
 
 
-def _squared_error(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _squared_error(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     return 2 * (z - y) / z.shape[1]
 
 
-def _huber(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _huber(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     d = z - y
-    return np.where(abs(d.real) <= loss.delta, d, loss.delta * np.sign(d.real)) / z.shape[1]
+    return np.where(abs(np.real(d)) <= loss.delta, d, loss.delta * np.sign(np.real(d))) / z.shape[1]
 
 
-def _log_cosh(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _log_cosh(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     return np.tanh(z - y) / z.shape[1]
 
 
-def _squared_hinge(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _squared_hinge(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     sign = np.where(y > 0, 1, -1)
     short = 1 - sign * z
-    return np.where(short.real > 0, -2 * sign * short, 0) / z.shape[1]
+    return np.where(np.real(short) > 0, -2 * sign * short, 0) / z.shape[1]
 
 
-def _poisson(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _poisson(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     slope = np.exp(z) - y if logits else 1 - y * _inverse(z, np.sqrt(tiny))
     return slope / z.shape[1]
 
 
-def _gaussian_nll(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _gaussian_nll(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     d, s = z[:, ::2] - y, z[:, 1::2]
     inverse = np.exp(-np.where(s.real > LEAST_LOG_VARIANCE, s, LEAST_LOG_VARIANCE))
     slopes = np.empty_like(z)
@@ -122,27 +124,27 @@ def _gaussian_nll(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> A
     return slopes / y.shape[1]
 
 
-def _binary_cross_entropy(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _binary_cross_entropy(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     t, weight = y * (1 - loss.label_smoothing) + loss.label_smoothing / 2, np.asarray(loss.pos_weight)
     if logits:
         return ((1 - t) * _sigmoid(z) - weight * t * _sigmoid(-z)) / z.shape[1]
     return ((1 - t) * _inverse(1 - z, tiny) - weight * t * _inverse(z, tiny)) / z.shape[1]
 
 
-def _cross_entropy(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _cross_entropy(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     smoothing = getattr(loss, "label_smoothing", 0.0)
     q = y * (1 - smoothing) + smoothing / z.shape[1]
     return q.sum(axis=1, keepdims=True) * np.exp(_log_softmax(z)) - q if logits else -q * _inverse(z, tiny)
 
 
-def _faded(p: Array, rest: Array, log_p: Array, gamma: float) -> Any:
+def _faded(p: Complex, rest: Complex, log_p: Complex, gamma: float) -> Any:
     """The derivative of -rest^gamma log p with respect to log p, where rest = 1 - p."""
-    some = rest.real > 0
+    some = np.real(rest) > 0
     ratio = np.where(some, log_p / np.where(some, rest, 1), -1)
     return np.where(some, np.where(some, rest, 1) ** gamma, float(gamma == 0)) * (gamma * p * ratio - 1)
 
 
-def _focal(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _focal(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     if z.shape[1] > 1 and not loss.multi_label:
         log_p = _log_softmax(z) if logits else _log(z, tiny)
         p = np.exp(log_p) if logits else z
@@ -156,9 +158,9 @@ def _focal(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
     return (one * y * slope_p * to_p + zero * (1 - y) * slope_rest * to_rest) / z.shape[1]
 
 
-def _cosine_similarity(loss: Any, z: Array, y: Array, logits: bool, tiny: float) -> Any:
+def _cosine_similarity(loss: Any, z: Complex, y: Array, logits: bool, tiny: float) -> Any:
     """Rows scaled to a largest number of 1, so that their squares neither vanish nor overflow."""
-    size, of_y = (abs(rows.real).max(axis=1, keepdims=True) for rows in (z, y))
+    size, of_y = (abs(np.real(rows)).max(axis=1, keepdims=True) for rows in (z, y))
     some = (size >= tiny) & (of_y >= tiny)
     u, v = z / np.where(some, size, 1), y / np.where(some, of_y, 1)
     norm = np.sqrt((u * u).sum(axis=1, keepdims=True))

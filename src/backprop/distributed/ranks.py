@@ -86,8 +86,8 @@ class Ranks:
 
     def __init__(self, comm: Any) -> None:
         self._comm: Any = None if comm is None or comm.Get_size() == 1 else comm.Dup()
-        self.rank: int = 0 if self._comm is None else comm.Get_rank()
-        self.size: int = 1 if self._comm is None else comm.Get_size()
+        self.rank: int = 0 if self._comm is None else self._comm.Get_rank()
+        self.size: int = 1 if self._comm is None else self._comm.Get_size()
         self.seconds = 0.0
         self._interrupted = self._ended = False
 

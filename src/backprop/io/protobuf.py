@@ -162,7 +162,8 @@ class _Reader:
                 return str(value, "utf-8")
             except UnicodeDecodeError as error:
                 raise FormatError(f"{place}: expected text in UTF-8, got an error: {error}") from error
-        return self.message(kind, value, place, depth + 1)
+        of: Any = kind
+        return self.message(of, value, place, depth + 1)
 
     def _packed(self, kind: str, code: str, data: memoryview, place: str) -> Sequence[float]:
         """The numbers of a list."""

@@ -70,8 +70,8 @@ Part = tuple["_core.Plan | Any", int]
 def build(graph: Graph, storage: Storage, core: Any = _core) -> _core.Plan | Chain:
     """An engine for a graph whose arrays are views into this storage, by the build in use of the core or by another."""
     parts = [_part(run, storage, core) for run in runs(graph)]
-    whole = parts[0][0] if len(parts) == 1 else None
-    return whole if isinstance(whole, core.Plan) else Chain(parts, storage)
+    whole: Any = parts[0][0]
+    return whole if len(parts) == 1 and isinstance(whole, core.Plan) else Chain(parts, storage)
 
 
 def outputs(graph: Graph, storage: Storage, x: Array, threads: int = 1) -> list[Array]:

@@ -158,10 +158,11 @@ def _steps(
 
 def _at_step(operation: Operation, step: int) -> Operation:
     """With the number that a schedule comes to."""
-    rate = operation.attributes.get("rate")
+    rate: Any = operation.attributes.get("rate")
     if not callable(rate):
         return operation
-    return operation.changed(attributes={**operation.attributes, "rate": float(rate(step))})
+    at: Any = rate(step)
+    return operation.changed(attributes={**operation.attributes, "rate": float(at)})
 
 
 def _more(net: Any, operation: Operation, x: Array, mode: Mode) -> dict[str, Array]:

@@ -65,7 +65,7 @@ class Run:
     @property
     def rows(self) -> int | None:
         """How many there are, in all processes; None: batches come one by one."""
-        data = self.data if self.shards is None else self.shards
+        data: Any = self.data if self.shards is None else self.shards
         return len(data) if hasattr(data, "__len__") else None
 
     @property

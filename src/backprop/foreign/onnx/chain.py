@@ -37,7 +37,7 @@ class Chain(Assembly):
         still = self._is_still()
         if still and self._last is not None and isinstance(last, layers.Dense) and not last.use_bias:
             weight, n_out = self._arrays[-1]["weight"], last.n_out
-            self.layers.pop(), self._arrays.pop(), self._places.pop()
+            self._drop()
             self.dense(weight, np.broadcast_to(by, (n_out,)).astype(self._dtype), place)
         elif still:
             self._center, self._place = self._center - by, place
@@ -71,6 +71,11 @@ class Chain(Assembly):
         found = np.asarray(numbers, np.float64).astype(self._dtype)
         return found if found.ndim else found.reshape(1)
 
+    def _drop(self) -> None:
+        """The last layer, which another takes the place of."""
+        for items in self.layers, self._arrays, self._places:
+            items.pop()
+
     def dense(self, weight: Array, bias: Array | None, place: str) -> None:
         """A dense layer, after what was shifted and scaled."""
         self.finish()
@@ -100,7 +105,7 @@ class Chain(Assembly):
         both = {
             name: np.concatenate([np.zeros_like(array), array], axis=-1) for name, array in self._arrays[-1].items()
         }
-        self.layers.pop(), self._arrays.pop(), self._places.pop()
+        self._drop()
         self.dense(both["weight"], both.get("bias"), place)
         self.activate(activations.softmax, place)
         return True

@@ -101,10 +101,11 @@ def _groups(value: Value) -> tuple[Value, list[tuple[int, Value | None]]] | None
     for part in parts:
         gemm = _of(part, "Gemm")
         own = gemm.inputs[0] if gemm is not None else part
-        if own.columns != [*range(at, at + len(own.columns or ()))] or (inner or own.inputs[0]) is not own.inputs[0]:
+        columns = own.columns or []
+        if columns != [*range(at, at + len(columns))] or (inner or own.inputs[0]) is not own.inputs[0]:
             return None
-        inner, at = own.inputs[0], at + len(own.columns)
-        found.append((len(own.columns), gemm))
+        inner, at = own.inputs[0], at + len(columns)
+        found.append((len(columns), gemm))
     return None if inner is None or at != inner.width else (inner, found)
 
 
