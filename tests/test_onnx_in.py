@@ -91,9 +91,11 @@ def modules(torch, dtype):
         nn.ELU(0.5), nn.SELU(), nn.Softplus(), nn.Softsign(), nn.LeakyReLU(0.1), nn.Sigmoid(), nn.Tanh(), nn.PReLU(8),
         nn.PReLU(), nn.ReLU6(),
     ]  # fmt: skip
-    inner = []
+    inner, epsilon = [], 2.0**-17  # an attribute of ONNX is float32: this one comes back as it was
     for i, activation in enumerate(activations):
-        inner += [activation, nn.BatchNorm1d(8), nn.Linear(8, 8, bias=i % 2 == 0), nn.LayerNorm(8), nn.Dropout(0.1)]
+        inner += [
+            activation, nn.BatchNorm1d(8), nn.Linear(8, 8, bias=i % 2 == 0), nn.LayerNorm(8, epsilon), nn.Dropout(0.1)
+        ]  # fmt: skip
     chain = nn.Sequential(nn.Linear(4, 8), *inner, nn.Linear(8, 3), nn.Softmax(-1)).to(dtype)
     for module in chain.modules():
         if isinstance(module, nn.BatchNorm1d | nn.LayerNorm):

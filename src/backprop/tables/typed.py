@@ -52,7 +52,11 @@ class Typed(Sequence[str]):
         return iter(self[:])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Typed) and type(self) is type(other) and np.array_equal(self.values, other.values, equal_nan=True)
+        return (
+            isinstance(other, Typed)
+            and type(self) is type(other)
+            and np.array_equal(self.values, other.values, equal_nan=True)
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

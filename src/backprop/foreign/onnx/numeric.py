@@ -101,8 +101,10 @@ def _groups(value: Value) -> tuple[Value, list[tuple[int, Value | None]]] | None
     for part in parts:
         gemm = _of(part, "Gemm")
         own = gemm.inputs[0] if gemm is not None else part
-        columns = own.columns or []
-        if columns != [*range(at, at + len(columns))] or (inner or own.inputs[0]) is not own.inputs[0]:
+        columns = own.columns
+        if columns is None or columns != [*range(at, at + len(columns))]:
+            return None
+        if (inner or own.inputs[0]) is not own.inputs[0]:
             return None
         inner, at = own.inputs[0], at + len(columns)
         found.append((len(columns), gemm))
