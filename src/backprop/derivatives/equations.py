@@ -37,7 +37,7 @@ class OnNetwork:
     """
 
     def __init__(self, net: Any, loss: Any) -> None:
-        self._net, self._loss, self._plan = net, loss, rows.plan_of(net, "loss", along=True)
+        self._net, self._loss, self._plan = net, loss, rows.plan_of(net, "loss")
         if not loss.allow_zero_curvature and 2 in map(loss.order_of, range(len(loss.terms))):
             streams.refuse_zero_curvature(net)
         self._penalized = bool(streams.of_penalties(net).any()) or net.penalty() > 0

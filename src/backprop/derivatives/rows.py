@@ -22,27 +22,14 @@ Array = _validate.Array
 AT_ONCE = 1 << 24
 
 
-def plan_of(net: Any, what: str, along: bool = False) -> _core.Plan:
-    """The compiled plan of a network; one with layers in Python is refused, and, for derivatives along directions, one
-    with layers that have none.
-    """
+def plan_of(net: Any, what: str) -> _core.Plan:
+    """The compiled plan of a network; one with layers in Python is refused."""
     custom = [operation.layer for operation in net.graph if operation.kind == "python"]
     if custom:
         raise TypeError(f"{what}: expected built-in layers, got {custom[0]!r}, whose derivatives are not known")
-    other = _backward_only(net) if along else None
-    if other is not None:
-        cure = "jacobian, per_sample_gradients and gauss_newton do"
-        raise TypeError(f"{what}: expected layers that derivatives along directions go through, got {other!r}: {cure}")
     net._check_statistics()
     plan: _core.Plan = net._engine
     return plan
-
-
-def _backward_only(net: Any) -> Any:
-    """A layer whose derivatives are only known backward, from outputs to inputs."""
-    kinds = ("lerp", "periodic", "piecewise_linear", "grouped_dense")
-    found = next((operation for operation in net.graph if operation.kind in kinds), None)
-    return None if found is None else net.layers[int(found.name.partition(".")[0])]
 
 
 def run(work: float, threads: int | None, make: Any) -> Any:
@@ -58,7 +45,7 @@ def jacobian(net: Any, x: Any, threads: int | None) -> Array:
     plan, x = plan_of(net, "jacobian"), checked(net, x)
     found = np.empty((len(x), net.n_out, net.n_in), net.dtype)
     work = plan.work * found.size / max(net.n_in, net.n_out)
-    if net.n_in < net.n_out and _backward_only(net) is None:
+    if net.n_in < net.n_out:
         directions = np.eye(net.n_in, dtype=net.dtype)
         for some in by_memory(net, len(x), 1 + net.n_in):
             run(work, threads, lambda count, some=some: _core.Derivatives(

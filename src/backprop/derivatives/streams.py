@@ -50,7 +50,7 @@ class Streams:
     def __init__(
         self, net: Any, x: Any, order: Any, directions: Any, allow_zero_curvature: Any, threads: int | None
     ) -> None:
-        self._net, self._plan = net, rows.plan_of(net, "derivatives", along=True)
+        self._net, self._plan = net, rows.plan_of(net, "derivatives")
         self.order = _validate.integer(order, "order", 1, 2)
         if self.order == 2 and not _validate.flag(allow_zero_curvature, "allow_zero_curvature"):
             refuse_zero_curvature(net)
@@ -129,7 +129,7 @@ def of_penalties(net: Any) -> Array:
 
 def hessian_vector_product(net: Any, data: Data, objective: Objective, vector: Array, threads: int | None) -> Array:
     """See `Sequential.hessian_vector_product`; in double."""
-    plan, n = rows.plan_of(net, "hessian_vector_product", along=True), len(net.parameters)
+    plan, n = rows.plan_of(net, "hessian_vector_product"), len(net.parameters)
     tangents = np.zeros(n + _core.ROOM, net.dtype)
     tangents[:n] = vector
     found, share = _of_penalties(net, objective.penalty_factor(data), vector), rows.shares(objective, data)

@@ -52,7 +52,7 @@ cdef inline double bundle_size(const Streams *it) noexcept nogil:
 
 
 cdef inline real *streams_of(const Bundle *b, int s, int which, const real *_) noexcept nogil:
-    """Of an operation: z (0), y (1), adjoints (2) or slopes (3)."""
+    """Of an operation: y (0), z, where that is another (1), adjoints (2) or slopes (3)."""
     cdef const Streams *it = b.of
     cdef const Op *op = &it.graph.ops[s]
     cdef real *begin = <real *> b.work + padded(it.at_a_time * it.count * it.graph.n_in, 16)
@@ -60,7 +60,8 @@ cdef inline real *streams_of(const Bundle *b, int s, int which, const real *_) n
 
 
 cdef inline int ends_in(const Bundle *b, int s) noexcept nogil:
-    return activation_of(b.graph, s, b.of.how.logits)
+    """Its activation; waves are one of their angles."""
+    return COS if b.graph.ops[s].operation == PERIODIC else activation_of(b.graph, s, b.of.how.logits)
 
 
 cdef inline const real *streams_taken(const Bundle *b, int s, Py_ssize_t *ld, const real *_) noexcept nogil:
@@ -69,7 +70,7 @@ cdef inline const real *streams_taken(const Bundle *b, int s, Py_ssize_t *ld, co
         ld[0] = b.graph.n_in
         return <const real *> b.work
     ld[0] = b.graph.ops[s].ld
-    return streams_of(b, s, 0 if ends_in(b, s) == IDENTITY else 1, _)
+    return streams_of(b, s, 0, _)
 
 
 cdef inline real *adjoints_taken(const Bundle *b, int s, Py_ssize_t *ld, const real *_) noexcept nogil:
@@ -82,10 +83,30 @@ cdef inline real *adjoints_taken(const Bundle *b, int s, Py_ssize_t *ld, const r
 
 # Activations.
 
-cdef void elementwise_forward(const Bundle *b, const Op *op, const real *z, real *y, real *slopes) noexcept nogil:
+cdef void wave_slopes(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, const real *y, real *slopes,
+    Py_ssize_t m,
+) noexcept nogil:
+    """The first three derivatives with respect to the angle, m numbers apart."""
+    cdef Py_ssize_t i, r, g, at
+    turned_waves(rows, op, x, ldx, parameters, 1, slopes)
+    for i in range(m):
+        slopes[m + i], slopes[2 * m + i] = -y[i], -slopes[i]
+    for g in range(op.n_groups):
+        for r in range(rows.n if op.groups[g].passes else 0):
+            at = m + r * op.ld + op.groups[g].to
+            slopes[at] = slopes[at + m] = 0
+
+
+cdef void elementwise_forward(
+    const Bundle *b, const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *z, real *y, real *slopes,
+) noexcept nogil:
     cdef Py_ssize_t m = b.n * op.ld, d, at
     cdef Py_ssize_t second = b.of.k * m if b.of.order == 2 else 0
-    activation_slopes(op.activation, <real> op.alpha, m, z, <const real *> y, slopes, slopes + m, slopes + 2 * m)
+    if op.operation == PERIODIC:
+        wave_slopes(rows, op, x, ldx, <const real *> b.of.parameters, <const real *> y, slopes, m)
+    else:
+        activation_slopes(op.activation, <real> op.alpha, m, z, <const real *> y, slopes, slopes + m, slopes + 2 * m)
     for d in range(b.of.k):
         at = (1 + d) * m
         derivatives_forward(m, <const real *> slopes, z + at, y + at, second)
@@ -193,17 +214,19 @@ cdef void softmax_adjoints(const Bundle *b, const Op *op, const real *z, const r
             a[r * op.ld + i] = <real> (l0[i] + sum0 * p[i] + more[i])
 
 
-# A parameter for each column: y = w f(x) + g x + b.
+# A parameter for each column: y = w f(x, o) + g x + b, where o is another output, or not there.
 
 cdef inline void column_slopes(
-    const Bundle *b, const Op *op, Py_ssize_t i, double x, double *f, double *g,
+    const Bundle *b, const Op *op, Py_ssize_t i, double x, double o, double *f, double *g,
 ) noexcept nogil:
-    """f and its derivative, and g."""
+    """f and its two derivatives, and g."""
     cdef const double *running = b.aside + 6 * b.graph.widest
-    g[0] = 0
+    g[0] = f[2] = 0
     if op.operation == PRELU:
         f[1], g[0] = not x > 0, x > 0
         f[0] = x * f[1]
+    elif op.operation == LERP:
+        f[0], f[1], f[2], g[0] = o - x, -1, 1, 1
     elif op.operation == SCALE:
         f[0], f[1] = x, 1
     else:                                               # BATCH_NORM, by its running statistics
@@ -222,43 +245,49 @@ cdef void columnwise_forward(const Bundle *b, const Op *op, const real *x, Py_ss
     """The derivatives."""
     cdef const real *w = <const real *> b.of.parameters + op.weight
     cdef const real *v = <const real *> b.of.tangents
-    cdef Py_ssize_t r, i, s
-    cdef double f[2]
-    cdef double g = 0, slope, more
+    cdef Py_ssize_t r, i, s, at, ldo = 0
+    cdef const real *o = streams_taken(b, op.other if op.two else op.source, &ldo, x)
+    cdef double f[3]
+    cdef double g = 0, more
     look_up_statistics(b, op, x)
     for r in range(b.n):
         for i in range(op.n_out):
-            column_slopes(b, op, i, x[r * ldx + i], f, &g)
-            slope = w[i] * f[1] + g
+            column_slopes(b, op, i, x[r * ldx + i], o[r * ldo + i], f, &g)
             more = 0 if v == NULL else v[op.weight + i] * f[0] + (v[op.bias + i] if op.bias >= 0 else 0)
             for s in range(1, b.of.count):
-                y[(s * b.n + r) * op.ld + i] = <real> (slope * x[(s * b.n + r) * ldx + i] + more)
+                at = s * b.n + r
+                y[at * op.ld + i] = <real> (
+                    (w[i] * f[1] + g) * x[at * ldx + i] + w[i] * f[2] * o[at * ldo + i] + more)
 
 
 cdef void columnwise_backward(
-    const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, const real *a, real *to, Py_ssize_t ldto,
+    const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, real *a, real *to, Py_ssize_t ldto,
 ) noexcept nogil:
+    """In the place of the adjoints are those of the other output then, if there is one."""
     cdef const real *w = <const real *> b.of.parameters + op.weight
     cdef const real *v = <const real *> b.of.tangents
     cdef double *dw = b.sums + op.weight
-    cdef Py_ssize_t r, i, s
-    cdef double f[2]
-    cdef double g = 0, slope, more
+    cdef Py_ssize_t r, i, s, at, ldo = 0
+    cdef const real *o = streams_taken(b, op.other if op.two else op.source, &ldo, x)
+    cdef double f[3]
+    cdef double g = 0, more, own
     look_up_statistics(b, op, x)
     for r in range(b.n):
         for i in range(op.n_out):
-            column_slopes(b, op, i, x[r * ldx + i], f, &g)
-            slope = w[i] * f[1] + g
-            more = 0 if v == NULL else v[op.weight + i] * f[1] * a[(b.n + r) * op.ld + i]
+            column_slopes(b, op, i, x[r * ldx + i], o[r * ldo + i], f, &g)
+            more = 0 if v == NULL else v[op.weight + i] * <double> a[(b.n + r) * op.ld + i]
             dw[i] += a[r * op.ld + i] * f[0]
             if op.bias >= 0:
                 b.sums[op.bias + i] += a[r * op.ld + i]
             for s in range(b.of.count):
+                at = s * b.n + r
+                own = a[at * op.ld + i]
                 if s > 0:
-                    dw[i] += a[(s * b.n + r) * op.ld + i] * f[1] * x[(s * b.n + r) * ldx + i]
+                    dw[i] += own * (f[1] * x[at * ldx + i] + f[2] * o[at * ldo + i])
+                    more = 0
                 if to != NULL:
-                    store(to + (s * b.n + r) * ldto + i, <real> (
-                        slope * a[(s * b.n + r) * op.ld + i] + (more if s == 0 else 0)), op.adds)
+                    store(to + at * ldto + i, <real> ((w[i] * f[1] + g) * own + more * f[1]), op.adds)
+                a[at * op.ld + i] = <real> (f[2] * (w[i] * own + more))
 
 
 # A layer norm: with c = x - mean x and v = mean c^2 + epsilon, y = w c r + b, r = v^(-1/2). c' and c'' are centred too;
@@ -468,6 +497,118 @@ cdef void columns_streams(const Bundle *b, const Op *op, const real *x, Py_ssize
                 first += column.count
 
 
+cdef void bin_streams(
+    const Bundle *b, const Op *op, const Rows *rows, const real *x, Py_ssize_t ldx, real *y,
+) noexcept nogil:
+    """The derivatives: those of the share of the bin that x is in."""
+    cdef Py_ssize_t s, r, g, at
+    cdef const Group *group
+    cdef int bin
+    cdef real wide
+    memset(y + b.n * op.ld, 0, (b.of.count - 1) * b.n * op.ld * sizeof(real))
+    for r in range(b.n):
+        for g in range(op.n_groups):
+            group = &op.groups[g]
+            wide = width_of_bin(group, edges_of(rows, group, x), x[r * ldx + group.source], &bin)
+            for s in range(1, b.of.count if wide > 0 else 0):
+                at = s * b.n + r
+                y[at * op.ld + group.to + bin] = x[at * ldx + group.source] / wide
+
+
+# Groups of dense layers, and the angles of waves, of which the activation is the rest: linear in their inputs and in
+# their parameters. So the derivatives have no bias, and along tangents what those make of the values is added.
+
+cdef void angles_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *z,
+) noexcept nogil:
+    """2 pi w x + b, and what goes on."""
+    cdef Py_ssize_t r, g, i
+    cdef const Group *group
+    cdef const real *w
+    cdef const real *b
+    cdef real angle
+    for r in range(rows.n):
+        for g in range(op.n_groups):
+            group = &op.groups[g]
+            w, b = parameters + op.weight + group.row * op.unit, phases_of(rows, op, group, parameters)
+            angle = x[group.source] * <real> TURN
+            for i in range(op.unit if not group.passes else 0):
+                z[group.to + i] = multiply_add(angle, w[i], b[i])
+            if group.passes:
+                z[group.to] = x[group.source]
+        x += ldx
+        z += op.ld
+
+
+cdef inline void linear_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *z,
+) noexcept nogil:
+    if op.operation == PERIODIC:
+        angles_forward(rows, op, x, ldx, parameters, z)
+    else:
+        op_forward(rows, op, x, ldx, parameters, z)
+
+
+cdef inline void linear_backward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dz, real *dx,
+    Py_ssize_t lddx,
+) noexcept nogil:
+    if op.operation == PERIODIC:
+        angles_backward(rows, op, parameters, dz, dx, lddx)
+    else:
+        op_backward(rows, op, x, ldx, parameters, dz, dx, lddx)
+
+
+cdef void blank_passed(const Op *op, Py_ssize_t n, real *z) noexcept nogil:
+    """What goes on as it is has no parameters."""
+    cdef Py_ssize_t r, g, i
+    for g in range(op.n_groups):
+        for r in range(n if op.groups[g].passes else 0):
+            for i in range(op.groups[g].n_out):
+                z[r * op.ld + op.groups[g].to + i] = 0
+
+
+cdef void grouped_streams(
+    const Bundle *b, const Rows *rows, int s, const real *x, Py_ssize_t ldx, real *z,
+) noexcept nogil:
+    cdef const Op *op = &b.graph.ops[s]
+    cdef Op linear = op[0]
+    cdef Rows others = rows[0]
+    cdef Py_ssize_t at = b.n * op.ld
+    cdef real *y = streams_of(b, s, 0, x)
+    cdef real *aside = streams_of(b, s, 0 if z != y else 1, x) + at
+    op_forward(rows, op, x, ldx, <const real *> b.of.parameters, y if op.operation == PERIODIC else z)
+    others.n, linear.bias, linear.encoded = (b.of.count - 1) * b.n, -1, False
+    linear_forward(&others, &linear, x + b.n * ldx, ldx, <const real *> b.of.parameters, z + at)
+    if b.of.tangents != NULL:
+        linear_forward(rows, op, x, ldx, <const real *> b.of.tangents, aside)
+        blank_passed(op, b.n, aside)
+        add_rows(b.n, op.n_out, aside, op.ld, z + at, op.ld, True)
+
+
+cdef void grouped_adjoints(
+    const Bundle *b, const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, real *a, real *to, Py_ssize_t ldto,
+) noexcept nogil:
+    cdef Op linear = op[0]
+    cdef Rows others = rows[0]
+    cdef real *gradients = <real *> b.gradients
+    cdef Py_ssize_t at = b.n * op.ld
+    op_gradient(rows, op, 0, op.units, x, ldx, a, <double *> NULL, gradients)
+    add_to_sums(op.n_weights, <const real *> gradients + op.weight, b.sums + op.weight)
+    if op.bias >= 0:
+        add_to_sums(op.n_biases, <const real *> gradients + op.bias, b.sums + op.bias)
+    others.n, linear.bias, linear.encoded = (b.of.count - 1) * b.n, -1, False
+    op_gradient(&others, &linear, 0, op.units, x + b.n * ldx, ldx, a + at, <double *> NULL, gradients)
+    add_to_sums(op.n_weights, <const real *> gradients + op.weight, b.sums + op.weight)
+    if to != NULL:
+        others.n += b.n
+        linear_backward(&others, op, x, ldx, <const real *> b.of.parameters, a, to, ldto)
+    if to != NULL and b.of.tangents != NULL:
+        linear.adds = True
+        blank_passed(op, b.n, a + at)
+        linear_backward(rows, &linear, x, ldx, <const real *> b.of.tangents, a + at, to, ldto)
+
+
 cdef void clip_streams(
     const Bundle *b, const Op *op, const real *x, Py_ssize_t ldx, Py_ssize_t first, real *z,
 ) noexcept nogil:
@@ -496,9 +637,12 @@ cdef void streams_forward(const Bundle *b, Rows *rows, const real *_) noexcept n
     for s in range(graph.n_ops):
         op = &graph.ops[s]
         kind = op.operation
-        x, z = streams_taken(b, op.source, &ldx, _), streams_of(b, s, 0, _)
+        y = streams_of(b, s, 0, _)
+        x, z = streams_taken(b, op.source, &ldx, _), y if ends_in(b, s) == IDENTITY else streams_of(b, s, 1, _)
         if kind == DENSE:
             dense_streams(b, op, x, ldx, z)
+        elif kind == GROUPED or kind == PERIODIC:
+            grouped_streams(b, rows, s, x, ldx, z)
         elif kind == ACTIVATION or kind == DROPOUT:
             copy_rows(all_rows, op.n_out, x, ldx, z, op.ld)
         elif kind == ADD or kind == JOIN:
@@ -512,18 +656,19 @@ cdef void streams_forward(const Bundle *b, Rows *rows, const real *_) noexcept n
         else:
             op_forward(rows, op, x, ldx, parameters, z)
             if kind == COLUMNS: columns_streams(b, op, x, ldx, z)
+            elif kind == PIECEWISE: bin_streams(b, op, rows, x, ldx, z)
             elif kind == LAYER_NORM: norm_forward(b, op, x, ldx, z)
             else: columnwise_forward(b, op, x, ldx, z)
         kind = ends_in(b, s)
         if kind == IDENTITY:
             continue
-        y = streams_of(b, s, 1, _)
-        memcpy(y, z, b.n * op.ld * sizeof(real))
-        activation_forward(kind, <real> op.alpha, b.n, op.n_out, op.ld, y)
+        if op.operation != PERIODIC:
+            memcpy(y, z, b.n * op.ld * sizeof(real))
+            activation_forward(kind, <real> op.alpha, b.n, op.n_out, op.ld, y)
         if mixes(kind):
             softmax_streams(b, op, z, y)
         else:
-            elementwise_forward(b, op, z, y, streams_of(b, s, 3, _))
+            elementwise_forward(b, rows, op, x, ldx, z, y, streams_of(b, s, 3, _))
 
 
 cdef void streams_backward(const Bundle *b, Rows *rows, const real *_) noexcept nogil:
@@ -533,26 +678,32 @@ cdef void streams_backward(const Bundle *b, Rows *rows, const real *_) noexcept 
     cdef const real *x
     cdef real *a
     cdef real *to
-    cdef Py_ssize_t ldx = 0, ldto = 0, all_rows = b.of.count * b.n
+    cdef Py_ssize_t ldx = 0, ldto = 0, all_rows = b.of.count * b.n, r
     cdef int s, kind
     rows.n = rows.batch = b.n
     for s in range(graph.n_ops - 1, -1, -1):
         op = &graph.ops[s]
         kind, a = ends_in(b, s), streams_of(b, s, 2, _)
         if mixes(kind):
-            softmax_adjoints(b, op, streams_of(b, s, 0, _), streams_of(b, s, 1, _), a)
+            softmax_adjoints(b, op, streams_of(b, s, 1, _), streams_of(b, s, 0, _), a)
         elif kind != IDENTITY:
-            elementwise_backward(b, op, streams_of(b, s, 0, _), streams_of(b, s, 3, _), a)
+            elementwise_backward(b, op, streams_of(b, s, 1, _), streams_of(b, s, 3, _), a)
         kind = op.operation
         x, to = streams_taken(b, op.source, &ldx, _), adjoints_taken(b, op.source, &ldto, _)
         if kind == DENSE:
             dense_adjoints(b, op, x, ldx, a, to, ldto)
+        elif kind == GROUPED or kind == PERIODIC:
+            grouped_adjoints(b, rows, op, x, ldx, a, to, ldto)
         elif kind == COLUMNS:
             columns_gradient(rows, op, 0, op.units, x, ldx, a, b.sums, <real *> b.gradients)
         elif kind == LAYER_NORM:
             norm_backward(b, op, x, ldx, a, to, ldto)
-        elif kind == PRELU or kind == SCALE or kind == BATCH_NORM:
+        elif kind == PRELU or kind == SCALE or kind == BATCH_NORM or kind == LERP:
             columnwise_backward(b, op, x, ldx, a, to, ldto)
+        elif kind == PIECEWISE:
+            for r in range(b.of.count if to != NULL else 0):
+                op_backward(
+                    rows, op, x, ldx, <const real *> b.of.parameters, a + r * b.n * op.ld, to + r * b.n * ldto, ldto)
         elif to != NULL:
             if kind == CLIP:
                 clip_streams(b, op, x, ldx, 0, a)
@@ -631,7 +782,6 @@ cdef class Derivatives(Blocks):
         cdef Streams *it = &self.streams
         cdef Graph *graph = &plan.graph
         cdef Py_ssize_t size = 4 if plan.single else 8
-        cdef int s
         self.plan, it.graph, it.parameters = plan, graph, plan.parameters
         it.order = 2 if second is not None else 1 if first is not None or tangents is not None else 0
         it.how = in_evaluation(False, logits)
@@ -639,8 +789,6 @@ cdef class Derivatives(Blocks):
         expect(it.order == 0 or ((directions is None) != (tangents is None) and (it.order == 1 or tangents is None)),
                "directions, or tangents and no second derivatives")
         expect(it.rows > 0 and (it.k > 0 or it.order == 0), "at least one row and one direction")
-        for s in range(graph.n_ops):
-            expect(graph.ops[s].operation != LERP and graph.ops[s].n_groups == 0, "operations that streams go through")
         if it.order > 0:
             it.directions = self.numbers("directions", directions, (it.k, graph.n_in), plan.single)
         it.tangents = self.numbers("tangents", tangents, (graph.n_parameters + SLACK,), plan.single)
@@ -721,8 +869,10 @@ cdef void block_of_streams(Derivatives it, int number, int slice, int thread, re
     b.scratch = it.scratch + thread * it.scratch_bytes
     b.aside = <double *> (<real *> b.scratch + padded(training_scratch_size(graph), 16))
     b.gradients = b.aside + ROWS_ASIDE * graph.widest
-    rows = Rows(
-        graph=graph, how=&it.streams.how, x=b.work, work=b.work, capacity=b.n, first=0, n=b.n, batch=b.n,
+    rows = Rows(                                        # where y_of finds the values
+        graph=graph, how=&it.streams.how, x=b.work,
+        work=<real *> b.work + padded(it.streams.at_a_time * it.streams.count * graph.n_in, 16),
+        capacity=padded(it.streams.at_a_time, 8) * (3 * it.streams.count + 3), first=0, n=b.n, batch=b.n,
         scratch=b.scratch, watch=NULL)
     if not it.back:
         begin_bundle(&b, first, _)

@@ -32,9 +32,10 @@ cdef inline const real *phases_of(
     return parameters + op.bias + group.bias if op.bias >= 0 else zeros_of(rows, parameters)
 
 
-cdef void periodic_forward(
-    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+cdef void turned_waves(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, int ahead, real *y,
 ) noexcept nogil:
+    """Those, or, a quarter of a turn ahead, their derivatives with respect to the angle."""
     cdef Py_ssize_t r, g
     cdef const Group *group
     cdef real quarter = 0.25
@@ -42,13 +43,42 @@ cdef void periodic_forward(
         for g in range(op.n_groups):
             group = &op.groups[g]
             if group.passes:
-                y[group.to] = x[group.source]
+                y[group.to] = 1 if ahead else x[group.source]
             else:
                 waves(
                     op.unit, parameters + op.weight + group.row * op.unit, phases_of(rows, op, group, parameters),
-                    x[group.source], quarter * group.quarters, y + group.to)
+                    x[group.source], quarter * (group.quarters + ahead), y + group.to)
         x += ldx
         y += op.ld
+
+
+cdef void periodic_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+) noexcept nogil:
+    turned_waves(rows, op, x, ldx, parameters, 0, y)
+
+
+cdef void angles_backward(
+    const Rows *rows, const Op *op, const real *parameters, const real *dz, real *dx, Py_ssize_t lddx,
+) noexcept nogil:
+    """From the gradient with respect to the angles to dx."""
+    cdef Py_ssize_t r, g, i
+    cdef const Group *group
+    cdef const real *w
+    cdef real total
+    for r in range(rows.n):
+        for i in range(op.n_in if not op.adds else 0):
+            dx[i] = 0
+        for g in range(op.n_groups):
+            group, total = &op.groups[g], dz[op.groups[g].to]
+            if not group.passes:
+                w, total = parameters + op.weight + group.row * op.unit, 0
+                for i in range(op.unit):
+                    total = multiply_add(w[i], dz[group.to + i], total)
+                total = total * <real> TURN
+            dx[group.source] = dx[group.source] + total
+        dz += op.ld
+        dx += lddx
 
 
 cdef void periodic_backward(
@@ -58,37 +88,23 @@ cdef void periodic_backward(
     """dy becomes the gradient with respect to the angle, -sin dy, of which the gradients of w and b are made."""
     cdef Py_ssize_t r, g, i, k, p, some
     cdef const Group *group
-    cdef const real *w
-    cdef const real *b
     cdef real *dz
     cdef real slope[WAVES]
-    cdef real quarter = 0.25, total
+    cdef real quarter = 0.25
     for r in range(rows.n):
-        for i in range(op.n_in if dx != NULL and not op.adds else 0):
-            dx[i] = 0
         for g in range(op.n_groups):
-            group, dz, total = &op.groups[g], dy + op.groups[g].to, 0
-            if group.passes:
-                total = dz[0]
-            else:
-                w = parameters + op.weight + group.row * op.unit
-                b = phases_of(rows, op, group, parameters)
-                for p in range((op.unit + WAVES - 1) // WAVES):
-                    i = p * WAVES
-                    some = min(WAVES, op.unit - i)
-                    waves(some, w + i, b + i, x[group.source], quarter * (group.quarters + 1), slope)
-                    for k in range(some):
-                        dz[i + k] = dz[i + k] * slope[k]
-                if dx != NULL:
-                    for i in range(op.unit):
-                        total = multiply_add(w[i], dz[i], total)
-                    total = total * <real> TURN
-            if dx != NULL:
-                dx[group.source] = dx[group.source] + total
-        x += ldx
-        dy += op.ld
-        if dx != NULL:
-            dx += lddx
+            group, dz = &op.groups[g], dy + r * op.ld + op.groups[g].to
+            for p in range((op.unit + WAVES - 1) // WAVES if not group.passes else 0):
+                i = p * WAVES
+                some = min(WAVES, op.unit - i)
+                waves(
+                    some, parameters + op.weight + group.row * op.unit + i,
+                    phases_of(rows, op, group, parameters) + i, x[r * ldx + group.source],
+                    quarter * (group.quarters + 1), slope)
+                for k in range(some):
+                    dz[i + k] = dz[i + k] * slope[k]
+    if dx != NULL:
+        angles_backward(rows, op, parameters, <const real *> dy, dx, lddx)
 
 
 cdef void periodic_gradient(
@@ -171,6 +187,16 @@ cdef void piecewise_forward(
                 to += op.ld
 
 
+cdef inline real width_of_bin(const Group *group, const real *edges, real x, int *bin) noexcept nogil:
+    """Of the bin that x is in; without bins, 1."""
+    cdef real share
+    bin[0] = 0
+    if group.bins == 0:
+        return 1
+    find_bins(1, &x, 0, group.bins, edges, bin, &share)
+    return edges[bin[0] + 1] - edges[bin[0]]
+
+
 cdef void piecewise_backward(
     const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
     Py_ssize_t lddx,
@@ -178,18 +204,14 @@ cdef void piecewise_backward(
     """Through the share of the bin that x is in."""
     cdef Py_ssize_t r, g, i
     cdef const Group *group
-    cdef const real *edges
     cdef int bin
-    cdef real share, wide
+    cdef real wide
     for r in range(rows.n):
         for i in range(op.n_in if not op.adds else 0):
             dx[i] = 0
         for g in range(op.n_groups):
             group = &op.groups[g]
-            edges, wide, bin = edges_of(rows, group, x), 1, 0
-            if group.bins > 0:
-                find_bins(1, x + group.source, ldx, group.bins, edges, &bin, &share)
-                wide = edges[bin + 1] - edges[bin]
+            wide = width_of_bin(group, edges_of(rows, group, x), x[group.source], &bin)
             if wide > 0:
                 dx[group.source] = dx[group.source] + dy[group.to + bin] / wide
         x += ldx
@@ -399,7 +421,7 @@ cdef void grouped_gradient(
                 rows.n, group.n_out, dy + group.to, op.ld, gradients + op.bias + group.bias, zeros_of(rows, x))
 
 
-kind(PERIODIC, "periodic", GROUPS,
+kind(PERIODIC, "periodic", GROUPS | PLAIN,
      periodic_forward[float], periodic_forward[double], periodic_backward[float], periodic_backward[double],
      periodic_gradient[float], periodic_gradient[double])
 kind(PIECEWISE, "piecewise_linear", GROUPS | PLAIN,
