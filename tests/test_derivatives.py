@@ -17,6 +17,8 @@ NETS = {name: make for name, make in NETWORKS.items() if "names" not in name} | 
     if name != "exp"
 }
 NETS["exp"] = lambda: [bp.Dense(4, 5, "tanh", bias_init="lecun_normal"), bp.Dense(5, 3, "exp")]
+#: Losses that have no second derivatives but at their kinks.
+STRAIGHT = ("mae", "median", "quantiles", "hinge", "hinge-labels")
 ROWS = 21
 
 
@@ -176,7 +178,10 @@ def test_the_second_derivatives_of_losses(loss, torch):
 
     # Gauss-Newton is the Hessian where nothing but the last layer moves, and that is linear in its weights.
     last = network([bp.Dense(4, loss.n_out, end)])
-    if last.graph[-1].activation == bp.activations.identity or last._objective(made).on_logits:
+    if loss.name in STRAIGHT:
+        with pytest.raises(ValueError, match=r"loss: expected one with second derivatives, .* got"):
+            last.gauss_newton(x, y, made)
+    elif last.graph[-1].activation == bp.activations.identity or last._objective(made).on_logits:
         close(last.gauss_newton(x, y, made, sample_weight=weights), bp.hessian(last, x, y, made, sample_weight=weights))
 
 
@@ -317,7 +322,11 @@ def test_what_is_refused():
     for call in (net.jacobian, net.derivatives):
         with pytest.raises(ValueError, match="at least one row"):
             call(x[:0])
-    for layers, word in (([bp.Dense(4, 3, "relu")], "relu"), ([bp.Dense(4, 3), bp.PReLU()], "PReLU")):
+    for layers, word in (
+        ([bp.Dense(4, 3, "relu")], "relu"), ([bp.Dense(4, 3), bp.PReLU()], "PReLU"),
+        ([bp.Dense(4, 4), bp.ParametricActivation("relu")], "relu"),
+        ([bp.PiecewiseLinearEmbedding([[-1.0, 0.0, 1.0]] * 4), bp.Dense(8, 3)], "PiecewiseLinearEmbedding"),
+    ):  # fmt: skip
         straight = network(layers)
         with pytest.raises(ValueError, match=f"order: expected 1, got 2: the second derivative of {word}"):
             straight.derivatives(x, 2)
@@ -332,6 +341,52 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="d_second: expected None after derivatives of order 1"):
         net.backward_derivatives(value, first, first)
     assert np.array_equal(gradients, net.gradients) and net.to_bytes() == before
+
+
+def test_what_comes_back_belongs_to_the_parameters_and_rows_of_the_last_derivatives():
+    net, (x, *_) = network([bp.Dense(4, 5, "tanh"), bp.BatchNorm(), bp.Dense(5, 3)]), data()
+    value, first, second = net.derivatives(x, 2)
+    net.backward_derivatives(value, first, second)
+    gradients = net.gradients.copy()
+    x[...] = 0  # the rows are those that it was given
+    value[...] = 0
+    net.backward_derivatives(np.array(net.predict(data()[0])), first, second)
+    assert np.array_equal(net.gradients, gradients)
+    with pytest.raises(ValueError, match="order: expected a whole number from 1 to 2"):
+        net.derivatives(x, 3)  # the last one is still there
+    net.backward_derivatives(None, first)
+    for numbers in (net.parameters, net.buffers):
+        net.derivatives(x, 2)
+        gradients, kept = net.gradients.copy(), numbers.copy()
+        numbers[3] += 0.1
+        with pytest.raises(ValueError, match="expected the parameters of the last derivatives, got others"):
+            net.backward_derivatives(value, first, second)
+        assert np.array_equal(net.gradients, gradients)
+        numbers[...] = kept
+        net.backward_derivatives(value, first, second)
+
+
+@pytest.mark.parametrize("layers", [
+    [bp.PiecewiseLinearEmbedding([[-1.0, 0.0, 1.0]] * 4)], [bp.Columns(4, {}), bp.Residual([bp.Activation("tanh")])],
+])  # fmt: skip
+def test_a_network_without_parameters(layers):
+    net, (x, *_) = bp.Sequential(layers, rng=0, dtype="float64"), data()
+    y = np.zeros((ROWS, net.n_out))
+    _, first = net.derivatives(x)
+    close(net.jacobian(x), first)
+    net.backward_derivatives(y)
+    assert net.per_sample_gradients(x, y, "mse").shape == (ROWS, 0)
+    assert not net.per_sample_gradients(x, y, "mse", norms_only=True).any()
+    assert net.hessian_vector_product(x, y, "mse", []).shape == (0,)
+    assert net.gauss_newton(x, y, "mse").shape == bp.hessian(net, x, y, "mse").shape == (0, 0)
+    with pytest.raises(ValueError, match="net: expected a network with parameters"):
+        bp.curvature(net, x, y, "mse")
+
+
+def test_penalties_are_in_the_hessian_and_not_in_gauss_newton():
+    net, (x, y, *_) = network([bp.Dense(4, 3, l2=0.3)]), data()
+    l2 = np.repeat([0.6, 0.0], [12, 3])
+    close(bp.hessian(net, x, y, "mse"), net.gauss_newton(x, y, "mse") + np.diag(l2))
 
 
 def test_a_custom_loss_has_gradients_of_rows():

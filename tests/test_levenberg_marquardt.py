@@ -210,6 +210,8 @@ def test_what_is_refused():
         large.fit(np.zeros((2, 3000)), np.zeros((2, 3000)), loss="mse", optimizer=bp.LevenbergMarquardt())
     with pytest.raises(TypeError, match="loss: expected a built-in one"):
         net.fit(x, y, loss=lambda y_hat, y: (1.0, 0 * y_hat), optimizer=optimizer)
+    with pytest.raises(ValueError, match=r"loss: expected one with second derivatives, .* got MeanAbsoluteError\(\)"):
+        net.fit(x, y, loss="mae", optimizer=optimizer)
     with pytest.raises(ValueError, match="expected a mean squared error"):
         net.fit(x, y, loss="log_cosh", optimizer=bp.LevenbergMarquardt(bayesian=True))
     with pytest.raises(TypeError, match="evaluate: expected a fit"):

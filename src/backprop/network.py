@@ -734,11 +734,18 @@ class Sequential(_core.Predictor):
         Parameters
         ----------
         x, y, loss, sample_weight, threads
-            As `fit` takes them; a built-in loss. The penalties of the layers are left out.
+            As `fit` takes them; a built-in loss. The penalties of the layers are left out, which
+            `hessian_vector_product` counts.
 
         Returns
         -------
         numpy.ndarray, shape (n_parameters, n_parameters)
+
+        Raises
+        ------
+        ValueError
+            If the loss is of straight pieces, as absolute errors, quantiles and hinges are: H is zero then. That of
+            `Huber` is zero where an error is larger than delta.
 
         References
         ----------
@@ -778,7 +785,7 @@ class Sequential(_core.Predictor):
 
         Notes
         -----
-        It keeps what `backward_derivatives` needs, for these rows.
+        It keeps what `backward_derivatives` needs, for these rows and the present parameters.
 
         Examples
         --------
@@ -804,6 +811,11 @@ class Sequential(_core.Predictor):
             The gradients of a loss with respect to what it returned; None: it does not depend on those.
         threads : int or None, default None
             As `predict` takes it.
+
+        Raises
+        ------
+        ValueError
+            If the parameters have changed since.
         """
         if self._streams is None:
             raise ValueError("backward_derivatives: expected a derivatives before it, got none")

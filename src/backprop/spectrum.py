@@ -81,7 +81,9 @@ def curvature(
     Golub and Van Loan, "Matrix computations", 4th ed. 2013, algorithm 10.1.1, with full reorthogonalization.
     """
     n = len(net.parameters)
-    k = _validate.integer(k, "k", 1, max(1, n))
+    if not n:
+        raise ValueError("net: expected a network with parameters, got one with none, whose loss has no curvature")
+    k = _validate.integer(k, "k", 1, n)
     tolerance = _validate.positive(tolerance, "tolerance")
     most = min(n, _validate.integer(max_iterations, "max_iterations", k))
     data, objective = net._data_of(x, y, loss, sample_weight)

@@ -11,7 +11,7 @@ from .. import _validate
 from ..program import engine
 from ..program.data import Data
 from ..program.objective import Objective
-from . import rows
+from . import rows, slopes
 
 __all__ = ["Problem"]
 
@@ -43,6 +43,7 @@ class Problem:
 
     def __init__(self, net: Any, data: Data, objective: Objective, threads: int | None, optimizer: Any) -> None:
         self._plan = rows.plan_of(net, "optimizer")
+        slopes.refuse_straight(objective)
         self._net, self._data, self._objective, self._threads = net, data, objective, threads
         n = len(net.parameters)
         _validate.fits_in_memory(

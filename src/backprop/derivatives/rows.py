@@ -119,11 +119,12 @@ def shares(objective: Objective, data: Data) -> Array:
 def gauss_newton(net: Any, data: Data, objective: Objective, threads: int | None) -> Array:
     """See `Sequential.gauss_newton`; in double."""
     plan, n = plan_of(net, "gauss_newton"), len(net.parameters)
+    slopes.refuse_straight(objective)
     _validate.fits_in_memory(n * n, np.dtype(np.float64), f"the {n} x {n} matrix of {n} parameters")
     found = np.zeros((n, n))
     each = net.n_out * n * net.dtype.itemsize
     step, share = max(1, AT_ONCE // max(1, each)), shares(objective, data)
-    for start in range(0, len(data), step if n else len(data)):
+    for start in range(0, len(data) if n else 0, step):
         some = slice(start, start + step)
         add_products(net, plan, data.rows(some), objective, share[some], threads, found)
     upper = np.triu_indices(n, 1)

@@ -18,7 +18,7 @@ from ..losses import Loss
 from ..program.data import Data
 from ..program.objective import Objective
 
-__all__ = ["hessians", "product"]
+__all__ = ["hessians", "product", "refuse_straight"]
 
 Array = _validate.Array
 Complex = npt.NDArray[np.complex128]
@@ -42,6 +42,16 @@ def hessians(objective: Objective, found: Array, data: Data) -> Array:
     """The second derivatives of each row's own loss, (rows, n_out, n_out)."""
     columns = [product(objective, found, data, unit) for unit in np.eye(found.shape[1])]
     return np.stack(columns, axis=2)
+
+
+def refuse_straight(objective: Objective) -> None:
+    """Refuse a loss of straight pieces: its Gauss-Newton matrix is zero, whatever the network."""
+    if objective.compiled and _SLOPES.get(objective.loss.kernel) is _none:
+        raise ValueError(
+            f"loss: expected one with second derivatives, of which a Gauss-Newton matrix is made, got "
+            f"{objective.loss!r}, which is straight on either side of its kinks: take a loss that bends, such as "
+            f"MeanSquaredError, LogCosh or SquaredHinge"
+        )
 
 
 def _slopes(objective: Objective, found: Array, data: Data, z: Complex) -> Array:

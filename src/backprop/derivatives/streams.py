@@ -19,6 +19,9 @@ Array = _validate.Array
 #: Slices of a batch, whose gradients are summed apart, at most; rows of one at least, and bytes of all of them at most.
 SLICES, SLICE_ROWS, SLICE_BYTES = 16, 64, 1 << 25
 
+#: Kinds of operations that are of straight pieces, as those who use them know them.
+_STRAIGHT = {"prelu": "PReLU", "piecewise_linear": "PiecewiseLinearEmbedding"}
+
 
 def room_for(rows: int, n: int) -> Array:
     """Zeros for the sums of the gradients of n parameters over so many rows."""
@@ -61,17 +64,24 @@ class Streams:
         self._work = (1 + self.order * shape[2]) * self._plan.work * len(x)
         self._core = rows.run(self._work, threads, lambda count: _core.Derivatives(
             self._plan, x, self._directions, None, *self.results, threads=count))  # fmt: skip
+        self._at = _numbers(net)
 
     def forward(self, x: Array) -> tuple[Array, ...]:
         """The results for other rows, as many, which have passed the gate; in new arrays."""
         self.results = tuple(np.empty_like(part) for part in self.results)
         self._core.forward(x, *self.results)
         self._core.run()
+        self._at = _numbers(self._net)
         return self.results
 
     def backward(self, adjoints: tuple[Any, Any, Any], threads: int | None) -> None:
         """See `Sequential.backward_derivatives`."""
         net = self._net
+        if self._at != _numbers(net):
+            raise ValueError(
+                "backward_derivatives: expected the parameters of the last derivatives, got others: call derivatives "
+                "again, after the step"
+            )
         given = [_adjoint(net, name, value, shape) for name, value, shape in self._expected(adjoints)]
         sums = room_for(len(self.results[0]), len(net.parameters))
         self._core.backward(*given, sums)
@@ -82,6 +92,11 @@ class Streams:
         """Names, adjoints and their shapes; None for none."""
         for i, (name, value) in enumerate(zip(("d_value", "d_first", "d_second"), adjoints, strict=True)):
             yield name, value, self.results[i].shape if i <= self.order else None
+
+
+def _numbers(net: Any) -> tuple[bytes, bytes]:
+    """All that the outputs depend on beside x."""
+    return net.parameters.tobytes(), net.buffers.tobytes()
 
 
 def _adjoint(net: Any, name: str, value: Any, shape: tuple[int, ...] | None) -> Array | None:
@@ -105,11 +120,11 @@ def _directions(net: Any, given: Any) -> Array:
 
 
 def refuse_zero_curvature(net: Any) -> None:
-    """Refuse a network with an activation of straight pieces."""
+    """Refuse a network with an activation, or an encoding, of straight pieces."""
     for operation in net.graph:
         straight = operation.activation.code in _core.CURVELESS and operation.activation != activations.identity
-        if straight or operation.kind == "prelu":
-            name = operation.activation.name if straight else "PReLU"
+        if straight or operation.kind in _STRAIGHT:
+            name = operation.activation.name if straight else _STRAIGHT[operation.kind]
             raise ValueError(
                 f"order: expected 1, got 2: the second derivative of {name} in layer {operation.name} is zero, so the "
                 f"network cannot follow an equation in second derivatives: take a smooth activation, such as tanh or "
