@@ -241,6 +241,16 @@ def test_an_embedding_of_pytorch(torch):
     assert net.to_torch_state_dict().keys() == module.state_dict().keys()
 
 
+def test_compiled_modules_of_pytorch_keep_their_keys(torch):
+    inner = torch.nn.Sequential(torch.compile(torch.nn.Linear(4, 3)), torch.nn.Tanh())
+    module = torch.compile(torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), inner))
+    net = bp.from_torch(module)
+    assert list(net.to_torch_state_dict()) == list(module.state_dict())
+    assert repr(net) == "Sequential([Dense(2, 4, 'relu'), Dense(4, 3, 'tanh')], dtype='float64')"
+    with pytest.raises(TypeError, match=r"got Conv1d at _orig_mod\.1"):
+        bp.from_torch(torch.compile(torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Conv1d(1, 2, 3))))
+
+
 # Keras.
 
 

@@ -61,7 +61,7 @@ def from_torch(source: Any, layers: Sequence[Layer] | Sequential | None = None) 
         return _filled(_arrays(source), _architecture(layers, "a state dict"), ordered=True)
     if layers is not None:
         raise TypeError("from_torch: expected no layers beside a module, which knows its own, got both")
-    return _of_module(getattr(source, "_orig_mod", source))  # a compiled module has the one that it was made of
+    return _of_module(source)
 
 
 # From a module.
@@ -97,7 +97,8 @@ def _flat(module: Any, place: str) -> Iterable[tuple[str, Any]]:
             f"{type(module).__name__} at {_where(place)} with some: remove them (as "
             "torch.nn.utils.remove_weight_norm does)"
         )
-    if type(module).__name__ == "Sequential" and _is_torchs(module):
+    compiled = type(module).__name__ == "OptimizedModule"  # which has the module that it was made of
+    if (compiled or type(module).__name__ == "Sequential") and _is_torchs(module):
         for name, child in module._modules.items():
             yield from _flat(child, f"{place}.{name}" if place else name)
     else:
