@@ -75,8 +75,8 @@ FAILING = {
     "width": [r"ValueError: x: expected rows of one shape and type on all ranks, .* \(rows, 6\) on rank 1"] * 3,
     "type": ["ValueError: x: expected rows of one shape and type on all ranks, .*float32"] * 3,
     "text": [None, "TypeError: x: expected real numbers", None],
-    "nan": [None, "ValueError: x: expected finite numbers", None],
-    "rows": [None, "ValueError: y: expected 100 rows", None],
+    "nan": [None, "ValueError: x: expected finite numbers, got nan at row, column 3, 3", None],
+    "rows": ["ValueError: y: expected 100 rows on rank 1, as many as x has, got 99"] * 3,
     "batches": ["RankError: rank .* ValueError: batch 0: x: expected finite numbers|ValueError: batch 0: x"] * 3,
     "interrupt": ["RankError: rank 1 of 3 failed: KeyboardInterrupt", "KeyboardInterrupt: ", "RankError: rank 1"],
     "callback": [

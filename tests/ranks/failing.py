@@ -43,6 +43,8 @@ x = np.random.default_rng(RANK).standard_normal((100, 7))
 y = x[:, 0] * x[:, 1]
 net = bp.Sequential([bp.Dense(7, 16, "tanh"), bp.Dense(16, 1)], rng=1)
 arguments = {"loss": "mse", "optimizer": bp.Adam(1e-2), "epochs": 8, "batch_size": 64}
+if WHAT in ("nan", "rows"):
+    arguments["shards"] = 4  # of which rows go to other ranks
 if WHAT in ("interrupt", "kill"):
     arguments["epochs"] = 1_000_000
 if RANK == 1:

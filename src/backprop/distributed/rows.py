@@ -85,7 +85,7 @@ def distribute(
     """
     described = ranks.all({name: _described(array) for name, array in arrays.items()})
     told = {name: _agreed(name, [each[name] for each in described]) for name in arrays}
-    counts = [max((one[0] for one in each.values() if one is not None), default=0) for each in described]
+    counts = [_rows_of(rank, each) for rank, each in enumerate(described)]
     kept = range(sum(counts)) if kept is None else kept
     partition = Partition(len(kept), shards, ranks.size)
     brought = _consecutive(counts)
@@ -99,6 +99,18 @@ def distribute(
 
 def _described(array: Array | None) -> tuple[int, tuple[int, ...], str] | None:
     return None if array is None else (len(array), array.shape[1:], array.dtype.str)
+
+
+def _rows_of(rank: int, described: dict[str, tuple[int, tuple[int, ...], str] | None]) -> int:
+    """How many rows a rank has brought."""
+    lengths = {name: one[0] for name, one in described.items() if one is not None}
+    first = next(iter(lengths), "")
+    for name, length in lengths.items():
+        if length != lengths[first]:
+            raise ValueError(
+                f"{name}: expected {lengths[first]} rows on rank {rank}, as many as {first} has, got {length}"
+            )
+    return lengths.get(first, 0)
 
 
 def _agreed(name: str, described: Sequence[tuple[int, tuple[int, ...], str] | None]) -> Any:

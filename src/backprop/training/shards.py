@@ -292,7 +292,12 @@ def _of_batch(net: Any, batch: Any) -> Given:
 def arrays(net: Any, names: Any, x: Any, y: Any, weights: Any = None) -> Given:
     """What this rank has brought, as arrays that have yet to pass the gate; None where it has brought nothing."""
     given = ("x", None if x is None else net._inputs.in_order(x, names)), ("y", y), ("sample_weight", weights)
-    return {name: None if value is None else _validate.array(value, name) for name, value in given}
+    found = {name: None if value is None else _validate.array(value, name) for name, value in given}
+    for name, array in found.items():
+        if array is not None and array.ndim and array.dtype.kind == "f":
+            for rows in _validate.slices(len(array), array.nbytes):  # the gate sees them at other places
+                _validate.real(array[rows], name, net.dtype, rows.start)
+    return found
 
 
 def digest(net: Any) -> str:
