@@ -8,7 +8,6 @@ Between a meeting and what it begins nothing may fail, nor be interrupted: Ctrl-
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import pickle
 import signal
@@ -31,9 +30,9 @@ Array = npt.NDArray[Any]
 #: What a rank says of itself at a meeting.
 WELL, INTERRUPTED, FAILED = range(3)
 
-#: Seconds in which a rank that waits at a meeting asks again and again, before it begins to sleep in between: its core
-#: may be wanted by those it waits for. Once they have met, none sleeps: bytes move only while their ranks ask.
-EAGER, SLEEP = 10e-3, 50e-6
+#: Seconds in which a rank that waits asks again and again, since bytes move only while it asks; then how long it sleeps,
+#: and asks again in between: its core may be wanted by those it waits for.
+EAGER, SLEEP, BETWEEN = 10e-3, 50e-6, 300e-6
 
 #: Bytes of a vector up to which each rank gets all blocks of the others and adds them itself; of a larger one each adds
 #: a part, and the parts are handed on.
@@ -149,7 +148,7 @@ class Ranks:
         mine, found = np.zeros(1 + HEADER), np.zeros((self.size, 1 + HEADER))
         mine[0] = state
         mine[1 : 1 + len(values)] = values
-        self._together("Iallgather", mine, found, EAGER)
+        self._together("Iallgather", mine, found)
         return found
 
     def _fail(self, states: Array) -> None:
@@ -242,20 +241,22 @@ class Ranks:
         ends = np.cumsum(lengths[:, 0]).tolist()
         return [found[end - length : end].tobytes() for end, length in zip(ends, lengths[:, 0].tolist(), strict=True)]
 
-    def _together(self, call: str, mine: Any, found: Any, eager: float = math.inf) -> None:
+    def _together(self, call: str, mine: Any, found: Any) -> None:
         """One of the collective calls."""
         if self._comm is None:
             found[...] = mine
         else:
-            self._wait(getattr(self._comm, call)(mine, found), eager)
+            self._wait(getattr(self._comm, call)(mine, found))
 
-    def _wait(self, request: Any, eager: float = math.inf) -> None:
+    def _wait(self, request: Any) -> None:
         begun = time.perf_counter()
+        until = begun + EAGER
         while not request.Test():
-            if time.perf_counter() - begun < eager:
+            if time.perf_counter() < until:
                 os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
             else:
                 time.sleep(SLEEP)
+                until = time.perf_counter() + BETWEEN
         self.seconds += time.perf_counter() - begun
 
 
