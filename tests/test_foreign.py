@@ -241,6 +241,7 @@ def test_an_embedding_of_pytorch(torch):
     assert net.to_torch_state_dict().keys() == module.state_dict().keys()
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # of torch.compile itself
 def test_compiled_modules_of_pytorch_keep_their_keys(torch):
     inner = torch.nn.Sequential(torch.compile(torch.nn.Linear(4, 3)), torch.nn.Tanh())
     module = torch.compile(torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), inner))

@@ -30,8 +30,8 @@ Array = npt.NDArray[Any]
 #: What a rank says of itself at a meeting.
 WELL, INTERRUPTED, FAILED = range(3)
 
-#: Seconds in which a rank that waits asks again and again, since bytes move only while it asks; then how long it sleeps,
-#: and asks again in between: its core may be wanted by those it waits for.
+#: Seconds in which a rank that waits asks again and again, since bytes move only while it asks; then how long it sleeps
+#: and asks, in turns: its core may be wanted by those it waits for.
 EAGER, SLEEP, BETWEEN = 10e-3, 50e-6, 300e-6
 
 #: Bytes of a vector up to which each rank gets all blocks of the others and adds them itself; of a larger one each adds
