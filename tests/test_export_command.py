@@ -33,13 +33,13 @@ def test_a_model_of_a_number_gives_it_in_its_unit(table, tmp_path, capsys):
     trained("--target", "rent", "--drop", "class")
     model = loaded("flats.safetensors")
     x = np.column_stack([size, *(town == name for name in "ABC")]).astype(np.float32)
-    expected = model.recipe.target.decode(model.network.predict(model.recipe.x(model.recipe.read("flats.csv"))))
+    expected = model.table.predict(model.read("flats.csv"))
     for how, tolerance in ([], 1e-3), (["--int8", "--calibration", "flats.csv"], 20):
         assert main(["export", "flats.safetensors", "--c", f"f{len(how)}.c", "--name", "flats", *how]) == 0
         library = compiled(tmp_path / f"f{len(how)}.c", tmp_path / f"f{len(how)}.so", "-shared", "-fPIC")
         np.testing.assert_allclose(rows(library, "flats", x, 1), expected, atol=tolerance)
     header = (tmp_path / "f0.h").read_text()
-    assert "x[0]: size, as in the table" in header and "x[2]: town=B, 1 where it is so, else 0" in header
+    assert "x[0]: size, as in the table, or NaN" in header and "x[2]: town=B, 1 where it is so, else 0" in header
     assert "f0.c: " in capsys.readouterr().out
 
 

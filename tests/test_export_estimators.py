@@ -115,3 +115,73 @@ def test_one_that_is_not_fitted_is_refused(tmp_path):
 
     with pytest.raises(NotFittedError):
         bp.sklearn.MLPClassifier().export_c(tmp_path / "mlp.c")
+
+
+@pytest.fixture(scope="module")
+def flats():
+    """A table with each kind of column, and gaps."""
+    pandas = pytest.importorskip("pandas")
+    rng, n = np.random.default_rng(1), 240
+    table = pandas.DataFrame({
+        "size": rng.normal(70, 20, n), "zeros": np.where(rng.random(n) < 0.9, 0, rng.normal(size=n)),
+        "town": rng.choice(["Aachen", "Bonn", "Trier"], n).astype(object), "lift": rng.random(n) > 0.5,
+        "let": np.datetime64("2024-01-01") + rng.integers(0, 700, n).astype("m8[D]"),
+    })  # fmt: skip
+    for column, step in ("size", 7), ("town", 11), ("let", 13):
+        table.loc[::step, column] = None
+    return table, table["size"].fillna(60).to_numpy() * np.where(table.town == "Bonn", 14, 9)
+
+
+def as_in_c(model, table, dtype):
+    """The rows that the header asks for."""
+    encoder, days = model.model_.encoding.encoder, table["let"]
+    names = [output.name for output in encoder.outputs]
+    given = dict(zip(names, encoder.transform(table).T, strict=True))
+    parts = {
+        "let.year": days.dt.year, "let.month": days.dt.month, "let.day": days.dt.day, "let.weekday": days.dt.day_of_week,
+        "let.elapsed": (days - np.datetime64("1970-01-01")).dt.total_seconds() / 86400,
+    }  # fmt: skip
+    given |= {"size": table["size"], "zeros": table["zeros"]} | parts
+    for name in "size=missing", "let=missing":
+        given.pop(name)
+    return np.column_stack([np.asarray(column, float) for column in given.values()]).astype(dtype)
+
+
+@pytest.mark.parametrize("preset", ["fast", "best", "td", "td_s"])
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_realmlp_classifies(flats, preset, dtype, tmp_path):
+    table, rent = flats
+    y = LABELS[np.digitize(rent, [500, 800])]
+    model = bp.sklearn.RealMLPClassifier(preset, epochs=8, n_members=2, random_state=0).fit(table, y)
+    assert model.temperature_ != 1
+    how = {"dtype": "int8", "calibration": table} if dtype == "int8" else {}
+    found, best = in_c(model, tmp_path, as_in_c(model, table, "float32"), **how)
+    expected = model.predict_proba(table)
+    np.testing.assert_allclose(found, expected, atol=2e-5 if dtype == "float32" else 0.2)
+    assert np.mean(model.classes_[best] == model.predict(table)) > (0.99 if dtype == "float32" else 0.9)
+
+
+@pytest.mark.parametrize(("preset", "outputs"), [("fast", 1), ("default", 2), ("td", 1)])
+def test_realmlp_predicts_numbers_in_their_unit(flats, preset, outputs, tmp_path):
+    table, rent = flats
+    y = rent if outputs == 1 else np.column_stack([rent, -1000 * rent])
+    model = bp.sklearn.RealMLPRegressor(preset, epochs=4, random_state=0).fit(table, y)
+    found, best = in_c(model, tmp_path, as_in_c(model, table, "float32"))
+    assert best is None
+    expected = model.predict(table).reshape(len(table), -1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * abs(expected).max())
+    header = (tmp_path / "0" / "mlp.h").read_text()
+    for said in (
+        "x[0]: size, as in the table, or NaN",
+        "town=Bonn, 1 where it is so, else 0",
+        "let.year, as in the table",
+    ):
+        assert said in header
+
+
+def test_realmlp_of_numbers_alone_takes_them_as_they_are(tmp_path):
+    x = np.where(np.random.default_rng(3).random(X.shape) < 0.1, np.nan, 100 * X).astype(np.float32)
+    model = bp.sklearn.RealMLPRegressor("fast", epochs=4, random_state=0).fit(x, X[:, 0])
+    found, _ = in_c(model, tmp_path, x)
+    np.testing.assert_allclose(found[:, 0], model.predict(x), rtol=1e-5, atol=1e-5)
+    assert "#define mlp_N_IN 3" in (tmp_path / "0" / "mlp.h").read_text()

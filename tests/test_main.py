@@ -20,6 +20,7 @@ import backprop as bp
 from backprop import datasets
 from backprop import tables as bp_tables
 from backprop.__main__ import main
+from backprop.commands.models import loaded
 from backprop.commands.scores import below
 
 Run = Callable[..., tuple[int, str, str]]
@@ -210,7 +211,8 @@ def test_options_say_how_columns_are_read(run: Run, options: str, said: str) -> 
     command = "--target weight --epochs 1 --no-plot"
     status, out, _ = run("train", write("t.csv", table), *command.split(), *options.split())
     assert status == 0 and any(line.startswith(said) for line in out.splitlines())
-    assert run("predict", "t.safetensors", "t.csv")[::2] == (0, "")
+    status, _, err = run("predict", "t.safetensors", "t.csv")
+    assert status == 0 and ("cells unknown in training" in err) == ("--category" in options)  # ids of the test rows
 
 
 def test_a_target_of_a_few_whole_numbers_is_classes_and_that_is_said(run: Run) -> None:
@@ -273,12 +275,9 @@ def test_large_numbers_that_differ_a_little_are_printed_so(run: Run) -> None:
     values = run("predict", "t.safetensors", "t.csv")[1].splitlines()[1:11]
     assert len(set(values)) == 10
     assert np.allclose(np.array(values, float), 250_000_000 + np.arange(10) - 5, rtol=0, atol=1)
-    net = bp.load("t.safetensors")
-    recipe = net.metadata["recipe"]
-    target = recipe["target"]
-    x = (np.arange(10) - recipe["inputs"][0]["mean"]) / recipe["inputs"][0]["deviation"]
-    z = net.predict(x.astype(np.float32).reshape(-1, 1))[:, 0]
-    back = (np.array(values, float) - target["mean"]) / target["deviation"]
+    model = loaded("t.safetensors")
+    z = model.table.ensemble.predict(model.table.encoding(model.read("t.csv").rows(range(10))))[:, 0]
+    back = (np.array(values, float) - model.target.mean) / model.target.deviation
     np.testing.assert_allclose(back, z, rtol=0, atol=6e-8)
 
 
@@ -292,9 +291,7 @@ def test_probabilities_are_printed_as_they_are(run: Run) -> None:
     assert [row[0] for row in one] == [row[0] for row in all_of_them]
     np.testing.assert_array_equal(np.array([row[1] for row in one[1:]], np.float32), p.max(axis=1))
     assert len({row[1] for row in one[1:]}) == len(np.unique(p.max(axis=1))) > 30
-    net = bp.load("t.safetensors")
-    x = bp_tables.Recipe.from_dict(net.metadata["recipe"]).x(bp_tables.read("t.csv"))
-    np.testing.assert_array_equal(net.predict(x), p)  # to the last bit
+    np.testing.assert_array_equal(loaded("t.safetensors").table.predict(bp_tables.read("t.csv")), p)  # to the last bit
 
 
 # What training says of itself
@@ -332,7 +329,7 @@ def test_training_stops_early_with_the_best_weights(run: Run) -> None:
     table = [["a", "b", "c", "y"], *[[f"{v:.3f}" for v in row] for row in rng.normal(size=(200, 4))]]
     for row in table[1:]:
         row[3] = f"{float(row[0]) + float(row[3]):.3f}"  # half of it noise
-    options = "--target y --no-plot --epochs 200 --hidden 128,128 --learning-rate 0.01"
+    options = "--target y --no-plot --members 1 --epochs 200 --hidden 128,128 --learning-rate 0.01"
     command = ["train", write("t.csv", table), *options.split()]
     out = run(*command)[1]
     found = re.search(r"^best epoch: (\d+) of (\d+), by the loss on (\d+) training rows held out$", out, re.M)
@@ -348,9 +345,20 @@ def test_training_stops_early_with_the_best_weights(run: Run) -> None:
     assert rmse(out) < 0.9 * rmse(without)
 
 
-def test_few_rows_are_all_learned_from(run: Run) -> None:
-    out = run("train", write("t.csv", flowers(30)), "--target", "species", "--no-plot", "--epochs", 20)[1]
+def test_a_single_network_of_all_rows(run: Run) -> None:
+    command = ["train", write("t.csv", flowers(30)), "--target", "species", "--no-plot", "--epochs", 20, "--members", 1]
+    out = run(*command)[1]
+    assert "of 20, by the loss on 6 training rows held out" in out
+    out = run(*command, "--no-early-stopping")[1]
     assert "best epoch" not in out and bp.load("t.safetensors").epochs == 20
+
+
+def test_the_rows_to_test_on(run: Run) -> None:
+    command = ["train", write("t.csv", flowers()), "--target", "species", "--no-plot", "--epochs", 2]
+    for share, train in (0, 90), (0.1, 81), (0.5, 45):
+        status, out, _ = run(*command, "--test-fraction", share)
+        assert status == 0 and f"t.csv: {train} rows to train on, {90 - train} others" in out
+        assert ("test accuracy" in out) == (share > 0)
 
 
 def test_a_step_on_xor_is_traced(run: Run) -> None:
@@ -373,20 +381,24 @@ def test_a_trace_is_written_as_a_page(run: Run) -> None:
 def test_a_step_on_a_row_of_a_table_is_traced(run: Run, target: str, loss: str) -> None:
     write("flowers.csv", flowers())
     run("train", "flowers.csv", "--target", target, "--epochs", 2, "--no-plot")
-    net = bp.load("flowers.safetensors")
-    recipe = bp_tables.Recipe.from_dict(net.metadata["recipe"])
-    table = recipe.read("flowers.csv").rows([3])
-    y = recipe.target.labels(table) if isinstance(recipe.target, bp_tables.Text) else recipe.target.encode(table)
-    net.feature_names = recipe.features
+    model = loaded("flowers.safetensors")
+    table = model.read("flowers.csv").rows([3])
+    x = model.table.encoding(table)
+    y = model.target.labels(table) if isinstance(model.target, bp_tables.Text) else model.target.encode(table)
+    nets = model.table.ensemble
+    for net in nets:
+        net.feature_names = model.table.encoding.names
+    which = "flowers.safetensors: network {} of 4 (--member N traces another)\n"
     status, printed, _ = run("trace", "flowers.safetensors", "flowers.csv", "--row", 5, "--optimizer", "adam")
-    assert (status, printed) == (0, f"{net.trace(recipe.x(table), y, loss, optimizer='adam')}\n")
-    first = recipe.x(table)[0, 0]
-    assert f"    input[0,0] = {first:.6g}, {recipe.inputs[0].name}\n" in printed
-    status, printed, _ = run("trace", "flowers.safetensors", "flowers.csv", "--row", 5, "--evaluation")
-    assert (status, printed) == (0, f"{net.trace(recipe.x(table), y, loss, training=False)}\n")
+    assert (status, printed) == (0, f"{which.format(1)}{nets[0].trace(x, y, loss, optimizer='adam')}\n")
+    assert f"    input[0,0] = {x[0, 0]:.6g}, size\n" in printed
+    command = ["trace", "flowers.safetensors", "flowers.csv", "--row", 5, "--evaluation", "--member", 3]
+    status, printed, _ = run(*command)
+    assert (status, printed) == (0, f"{which.format(3)}{nets[2].trace(x, y, loss, training=False)}\n")
     for arguments, message in (
         (["flowers.safetensors"], "trace: expected xor, or a model and a table, got 'flowers.safetensors' alone"),
         (["flowers.safetensors", "flowers.csv", "--row", 1], "--row: expected one from 2 to 91, got 1"),
+        (["flowers.safetensors", "flowers.csv", "--member", 5], "--member: expected a whole number from 1 to 4, got 5"),
         (["xor", "flowers.csv"], "trace: expected no table after xor, got 'flowers.csv'"),
         (
             ["flowers.safetensors", "flowers.csv", "--html", "flowers.csv"],

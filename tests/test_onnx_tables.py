@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,14 +149,25 @@ def test_each_way_to_encode_a_column():
     n = expected.shape[1]
     net = bp.Sequential([bp.Dense(n, n, use_bias=False)])
     net.layers[0].weight[...] = np.eye(n)
-    data = exporter.table([net.graph], features, Number("y", 10.0, 100.0), None)
+
+    def written(features):
+        class Encoded:
+            encoder = SimpleNamespace(features_=features)
+            order, scaler = np.arange(n), SimpleNamespace(center_=np.zeros(0))
+
+        class Unit:
+            mean, deviation, clamped = np.full(n, 10.0), np.full(n, 100.0), False
+
+        return exporter.table_model([net.graph], Encoded, None, target=Unit)
+
+    data = written(features)
     feed = {
         name: np.array(cells, object if isinstance(cells[0], str) else float)[:, None] for name, cells in table.items()
     }
     for found in outputs(data, feed):
         np.testing.assert_allclose(found["y"], 10 + 100 * expected.astype(float), rtol=1e-6, atol=1e-5)
     with pytest.raises(ValueError, match=r"got the dates 'day', which no operator reads: train without them"):
-        exporter.table([net.graph], [Date("day", {"year": Number("day.year", 0.0, 1.0)})], Number("y", 0.0, 1.0), None)
+        written([Date("day", {"year": Number("day.year", 0.0, 1.0)})])
 
 
 class Encoding:

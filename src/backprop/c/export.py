@@ -19,7 +19,7 @@ from . import floating, functions, templates
 from .integers import ending, quantize
 from .text import Body, constants, number
 
-__all__ = ["Model", "Prepared", "export", "export_model"]
+__all__ = ["Columns", "Model", "Prepared", "export", "export_model"]
 
 Array = _validate.Array
 
@@ -42,10 +42,50 @@ class Prepared(NamedTuple):
     shift: Array
     scale: Array
 
+    @property
+    def call(self) -> str:
+        """What does that in C, with these arrays."""
+        return "prepare"
+
+    @property
+    def scaled(self) -> Array:
+        """Which numbers of the row are scaled."""
+        return np.ones(len(self.source), bool)
+
     def rows(self, x: Array) -> Array:
         """Rows of the network."""
         found: Array = (x[:, self.source].astype(np.float64) - self.shift) / self.scale
         return found
+
+
+class Columns(NamedTuple):
+    """The same of columns of a table: missing ones are filled, or flagged; what is scaled may be clipped smoothly."""
+
+    source: Array
+    flag: Array
+    fill: Array
+    shift: Array
+    scale: Array
+    clip: Array
+
+    @property
+    def call(self) -> str:
+        """What does that in C, with these arrays."""
+        return "columns"
+
+    @property
+    def scaled(self) -> Array:
+        """Which numbers of the row are scaled."""
+        scaled: Array = self.flag == 0
+        return scaled
+
+    def rows(self, x: Array) -> Array:
+        """Rows of the network."""
+        given = x[:, self.source].astype(np.float64)
+        given = np.where(self.flag, np.isnan(given), given)
+        u = (np.where(np.isnan(given), self.fill, given) - self.shift) / self.scale
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.clip > 0, u / np.hypot(1, u / self.clip), u)
 
 
 class Model(NamedTuple):
@@ -57,7 +97,7 @@ class Model(NamedTuple):
     n_in, n_out : int
     outputs : callable
         From rows that go in to what is to come out, for the file's own test.
-    prepared : Prepared or None
+    prepared : Prepared or Columns or None
     link : ActivationFunction or None
         Where the networks give logits, what makes outputs of them.
     each, whole : str
@@ -67,21 +107,27 @@ class Model(NamedTuple):
         With them the file has a function that classifies.
     notes : list of str
         What the header says besides.
-    unit : (float, float) or None
+    unit : (ndarray, ndarray) or None
         What is added to outputs, once they are multiplied.
+    temperature : float
+        What the logits of probabilities are divided by.
+    bounds : (ndarray, ndarray) or None
+        Between which outputs stay.
     """
 
     nets: list[Any]
     n_in: int
     n_out: int
     outputs: Callable[[Array], Array]
-    prepared: Prepared | None = None
+    prepared: Prepared | Columns | None = None
     link: ActivationFunction | None = None
     each: str = ""
     whole: str = ""
     classes: list[Any] | None = None
     notes: Sequence[str] = ()
-    unit: tuple[float, float] | None = None
+    unit: tuple[Array, Array] | None = None
+    temperature: float = 1.0
+    bounds: tuple[Array, Array] | None = None
 
 
 def export(
@@ -132,7 +178,8 @@ def test_rows(model: Model, dtype: str) -> Array:
         x[:, column : column + count] = np.abs(x[:, column : column + count] * 1000).astype(int) % values
     if prepared is not None:
         rows = np.zeros((TESTED, model.n_in))
-        rows[:, prepared.source] = x * prepared.scale + prepared.shift
+        scaled = prepared.scaled
+        rows[:, prepared.source[scaled]] = (x * prepared.scale + prepared.shift)[:, scaled]
         x = rows
     return x.astype("float64" if dtype == "float64" else "float32")
 
@@ -225,6 +272,10 @@ def _around(name: str, model: Model, real: str, sizes: Sequence[int]) -> Body:
         used.add(function)
         calls.append(f"{function}({', '.join(map(str, arguments))});")
 
+    def kept(word: str, array: Array) -> str:
+        lines.append(constants(f"{name}_{word}", array, "int32" if word in ("source", "flag") else "float64"))
+        return f"{name}_{word}"
+
     several = len(model.nets) > 1
     apart = several or model.each == "every_other"
     if model.prepared is not None:
@@ -234,10 +285,8 @@ def _around(name: str, model: Model, real: str, sizes: Sequence[int]) -> Body:
     if several:
         calls.append(f"double total[{model.nets[0].n_out}];")
     if model.prepared is not None:
-        source, shift, scale = (f"{name}_{word}" for word in ("source", "shift", "scale"))
-        for word, array in zip((source, shift, scale), model.prepared, strict=True):
-            lines.append(constants(word, array, "int32" if word == source else "float64"))
-        call(f"prepare_{r}", model.nets[0].n_in, source, shift, scale, "x", "row")
+        places = [kept(word, array) for word, array in model.prepared._asdict().items()]
+        call(f"{model.prepared.call}_{r}", model.nets[0].n_in, *places, "x", "row")
         inside = "row"
     out = "out" if apart else "y"
     for i in range(len(model.nets)):
@@ -252,8 +301,13 @@ def _around(name: str, model: Model, real: str, sizes: Sequence[int]) -> Body:
         call(f"every_other_{r}", model.n_out, out, "y")
     elif apart:
         call(f"copy_{r}", n, out, "y")
-    if model.unit is not None:
-        call(f"in_units_{r}", model.n_out, *(number(part, "float64") for part in model.unit), "y")
+    if model.temperature != 1:
+        call(f"tempered_{r}", model.n_out, number(model.temperature, "float64"), "y")
+    for function, words, parts in (
+        ("in_units", ("mean", "deviation"), model.unit), ("clamp", ("least", "greatest"), model.bounds),
+    ):  # fmt: skip
+        if parts is not None:
+            call(f"{function}_{r}", model.n_out, *map(kept, words, parts), "y")
     if model.whole == "both_classes":
         call(f"both_classes_{r}", "y")
     return Body(real, "", lines, calls, used, 0)

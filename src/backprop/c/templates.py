@@ -18,7 +18,7 @@ HEAD = """\
  *
  * C99, and C++; without malloc, without stdio, without a variable that outlives a call. Compile it with -std=c99 or
  * -ffp-contract=off, so that each operation is rounded as it is written: then the outputs have the bits of backprop's
- * build without wide registers. -lm is for those who have LayerNorm or log_softmax. -D{name}_TEST adds a main that
+ * build without wide registers. -lm is for LayerNorm, log_softmax, and tables. -D{name}_TEST adds a main that
  * returns how many of the rows stored at the end come out otherwise. */
 """
 DECLARATIONS = """\

@@ -61,7 +61,8 @@ def columns(words: Iterable[str] | None, table: tables.Table) -> list[str]:
 
 def refuse_columns(args: argparse.Namespace, instead: str) -> None:
     """Refuse options of a CSV file where there is none."""
-    for option in ("target", "task", *COLUMNS, "decimal", "header", "preset", "time_limit", "folds"):
+    of_table = ("preset", "members", "folds", "time_limit", "test_fraction")
+    for option in ("target", "task", *COLUMNS, "decimal", "header", *of_table):
         if (value := getattr(args, option, None)) is not None:
             name = option.replace("_", "-")
             raise ValueError(f"--{name}: expected only with a CSV file, got {value!r} {instead}")
@@ -69,10 +70,13 @@ def refuse_columns(args: argparse.Namespace, instead: str) -> None:
 
 def checked(args: argparse.Namespace) -> tuple[Path, Path | None]:
     """Where to write model and picture; options and files that do not make sense are refused."""
-    for option, least in ("epochs", 1), ("batch_size", 1), ("seed", 0), ("threads", 1), ("folds", 2):
+    _validate.integer(args.seed, "--seed", 0, 2**32 - 1)
+    for option, least in ("epochs", 1), ("batch_size", 1), ("threads", 1), ("members", 1), ("folds", 2):
         value = getattr(args, option)
         if value is not None:
             _validate.integer(value, f"--{option.replace('_', '-')}", least)
+    if args.test_fraction is not None:
+        _validate.number(args.test_fraction, "--test-fraction", least=0, below=1)
     for option in "learning_rate", "time_limit":
         if getattr(args, option) is not None:
             _validate.number(getattr(args, option), f"--{option.replace('_', '-')}", above=0)
@@ -154,11 +158,14 @@ def _train(commands: Any) -> None:
     learn.add_argument("what", metavar="DATA", help=f"{', '.join(NAMES)}, or a CSV file; - for stdin")
     table = learn.add_argument_group("of a CSV file")
     _columns(table)
-    text = "fast: a network of fewer epochs, default: several networks, best: more and wider ones"
-    table.add_argument("--preset", choices=PRESETS, help=f"{text} (without: one network)")
+    text = "fast: one network, of fewer epochs; default: four; best: eight, which are wider"
+    table.add_argument("--preset", choices=PRESETS, help=text)
+    table.add_argument("--members", type=int, metavar="N", help="networks, whose mean is predicted; of each fold")
     table.add_argument("--time-limit", type=float, metavar="SECONDS", help="train no longer than that")
     text = "train so many networks, each of which leaves out another part of the rows, and predict by their mean"
     table.add_argument("--folds", type=int, metavar="N", help=text)
+    text = "of the rows, which are only tested on (default 0.2); 0: train on all"
+    table.add_argument("--test-fraction", type=float, metavar="X", help=text)
     learn.add_argument("--data", metavar="FOLDER", help="of mnist: where its four files are")
     learn.add_argument("--hidden", type=_sizes, metavar="N,N", help="sizes of the hidden layers, such as 64,32")
     learn.add_argument("--epochs", type=int, metavar="N")
@@ -167,7 +174,7 @@ def _train(commands: Any) -> None:
     learn.add_argument("--seed", type=int, default=0, metavar="N", help="the same gives the same model (default 0)")
     learn.add_argument("--output", metavar="MODEL", help="default: DATA.safetensors in this folder; DATA.png beside it")
     learn.add_argument("--no-plot", action="store_true", help="make no picture")
-    text = "train to the last epoch, on all rows; else a tenth is held out for validation"
+    text = "train to the last epoch, on all rows; else some are held out for validation"
     learn.add_argument("--no-early-stopping", dest="early_stopping", action="store_false", help=text)
     _threads(learn)
 
@@ -189,6 +196,8 @@ def _trace(commands: Any) -> None:
     show.add_argument("table", metavar="FILE.csv", nargs="?", help="with the same columns, the target included")
     text = "of the file, where the header is row 1; of xor, 1 to 4; several: the option again (default: the first; of "
     show.add_argument("--row", type=int, action="append", metavar="N", help=text + "xor, all)")
+    text = "of a model of several networks: which of them (default 1)"
+    show.add_argument("--member", type=int, default=1, metavar="N", help=text)
     show.add_argument("--optimizer", metavar="NAME", help="whose first step is shown (default sgd)")
     show.add_argument("--learning-rate", type=float, metavar="X")
     show.add_argument("--seed", type=int, default=0, metavar="N", help="of the weights of xor (default 0)")

@@ -55,20 +55,21 @@ def _xor_by_hand(args: argparse.Namespace) -> tuple[bp.Sequential, Array, Array,
 
 
 def _traced(args: argparse.Namespace) -> tuple[bp.Sequential, Array, Array, str]:
-    """A model, and rows of a table with the loss that it was trained by."""
+    """A network of a model, and rows of a table with its loss."""
     if args.table is None:
         raise ValueError(f"trace: expected xor, or a model and a table, got {args.model!r} alone")
     model = loaded(args.model)
-    if not isinstance(model.network, bp.Sequential):
-        raise ValueError(f"{args.model}: expected one network to trace, got the {len(model.network)} of --folds")
-    net, recipe = model.network, model.recipe
-    table = recipe.read(args.table)
+    nets, target = model.table.ensemble, model.target
+    net = nets[_validate.integer(args.member, "--member", 1, len(nets)) - 1]
+    if len(nets) > 1:
+        print(f"{args.model}: network {args.member} of {len(nets)} (--member N traces another)")
+    table = model.read(args.table)
     for row in args.row or ():
         if row not in table.lines:
             raise ValueError(f"--row: expected one from {table.lines[0]} to {table.lines[-1]}, got {row}")
     table = table.rows([table.lines.index(row) for row in args.row or table.lines[:1]])
-    net.feature_names = recipe.features
-    target = recipe.target
+    net.feature_names = model.table.encoding.names
+    x = model.table.encoding(table)
     if isinstance(target, tables.Number):
-        return net, recipe.x(table), target.encode(table), "mse"
-    return net, recipe.x(table), target.labels(table), "cross_entropy"
+        return net, x, target.encode(table), "mse"
+    return net, x, target.labels(table), "cross_entropy"

@@ -36,13 +36,13 @@ def train(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace, writes: bool = True) -> None:
     output, picture = options.checked(args)
-    rng = np.random.default_rng(args.seed)
     of_file = options.is_stdin(args.what) or Path(args.what).suffix or Path(args.what).exists()
     if args.what not in TASKS and of_file:
-        made = table.trained(args, rng)
+        made = table.trained(args)
     else:
         make = TASKS[_validate.choice(args.what, "train", [*TASKS, "FILE.csv"])]
         options.refuse_columns(args, f"with {args.what}")
+        rng = np.random.default_rng(args.seed)
         made = _trained(_with_options(make(args, rng), args), args, rng)
     if not writes:
         return
@@ -65,6 +65,10 @@ def _png(draw: Callable[[], Any]) -> bytes | None:
 
 
 # What is trained on by name.
+
+
+#: Of fewer rows none can be spared to find the best epoch.
+FEWEST = 40
 
 
 class Task(NamedTuple):
@@ -112,6 +116,13 @@ def _divided(x: Array, y: Array, rng: np.random.Generator) -> tuple[tuple[Array,
     return (x[train], y[train]), (x[test], y[test])
 
 
+def _held_out(labels: Array, rng: np.random.Generator) -> tuple[Array, Array] | None:
+    """The rows to train on, and some of them, if they are many, by which epochs are judged."""
+    if len(labels) < FEWEST:
+        return None
+    return datasets.hold_out(labels, rng, 0.2 if len(labels) < 5 * FEWEST else 0.1)
+
+
 def _with_options(task: Task, args: argparse.Namespace) -> Task:
     given = {name: getattr(args, name) for name in ("hidden", "epochs", "batch_size", "learning_rate")}
     return task._replace(**{name: value for name, value in given.items() if value is not None})
@@ -120,7 +131,7 @@ def _with_options(task: Task, args: argparse.Namespace) -> Task:
 def _trained(task: Task, args: argparse.Namespace, rng: np.random.Generator) -> "table.Made":
     """A network for the task, and what is to be said of it."""
     alone = task.test is task.train
-    parts = None if alone or not args.early_stopping else table.held_out(task.train[1], rng)
+    parts = None if alone or not args.early_stopping else _held_out(task.train[1], rng)
     (x, y), validation = task.train, None if alone else task.test
     if parts:
         (x, y), validation = ((task.train[0][rows], task.train[1][rows]) for rows in parts)

@@ -24,7 +24,7 @@ from .formulas import of_activation
 from .lowering import begun, lower, mean, places
 from .writer import USUAL, Writer
 
-__all__ = ["averaged", "category", "columns", "estimator", "number", "table", "table_model"]
+__all__ = ["averaged", "category", "columns", "estimator", "number", "table_model"]
 
 Array = _validate.Array
 
@@ -34,24 +34,9 @@ DOUBLE = np.dtype(np.float64)
 _UNITS = ("mean", "deviation", "least", "greatest")
 
 
-def table(graphs: Sequence[Graph], features: Sequence[Feature], target: Number | Text, opset: Any) -> bytes:
-    """The file of networks that are trained on a table: from its columns to a class, or a number in its units."""
-    writer = _begun(graphs, opset, any(isinstance(feature, Text) for feature in features))
-    parts = list(chain.from_iterable(_feature(writer, feature) for feature in features))
-    outputs = averaged(writer, graphs, columns(writer, parts))
-    if isinstance(target, Text):
-        _classes(writer, outputs, target.categories)
-    else:
-        formula = ("Add", ("Mul", "x", target.deviation), target.mean)
-        units = writer.write(formula, "units", DOUBLE, x=_cast(writer, outputs, files.DOUBLE))
-        writer.output("y", units, files.DOUBLE, graphs[0].n_out)
-    said = {"target": target.name, "classes": target.categories if isinstance(target, Text) else None}
-    return writer.model(_texts(said))
-
-
 def table_model(
     graphs: Sequence[Graph], encoding: Any, opset: Any, *, classes: Sequence[Any] | None = None,
-    temperature: float = 1.0, target: Any = None,
+    temperature: float = 1.0, target: Any = None, said: Mapping[str, Any] | None = None,
 ) -> bytes:  # fmt: skip
     """The file of networks on columns that are encoded, put in another order, and scaled.
 
@@ -68,6 +53,8 @@ def table_model(
         Of classes: what their logits are divided by.
     target : object or None
         Of numbers: with `mean` and `deviation` of each output and, if it is `clamped`, its `least` and `greatest`.
+    said : mapping or None
+        What else the file is to tell.
     """
     features, scaler = encoding.encoder.features_, encoding.scaler
     writer = _begun(graphs, opset, any(isinstance(feature, Text) for feature in features))
@@ -84,7 +71,7 @@ def table_model(
             logits = writer.write(("Div", ("Log", "x"), float(temperature)), "logits", x=outputs)
             outputs = writer.add("Softmax", logits, axis=-1)
         _classes(writer, outputs, classes)
-        return writer.model(_texts({"classes": [*np.asarray(classes).tolist()]}))
+        return writer.model(_texts({**(said or {}), "classes": [*np.asarray(classes).tolist()]}))
     words = _UNITS if target.clamped else _UNITS[:2]
     names = {word: writer.constant(word, np.asarray(getattr(target, word), np.float64)) for word in words}
     y: Any = ("Add", ("Mul", "x", names["deviation"]), names["mean"])
@@ -92,7 +79,7 @@ def table_model(
         y = ("Min", ("Max", y, names["least"]), names["greatest"])
     units = writer.write(y, "units", DOUBLE, x=_cast(writer, outputs, files.DOUBLE))
     writer.output("y", units, files.DOUBLE, graphs[0].n_out)
-    return writer.model({})
+    return writer.model(_texts(said or {}))
 
 
 def estimator(

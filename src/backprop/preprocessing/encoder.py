@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -51,7 +51,7 @@ class Encoder:
         self.dtype = _validate.choice(dtype, "dtype", ("float32", "float64"))
         self.rng = rng
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, readings: Mapping[str, Reading] | None = None) -> Self:
         """Learn from the rows of X.
 
         Parameters
@@ -61,13 +61,15 @@ class Encoder:
         y : array-like, optional
             The target, which only target statistics are made of: numbers (rows,), columns of them (rows, targets), or
             classes as texts (rows,).
+        readings : dict of str to Reading, optional
+            How the columns are read. Default: as they look, but for what the encoder was asked.
 
         Returns
         -------
         Encoder
             Itself.
         """
-        self._fit(of(X), y)
+        self._fit(of(X), y, readings)
         return self
 
     def transform(self, X: Any) -> Array:
@@ -148,10 +150,10 @@ class Encoder:
         """How they are encoded, as `features_of` takes it."""
         return {}
 
-    def _fit(self, table: Table, y: Any) -> None:
+    def _fit(self, table: Table, y: Any, known: Mapping[str, Reading] | None = None) -> None:
         if not len(table):
             raise ValueError(f"{table.path}: expected at least one row, got none")
-        how = self._read(table)
+        how = self._read(table) if known is None else {name: known[name] for name in table.columns}
         rows = np.arange(len(table))
         goal = None if y is None else _target(y, len(table))
         if goal is None and self._options().get("categories") == "target":
@@ -175,7 +177,7 @@ class Encoder:
         self._fitted()
         table = of(X)
         named = getattr(self, "_named", any(not name.isdecimal() for name in self.columns_))
-        if table.has_header and named:
+        if (table.has_header and named) or (table.is_file and {*self.columns_} <= {*table.columns}):
             return table
         if len(table.columns) != len(self.columns_):
             raise ValueError(

@@ -13,7 +13,7 @@ __all__ = ["QuantileTransformer", "RobustScaler", "Scaler", "StandardScaler", "s
 
 Array = _validate.Array
 
-#: What a column is divided by that is to become 0.
+#: What the scale of a column is that becomes 0.
 LARGEST = sys.float_info.max
 
 
@@ -165,12 +165,13 @@ class RobustScaler(Scaler):
     def _fit(self, X: Array) -> None:
         low, first, self.center_, third, high = np.nanquantile(X, [0, 0.25, 0.5, 0.75, 1], axis=0)
         between, half = third - first, high / 2 - low / 2
-        scale = np.where(between > 0, between, np.where(half > 0, half, LARGEST))
-        self.scale_ = np.minimum(scale, LARGEST)
+        scale = np.minimum(np.where(between > 0, between, half), LARGEST / 2)
+        self.scale_ = np.where(scale > 0, scale, LARGEST)
 
     def _transform(self, X: Array) -> Array:
         with np.errstate(over="ignore"):
-            return smooth_clip((X - self.center_) / self.scale_, self.clip)
+            scaled = smooth_clip((X - self.center_) / self.scale_, self.clip)
+        return np.where((self.scale_ == LARGEST) & ~np.isnan(X), 0.0, scaled)
 
 
 class QuantileTransformer(Scaler):

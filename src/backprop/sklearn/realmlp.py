@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, BinaryIO, ClassVar
 
@@ -22,7 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from .. import _frames, _validate, onnx, tabular
+from .. import _frames, _validate, c, tabular
 from ..ensemble import Ensemble
 from ..io import atomic
 from ..network import Sequential
@@ -99,27 +98,21 @@ class RealMLP(BaseEstimator):
         if validation is not None and folds is not None:
             raise ValueError("X_val: expected cv=None beside it, got folds, which hold out rows of their own")
         self.model_ = tabular.fit(
-            X, y, weights, recipe=self._recipe(), classes=self._names(), reading=_reading(X), validation=validation,
+            X, y, weights, recipe=self._recipe(), classes=self._names(), asked=_asked(X), validation=validation,
             validation_fraction=self.validation_fraction, folds=folds, n_members=self.n_members,
             early_stopping=self.early_stopping, time_limit=self.time_limit, calibrate=self.calibrate,
-            seed=int(check_random_state(self.random_state).randint(2**31 - 1)), threads=self.threads,
+            seed=tabular.seed_of(check_random_state(self.random_state)), threads=self.threads,
             progress=self.progress,
         )  # fmt: skip
         return self
 
     def _recipe(self) -> tabular.Recipe:
         """That of the preset, with what the parameters say instead."""
-        recipe = tabular.recipe(self.preset, classes=self._names() is not None)
         given: dict[str, Any] = {name: getattr(self, name, None) for name in OF_RECIPE}
-        given = {name: value for name, value in given.items() if value is not None}
-        if given.get("metric") == "auto":
-            del given["metric"]
-        elif given.get("metric", "accuracy") != "accuracy" and "label_smoothing" not in given:
-            given["label_smoothing"] = 0.0  # it is for the aim of right classes
-        if "hidden_layer_sizes" in given:
+        if given["hidden_layer_sizes"] is not None:
             sizes = np.atleast_1d(given["hidden_layer_sizes"]).tolist()
             given["hidden_layer_sizes"] = tuple(_validate.integer(size, "hidden_layer_sizes") for size in sizes)
-        return replace(recipe, **given)
+        return tabular.recipe(self.preset, classes=self._names() is not None, **given)
 
     def _folds(self, X: Any, y: Any) -> Any:
         """The rows of each fold, and those held out from it."""
@@ -242,13 +235,29 @@ class RealMLP(BaseEstimator):
             If a column holds dates, which no operator reads.
         """
         check_is_fitted(self)
-        model = self.model_
-        graphs = [net._exported() for net in model.ensemble]
-        data = onnx.table_model(
-            graphs, model.encoding, opset, classes=getattr(self, "classes_", None), temperature=model.temperature,
-            target=model.target,
-        )  # fmt: skip
-        atomic.write(file, data)
+        atomic.write(file, tabular.to_onnx(self.model_, opset))
+
+    def export_c(
+        self, path: str | os.PathLike[str], *, name: str | None = None, dtype: str = "float32", calibration: Any = None
+    ) -> None:
+        """Write the fitted estimator as a C file, and its header beside it, which need nothing else.
+
+        Of a classifier ``int NAME_classify(x)`` gives the place of the class in ``NAME_CLASSES``, and
+        ``NAME_predict(x, y)`` the probabilities; of a regressor, the numbers in their unit. The header lists what x is:
+        numbers as they are, NaN where they are missing; of a category a 1 or a 0 for each of its values; of a date each
+        of its parts.
+
+        Parameters
+        ----------
+        path, name, dtype
+            As `backprop.Sequential.export_c` takes them.
+        calibration : DataFrame or array-like of shape (n_samples, n_features)
+            With ``dtype="int8"``: rows like those that it will see.
+        """
+        check_is_fitted(self)
+        rows = None if calibration is None else self.model_.encoding(self._table(calibration))
+        model = tabular.to_c(self.model_)
+        c.export_model(path, model, name=name, dtype=dtype, calibration=rows, fold=dtype == "int8")
 
     @classmethod
     def _of_file(cls, model: tabular.TableModel, said: Mapping[str, Any]) -> RealMLP:
@@ -601,8 +610,8 @@ def of_file(networks: Sequence[Sequential], told: Any) -> RealMLP:
     return kinds[_validate.choice(said["class"], "class", kinds)]._of_file(model, said)
 
 
-def _reading(X: Any) -> dict[str, Any]:
-    """How columns are read: those of an array of numbers are numbers, whatever they look like."""
+def _asked(X: Any) -> dict[str, Any]:
+    """How columns are to be read: those of an array of numbers are numbers, whatever they look like."""
     numbers = isinstance(X, np.ndarray) and X.dtype.kind == "f"
     return {"numeric": [str(i) for i in range(X.shape[1])]} if numbers else {}
 

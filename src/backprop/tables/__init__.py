@@ -11,11 +11,12 @@ from .cells import Style
 from .columns import Reading, readings
 from .features import Date
 from .frames import of
-from .prepared import Prepared, prepared
+from .prepared import Aimed, Prepared, aimed, prepared
 from .reader import read
 from .recipe import Number, Recipe, Text
 from .table import Table
 
 __all__ = [
-    "Date", "Number", "Prepared", "Reading", "Recipe", "Style", "Table", "Text", "of", "prepared", "read", "readings",
+    "Aimed", "Date", "Number", "Prepared", "Reading", "Recipe", "Style", "Table", "Text", "aimed", "of", "prepared",
+    "read", "readings",
 ]  # fmt: skip

@@ -95,6 +95,10 @@ class Style:
         if self.unit and not is_money(self.unit) and not (written and written["after"] == self.unit):
             raise ValueError(f"expected a unit such as '%', got {self.unit!r}")
 
+    def said(self) -> dict[str, str]:
+        """What of it is not the default, as JSON can hold it."""
+        return {key: value for key, value in vars(self).items() if value != getattr(PLAIN, key)}
+
     def number(self, cell: str) -> float | None:
         """The number that a cell holds; None where it is written in another way."""
         is_plain = self.decimal == "." and not self.thousands and not self.unit

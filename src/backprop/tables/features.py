@@ -467,7 +467,7 @@ def entry(feature: Feature) -> dict[str, Any]:
         said |= {"day_first": True} if feature.day_first else {}
     else:
         said |= _scale(feature)
-        said |= {key: value for key, value in vars(feature.style).items() if value != getattr(PLAIN, key)}
+        said |= feature.style.said()
     return said | ({"missing": True} if feature.missing else {})
 
 

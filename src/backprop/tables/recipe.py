@@ -12,7 +12,7 @@ from .features import Date, Feature, Number, Output, Text, encoded, entry, from_
 from .reader import read
 from .table import MOST_CATEGORIES, Table
 
-__all__ = ["Number", "Recipe", "Text", "features_of"]
+__all__ = ["Number", "Recipe", "Text", "features_of", "read_as"]
 
 Array = _validate.Array
 
@@ -78,15 +78,7 @@ class Recipe:
 
     def read(self, path: str | os.PathLike[str]) -> Table:
         """Read another file with the same columns, with a header if the first one had one; the target may be absent."""
-        table = read(path, header=not self.columns, lenient=True)
-        if not self.columns or len(table.columns) == self.columns:
-            return table
-        names = [str(i + 1) for i in range(self.columns) if str(i + 1) != self.target.name]
-        if len(table.columns) != len(names):
-            counts = f"{self.columns} columns, or {len(names)} without the target, and no header"
-            raise ValueError(f"{table.path}: expected {counts}, got {len(table.columns)} columns")
-        cells = dict(zip(names, table.columns.values(), strict=True))
-        return Table(table.path, cells, table.lines, table.delimiter, has_header=False)
+        return read_as(path, self.columns, self.target.name)
 
     def x(self, table: Table) -> Array:
         """The features, as the inputs of a network: float32 (rows, n_in)."""
@@ -124,6 +116,19 @@ class Recipe:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"recipe: it does not make sense: {error}") from error
         return recipe
+
+
+def read_as(path: str | os.PathLike[str], columns: int, target: str) -> Table:
+    """Read a file that has the columns of another; so many, if that had no header. The target may be absent."""
+    table = read(path, header=not columns, lenient=True)
+    if not columns or len(table.columns) == columns:
+        return table
+    names = [str(i + 1) for i in range(columns) if str(i + 1) != target]
+    if len(table.columns) != len(names):
+        counts = f"{columns} columns, or {len(names)} without the target, and no header"
+        raise ValueError(f"{table.path}: expected {counts}, got {len(table.columns)} columns")
+    cells = dict(zip(names, table.columns.values(), strict=True))
+    return Table(table.path, cells, table.lines, table.delimiter, has_header=False)
 
 
 def features_of(

@@ -100,6 +100,10 @@ class Table:
         }
         return replace(self, columns=columns, lines=[self.lines[row] for row in rows], _known={})
 
+    def without(self, name: str) -> "Table":
+        """All columns but one."""
+        return replace(self, columns={key: cells for key, cells in self.columns.items() if key != name})
+
     def texts(self, name: str) -> Sequence[str]:
         """The cells of a column, none of them empty."""
         cells = self.cells(name)

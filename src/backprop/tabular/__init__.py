@@ -3,9 +3,10 @@
 Below the estimators and the command line, which both are faces of it; it needs NumPy alone.
 """
 
-from .fitting import fit
+from .exporting import to_c, to_onnx
+from .fitting import fit, seed_of
 from .model import TableModel
 from .recipes import PRESETS, Recipe, recipe
 from .scores import OF_TASK
 
-__all__ = ["OF_TASK", "PRESETS", "Recipe", "TableModel", "fit", "recipe"]
+__all__ = ["OF_TASK", "PRESETS", "Recipe", "TableModel", "fit", "recipe", "seed_of", "to_c", "to_onnx"]

@@ -11,12 +11,17 @@ import numpy as np
 from .. import _validate
 from ..preprocessing import Encoder, RobustScaler, Scaler, TableEncoder
 from ..preprocessing.bins import quantile_edges
+from ..tables import Reading
 from .building import Layout
 from .recipes import Recipe
 
-__all__ = ["Encoding"]
+__all__ = ["UNSCALED", "Encoding"]
 
 Array = _validate.Array
+
+#: The scaler of no columns.
+UNSCALED = RobustScaler()
+UNSCALED.center_ = UNSCALED.scale_ = np.zeros(0)
 
 
 @dataclass(eq=False)
@@ -40,12 +45,14 @@ class Encoding:
     layout: Layout
 
     @classmethod
-    def learn(cls, X: Any, recipe: Recipe, reading: Mapping[str, Any]) -> Encoding:
-        """Learn from the rows of a table; how columns are read is said as `TableEncoder` takes it."""
+    def learn(
+        cls, X: Any, recipe: Recipe, asked: Mapping[str, Any], readings: Mapping[str, Reading] | None = None
+    ) -> Encoding:
+        """Learn from the rows of a table; how columns are to be read is asked as `TableEncoder` takes it, or known."""
         categories = "index" if recipe.embedding else "onehot"
         encoder = TableEncoder(
-            scaler=None, categories=categories, max_onehot=recipe.most_one_hot, dtype="float64", **reading
-        ).fit(X)
+            scaler=None, categories=categories, max_onehot=recipe.most_one_hot, dtype="float64", **asked
+        ).fit(X, readings=readings)
         kinds = [output.kind for output in encoder.outputs]
         numbers = [i for i, kind in enumerate(kinds) if kind == "number"]
         others = [i for i, kind in enumerate(kinds) if kind not in ("number", "index")]
@@ -54,7 +61,7 @@ class Encoding:
         order = np.array([*numbers, *again, *others, *indices])
         x = encoder.transform(X)[:, order]
         scaled = len(numbers) + len(again) + len(others) * recipe.scaled_one_hot
-        scaler = RobustScaler().fit(x[:, :scaled])
+        scaler = RobustScaler().fit(x[:, :scaled]) if scaled else UNSCALED
         edges: list[Array | None] = []
         if recipe.numbers == "piecewise_linear":
             binned = scaler.transform(x[:, :scaled])[:, : len(numbers)]
@@ -70,6 +77,12 @@ class Encoding:
         encoded[:, :scaled] = self.scaler.transform(x[:, :scaled])
         encoded[:, scaled:] = x[:, scaled:]
         return encoded
+
+    @property
+    def names(self) -> list[str]:
+        """What these columns are called; a number that comes twice, "NAME itself" where it is not cut into bins."""
+        names = [self.encoder.outputs[i].name for i in self.order]
+        return [f"{name} itself" if name in names[:i] else name for i, name in enumerate(names)]
 
     @property
     def features(self) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _validate
 from ..ensemble import Ensemble
+from ..tables import Reading
 from . import members
 from .encoding import Encoding
 from .members import Member
@@ -16,7 +17,7 @@ from .model import HeldOut, TableModel, Target
 from .recipes import Recipe
 from .training import Rows, train
 
-__all__ = ["fit"]
+__all__ = ["fit", "seed_of"]
 
 Array = _validate.Array
 
@@ -28,7 +29,7 @@ Split = tuple[Array, Array]
 
 def fit(
     X: Any, y: Array, weights: Array | None = None, *, recipe: Recipe, classes: Sequence[Any] | None = None,
-    reading: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None, readings: Mapping[str, Reading] | None = None,
     validation: Given | None = None, validation_fraction: float = 0.2, folds: int | list[Split] | None = None,
     n_members: int | None = None, early_stopping: bool | int = False, time_limit: float | None = None,
     calibrate: bool = True, seed: int = 0, threads: int | None = None, progress: bool = False,
@@ -44,8 +45,10 @@ def fit(
     recipe : Recipe
     classes : sequence, optional
         What the labels stand for. Default: y are numbers.
-    reading : dict, optional
-        How columns are read, as arguments of `TableEncoder`: numeric, category, date, drop, id, decimal.
+    asked : dict, optional
+        How columns are to be read, as arguments of `TableEncoder`: numeric, category, date, drop, id, decimal.
+    readings : dict of str to Reading, optional
+        How each of them is read, where that is known.
     validation : tuple, optional
         X, y and weights of rows by which epochs are judged. Default: some of the others are held out.
     validation_fraction : float, default 0.2
@@ -69,7 +72,7 @@ def fit(
     TableModel
     """
     target = None if classes is not None else Target.learn(y, weights, recipe.clamped)
-    encoding = Encoding.learn(X, recipe, reading or {})
+    encoding = Encoding.learn(X, recipe, asked or {}, readings)
     rows = _rows(encoding, target, (X, y, weights))
     if validation is not None:
         validation_fraction = 0.0
@@ -84,9 +87,14 @@ def fit(
         progress=progress,
     )  # fmt: skip
     model = TableModel(encoding, Ensemble(trained.networks), None if classes is None else [*classes], target)
-    model.scores, model.best_epochs = trained.scores, trained.best
+    model.scores, model.best_epochs, model.histories = trained.scores, trained.best, trained.histories
     model.learn_from(HeldOut(rows, [one.held_out for one in chosen]), calibrate, threads)
     return model
+
+
+def seed_of(random_state: Any) -> int:
+    """The seed of a fit, drawn from an old generator of NumPy's, as scikit-learn has them."""
+    return int(random_state.randint(2**31 - 1))
 
 
 def _rows(encoding: Encoding, target: Target | None, given: Given) -> Rows:

@@ -14,11 +14,12 @@ from .. import _validate, network
 from .. import io as files
 from ..ensemble import Ensemble
 from ..network import Sequential
+from ..training import History
 from .encoding import Encoding
 from .scores import METRICS, log_loss
 from .training import Rows
 
-__all__ = ["HeldOut", "TableModel", "Target", "fewer"]
+__all__ = ["HeldOut", "TableModel", "Target", "ascending", "sorted_residuals"]
 
 Array = _validate.Array
 
@@ -59,6 +60,11 @@ class Target:
             raise ValueError(f"target: expected numbers for each of {n_out} outputs, got {_validate.shown(given)}")
         numbers = {name: np.array([_validate.number(value, name) for value in given[name]]) for name in names}
         return cls(**numbers, clamped=_validate.flag(given["clamped"], "clamped"))
+
+    @classmethod
+    def of(cls, mean: float, deviation: float) -> Target:
+        """One number, of which no more is known."""
+        return cls(np.array([mean]), np.array([deviation]), np.array([-math.inf]), np.array([math.inf]))
 
     @classmethod
     def learn(cls, y: Array, weights: Array | None, clamped: bool) -> Target:
@@ -126,6 +132,8 @@ class TableModel:
         Of each member, for each epoch, how wrong it was on the rows held out from it.
     best_epochs : list of int
         Whose weights each has, from 1.
+    histories : list of History
+        Of each, after a fit; no file has them.
     """
 
     encoding: Encoding
@@ -137,18 +145,20 @@ class TableModel:
     held_out: HeldOut | None = None
     scores: list[list[float]] = field(default_factory=list)
     best_epochs: list[int] = field(default_factory=list)
+    histories: list[History] = field(default_factory=list)
     _importances: Array | None = None
 
     def predict(self, X: Any, threads: int | None = None) -> Array:
         """Probabilities (rows, classes), or numbers (rows, n_out) in the unit of the target: means over the members."""
-        return self._said(self.ensemble.predict(self.encoding(X), threads=threads))
+        return self.decoded(self.ensemble.predict(self.encoding(X), threads=threads))
 
     def predict_all(self, X: Any, threads: int | None = None) -> Array:
         """The same of each member: (members, rows, ...)."""
         outputs = self.ensemble.predict_all(self.encoding(X), threads=threads)
-        return np.stack([self._said(one) for one in outputs])
+        return np.stack([self.decoded(one) for one in outputs])
 
-    def _said(self, outputs: Array) -> Array:
+    def decoded(self, outputs: Array) -> Array:
+        """What outputs of the networks stand for: probabilities as the temperature has them, or numbers."""
         return _tempered(outputs, self.temperature) if self.target is None else self.target.decode(outputs)
 
     def learn_from(self, held_out: HeldOut, calibrate: bool, threads: int | None) -> None:
@@ -157,12 +167,12 @@ class TableModel:
         if not len(rows):
             return
         if self.target is not None:
-            self.residuals = fewer(np.sort(abs(self.target.decode(outputs) - self.target.decode(rows.y)), axis=0))
+            self.residuals = sorted_residuals(self.target.decode(outputs), self.target.decode(rows.y))
         elif calibrate:
             self.temperature = _temperature(outputs, rows.y, rows.weights)
         self.held_out = held_out.fewer(ROWS_OF_IMPORTANCE)
 
-    def half_width(self, coverage: float) -> Array:
+    def half_width(self, coverage: float, name: str = "coverage") -> Array:
         """How far an interval goes to both sides of a prediction (n_out,).
 
         References
@@ -170,13 +180,14 @@ class TableModel:
         Lei et al.: "Distribution-free predictive inference for regression", Journal of the American Statistical
         Association 113, 2018, algorithm 2.
         """
-        coverage = _validate.number(coverage, "coverage", above=0, below=1)
+        coverage = _validate.number(coverage, name, above=0, below=1)
         count = 0 if self.residuals is None else len(self.residuals)
-        place = math.ceil((count + 1) * coverage)
+        place = math.ceil(round((count + 1) * coverage, 9))
         if place > count or self.residuals is None:
+            least = math.ceil(round(coverage / (1 - coverage), 9))
             raise ValueError(
-                f"coverage: expected at least {math.ceil(coverage / (1 - coverage))} held-out rows for {coverage}, got "
-                f"{count}: ask for less, or fit with cv=5, so that each row is held out once"
+                f"{name}: expected at least {least} held-out rows for {coverage:g}, got {count}: ask for less, or "
+                "train on more rows, or by folds, so that each is held out once (cv=5)"
             )
         return np.asarray(self.residuals[place - 1])
 
@@ -217,14 +228,19 @@ class TableModel:
         more : dict, optional
             What else the file is to tell, as JSON.
         """
-        said: dict[str, Any] = {
+        files.atomic.write(
+            file, files.model.pack_estimator(self.ensemble.members, {KEY: self.to_dict(), **(more or {})}, {})
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """What stands around the networks, as JSON can hold it."""
+        return {
             "encoding": self.encoding.to_dict(), "classes": self.classes,
             "target": None if self.target is None else self.target.to_dict(), "temperature": self.temperature,
             "residuals": None if self.residuals is None else self.residuals.tolist(),
             "importances": None if self._importances is None else self._importances.tolist(),
             "best_epochs": self.best_epochs, "scores": self.scores,
         }  # fmt: skip
-        files.atomic.write(file, files.model.pack_estimator(self.ensemble.members, {KEY: said, **(more or {})}, {}))
 
     @classmethod
     def load(cls, file: Any) -> tuple[TableModel, dict[str, Any]]:
@@ -246,10 +262,11 @@ class TableModel:
         if not isinstance(told, dict) or KEY not in told:
             raise ValueError(f"expected {KEY!r}, got {_validate.shown(told)}")
         more = {name: value for name, value in told.items() if name != KEY}
-        return cls._from_dict(Ensemble(networks), told[KEY]), more
+        return cls.from_dict(Ensemble(networks), told[KEY]), more
 
     @classmethod
-    def _from_dict(cls, ensemble: Ensemble, given: dict[str, Any]) -> TableModel:
+    def from_dict(cls, ensemble: Ensemble, given: dict[str, Any]) -> TableModel:
+        """What `to_dict` wrote, around these networks."""
         encoding = Encoding.from_dict(given["encoding"], ensemble.n_in)
         classes = None if given["classes"] is None else _validate.items(given["classes"], "classes")
         target = None if classes is not None else Target.from_dict(given["target"], ensemble.n_out)
@@ -257,12 +274,25 @@ class TableModel:
             raise ValueError(f"expected {ensemble.n_out} classes, each once, got {_validate.shown(classes)}")
         model = cls(encoding, ensemble, classes, target, _validate.number(given["temperature"], "temperature", above=0))
         if given["residuals"] is not None:
-            model.residuals = _validate.matrix(given["residuals"], "residuals", ensemble.n_out, np.dtype(np.float64))
+            residuals = _validate.matrix(given["residuals"], "residuals", ensemble.n_out, np.dtype(np.float64))
+            model.residuals = ascending(residuals)
         if given["importances"] is not None:
             model._importances = np.array([_validate.number(one, "importances") for one in given["importances"]])
         model.best_epochs = [_validate.integer(epoch, "best_epochs", 0) for epoch in given["best_epochs"]]
         model.scores = [[_validate.number(score, "scores") for score in one] for one in given["scores"]]
         return model
+
+
+def sorted_residuals(predicted: Array, y: Array) -> Array:
+    """How far predictions are from the truth, in ascending order: (rows, n_out)."""
+    return fewer(np.sort(abs(predicted - y), axis=0))
+
+
+def ascending(residuals: Array) -> Array:
+    """Refuse residuals that are none: absolute, in ascending order."""
+    if (residuals < 0).any() or (np.diff(residuals, axis=0) < 0).any():
+        raise ValueError("residuals: expected them from 0 on, in ascending order, got others")
+    return residuals
 
 
 def fewer(residuals: Array) -> Array:

@@ -135,6 +135,17 @@ PRESETS: dict[str, tuple[Recipe, Recipe]] = {
 }
 
 
-def recipe(preset: str, *, classes: bool) -> Recipe:
-    """That of a preset, for classes or for numbers."""
-    return PRESETS[_validate.choice(preset, "preset", PRESETS)][0 if classes else 1]
+def recipe(preset: str, *, classes: bool, **changes: Any) -> Recipe:
+    """That of a preset, for classes or for numbers, with what is asked instead, if it is not None.
+
+    Epochs that are asked for are as many with few rows, too. Where something else than right classes is the aim, labels
+    are smoothed only if that is asked for.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    if given.get("metric") == "auto":
+        del given["metric"]
+    elif given.get("metric", "accuracy") != "accuracy":
+        given.setdefault("label_smoothing", 0.0)
+    if "epochs" in given:
+        given["least_steps"] = 0
+    return replace(PRESETS[_validate.choice(preset, "preset", PRESETS)][0 if classes else 1], **given)
