@@ -720,7 +720,7 @@ class Sequential(_core.Predictor):
 
         data, objective = self._data_of(x, y, loss, sample_weight)
         vector = self._vector(v, "v")
-        return streams.hessian_vector_product(self, data, objective, vector, threads).astype(self.dtype)
+        return streams.Products(self, data, objective, threads).with_vector(vector).astype(self.dtype)
 
     def gauss_newton(
         self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, threads: int | None = None

@@ -37,11 +37,12 @@ def hessian(net: Any, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, t
     _validate.fits_in_memory(n * n, net.dtype, f"the {n} x {n} Hessian of {n} parameters")
     columns = np.empty((n, n), net.dtype)
     data, objective = net._data_of(x, y, loss, sample_weight)
+    products = streams.Products(net, data, objective, threads)
 
     unit = np.zeros(n, net.dtype)
     for i in range(n):
         unit[i] = 1
-        columns[i] = streams.hessian_vector_product(net, data, objective, unit, threads)
+        columns[i] = products.with_vector(unit)
         unit[i] = 0
     found: Array = (columns + columns.T) / 2
     return found
@@ -87,11 +88,10 @@ def curvature(
     tolerance = _validate.positive(tolerance, "tolerance")
     most = min(n, _validate.integer(max_iterations, "max_iterations", k))
     data, objective = net._data_of(x, y, loss, sample_weight)
-
-    def product(vector: Array) -> Array:
-        return streams.hessian_vector_product(net, data, objective, vector, threads)
-
-    return _lanczos(product, n, k, most, tolerance, _validate.generator(rng), _validate.flag(vectors, "vectors"))
+    products = streams.Products(net, data, objective, threads)
+    return _lanczos(
+        products.with_vector, n, k, most, tolerance, _validate.generator(rng), _validate.flag(vectors, "vectors")
+    )
 
 
 def _lanczos(product: Any, n: int, k: int, most: int, tolerance: float, rng: np.random.Generator, vectors: bool) -> Any:

@@ -23,8 +23,9 @@ class Part(NamedTuple):
     term: int
     x: Array
     y: Array
-    #: What each row counts for, the weight of the term included.
+    #: What each row counts for, the weight of the term included; and the same as factors of its adjoints, (rows, 1, 1).
     share: Array
+    factors: Array
 
 
 class OnNetwork:
@@ -100,19 +101,21 @@ def parts(loss: Any, x: Array, y: Array, weights: Array | None) -> list[Part]:
         own = counts[rows]
         if len(own) and own.sum() > 0:
             share = own / own.sum() * (1.0 if loss.weights is None else loss.weights[term])
-            parts.append(Part(term, np.ascontiguousarray(x[rows]), y[rows], share))
+            parts.append(Part(
+                term, np.ascontiguousarray(x[rows]), y[rows], share, share.astype(x.dtype)[:, None, None]
+            ))  # fmt: skip
     return parts
 
 
 def measure(loss: Any, part: Part, results: Sequence[Array]) -> tuple[float, list[Array | None]]:
     """The loss of a term, and its adjoints."""
     values, *slopes = _rows(loss, part, results)
-    share, value = part.share, float((values * part.share).sum())
-    dtype = part.x.dtype
+    value, factors = float(np.add.reduce(values * part.share)), part.factors
     return value, [
-        None if slope is None else np.multiply(slope, share.reshape(-1, *[1] * (slope.ndim - 1)), dtype=dtype)
+        None if slope is None else
+        np.multiply(slope, factors if slope.ndim == 3 else factors[:, 0], dtype=factors.dtype)
         for slope in slopes
-    ]
+    ]  # fmt: skip
 
 
 def _rows(loss: Any, part: Part, results: Sequence[Array]) -> list[Any]:

@@ -80,9 +80,8 @@ class Problem:
     def curvature(self) -> Array:
         """The Gauss-Newton matrix, and the second derivatives of the penalties, in double."""
         found = rows.gauss_newton(self._net, self._data, self._objective, self._threads)
-        for operation in self._net.graph:
-            for begin, end, _, l2 in engine.penalties(operation.layer, self._net._storage):
-                found[np.arange(begin, end), np.arange(begin, end)] += 2 * self._factor * l2
+        for begin, end, _, l2 in engine.penalties_of(self._net):
+            found[np.arange(begin, end), np.arange(begin, end)] += 2 * self._factor * l2
         return found
 
     def penalty(self) -> float:

@@ -20,21 +20,29 @@ __all__ = [
 Array = _validate.Array
 #: Bytes of the gradients of rows that are held at a time, where only their sum is wanted.
 AT_ONCE = 1 << 24
+#: Rows that go through a network together, whatever that keeps of them.
+FEW = 256
 
 
 def plan_of(net: Any, what: str) -> _core.Plan:
     """The compiled plan of a network; one with layers in Python is refused."""
-    custom = [operation.layer for operation in net.graph if operation.kind == "python"]
-    if custom:
-        raise TypeError(f"{what}: expected built-in layers, got {custom[0]!r}, whose derivatives are not known")
+    plan: _core.Plan | None = net._plan
+    if plan is None:
+        custom = next(operation.layer for operation in net.graph if operation.kind == "python")
+        raise TypeError(f"{what}: expected built-in layers, got {custom!r}, whose derivatives are not known")
     net._check_statistics()
-    plan: _core.Plan = net._engine
     return plan
 
 
 def run(work: float, threads: int | None, make: Any) -> Any:
     """Make something for so many threads as pay for this work, run it, and return it."""
-    with _threads.take(_threads.checked(threads), work, _threads.WORTH_STARTING) as count:
+    threads = _threads.checked(threads)
+    if threads == 1 or (threads is None and work < 2 * _threads.WORTH_STARTING):
+        _threads.go_on()
+        made = make(1)
+        made.run()
+        return made
+    with _threads.take(threads, work, _threads.WORTH_STARTING) as count:
         made = make(count)
         made.run()
         return made
@@ -57,8 +65,11 @@ def jacobian(net: Any, x: Any, threads: int | None) -> Array:
 
 def by_memory(net: Any, rows: int, streams: int) -> Iterator[slice]:
     """Some rows at a time, so many that what is kept of them is not much."""
+    if rows <= FEW:
+        yield slice(0, rows)
+        return
     each = (3 * streams + 3) * net.dtype.itemsize * sum(operation.n_out for operation in net.graph)
-    step = max(256, 4 * AT_ONCE // each)
+    step = max(FEW, 4 * AT_ONCE // each)
     for start in range(0, rows, step):
         yield slice(start, start + step)
 
@@ -136,11 +147,12 @@ def add_products(
     net: Any, plan: _core.Plan, data: Data, objective: Objective, share: Array, threads: int | None, found: Array
 ) -> None:
     """Add J^T H J of some rows to the upper triangle, H the second derivatives of their losses."""
-    on = outputs(net, plan, data.x, objective.on_logits)
-    curvature = slopes.hessians(objective, on, data) * share[:, None, None]
-    if objective.loss.kernel == "mean_squared_error":  # a multiple of the unit matrix: half of it on either side
-        left = right = _along(net, plan, data.x, np.sqrt(curvature), objective.on_logits, threads)
+    if objective.compiled and objective.loss.kernel == "mean_squared_error":  # H is a multiple of the unit matrix
+        root = np.sqrt(2 / net.n_out * share)[:, None, None] * np.eye(net.n_out)
+        left = right = _along(net, plan, data.x, root, False, threads)
     else:
+        on = outputs(net, plan, data.x, objective.on_logits)
+        curvature = slopes.hessians(objective, on, data) * share[:, None, None]
         left = _along(net, plan, data.x, None, objective.on_logits, threads)
         right = _along(net, plan, data.x, curvature, objective.on_logits, threads)
     run(len(left) * found.size / 2, threads, lambda count: _core.Gram(left, right, found, count))

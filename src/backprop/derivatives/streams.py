@@ -13,7 +13,7 @@ from ..program.data import Data
 from ..program.objective import Objective
 from . import rows, slopes
 
-__all__ = ["Streams", "hessian_vector_product", "refuse_zero_curvature", "room_for", "total_of"]
+__all__ = ["Products", "Streams", "refuse_zero_curvature", "room_for", "total_of"]
 
 Array = _validate.Array
 #: Slices of a batch, whose gradients are summed apart, at most; rows of one at least, and bytes of all of them at most.
@@ -135,44 +135,63 @@ def refuse_zero_curvature(net: Any) -> None:
 def of_penalties(net: Any) -> Array:
     """The gradient of what the layers' l1 and l2 add to the loss."""
     found = np.zeros(len(net.parameters))
-    for operation in net.graph:
-        for begin, end, l1, l2 in engine.penalties(operation.layer, net._storage):
-            weight = net.parameters[begin:end].astype(np.float64)
-            found[begin:end] += l1 * np.sign(weight) + 2 * l2 * weight
+    for begin, end, l1, l2 in engine.penalties_of(net):
+        weight = net.parameters[begin:end].astype(np.float64)
+        found[begin:end] += l1 * np.sign(weight) + 2 * l2 * weight
     return found
 
 
-def hessian_vector_product(net: Any, data: Data, objective: Objective, vector: Array, threads: int | None) -> Array:
-    """See `Sequential.hessian_vector_product`; in double."""
-    plan, n = rows.plan_of(net, "hessian_vector_product"), len(net.parameters)
-    tangents = np.zeros(n + _core.ROOM, net.dtype)
-    tangents[:n] = vector
-    found, share = _of_penalties(net, objective.penalty_factor(data), vector), rows.shares(objective, data)
-    for some in rows.by_memory(net, len(data), 2):
-        found += _product(net, plan, data.rows(some), objective, tangents, share[some, None], threads)
-    return found
+class Products:
+    """Products of vectors with the Hessian of a loss on some rows, at the present parameters of a network.
 
+    Parameters
+    ----------
+    net, data, objective, threads
+        As `Sequential.hessian_vector_product` has them.
+    """
 
-def _product(
-    net: Any, plan: _core.Plan, data: Data, objective: Objective, tangents: Array, share: Array, threads: int | None
-) -> Array:
-    """The gradient of the derivative of the loss along the tangents (Pearlmutter 1994)."""
-    value = np.empty((len(data), net.n_out), net.dtype)
-    first, work = np.empty((*value.shape, 1), net.dtype), 2 * plan.work * len(data)
-    there = rows.run(work, threads, lambda count: _core.Derivatives(
-        plan, data.x, None, tangents, value, first, logits=objective.on_logits, threads=count))  # fmt: skip
-    curvature = slopes.product(objective, value, data, first[:, :, 0]) * share
-    dy = rows.row_slopes(objective, value, data) * share
-    sums = room_for(len(data), len(net.parameters))
-    there.backward(curvature.astype(net.dtype), dy[:, :, None].astype(net.dtype), None, sums)
-    there.run()
-    return total_of(sums)
+    def __init__(self, net: Any, data: Data, objective: Objective, threads: int | None) -> None:
+        self._net, self._plan = net, rows.plan_of(net, "hessian_vector_product")
+        self._data, self._objective, self._threads = data, objective, threads
+        self._share = rows.shares(objective, data)[:, None]
+        self._tangents = np.zeros(len(net.parameters) + _core.ROOM, net.dtype)
+        self._slices = list(rows.by_memory(net, len(data), 2))
+        #: What goes through all rows, where they are not too many to be kept.
+        self._kept: tuple[_core.Derivatives, Array, Array] | None = None
 
-
-def _of_penalties(net: Any, factor: float, vector: Array) -> Array:
-    """The second derivatives of l2 sum w^2, times the vector."""
-    found = np.zeros(len(vector))
-    for operation in net.graph:
-        for begin, end, _, l2 in engine.penalties(operation.layer, net._storage):
+    def with_vector(self, vector: Array) -> Array:
+        """H v, in double."""
+        n = len(vector)
+        self._tangents[:n] = vector
+        found, factor = np.zeros(n), self._objective.penalty_factor(self._data)
+        for begin, end, _, l2 in engine.penalties_of(self._net):
             found[begin:end] += 2 * factor * l2 * vector[begin:end]
-    return found
+        for some in self._slices:
+            found += self._of_rows(self._data.rows(some), self._share[some])
+        return found
+
+    def _of_rows(self, data: Data, share: Array) -> Array:
+        """The gradient of the derivative of the loss along the tangents (Pearlmutter 1994)."""
+        there, value, first = self._there(data)
+        curvature = slopes.product(self._objective, value, data, first[:, :, 0]) * share
+        dy = rows.row_slopes(self._objective, value, data) * share
+        sums = room_for(len(data), len(self._net.parameters))
+        there.backward(curvature.astype(value.dtype), dy[:, :, None].astype(value.dtype), None, sums)
+        there.run()
+        return total_of(sums)
+
+    def _there(self, data: Data) -> tuple[_core.Derivatives, Array, Array]:
+        """The outputs, and their derivatives along the tangents."""
+        if self._kept is not None:
+            there, value, first = self._kept
+            there.forward(data.x, value, first)
+            there.run()
+            return self._kept
+        value = np.empty((len(data), self._net.n_out), self._net.dtype)
+        first, work = np.empty((*value.shape, 1), value.dtype), 2 * self._plan.work * len(data)
+        made = rows.run(work, self._threads, lambda count: _core.Derivatives(
+            self._plan, data.x, None, self._tangents, value, first, logits=self._objective.on_logits, threads=count,
+        )), value, first  # fmt: skip
+        if len(self._slices) == 1:
+            self._kept = made
+        return made

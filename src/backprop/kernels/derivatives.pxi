@@ -801,7 +801,8 @@ cdef class Derivatives(Blocks):
         self.scratch_bytes = padded(
             size * padded(training_scratch_size(graph), 16) + 8 * ROWS_ASIDE * graph.widest
             + size * (graph.n_parameters + SLACK), 64)
-        self.reserve(size * it.size * <double> self.n_blocks() + self.threads * <double> self.scratch_bytes + 256)
+        self.reserve(
+            size * it.size * <double> self.n_blocks() + self.threads * <double> self.scratch_bytes + 256, False)
         it.work = self.take(size * it.size * <double> self.n_blocks())
         self.scratch = <char *> self.take(self.threads * <double> self.scratch_bytes)
 
@@ -869,6 +870,7 @@ cdef void block_of_streams(Derivatives it, int number, int slice, int thread, re
     b.scratch = it.scratch + thread * it.scratch_bytes
     b.aside = <double *> (<real *> b.scratch + padded(training_scratch_size(graph), 16))
     b.gradients = b.aside + ROWS_ASIDE * graph.widest
+    memset(b.scratch, 0, zeros_size(graph) * sizeof(real))
     rows = Rows(                                        # where y_of finds the values
         graph=graph, how=&it.streams.how, x=b.work,
         work=<real *> b.work + padded(it.streams.at_a_time * it.streams.count * graph.n_in, 16),

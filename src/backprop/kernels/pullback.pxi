@@ -20,10 +20,15 @@ cdef struct Pull:
     double *squares                             # (rows, count), of the norms of dp; or NULL
 
 
+cdef inline Py_ssize_t pull_scratch(const Pull *it) noexcept nogil:
+    """With respect to inputs alone, no gradients of weights."""
+    return scratch_size(it.graph) if it.dp == NULL and it.squares == NULL else training_scratch_size(it.graph)
+
+
 cdef inline double pull_size(const Pull *it) noexcept nogil:
     """Numbers of a thread: inputs, workspace, scratch and, for norms, a gradient."""
     cdef double capacity = it.at_a_time * it.count
-    return capacity * (it.graph.n_in + it.graph.width) + it.graph.at_end + training_scratch_size(it.graph) + (
+    return capacity * (it.graph.n_in + it.graph.width) + it.graph.at_end + pull_scratch(it) + (
         it.graph.n_parameters if it.squares != NULL else 0) + 4 * 64
 
 
@@ -59,13 +64,13 @@ cdef void pull_forward(const Pull *it, Rows *rows, real *x) noexcept nogil:
 cdef void take_cotangents(const Pull *it, const Rows *rows, Py_ssize_t first, real *to) noexcept nogil:
     """Into the gradients of the last output."""
     cdef const Op *last = &it.graph.ops[it.graph.n_ops - 1]
-    cdef Py_ssize_t r, i, n = last.n_out
+    cdef Py_ssize_t r, n = last.n_out
     if it.dy != NULL:
         copy_rows(rows.n, n, <const real *> it.dy + first * it.count * n, n, to, last.ld)
         return
+    memset(to, 0, rows.n * last.ld * sizeof(real))
     for r in range(rows.n):
-        for i in range(n):
-            to[r * last.ld + i] = 1 if i == r % n else 0
+        to[r * last.ld + r % n] = 1
 
 
 cdef void row_gradient(Rows *row, int s, real *gradients) noexcept nogil:
@@ -136,6 +141,8 @@ cdef void pull_block(
         graph=graph, how=&it.how, x=x, work=work, capacity=capacity, first=0, n=n, batch=n, scratch=scratch, watch=NULL)
     cdef real *dx = NULL
     cdef int p
+    memset(scratch, 0, zeros_size(graph) * sizeof(real))
+    memset(work + padded(capacity * graph.width, 8), 0, graph.at_end * sizeof(real))
     memcpy(x, <const real *> it.x + first * graph.n_in, n * graph.n_in * sizeof(real))
     pull_forward(it, &rows, x)
     take_cotangents(it, &rows, first, dy_of(&rows, &graph.ops[graph.n_ops - 1], x))
@@ -144,7 +151,7 @@ cdef void pull_block(
     for p in range(graph.n_parts - 1, -1, -1):
         backward_part(&rows, p, <const real *> it.parameters, dx)
     if it.dp != NULL or it.squares != NULL:
-        parameter_rows(it, &rows, first, scratch + padded(training_scratch_size(graph), 16))
+        parameter_rows(it, &rows, first, scratch + padded(pull_scratch(it), 16))
 
 
 @cython.final
@@ -173,7 +180,7 @@ cdef class Pullback(Blocks):
         it.at_a_time = min(it.rows, max(1, PULLED // it.count))
         self.threads = max(1, min(threads, (it.rows - 1) // it.at_a_time + 1))
         self.size = pull_size(it) * (4 if plan.single else 8)
-        self.reserve(self.threads * (self.size + 64))
+        self.reserve(self.threads * (self.size + 64), False)
 
     cdef void blocks(self, int thread, Watch *watch) noexcept nogil:
         cdef char *memory = self.base + 64 - <size_t> self.base % 64 + thread * <Py_ssize_t> (self.size // 64 + 1) * 64

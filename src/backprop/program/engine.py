@@ -128,6 +128,11 @@ def penalties(layer: Any, storage: Storage) -> list[tuple[int, int, float, float
     return [(begin - storage.begin, end - storage.begin, l1, l2) for begin, end, l1, l2 in found]
 
 
+def penalties_of(net: Any) -> list[tuple[int, int, float, float]]:
+    """Those of all layers of a network."""
+    return [found for leaf in net.leaves.values() for found in penalties(leaf, net._storage)]
+
+
 def _ops(run: Sequence[Operation], storage: Storage) -> list[tuple[Any, ...]]:
     """The ops of the core for operations of which the first takes the input of the plan."""
     ops: list[tuple[Any, ...]] = []

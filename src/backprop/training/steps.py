@@ -65,7 +65,7 @@ def _of_derivatives(run: Run, data: Any, count: int) -> tuple[Array, Outputs]:
     rates, losses, done = np.broadcast_to(optimizer.rates(count), count), np.zeros((count, 2)), 0
     losses[:, 1] = data.weight
     try:
-        for done in range(count):
+        while done < count:
             _threads.go_on()
             value = settings.objective.derivatives.gradients(data, factor)
             losses[done, 0] = settings.objective.total(value, data)
@@ -73,11 +73,13 @@ def _of_derivatives(run: Run, data: Any, count: int) -> tuple[Array, Outputs]:
                 rule.update, rates[done], rule.steps + done + 1, net.parameters, net.gradients, rule.state, rule.ranges
             ):
                 raise diverged(run.epoch + done, 0, optimizer)
-            net.steps, net.epochs, optimizer.steps = net.steps + 1, net.epochs + 1, optimizer.steps + 1
+            done += 1
     except BaseException:  # what is done counts
         run.history.extend({"loss": means(run, losses[:done])})
         run.epoch += done
         raise
+    finally:
+        net.steps, net.epochs, optimizer.steps = net.steps + done, net.epochs + done, optimizer.steps + done
     return losses, None
 
 
