@@ -370,7 +370,7 @@ def _second_order(fits, equation):
     equation.plot(times[:60], np.cos(3 * times[:60]), color=GRAY, linewidth=4, alpha=0.4, label="cos 3t")
     equation.plot(times[:60], net.predict(times[:60]), color=BLUE, label="the network")
     equation.set(title="u'' = -9 u, u(0) = 1, u'(0) = 0", xlabel="t")
-    equation.legend()
+    equation.legend(loc="upper left", bbox_to_anchor=(0.18, 1))
 
 
 def data() -> Figure:
