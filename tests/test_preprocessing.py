@@ -528,3 +528,16 @@ def test_a_large_table_is_encoded_within_a_second():
 def test_a_table_is_a_table():
     table = of({"a": [1, 2]})
     assert isinstance(table, Table) and of(table) is table and table.rows([1]).cells("a")[0] == "2"
+
+
+def test_a_column_that_was_constant_becomes_0():
+    scaler = RobustScaler().fit([[5.0], [5.0]])
+    np.testing.assert_array_equal(scaler.transform([[5.0], [6.0], [-1e300], [np.nan]])[:, 0], [0, 0, 0, np.nan])
+
+
+def test_periods_and_times_are_dates():
+    pandas = pytest.importorskip("pandas")
+    times = [datetime.time(hour % 24) for hour in range(30)]
+    table = {"month": pandas.period_range("2020-01", periods=30, freq="M"), "time": times}
+    encoder = TableEncoder().fit(pandas.DataFrame(table))
+    assert [str(reading) for reading in encoder.readings_.values()] == ["month: date", "time: date"]

@@ -304,3 +304,53 @@ def test_the_command_line_and_a_frame_reach_the_same_score(run):
         estimator = realmlp(random_state=0, epochs=5).fit(frame.iloc[train], rent[train])
     other = np.sqrt(np.mean((estimator.predict(frame.iloc[test]) - rent[test]) ** 2))
     assert f"test rmse: {digits(float(f'{other:.4g}'))}" in out.splitlines()
+
+
+def lines(rows=60):
+    """Cells of a column of numbers, and of one of classes that they tell."""
+    x = np.random.default_rng(0).normal(size=rows)
+    return [(f"{value:.3f}", "red" if value > 0 else "blue") for value in x]
+
+
+def test_columns_of_one_name_are_told_apart_and_that_is_said(run):
+    Path("t.csv").write_text("a,b,a,y\n" + "\n".join(f"{i % 7},{x},{x},{y}" for i, (x, y) in enumerate(lines())))
+    status, out, _ = run("train", "t.csv", "--target", "y", "--preset", "fast", "--epochs", 1, "--no-plot")
+    assert status == 0 and out.startswith(
+        "t.csv: several columns are called a: the others a.1 and so on, in their order\n"
+    )
+    assert [feature.name for feature in loaded("t.safetensors").table.encoding.encoder.features_] == ["a", "b", "a.1"]
+    status, _, err = run("train", "t.csv", "--target", "a", "--no-plot")
+    assert status == 2 and "t.csv: expected one column 'a' to predict, got several: rename the others" in err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+@pytest.mark.parametrize("delimiter", ["|", ";", "\t"])
+def test_excel_writes_it_so(run, encoding, delimiter):
+    head, *rest = [("Größe", "Wort"), *lines()]
+    Path("t.csv").write_bytes("\r\n".join(delimiter.join(cells) for cells in (head, *rest)).encode(encoding))
+    status, out, _ = run("train", "t.csv", "--target", "Wort", "--preset", "fast", "--epochs", 1, "--no-plot")
+    assert status == 0 and out.startswith("Größe: number\nWort: target, 2 classes (blue, red)\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,y\n1,2", "column 'y': expected at least 2 classes, and fewer than the 1 rows, got 1: there is but one row"),
+        ("a,y\n1,5\n2,5\n3,5", "rows, got 1: all are '5', which leaves nothing to learn"),
+        ("a,y\n1,\n2,NA\n3,", "column 'y': expected a value in some rows, got none: all 3 cells are missing"),
+        ("a y\n1 2\n3 4", "no column 'y' in t.csv: it has a y: expected commas, semicolons, tabs or | between cells"),
+        ("ä,y\n1,2", 'expected UTF-8, got the byte 0xe4: save it as "CSV UTF-8", or convert it'),
+    ],
+)
+def test_what_cannot_be_learned_is_said(run, content, said):
+    Path("t.csv").write_bytes(content.encode("latin-1"))
+    status, out, err = run("train", "t.csv", "--target", "y", "--no-plot")
+    assert (status, out) == (2, "") and said in err and err.count("\n") == 1
+
+
+def test_a_rare_category_is_not_called_unknown(run):
+    rng = np.random.default_rng(0)
+    rows = [f"word{i if i < 300 else rng.integers(200)},{rng.normal():.2f},{'ab'[i % 2]}" for i in range(900)]
+    Path("t.csv").write_text("w,x,y\n" + "\n".join(rows))
+    assert run("train", "t.csv", "--target", "y", "--preset", "fast", "--epochs", 1, "--no-plot")[0] == 0
+    assert " cells rare or unknown in training, such as " in run("predict", "t.safetensors", "t.csv")[2]

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -427,3 +428,49 @@ def test_it_goes_into_pipelines_and_searches():
     assert is_classifier(pipeline)
     found = bp.sklearn.sweep(RealMLPClassifier(**QUICK), {"hidden_layer_sizes": [4, (8, 8)]}, x, y, cv=2, threads=1)
     assert 0 <= found.best_score_ <= 1
+
+
+def test_categories_alone():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    X = pandas.DataFrame({"a": rng.choice(list("xyz"), 90), "b": rng.choice(["u", "v"], 90)})
+    model = RealMLPClassifier("fast", epochs=30, random_state=0).fit(X, X.a)
+    assert model.score(X, X.a) == 1
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "said"),
+    [
+        (RealMLPRegressor, np.arange(60) * 1e200, "y: expected a target whose standard deviation is neither beyond"),
+        (RealMLPRegressor, np.arange(60) * 1e-200, "is neither beyond float64 nor 0, got 0 to 5.9e-199: divide it"),
+        (RealMLPRegressor, np.arange(60).astype("M8[D]"), "y: expected numbers, got dates: make numbers of them"),
+        (
+            RealMLPClassifier,
+            np.array([None, *"ab" * 29, "a"], object),
+            "y: expected a class in each row, got None at row 0",
+        ),
+        (
+            RealMLPClassifier,
+            np.array([1, *"ab" * 29, "a"], object),
+            "y: expected classes of one kind, got texts beside",
+        ),
+        (RealMLPClassifier, np.array(["a"] * 60), "y: expected at least two classes, got one class: 'a'"),
+    ],
+)
+def test_targets_that_nothing_can_be_learned_of(estimator, y, said):
+    with pytest.raises((ValueError, TypeError), match=re.escape(said)):
+        estimator("fast", epochs=1).fit(np.random.default_rng(0).normal(size=(60, 2)), y)
+
+
+def test_what_is_no_table_yet():
+    polars = pytest.importorskip("polars")
+    X = {"a": np.random.default_rng(0).normal(size=60)}
+    for given, said in (
+        (
+            polars.DataFrame(X).lazy(),
+            "expected a table, got a LazyFrame, which is yet to be computed: call its collect()",
+        ),
+        (X, "X: expected a DataFrame or rows, got columns by name: pandas.DataFrame(X) makes one of them"),
+    ):
+        with pytest.raises(TypeError, match=re.escape(said)):
+            RealMLPRegressor("fast", epochs=1).fit(given, X["a"])

@@ -38,6 +38,10 @@ def columns(value: Any) -> list[Any] | None:
     """What a table of another library calls its columns; None for anything else."""
     if isinstance(value, (np.ndarray, list, tuple)):
         return None
+    if hasattr(value, "collect") and not hasattr(value, "__len__"):
+        raise TypeError(
+            f"expected a table, got a {type(value).__name__}, which is yet to be computed: call its collect()"
+        )
     found = getattr(value, "column_names", None)  # of PyArrow, whose `columns` are the columns themselves
     if found is None and any(hasattr(value, name) for name in ("dtypes", "schema", "__dataframe__")):
         found = getattr(value, "columns", None)

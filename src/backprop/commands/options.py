@@ -50,6 +50,10 @@ def read(args: argparse.Namespace) -> tuple[tables.Table, dict[str, Any]]:
     table = tables.read(args.what, args.header, True, [*words, *filter(None, [args.target])])
     if args.target is None:
         raise ValueError(f"{table.path}: expected --target COLUMN, one of {', '.join(table.columns)}")
+    if args.target in table.repeated:
+        raise ValueError(
+            f"{table.path}: expected one column {args.target!r} to predict, got several: rename the others"
+        )
     given = {option: columns(getattr(args, option), table) for option in COLUMNS}
     return table, {"task": args.task, "decimal": args.decimal, **given}
 

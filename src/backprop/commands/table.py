@@ -35,6 +35,8 @@ def trained(args: argparse.Namespace) -> Made:
     tables.Recipe.learn(given.table, args.target, train, given.readings)  # refuses cells before anything is said
     if args.header is None and not table.has_header:
         print(f"{table.path}: no header, the first row looks like data (--header, if it names the columns)")
+    for name in table.repeated:
+        print(f"{table.path}: several columns are called {name}: the others {name}.1 and so on, in their order")
     print(*given.remarks, sep="\n")
     print(f"{table.path}: {len(train):,} rows to train on, {len(test):,} others to test on")
     found = _fitted(given, train, args)

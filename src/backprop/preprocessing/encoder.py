@@ -140,7 +140,7 @@ class Encoder:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Encoder) and vars(self).get("features_") == vars(other).get("features_")
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # what has == and can change
 
     def _read(self, table: Table) -> dict[str, Reading]:
         """How the columns are read."""

@@ -150,9 +150,13 @@ class RealMLP(BaseEstimator):
             check_is_fitted(self, "n_features_in_")
         if _frames.columns(X) is not None:
             validate_data(self, X, reset=first, skip_check_array=True)
-            if not len(X):
-                raise ValueError("Found array with 0 sample(s): expected at least one row in X, got none")
+            if len(X) < (least := 2 if first else 1):
+                raise ValueError(f"Found array with {len(X)} sample(s): expected at least {least} in X, got {len(X)}")
             return X
+        if isinstance(X, dict) and not hasattr(X, "toarray"):
+            raise TypeError(
+                "X: expected a DataFrame or rows, got columns by name: pandas.DataFrame(X) makes one of them"
+            )
         return validate_data(
             self, X, reset=first, dtype=None if _holds_texts(X) else np.float64, ensure_all_finite="allow-nan",
             ensure_min_samples=2 if first else 1,
@@ -387,7 +391,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
 
     classes_: Array
 
-    def __init__(  # type: ignore[no-untyped-def]
+    def __init__(  # type: ignore[no-untyped-def]  # as scikit-learn's: checked in fit, not here
         self, preset="default", *, n_members=None, cv=None, validation_fraction=0.2, early_stopping=False,
         time_limit=None, metric="auto", class_weight=None, calibrate=True, hidden_layer_sizes=None, learning_rate=None,
         epochs=None, batch_size=None, dropout=None, weight_decay=None, label_smoothing=None, progress=False,
@@ -401,7 +405,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Columns of a DataFrame are found by name. Categories that the fit has not seen are as if they were missing.
+            The columns of the fit in their order. Categories that the fit has not seen are as if they were missing.
 
         Returns
         -------
@@ -446,7 +450,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
         return self.model_.temperature
 
     def _target(self, y: Any) -> Array:
-        y = column_or_1d(y, warn=True)
+        y = _of_one_kind(column_or_1d(y, warn=True))
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
         return np.asarray(y)
@@ -454,7 +458,7 @@ class RealMLPClassifier(ClassifierMixin, RealMLP):
     def _learn_target(self, y: Array) -> Array:
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
-            raise ValueError(f"y: expected at least two classes, got one class: {self.classes_[0]!r}")
+            raise ValueError(f"y: expected at least two classes, got one class: {self.classes_.tolist()[0]!r}")
         return self._encode(y)
 
     def _encode(self, y: Array) -> Array:
@@ -514,7 +518,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
         **RealMLP._parameter_constraints, "metric": [StrOptions({"auto", *tabular.OF_TASK["regression"]})],
     }  # fmt: skip
 
-    def __init__(  # type: ignore[no-untyped-def]
+    def __init__(  # type: ignore[no-untyped-def]  # as scikit-learn's: checked in fit, not here
         self, preset="default", *, n_members=None, cv=None, validation_fraction=0.2, early_stopping=False,
         time_limit=None, metric="auto", hidden_layer_sizes=None, learning_rate=None, epochs=None, batch_size=None,
         dropout=None, weight_decay=None, progress=False, random_state=None, threads=None,
@@ -527,7 +531,7 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
         Parameters
         ----------
         X : DataFrame or array-like of shape (n_samples, n_features)
-            Columns of a DataFrame are found by name. Categories that the fit has not seen are as if they were missing.
+            The columns of the fit in their order. Categories that the fit has not seen are as if they were missing.
 
         Returns
         -------
@@ -584,6 +588,8 @@ class RealMLPRegressor(RegressorMixin, RealMLP):
         return self.model_.predict(self._table(X), self.threads)
 
     def _target(self, y: Any) -> Array:
+        if np.asarray(y).dtype.kind in "Mm":
+            raise TypeError("y: expected numbers, got dates: make numbers of them, such as the days since the first")
         y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
         return np.asarray(column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y, np.float64)
 
@@ -608,6 +614,21 @@ def of_file(networks: Sequence[Sequential], told: Any) -> RealMLP:
     model, said = tabular.TableModel.of_file(networks, told)
     kinds: dict[str, type[RealMLP]] = {kind.__name__: kind for kind in (RealMLPClassifier, RealMLPRegressor)}
     return kinds[_validate.choice(said["class"], "class", kinds)]._of_file(model, said)
+
+
+def _of_one_kind(y: Array) -> Array:
+    """Refuse classes that have no order, some of them missing, or texts beside numbers."""
+    if y.dtype.kind != "O":
+        return y
+    gaps = [row for row, value in enumerate(y.tolist()) if value is None or value != value]
+    if gaps:
+        raise ValueError(f"y: expected a class in each row, got {y[gaps[0]]} at row {gaps[0]}: leave such rows out")
+    kinds = {"text" if isinstance(value, str) else "numbers" for value in y.tolist()}
+    if len(kinds) > 1:
+        raise ValueError(
+            "y: expected classes of one kind, got texts beside numbers: make all of them text, y.astype(str)"
+        )
+    return y
 
 
 def _asked(X: Any) -> dict[str, Any]:

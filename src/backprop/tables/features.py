@@ -341,7 +341,8 @@ class Text(_Feature):
         if len(rows) == 0:
             return ""
         first = shortened(table.cells(self.name)[rows[0]])
-        return f"{self.name}: {len(rows):,} of {len(table):,} cells unknown in training, such as {first}"
+        rare = "rare or " if len(self.categories) >= MOST_CATEGORIES else ""
+        return f"{self.name}: {len(rows):,} of {len(table):,} cells {rare}unknown in training, such as {first}"
 
 
 def _shrunken(codes: Array, y: Array, n: int, weight: float = 10.0) -> Array:

@@ -94,6 +94,8 @@ def _read(column: Any, name: str, label: str) -> Sequence[str]:
     if kinds is not None and hasattr(column, "cat") and hasattr(column.cat, "codes"):  # of pandas
         texts = np.array([*_texts(list(kinds), name, label), ""], object)
         return Categories(texts[np.asarray(column.cat.codes)].tolist())
+    if hasattr(getattr(column, "dt", None), "to_timestamp"):  # periods of pandas
+        column = column.dt.to_timestamp()
     values = _values(column, name, label)
     kind = values.dtype.kind
     if kind == "b":
@@ -169,7 +171,8 @@ def _dates(values: list[Any], name: str, label: str) -> Moments:
             made[row] = moment - np.timedelta64(offset or 0, "us")
         else:
             raise TypeError(
-                f"{name}: expected a date at row {row}, column {label!r}, as in other rows, got {shown(value)}"
+                f"{name}: expected a date at row {row}, column {label!r}, as in other rows, got {shown(value)}: make "
+                "texts of all, or drop the column"
             )
     return Moments(made)
 
@@ -187,16 +190,19 @@ def _texts(values: list[Any], name: str, label: str) -> list[str]:
         try:
             text = known.get((type(value), value))
         except TypeError:  # as a list, which has no hash
-            raise TypeError(f"{name}: expected a number, a text or a date at row {row}, column {label!r}, got "
-                            f"{shown(value)}") from None  # fmt: skip
+            raise _no_cell(value, name, row, label) from None
         if text is None:
             text = _text(value, digits)
             if text is None:
-                got = f"got {shown(value)}, a {type(value).__name__}"
-                raise TypeError(f"{name}: expected a number, a text or a date at row {row}, column {label!r}, {got}")
+                raise _no_cell(value, name, row, label)
             known[type(value), value] = text
         made.append(text)
     return made
+
+
+def _no_cell(value: Any, name: str, row: int, label: str) -> TypeError:
+    got = f"got {shown(value)}, a {type(value).__name__}: make numbers or texts of the column, or drop it"
+    return TypeError(f"{name}: expected a number, a text or a date at row {row}, column {label!r}, {got}")
 
 
 def _text(value: Any, digits: Any) -> str | None:
@@ -211,7 +217,8 @@ def _text(value: Any, digits: Any) -> str | None:
         return "" if value != value else digits(float(value))
     if isinstance(value, (bytes, complex, np.complexfloating, tuple, frozenset)):
         return None
-    return str(value).strip() if isinstance(value, str) or hasattr(value, "hex") or hasattr(value, "as_tuple") else None
+    has_text = isinstance(value, str) or any(hasattr(value, name) for name in ("hex", "as_tuple", "isoformat"))
+    return str(value).strip() if has_text else None
 
 
 def _is_gap(kind: type) -> bool:

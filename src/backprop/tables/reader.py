@@ -48,8 +48,8 @@ def read(
     Parameters
     ----------
     path : str or path-like
-        UTF-8; cells are divided by commas, semicolons or tabs, whichever divide the first lines evenly. ``"-"`` is the
-        standard input.
+        UTF-8; cells are divided by commas, semicolons, tabs or bars (``|``), whichever divide the first lines evenly.
+        ``"-"`` is the standard input.
     header : bool, optional
         Whether the first row names the columns; where it does not, they are called "1", "2" and so on. Default: it
         does, but a file whose first row looks like data is refused.
@@ -81,6 +81,7 @@ def read(
     if header is None:
         header = _has_header(records, source, lenient, names)
     line, first = records[0]
+    repeated = [name for name in dict.fromkeys(first) if name and first.count(name) > 1] if header else []
     if header:
         del records[0]
         first = _own_names(_beside_row_names(first, records)) if lenient else first
@@ -94,7 +95,7 @@ def read(
     if not records:
         raise ValueError(f"{source}: expected rows beneath the header, got none")
     columns = dict(zip(first, zip(*(cells for _, cells in records), strict=True), strict=True))
-    return Table(source, columns, [line for line, _ in records], delimiter, header)
+    return Table(source, columns, [line for line, _ in records], delimiter, header, repeated=repeated)
 
 
 def _has_header(records: list[tuple[int, list[str]]], source: str, lenient: bool, known: Collection[str]) -> bool:
@@ -294,7 +295,8 @@ def _text(data: bytes, source: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
-        raise ValueError(f"{source}, row {line}: expected UTF-8, got the byte {byte:#04x}") from error
+        cure = 'save it as "CSV UTF-8", or convert it with iconv'
+        raise ValueError(f"{source}, row {line}: expected UTF-8, got the byte {byte:#04x}: {cure}") from error
     if "\0" in text:  # the csv module of Python 3.11 and later lets it pass
         line = text.count("\n", 0, text.index("\0")) + 1
         raise ValueError(f"{source}, row {line}: expected text, got a NUL byte")
@@ -303,9 +305,9 @@ def _text(data: bytes, source: str) -> str:
 
 def _delimiter(text: str) -> str:
     """What divides the first records evenly, commas last since there are decimal commas; else the first record most."""
-    widths = {delimiter: _widths(text[: 2**20], delimiter) for delimiter in "\t;,"}
+    widths = {delimiter: _widths(text[: 2**20], delimiter) for delimiter in "\t;|,"}
     even = [delimiter for delimiter, counts in widths.items() if len(set(counts)) == 1]
-    most = max(",;\t", key=lambda delimiter: widths[delimiter][0])
+    most = max(",;\t|", key=lambda delimiter: widths[delimiter][0])
     if widths[most][0] == 1:  # one column, which nothing is to divide
         return even[-1] if even else most
     return next((delimiter for delimiter in even if widths[delimiter][0] > 1), most)

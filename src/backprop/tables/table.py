@@ -1,6 +1,7 @@
 """A table: the cells of a CSV file or a DataFrame, column by column, as texts, numbers, dates, or classes."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from reprlib import repr as shortened
@@ -41,6 +42,8 @@ class Table:
         False where the columns are called "1", "2" and so on, as the file does not name them.
     is_file : bool
         Whether somebody reads the messages who has options on the command line, rather than arguments.
+    repeated : sequence of str
+        Names that the file gives to several columns, of which the first has it here.
     """
 
     path: str
@@ -49,6 +52,7 @@ class Table:
     delimiter: str = ","
     has_header: bool = True
     is_file: bool = True
+    repeated: Sequence[str] = ()
     _known: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -89,6 +93,8 @@ class Table:
             names = [*self.columns]
             has = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
             hint = f"; did you mean {near!r}?" if near else ""
+            if len(names) == 1 and name in re.split(r"\W", names[0]):
+                hint = ": expected commas, semicolons, tabs or | between cells"
             raise ValueError(f"no column {name!r} in {self.path}: it has {has}{hint}")
         return name
 
@@ -119,7 +125,8 @@ class Table:
         """The rows in which the cell of a column is not missing."""
         rows = np.flatnonzero(~self.missing(name, self.is_numeric(name))).tolist()
         if not rows:
-            raise ValueError(f"{self.path}, column {name!r}: expected a value in some rows, got none")
+            got = f"got none: all {len(self):,} cells are missing"
+            raise ValueError(f"{self.path}, column {name!r}: expected a value in some rows, {got}")
         return self if len(rows) == len(self) else self.rows(rows)
 
     def style(self, survey: Survey, decimal: str | None = None) -> Style:
@@ -233,7 +240,13 @@ class Table:
         classes, labels = self._classes(name)
         if not 1 < len(classes) < len(self):
             limit = f"expected at least 2 classes, and fewer than the {len(self)} rows, got {len(classes)}"
-            raise ValueError(f"{self.path}, column {name!r}: {limit}")
+            why = (
+                f"all are {shortened(classes[0])}, which leaves nothing to learn"
+                if len(classes) == 1
+                else "no class twice"
+            )
+            why = "there is but one row" if len(self) == 1 else why
+            raise ValueError(f"{self.path}, column {name!r}: {limit}: {why}")
         return classes, labels
 
     def _classes(self, name: str) -> tuple[list[str], Array]:

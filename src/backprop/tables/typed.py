@@ -58,7 +58,7 @@ class Typed(Sequence[str]):
             and np.array_equal(self.values, other.values, equal_nan=True)
         )
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # what has == and can change
 
     def take(self, rows: Sequence[int]) -> "Typed":
         """Some of the rows."""

@@ -70,9 +70,14 @@ class Target:
     def learn(cls, y: Array, weights: Array | None, clamped: bool) -> Target:
         """Those of y (rows, n_out)."""
         mean = np.average(y, axis=0, weights=weights)
-        deviation = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weights))
+        with np.errstate(over="ignore", invalid="ignore"):
+            deviation = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weights))
         least, greatest = y.min(axis=0), y.max(axis=0)
-        return cls(mean, np.where((least < greatest) & (deviation > 0), deviation, 1.0), least, greatest, clamped)
+        constant = least == greatest
+        if not (np.isfinite(deviation) & (constant | (deviation > 0))).all():
+            got = f"got {least.min():g} to {greatest.max():g}: divide it by a number"
+            raise ValueError(f"y: expected a target whose standard deviation is neither beyond float64 nor 0, {got}")
+        return cls(mean, np.where(constant, 1.0, deviation), least, greatest, clamped)
 
     def encode(self, y: Array) -> Array:
         """Standardised: float32."""
