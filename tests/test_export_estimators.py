@@ -174,7 +174,7 @@ def test_realmlp_predicts_numbers_in_their_unit(flats, preset, outputs, tmp_path
     for said in (
         "x[0]: size, as in the table, or NaN",
         "town=Bonn, 1 where it is so, else 0",
-        "let.year, as in the table",
+        "let.weekday, the weekday, 0 is Monday, or NaN",
     ):
         assert said in header
 

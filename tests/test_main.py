@@ -354,6 +354,9 @@ def test_a_single_network_of_all_rows(run: Run) -> None:
 
 
 def test_the_rows_to_test_on(run: Run) -> None:
+    said = "--test-fraction 0.99: expected some rows of each class to train on, got none: ask for less"
+    status, out, err = run("train", write("t.csv", flowers(9)), "--target", "species", "--test-fraction", 0.99)
+    assert (status, out) == (2, "") and said in err
     command = ["train", write("t.csv", flowers()), "--target", "species", "--no-plot", "--epochs", 2]
     for share, train in (0, 90), (0.1, 81), (0.5, 45):
         status, out, _ = run(*command, "--test-fraction", share)

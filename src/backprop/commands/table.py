@@ -56,7 +56,13 @@ def _divided(given: tables.Aimed, args: argparse.Namespace) -> tuple[Array, Arra
     share = 0.2 if args.test_fraction is None else args.test_fraction
     if not share:
         return np.arange(len(given.y)), np.arange(0)
-    return datasets.hold_out(given.strata, np.random.default_rng(args.seed), share)
+    train, test = datasets.hold_out(given.strata, np.random.default_rng(args.seed), share)
+    if len(np.unique(given.strata[train])) < len(np.unique(given.strata)):
+        which = "each class" if given.classes else "them"
+        raise ValueError(
+            f"--test-fraction {share:g}: expected some rows of {which} to train on, got none: ask for less"
+        )
+    return train, test
 
 
 def _fitted(given: tables.Aimed, train: Array, args: argparse.Namespace) -> tabular.TableModel:

@@ -52,7 +52,8 @@ def _train(args: argparse.Namespace, writes: bool = True) -> None:
     if picture and drawn:
         atomic.write(picture, drawn)
         print(f"picture: {picture}")
-    print(*made.lines, sep="\n")
+    for line in made.lines:
+        print(line)
 
 
 def _png(draw: Callable[[], Any]) -> bytes | None:

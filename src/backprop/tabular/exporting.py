@@ -23,6 +23,12 @@ _SAID = {
     "sign": "1 where it is so, -1 where it is the other, else 0", "target": "the mean of the target in its category",
 }  # fmt: skip
 
+#: The same of the parts of dates.
+_PARTS = {
+    "year": "the year", "month": "the month", "day": "the day of the month", "weekday": "the weekday, 0 is Monday",
+    "hour": "the hour, with its minutes as a fraction", "elapsed": "the days since 1970",
+}  # fmt: skip
+
 
 def to_onnx(model: TableModel, opset: int | None, said: Mapping[str, Any] | None = None) -> bytes:
     """The bytes of an ONNX model, with an input for each column."""
@@ -53,6 +59,8 @@ def to_c(model: TableModel) -> c.Model:
 
 
 def _said(output: Output) -> str:
+    if output.kind == "number" and output.name != output.column:
+        return f"{_PARTS[output.name.removeprefix(f'{output.column}.')]}, or NaN"
     if output.kind == "index":
         return f"the number of the category, 1 to {output.cardinality - 1}, or 0"
     return _SAID[output.kind]
