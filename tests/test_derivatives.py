@@ -275,6 +275,62 @@ def test_float32_is_near_float64():
     close(*(net.hessian_vector_product(x, labels, "cross_entropy", v) for net in (narrow, wide)), 1e-5)
 
 
+DROPPING = {name: make for name, make in NETS.items() if "dropout" in name} | {
+    "by a schedule": lambda: [bp.Dense(4, 6, "tanh"), bp.Dropout(bp.schedules.Cosine(0.6, 10)), bp.Dense(6, 3)],
+    "beside a batch norm": lambda: [bp.Dropout(0.2), bp.Dense(4, 6), bp.BatchNorm(momentum=0), bp.Activation("tanh"),
+                                    bp.Dropout(0.4), bp.Dense(6, 3), bp.Clip(-9, 9)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_dropout_where_it_is_asked_for(name):
+    """Each derivative is that of what the next step of training computes."""
+    net, rng = network(DROPPING[name]()), np.random.default_rng(5)
+    net.steps = 4
+    x, y, v = rng.normal(size=(300, 4)), rng.normal(size=(300, 3)), rng.normal(size=net.parameters.shape)
+    begin, steps = net.parameters.copy(), (1e-5, -1e-5)
+
+    def moved(measure):
+        """How it changes along v."""
+        found = []
+        for step in steps:
+            net.parameters[...] = begin + step * v
+            found.append(measure())
+        net.parameters[...] = begin
+        return (found[0] - found[1]) / 2e-5
+
+    value, first, second = net.derivatives(x, 2, allow_zero_curvature=True, dropout=True)
+    close(value, net.copy().forward(x, training=True), 1e-14)
+    assert abs(value - net.predict(x)).max() > 0.01
+    close(net.jacobian(x, dropout=True), first, 1e-12)
+    unit = np.eye(4)[2]
+    above, below = (net.derivatives(x + step * unit, dropout=True) for step in steps)
+    close(first[:, :, 2], (above[0] - below[0]) / 2e-5, 1e-7)
+    close(second[:, :, 2], (above[1] - below[1])[:, :, 2] / 2e-5, 1e-6)
+
+    each = net.per_sample_gradients(x, y, "mse", dropout=True)
+    close(each.mean(axis=0), net.value_and_gradient(x, y, "mse")[1], 1e-12)
+    close(net.per_sample_gradients(x, y, "mse", dropout=True, norms_only=True) ** 2, (each**2).sum(axis=1), 1e-12)
+    product = moved(lambda: net.value_and_gradient(x, y, "mse")[1])
+    close(net.hessian_vector_product(x, y, "mse", v, dropout=True), product, 1e-6)
+    jacobian_v = moved(lambda: net.copy().forward(x, training=True))
+    close(v @ net.gauss_newton(x, y, "mse", dropout=True) @ v, 2 * (jacobian_v**2).mean(), 1e-6)
+
+    def total():
+        found = net.derivatives(x, 2, allow_zero_curvature=True, dropout=True)
+        return sum((part * other).sum() for part, other in zip(found, (value, first, second), strict=True))
+
+    total()
+    net.backward_derivatives(value, first, second)
+    close(net.gradients @ v, moved(total), 1e-6)
+    assert net.steps == 4
+    for threads in (1, 3):
+        assert np.array_equal(net.per_sample_gradients(x, y, "mse", dropout=True, threads=threads), each)
+        assert np.array_equal(net.derivatives(x, dropout=True, threads=threads)[1], first)
+    with pytest.raises(TypeError, match="dropout: expected True or False"):
+        net.jacobian(x, dropout=0.5)
+
+
 def test_the_jacobian_along_fewer_inputs_than_outputs():
     net, x = network([bp.Dense(2, 7, "tanh"), bp.Dense(7, 20, "softmax")]), np.random.default_rng(0).normal(size=(5, 2))
     found = net.jacobian(x)

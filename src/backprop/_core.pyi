@@ -215,7 +215,8 @@ class Training:
 class Pullback:
     """Gradients of rows x (B, n_in) in evaluation mode, along cotangents dy (B, count, n_out) or, where that is None,
     of each output. run() writes those that are asked for: with respect to the inputs into dx (B, count, n_in), to the
-    parameters into dp (B, count, n_parameters), and the squares of their norms into squares (B, count)."""
+    parameters into dp (B, count, n_parameters), and the squares of their norms into squares (B, count). With drops,
+    (seed, step, first row), dropout drops."""
 
     def __new__(
         cls,
@@ -227,6 +228,7 @@ class Pullback:
         squares: _Doubles | None = None,
         *,
         logits: bool = False,
+        drops: tuple[int, int, int] | None = None,
         threads: int = 1,
     ) -> Self: ...
     def run(self) -> None:
@@ -236,7 +238,8 @@ class Pullback:
 class Derivatives:
     """Derivatives of the outputs for rows x (B, n_in) in evaluation mode: along directions (k, n_in), of order 2 where
     second is given and 0 where first is not either, or, of order 1, along tangents (n_parameters + ROOM,) of the
-    parameters. run() writes those that are asked for, into value (B, n_out), first and second (B, n_out, k)."""
+    parameters. run() writes those that are asked for, into value (B, n_out), first and second (B, n_out, k). With
+    drops, (seed, step, first row), dropout drops."""
 
     def __new__(
         cls,
@@ -249,6 +252,7 @@ class Derivatives:
         second: _Array | None = None,
         *,
         logits: bool = False,
+        drops: tuple[int, int, int] | None = None,
         threads: int = 1,
     ) -> Self: ...
     def run(self) -> None:

@@ -730,7 +730,8 @@ class Differential(Loss):
     Notes
     -----
     Given to `Sequential.fit`, `evaluate` and `value_and_gradient`; y is of no matter where there is one function: zeros
-    will do. The derivatives are those of evaluation mode, for built-in layers. `LBFGS` takes it too.
+    will do. The derivatives are those of evaluation mode, for built-in layers: no `Dropout` drops, and each `BatchNorm`
+    stays at its running statistics. `LBFGS` takes it too.
 
     References
     ----------

@@ -642,13 +642,15 @@ class Sequential(_core.Predictor):
 
     # Derivatives.
 
-    def jacobian(self, x: Any, *, threads: int | None = None) -> Array:
+    def jacobian(self, x: Any, *, dropout: bool = False, threads: int | None = None) -> Array:
         """The derivatives of each output with respect to each input, in evaluation mode.
 
         Parameters
         ----------
         x, threads
             As `predict` takes them.
+        dropout : bool, default False
+            Let each `Dropout` drop what it would in the next step of training, of these rows as its mini-batch.
 
         Returns
         -------
@@ -668,11 +670,12 @@ class Sequential(_core.Predictor):
         """
         from .derivatives import rows
 
-        return rows.jacobian(self, x, threads)
+        return rows.jacobian(self, x, dropout, threads)
 
     def per_sample_gradients(
-        self, x: Any, y: Any, loss: Any, *, norms_only: bool = False, threads: int | None = None
-    ) -> Array:
+        self, x: Any, y: Any, loss: Any, *, norms_only: bool = False, dropout: bool = False,
+        threads: int | None = None,
+    ) -> Array:  # fmt: skip
         """The gradient of each row's own loss with respect to all parameters, in evaluation mode.
 
         Parameters
@@ -681,6 +684,8 @@ class Sequential(_core.Predictor):
             As `fit` takes them. The penalties of the layers belong to no row, and are left out.
         norms_only : bool, default False
             Only the Euclidean norms of the gradients, which are found without storing them.
+        dropout
+            As `jacobian` takes it.
 
         Returns
         -------
@@ -693,11 +698,13 @@ class Sequential(_core.Predictor):
         from .derivatives import rows
 
         data, objective = self._data_of(x, y, loss)
-        return rows.per_sample_gradients(self, data, objective, _validate.flag(norms_only, "norms_only"), threads)
+        norms_only = _validate.flag(norms_only, "norms_only")
+        return rows.per_sample_gradients(self, data, objective, norms_only, dropout, threads)
 
     def hessian_vector_product(
-        self, x: Any, y: Any, loss: Any, v: Any, *, sample_weight: Any = None, threads: int | None = None
-    ) -> Array:
+        self, x: Any, y: Any, loss: Any, v: Any, *, sample_weight: Any = None, dropout: bool = False,
+        threads: int | None = None,
+    ) -> Array:  # fmt: skip
         """The second derivatives of the loss on some data, times a vector: H v, in evaluation mode.
 
         Parameters
@@ -705,6 +712,8 @@ class Sequential(_core.Predictor):
         x, y, loss, sample_weight, threads
             As `fit` takes them; a built-in loss. The penalties of the layers count.
         v : array_like, shape (n_parameters,)
+        dropout
+            As `jacobian` takes it.
 
         Returns
         -------
@@ -720,11 +729,12 @@ class Sequential(_core.Predictor):
 
         data, objective = self._data_of(x, y, loss, sample_weight)
         vector = self._vector(v, "v")
-        return streams.Products(self, data, objective, threads).with_vector(vector).astype(self.dtype)
+        return streams.Products(self, data, objective, dropout, threads).with_vector(vector).astype(self.dtype)
 
     def gauss_newton(
-        self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, threads: int | None = None
-    ) -> Array:
+        self, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, dropout: bool = False,
+        threads: int | None = None,
+    ) -> Array:  # fmt: skip
         """The Gauss-Newton matrix of the loss on some data: the sum of J^T H J, in evaluation mode.
 
         J are the derivatives of a row's outputs (its logits, where the loss is computed on those) with respect to the
@@ -736,6 +746,8 @@ class Sequential(_core.Predictor):
         x, y, loss, sample_weight, threads
             As `fit` takes them; a built-in loss. The penalties of the layers are left out, which
             `hessian_vector_product` counts.
+        dropout
+            As `jacobian` takes it.
 
         Returns
         -------
@@ -755,11 +767,11 @@ class Sequential(_core.Predictor):
         from .derivatives import rows
 
         data, objective = self._data_of(x, y, loss, sample_weight)
-        return rows.gauss_newton(self, data, objective, threads).astype(self.dtype)
+        return rows.gauss_newton(self, data, objective, threads, dropout).astype(self.dtype)
 
     def derivatives(
         self, x: Any, order: int = 1, directions: Any = None, *, allow_zero_curvature: bool = False,
-        threads: int | None = None,
+        dropout: bool = False, threads: int | None = None,
     ) -> tuple[Array, ...]:  # fmt: skip
         """The outputs and their derivatives with respect to the inputs, or along directions, in evaluation mode.
 
@@ -774,11 +786,13 @@ class Sequential(_core.Predictor):
         allow_zero_curvature : bool, default False
             Of order 2, activations of straight pieces, such as relu, have no second derivatives but at their kinks, so
             that a network cannot satisfy an equation in them. Such networks are refused, unless this is True.
+        dropout
+            As `jacobian` takes it.
 
         Returns
         -------
         value : numpy.ndarray, shape (batch, n_out)
-            As `predict` gives it.
+            As `predict` gives it, or with dropout.
         first : numpy.ndarray, shape (batch, n_out, k)
         second : numpy.ndarray, shape (batch, n_out, k)
             Of order 2.
@@ -796,7 +810,7 @@ class Sequential(_core.Predictor):
         """
         from .derivatives import streams
 
-        self._streams = streams.Streams(self, x, order, directions, allow_zero_curvature, threads)
+        self._streams = streams.Streams(self, x, order, directions, allow_zero_curvature, dropout, threads)
         return self._streams.results
 
     def backward_derivatives(

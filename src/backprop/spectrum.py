@@ -14,13 +14,16 @@ __all__ = ["curvature", "hessian"]
 Array = _validate.Array
 
 
-def hessian(net: Any, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, threads: int | None = None) -> Array:
+def hessian(
+    net: Any, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, dropout: bool = False,
+    threads: int | None = None,
+) -> Array:  # fmt: skip
     """All second derivatives of the loss on some data, of a small network, in evaluation mode.
 
     Parameters
     ----------
     net : Sequential
-    x, y, loss, sample_weight, threads
+    x, y, loss, sample_weight, dropout, threads
         As `Sequential.hessian_vector_product` takes them, which gives it column by column.
 
     Returns
@@ -37,7 +40,7 @@ def hessian(net: Any, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, t
     _validate.fits_in_memory(n * n, net.dtype, f"the {n} x {n} Hessian of {n} parameters")
     columns = np.empty((n, n), net.dtype)
     data, objective = net._data_of(x, y, loss, sample_weight)
-    products = streams.Products(net, data, objective, threads)
+    products = streams.Products(net, data, objective, dropout, threads)
 
     unit = np.zeros(n, net.dtype)
     for i in range(n):
@@ -50,14 +53,15 @@ def hessian(net: Any, x: Any, y: Any, loss: Any, *, sample_weight: Any = None, t
 
 def curvature(
     net: Any, x: Any, y: Any, loss: Any, k: int = 1, *, sample_weight: Any = None, rng: Any = 0,
-    tolerance: float = 1e-6, max_iterations: int = 300, vectors: bool = False, threads: int | None = None,
+    tolerance: float = 1e-6, max_iterations: int = 300, vectors: bool = False, dropout: bool = False,
+    threads: int | None = None,
 ) -> Any:  # fmt: skip
     """The largest eigenvalues of the Hessian of the loss, in size, without the Hessian: by Lanczos's method.
 
     Parameters
     ----------
     net : Sequential
-    x, y, loss, sample_weight, threads
+    x, y, loss, sample_weight, dropout, threads
         As `Sequential.hessian_vector_product` takes them.
     k : int, default 1
         How many eigenvalues.
@@ -88,7 +92,7 @@ def curvature(
     tolerance = _validate.positive(tolerance, "tolerance")
     most = min(n, _validate.integer(max_iterations, "max_iterations", k))
     data, objective = net._data_of(x, y, loss, sample_weight)
-    products = streams.Products(net, data, objective, threads)
+    products = streams.Products(net, data, objective, dropout, threads)
     return _lanczos(
         products.with_vector, n, k, most, tolerance, _validate.generator(rng), _validate.flag(vectors, "vectors")
     )

@@ -13,8 +13,8 @@ from ..program.objective import Objective
 from . import slopes
 
 __all__ = [
-    "by_memory", "checked", "gauss_newton", "jacobian", "outputs", "per_sample_gradients", "plan_of", "row_slopes",
-    "run", "shares",
+    "by_memory", "checked", "drops", "gauss_newton", "jacobian", "outputs", "per_sample_gradients", "plan_of",
+    "row_slopes", "run", "shares",
 ]  # fmt: skip
 
 Array = _validate.Array
@@ -48,8 +48,14 @@ def run(work: float, threads: int | None, make: Any) -> Any:
         return made
 
 
-def jacobian(net: Any, x: Any, threads: int | None) -> Array:
+def drops(net: Any, dropout: Any, first: int = 0) -> tuple[int, int, int] | None:
+    """What dropout in derivatives drops by, from this row of the batch on: as the next step of training would."""
+    return (net.seed, net.steps, first) if _validate.flag(dropout, "dropout") else None
+
+
+def jacobian(net: Any, x: Any, dropout: Any, threads: int | None) -> Array:
     """See `Sequential.jacobian`."""
+    _validate.flag(dropout, "dropout")
     plan, x = plan_of(net, "jacobian"), checked(net, x)
     found = np.empty((len(x), net.n_out, net.n_in), net.dtype)
     work = plan.work * found.size / max(net.n_in, net.n_out)
@@ -57,9 +63,10 @@ def jacobian(net: Any, x: Any, threads: int | None) -> Array:
         directions = np.eye(net.n_in, dtype=net.dtype)
         for some in by_memory(net, len(x), 1 + net.n_in):
             run(work, threads, lambda count, some=some: _core.Derivatives(
-                plan, x[some], directions, first=found[some], threads=count))  # fmt: skip
+                plan, x[some], directions, first=found[some], drops=drops(net, dropout, some.start),
+                threads=count))  # fmt: skip
         return found
-    run(work, threads, lambda count: _core.Pullback(plan, x, None, found, threads=count))
+    run(work, threads, lambda count: _core.Pullback(plan, x, None, found, drops=drops(net, dropout), threads=count))
     return found
 
 
@@ -81,26 +88,32 @@ def checked(net: Any, x: Any) -> Array:
     return found
 
 
-def outputs(net: Any, plan: _core.Plan, x: Array, logits: bool) -> Array:
+def outputs(net: Any, plan: _core.Plan, x: Array, logits: bool, dropped: tuple[int, int, int] | None = None) -> Array:
     """Those that a loss is computed on."""
     found = np.empty((len(x), net.n_out), net.dtype)
-    plan.predict(x, found, logits)
+    if dropped is None:
+        plan.predict(x, found, logits)
+    else:
+        _core.Derivatives(plan, x, None, None, found, logits=logits, drops=dropped).run()
     return found
 
 
-def per_sample_gradients(net: Any, data: Data, objective: Objective, norms_only: bool, threads: int | None) -> Array:
+def per_sample_gradients(
+    net: Any, data: Data, objective: Objective, norms_only: bool, dropout: Any, threads: int | None
+) -> Array:
     """See `Sequential.per_sample_gradients`."""
-    plan, n = plan_of(net, "per_sample_gradients"), len(net.parameters)
-    dy = row_slopes(objective, outputs(net, plan, data.x, objective.on_logits), data)[:, None]
+    plan, n, dropped = plan_of(net, "per_sample_gradients"), len(net.parameters), drops(net, dropout)
     work, logits = 3 * plan.work * len(data), objective.on_logits
+    dy = row_slopes(objective, outputs(net, plan, data.x, logits, dropped), data)[:, None]
     if norms_only:
         squares = np.empty((len(data), 1))
         run(work, threads, lambda count: _core.Pullback(
-            plan, data.x, dy, squares=squares, logits=logits, threads=count))  # fmt: skip
+            plan, data.x, dy, squares=squares, logits=logits, drops=dropped, threads=count))  # fmt: skip
         return np.sqrt(squares[:, 0]).astype(net.dtype)
     _validate.fits_in_memory(len(data) * n, net.dtype, f"the {n} gradients of {len(data)} rows")
     found = np.zeros((len(data), 1, n), net.dtype)
-    run(work, threads, lambda count: _core.Pullback(plan, data.x, dy, dp=found, logits=logits, threads=count))
+    run(work, threads, lambda count: _core.Pullback(
+        plan, data.x, dy, dp=found, logits=logits, drops=dropped, threads=count))  # fmt: skip
     return found[:, 0]
 
 
@@ -127,8 +140,9 @@ def shares(objective: Objective, data: Data) -> Array:
     return found
 
 
-def gauss_newton(net: Any, data: Data, objective: Objective, threads: int | None) -> Array:
+def gauss_newton(net: Any, data: Data, objective: Objective, threads: int | None, dropout: Any = False) -> Array:
     """See `Sequential.gauss_newton`; in double."""
+    _validate.flag(dropout, "dropout")
     plan, n = plan_of(net, "gauss_newton"), len(net.parameters)
     slopes.refuse_straight(objective)
     _validate.fits_in_memory(n * n, np.dtype(np.float64), f"the {n} x {n} matrix of {n} parameters")
@@ -137,32 +151,38 @@ def gauss_newton(net: Any, data: Data, objective: Objective, threads: int | None
     step, share = max(1, AT_ONCE // max(1, each)), shares(objective, data)
     for start in range(0, len(data) if n else 0, step):
         some = slice(start, start + step)
-        add_products(net, plan, data.rows(some), objective, share[some], threads, found)
+        add_products(
+            net, plan, data.rows(some), objective, share[some], threads, found, drops(net, dropout, some.start)
+        )
     upper = np.triu_indices(n, 1)
     found[upper[::-1]] = found[upper]
     return found
 
 
 def add_products(
-    net: Any, plan: _core.Plan, data: Data, objective: Objective, share: Array, threads: int | None, found: Array
-) -> None:
+    net: Any, plan: _core.Plan, data: Data, objective: Objective, share: Array, threads: int | None, found: Array,
+    dropped: tuple[int, int, int] | None = None,
+) -> None:  # fmt: skip
     """Add J^T H J of some rows to the upper triangle, H the second derivatives of their losses."""
     if objective.compiled and objective.loss.kernel == "mean_squared_error":  # H is a multiple of the unit matrix
         root = np.sqrt(2 / net.n_out * share)[:, None, None] * np.eye(net.n_out)
-        left = right = _along(net, plan, data.x, root, False, threads)
+        left = right = _along(net, plan, data.x, root, False, threads, dropped)
     else:
-        on = outputs(net, plan, data.x, objective.on_logits)
+        on = outputs(net, plan, data.x, objective.on_logits, dropped)
         curvature = slopes.hessians(objective, on, data) * share[:, None, None]
-        left = _along(net, plan, data.x, None, objective.on_logits, threads)
-        right = _along(net, plan, data.x, curvature, objective.on_logits, threads)
+        left = _along(net, plan, data.x, None, objective.on_logits, threads, dropped)
+        right = _along(net, plan, data.x, curvature, objective.on_logits, threads, dropped)
     run(len(left) * found.size / 2, threads, lambda count: _core.Gram(left, right, found, count))
 
 
-def _along(net: Any, plan: _core.Plan, x: Array, dy: Array | None, logits: bool, threads: int | None) -> Array:
+def _along(
+    net: Any, plan: _core.Plan, x: Array, dy: Array | None, logits: bool, threads: int | None,
+    dropped: tuple[int, int, int] | None,
+) -> Array:  # fmt: skip
     """The gradients of the parameters along cotangents (rows, count, n_out), or of each output, one below the other."""
     count = net.n_out if dy is None else dy.shape[1]
     found = np.zeros((len(x), count, len(net.parameters)), net.dtype)
     given = None if dy is None else np.ascontiguousarray(dy, net.dtype)
     run(plan.work * len(x) * count, threads, lambda threads: _core.Pullback(
-        plan, x, given, dp=found, logits=logits, threads=threads))  # fmt: skip
+        plan, x, given, dp=found, logits=logits, drops=dropped, threads=threads))  # fmt: skip
     return found.reshape(len(x) * count, -1)

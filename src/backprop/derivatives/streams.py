@@ -41,7 +41,7 @@ class Streams:
 
     Parameters
     ----------
-    net, x, order, directions, allow_zero_curvature, threads
+    net, x, order, directions, allow_zero_curvature, dropout, threads
         As `Sequential.derivatives` takes them.
 
     Attributes
@@ -51,19 +51,20 @@ class Streams:
     """
 
     def __init__(
-        self, net: Any, x: Any, order: Any, directions: Any, allow_zero_curvature: Any, threads: int | None
-    ) -> None:
+        self, net: Any, x: Any, order: Any, directions: Any, allow_zero_curvature: Any, dropout: Any,
+        threads: int | None,
+    ) -> None:  # fmt: skip
         self._net, self._plan = net, rows.plan_of(net, "derivatives")
         self.order = _validate.integer(order, "order", 1, 2)
         if self.order == 2 and not _validate.flag(allow_zero_curvature, "allow_zero_curvature"):
             refuse_zero_curvature(net)
         self._directions = _directions(net, directions)
-        x = rows.checked(net, x)
+        x, dropped = rows.checked(net, x), rows.drops(net, dropout)
         shape = len(x), net.n_out, len(self._directions)
         self.results = tuple(np.empty(part, net.dtype) for part in (shape[:2], shape, shape)[: 1 + self.order])
         self._work = (1 + self.order * shape[2]) * self._plan.work * len(x)
         self._core = rows.run(self._work, threads, lambda count: _core.Derivatives(
-            self._plan, x, self._directions, None, *self.results, threads=count))  # fmt: skip
+            self._plan, x, self._directions, None, *self.results, drops=dropped, threads=count))  # fmt: skip
         self._at = _numbers(net)
 
     def forward(self, x: Array) -> tuple[Array, ...]:
@@ -146,13 +147,14 @@ class Products:
 
     Parameters
     ----------
-    net, data, objective, threads
+    net, data, objective, dropout, threads
         As `Sequential.hessian_vector_product` has them.
     """
 
-    def __init__(self, net: Any, data: Data, objective: Objective, threads: int | None) -> None:
+    def __init__(self, net: Any, data: Data, objective: Objective, dropout: Any, threads: int | None) -> None:
         self._net, self._plan = net, rows.plan_of(net, "hessian_vector_product")
         self._data, self._objective, self._threads = data, objective, threads
+        self._dropout = _validate.flag(dropout, "dropout")
         self._share = rows.shares(objective, data)[:, None]
         self._tangents = np.zeros(len(net.parameters) + _core.ROOM, net.dtype)
         self._slices = list(rows.by_memory(net, len(data), 2))
@@ -167,12 +169,13 @@ class Products:
         for begin, end, _, l2 in engine.penalties_of(self._net):
             found[begin:end] += 2 * factor * l2 * vector[begin:end]
         for some in self._slices:
-            found += self._of_rows(self._data.rows(some), self._share[some])
+            found += self._of_rows(some)
         return found
 
-    def _of_rows(self, data: Data, share: Array) -> Array:
+    def _of_rows(self, some: slice) -> Array:
         """The gradient of the derivative of the loss along the tangents (Pearlmutter 1994)."""
-        there, value, first = self._there(data)
+        data, share = self._data.rows(some), self._share[some]
+        there, value, first = self._there(data, some.start)
         curvature = slopes.product(self._objective, value, data, first[:, :, 0]) * share
         dy = rows.row_slopes(self._objective, value, data) * share
         sums = room_for(len(data), len(self._net.parameters))
@@ -180,7 +183,7 @@ class Products:
         there.run()
         return total_of(sums)
 
-    def _there(self, data: Data) -> tuple[_core.Derivatives, Array, Array]:
+    def _there(self, data: Data, start: int) -> tuple[_core.Derivatives, Array, Array]:
         """The outputs, and their derivatives along the tangents."""
         if self._kept is not None:
             there, value, first = self._kept
@@ -190,7 +193,8 @@ class Products:
         value = np.empty((len(data), self._net.n_out), self._net.dtype)
         first, work = np.empty((*value.shape, 1), value.dtype), 2 * self._plan.work * len(data)
         made = rows.run(work, self._threads, lambda count: _core.Derivatives(
-            self._plan, data.x, None, self._tangents, value, first, logits=self._objective.on_logits, threads=count,
+            self._plan, data.x, None, self._tangents, value, first, logits=self._objective.on_logits,
+            drops=rows.drops(self._net, self._dropout, start), threads=count,
         )), value, first  # fmt: skip
         if len(self._slices) == 1:
             self._kept = made

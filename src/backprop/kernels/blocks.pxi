@@ -34,6 +34,17 @@ cdef class Blocks(Memory):
         self.arrays[what] = view
         return PyMemoryView_GET_BUFFER(view).buf
 
+    cdef double room_for_rates(self) noexcept:
+        return 8.0 * self.plan.graph.n_schedules + 64
+
+    cdef int ask_for_dropout(self, Pass *how, tuple drops) except -1:
+        """As it would drop in training, by (seed, step, number of the first row in its batch); None: not at all."""
+        if drops is None:
+            return 0
+        how.seed, how.step, how.first_row = drops
+        how.drops, how.rates = True, <double *> self.take(self.room_for_rates())
+        return self.plan.read_rates(how.step, 1, <double *> how.rates)
+
     cdef void blocks(self, int thread, Watch *watch) noexcept nogil:
         pass
 

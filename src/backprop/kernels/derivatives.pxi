@@ -643,6 +643,9 @@ cdef void streams_forward(const Bundle *b, Rows *rows, const real *_) noexcept n
             dense_streams(b, op, x, ldx, z)
         elif kind == GROUPED or kind == PERIODIC:
             grouped_streams(b, rows, s, x, ldx, z)
+        elif kind == DROPOUT and rows.how.drops:
+            for r in range(b.of.count):
+                drop(rows, op, x + r * b.n * ldx, ldx, z + r * b.n * op.ld)
         elif kind == ACTIVATION or kind == DROPOUT:
             copy_rows(all_rows, op.n_out, x, ldx, z, op.ld)
         elif kind == ADD or kind == JOIN:
@@ -707,6 +710,8 @@ cdef void streams_backward(const Bundle *b, Rows *rows, const real *_) noexcept 
         elif to != NULL:
             if kind == CLIP:
                 clip_streams(b, op, x, ldx, 0, a)
+            for r in range(b.of.count if kind == DROPOUT and rows.how.drops else 0):
+                drop(rows, op, <const real *> a + r * b.n * op.ld, op.ld, a + r * b.n * op.ld)
             add_rows(all_rows, op.n_in, a, op.ld, to, ldto, op.adds)
         if op.two:
             to = adjoints_taken(b, op.other, &ldto, _)
@@ -765,8 +770,8 @@ cdef class Derivatives(Blocks):
     """Values and derivatives of the outputs for rows x (B, n_in), in evaluation mode: along directions (k, n_in), up to
     an order of 1 or 2, or of order 0, the values alone; or along tangents (n_parameters + ROOM,) of the parameters,
     of order 1. run() writes those that are asked for, into value (B, n_out), first and second (B, n_out, k). After it,
-    backward() takes adjoints of the same
-    shapes, and run() adds the gradients of the parameters to sums (slices, n_parameters)."""
+    backward() takes adjoints of the same shapes, and run() adds the gradients of the parameters to sums (slices,
+    n_parameters). With drops, (seed, step, first row), dropout drops."""
     cdef Streams streams
     cdef void *given[3]                                 # results to write, or adjoints to read
     cdef double *sums
@@ -777,7 +782,7 @@ cdef class Derivatives(Blocks):
 
     def __cinit__(
         self, Plan plan not None, x not None, directions=None, tangents=None, value=None, first=None, second=None, *,
-        bint logits=False, int threads=1,
+        bint logits=False, tuple drops=None, int threads=1,
     ):
         cdef Streams *it = &self.streams
         cdef Graph *graph = &plan.graph
@@ -802,7 +807,9 @@ cdef class Derivatives(Blocks):
             size * padded(training_scratch_size(graph), 16) + 8 * ROWS_ASIDE * graph.widest
             + size * (graph.n_parameters + SLACK), 64)
         self.reserve(
-            size * it.size * <double> self.n_blocks() + self.threads * <double> self.scratch_bytes + 256, False)
+            size * it.size * <double> self.n_blocks() + self.threads * <double> self.scratch_bytes
+            + self.room_for_rates() + 256, False)
+        self.ask_for_dropout(&it.how, drops)
         it.work = self.take(size * it.size * <double> self.n_blocks())
         self.scratch = <char *> self.take(self.threads * <double> self.scratch_bytes)
 
@@ -863,6 +870,7 @@ cdef void block_of_streams(Derivatives it, int number, int slice, int thread, re
     cdef const Graph *graph = it.streams.graph
     cdef Bundle b
     cdef Rows rows
+    cdef Pass how = it.streams.how
     cdef Py_ssize_t first = number * it.streams.at_a_time, ld = 0
     cdef int i, last = graph.n_ops - 1
     b.of, b.graph, b.n = &it.streams, graph, min(it.streams.at_a_time, it.streams.rows - first)
@@ -871,8 +879,9 @@ cdef void block_of_streams(Derivatives it, int number, int slice, int thread, re
     b.aside = <double *> (<real *> b.scratch + padded(training_scratch_size(graph), 16))
     b.gradients = b.aside + ROWS_ASIDE * graph.widest
     memset(b.scratch, 0, zeros_size(graph) * sizeof(real))
+    how.first_row += first
     rows = Rows(                                        # where y_of finds the values
-        graph=graph, how=&it.streams.how, x=b.work,
+        graph=graph, how=&how, x=b.work,
         work=<real *> b.work + padded(it.streams.at_a_time * it.streams.count * graph.n_in, 16),
         capacity=padded(it.streams.at_a_time, 8) * (3 * it.streams.count + 3), first=0, n=b.n, batch=b.n,
         scratch=b.scratch, watch=NULL)

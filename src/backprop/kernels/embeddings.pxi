@@ -295,7 +295,7 @@ cdef void binned_gradient(
 
 cdef inline bint is_encoded(const Rows *rows, const Op *op) noexcept nogil:
     """Whether it is computed from the columns behind an encoding: not where numbers of that are dropped."""
-    return op.encoded and not (op.dropped and rows.how.training)
+    return op.encoded and not (op.dropped and rows.how.drops)
 
 
 cdef inline const real *encoded_source(const Rows *rows, const Op *op, Py_ssize_t *ldx, const real *_) noexcept nogil:

@@ -80,7 +80,9 @@ cdef struct Pass:
     uint64_t seed
     uint64_t step                               # which training step: what the dropout masks depend on
     Py_ssize_t first_row                        # which row of its batch is row 0 of the workspace
-    bint training                               # dropout drops, batch norms go by their batch
+    bint training                               # batch norms go by their batch, a clip lets everything through
+    bint drops                                  # dropout drops: in training, or where a derivative asks for it
+    Py_ssize_t repeats                          # rows of the workspace for each row of the batch; 0: one
     bint keeps                                  # a backward pass may follow
     bint logits                                 # leave out the last activation: the loss takes logits
     const double *momenta                       # in training, of each batch norm: how fast its statistics follow
@@ -157,7 +159,7 @@ cdef inline real *dy_of(const Rows *rows, const Op *op, const real *_) noexcept 
 cdef inline const real *value_of(const Rows *rows, int s, Py_ssize_t *ld, const real *_) noexcept nogil:
     """The output of an operation, or the input."""
     cdef const Graph *graph = rows.graph
-    while s != INPUT and graph.ops[s].operation == DROPOUT and not rows.how.training:
+    while s != INPUT and graph.ops[s].operation == DROPOUT and not rows.how.drops:
         s = graph.ops[s].source
     if s == INPUT:
         ld[0] = graph.n_in

@@ -90,23 +90,30 @@ cdef inline double dropout_rate(const Pass *how, const Op *op) noexcept nogil:
     return how.rates[op.schedule - 1] if op.schedule > 0 else op.alpha
 
 
+cdef void drop(const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, real *y) noexcept nogil:
+    cdef Py_ssize_t first = rows.how.first_row + rows.first, several = rows.how.repeats, r
+    if several < 2:
+        dropout(
+            dropout_key(rows.how, op.key), dropout_rate(rows.how, op), first, rows.n, op.n_out, op.ld, x, ldx, y)
+    for r in range(rows.n if several > 1 else 0):
+        dropout(
+            dropout_key(rows.how, op.key), dropout_rate(rows.how, op), first + r // several, 1, op.n_out, op.ld,
+            x + r * ldx, ldx, y + r * op.ld)
+
+
 cdef void dropout_forward(
     const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
 ) noexcept nogil:
-    """Only in training: else the output is that of the operation before."""
-    dropout(
-        dropout_key(rows.how, op.key), dropout_rate(rows.how, op), rows.how.first_row + rows.first, rows.n, op.n_out,
-        op.ld, x, ldx, y)
+    """Only where it drops: else the output is that of the operation before."""
+    drop(rows, op, x, ldx, y)
 
 
 cdef void dropout_backward(
     const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *dy, real *dx,
     Py_ssize_t lddx,
 ) noexcept nogil:
-    if rows.how.training:
-        dropout(
-            dropout_key(rows.how, op.key), dropout_rate(rows.how, op), rows.how.first_row + rows.first, rows.n,
-            op.n_out, op.ld, dy, op.ld, dy)
+    if rows.how.drops:
+        drop(rows, op, <const real *> dy, op.ld, dy)
     add_rows(rows.n, op.n_in, dy, op.ld, dx, lddx, op.adds)
 
 

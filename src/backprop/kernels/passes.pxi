@@ -79,7 +79,7 @@ cdef const real *forward_rows(
     cdef int s
     for s in range(begin, end):
         op = &graph.ops[s]
-        if op.implied or (op.operation == DROPOUT and not rows.how.training):
+        if op.implied or (op.operation == DROPOUT and not rows.how.drops):
             continue
         if rows.watch != NULL and look_for_signals(
             rows.watch, rows.n * (<double> op.units * op.unit + op.n_out)
@@ -107,7 +107,8 @@ cdef bint predict_rows(
     Also False where it was interrupted. Without a watch, that is not looked for.
     """
     cdef Pass how = Pass(
-        seed=0, step=0, first_row=0, training=False, keeps=False, logits=logits, momenta=NULL, rates=NULL)
+        seed=0, step=0, first_row=0, training=False, drops=False, repeats=0, keeps=False, logits=logits, momenta=NULL,
+        rates=NULL)
     cdef Rows rows = Rows(
         graph=graph, how=&how, x=x, work=work, capacity=capacity, first=0, n=0, batch=0, scratch=scratch, watch=NULL)
     cdef Py_ssize_t done = 0, following, ld = 0

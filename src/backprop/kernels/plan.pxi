@@ -510,8 +510,8 @@ cdef class Plan:
         `batch`, its shards among them between the `bounds`, `room(n)` for sums over each (shards, n), and `total()` of
         these over all shards, (n,)."""
         cdef Pass how = Pass(
-            seed=seed, step=step, first_row=first_row, training=training, keeps=True, logits=logits, momenta=NULL,
-            rates=NULL)
+            seed=seed, step=step, first_row=first_row, training=training, drops=training, repeats=0, keeps=True,
+            logits=logits, momenta=NULL, rates=NULL)
         if self.single:
             forward[float](self, x, out, how, shards)
         else:

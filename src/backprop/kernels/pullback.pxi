@@ -41,7 +41,7 @@ cdef void repeat_rows(Py_ssize_t rows, Py_ssize_t count, Py_ssize_t n, real *x) 
                 memcpy(x + (r * count + c) * n, x + r * n, n * sizeof(real))
 
 
-cdef void pull_forward(const Pull *it, Rows *rows, real *x) noexcept nogil:
+cdef void pull_forward(const Pull *it, Rows *rows, Pass *how, real *x) noexcept nogil:
     """Some rows, and what they leave, so many times."""
     cdef const Graph *graph = it.graph
     cdef const Op *op
@@ -59,6 +59,7 @@ cdef void pull_forward(const Pull *it, Rows *rows, real *x) noexcept nogil:
             if op.operation == LAYER_NORM:
                 repeat_rows(rows.n, it.count, KEPT, moments_of(rows, op, x))
     rows.n *= it.count
+    how.repeats = it.count
 
 
 cdef void take_cotangents(const Pull *it, const Rows *rows, Py_ssize_t first, real *to) noexcept nogil:
@@ -137,14 +138,16 @@ cdef void pull_block(
     cdef real *x = <real *> memory
     cdef real *work = x + padded(capacity * graph.n_in, 16)
     cdef real *scratch = work + padded(workspace_size(graph, capacity), 16)
+    cdef Pass how = it.how
     cdef Rows rows = Rows(
-        graph=graph, how=&it.how, x=x, work=work, capacity=capacity, first=0, n=n, batch=n, scratch=scratch, watch=NULL)
+        graph=graph, how=&how, x=x, work=work, capacity=capacity, first=0, n=n, batch=n, scratch=scratch, watch=NULL)
     cdef real *dx = NULL
     cdef int p
+    how.first_row += first
     memset(scratch, 0, zeros_size(graph) * sizeof(real))
     memset(work + padded(capacity * graph.width, 8), 0, graph.at_end * sizeof(real))
     memcpy(x, <const real *> it.x + first * graph.n_in, n * graph.n_in * sizeof(real))
-    pull_forward(it, &rows, x)
+    pull_forward(it, &rows, &how, x)
     take_cotangents(it, &rows, first, dy_of(&rows, &graph.ops[graph.n_ops - 1], x))
     if it.dx != NULL:
         dx = <real *> it.dx + first * it.count * graph.n_in
@@ -158,13 +161,14 @@ cdef void pull_block(
 cdef class Pullback(Blocks):
     """The gradients of rows x (B, n_in) along cotangents dy (B, count, n_out), or, where dy is None, of each output:
     with respect to the inputs, into dx (B, count, n_in), or to the parameters, into dp (B, count, n_parameters), or the
-    squares of the norms of those, into squares (B, count)."""
+    squares of the norms of those, into squares (B, count). With drops, (seed, step, first row), dropout drops."""
     cdef Pull pull
     cdef double size                                    # bytes of a thread
+    cdef char *memory                                   # of all of them
 
     def __cinit__(
         self, Plan plan not None, x not None, dy=None, dx=None, dp=None, squares=None, *, bint logits=False,
-        int threads=1,
+        tuple drops=None, int threads=1,
     ):
         cdef Pull *it = &self.pull
         cdef Graph *graph = &plan.graph
@@ -180,10 +184,12 @@ cdef class Pullback(Blocks):
         it.at_a_time = min(it.rows, max(1, PULLED // it.count))
         self.threads = max(1, min(threads, (it.rows - 1) // it.at_a_time + 1))
         self.size = pull_size(it) * (4 if plan.single else 8)
-        self.reserve(self.threads * (self.size + 64), False)
+        self.reserve(self.room_for_rates() + self.threads * (self.size + 64), False)
+        self.ask_for_dropout(&it.how, drops)
+        self.memory = <char *> self.take(0)
 
     cdef void blocks(self, int thread, Watch *watch) noexcept nogil:
-        cdef char *memory = self.base + 64 - <size_t> self.base % 64 + thread * <Py_ssize_t> (self.size // 64 + 1) * 64
+        cdef char *memory = self.memory + thread * <Py_ssize_t> (self.size // 64 + 1) * 64
         cdef double effort = self.pull.at_a_time * self.pull.count * (
             2 * self.pull.graph.work + (self.pull.graph.n_parameters if self.pull.dp != NULL else 0)) + 4000
         cdef Py_ssize_t first, n

@@ -545,8 +545,8 @@ cdef bint shuffle_rows(Run *run, int thread, int64_t epoch) noexcept nogil:
 cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
     """All epochs of a run, in step with the other threads."""
     cdef Pass how = Pass(
-        seed=run.seed, step=0, first_row=0, training=True, keeps=True, logits=run.logits, momenta=run.momenta,
-        rates=NULL)
+        seed=run.seed, step=0, first_row=0, training=True, drops=True, repeats=0, keeps=True, logits=run.logits,
+        momenta=run.momenta, rates=NULL)
     cdef int64_t epoch, step = 0
     cdef Py_ssize_t first, begin = 0
     cdef double loss, weight
