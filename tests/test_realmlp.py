@@ -3,6 +3,7 @@
 import math
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import backprop as bp
 from backprop import tabular
 from backprop.tabular import building, members, scores
+from backprop.tabular.encoding import Encoding
 from backprop.tabular.recipes import PRESETS
 
 pytest.importorskip("sklearn", minversion="1.6", reason="needs scikit-learn")
@@ -110,6 +112,61 @@ def test_the_published_network():
     np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-3)
 
 
+def test_what_the_published_network_starts_with():
+    given = layout(numbers=40, categories=(500,))
+    net = building.network(tabular.recipe("td", classes=False), given, rows(given), 1, False, 0)
+    embedded, periodic, scale = net.layers[:3]
+    table = embedded.embeddings[42].weight
+    assert table.shape == (500, 8)
+    assert abs(table.std() - 1) < 0.05  # N(0, 1), as the frequencies are N(0, 0.1^2)
+    assert abs(periodic[0].weight.std() - 0.1) < 0.01
+    assert periodic[0].bias.min() < -3 and periodic[0].bias.max() > 3
+    for part in periodic[1].weight, periodic[1].bias:  # U[-1/4, 1/4]
+        assert abs(part.std() - 0.25 / math.sqrt(3)) < 0.01
+    assert (scale.weight == 1).all()
+    shares = [layer.weight for layer in net.layers if isinstance(layer, bp.layers.ParametricActivation)]
+    assert [share.shape for share in shares] == [(256,)] * 3
+    assert all((share == 1).all() for share in shares)
+
+
+def test_the_published_factors():
+    given = layout()
+    recipe = tabular.recipe("td", classes=True)
+    net = building.network(recipe, given, rows(given), 3, True, 0)
+    optimizer = building.optimizer(recipe, net, 100)
+    names = [type(layer).__name__ for layer in net.layers]
+    factors = {"PeriodicEmbedding": 0.1, "Scale": 6, "ParametricActivation": 0.1}
+    for name, factor in factors.items():
+        assert optimizer.groups[f"{names.index(name)}.*"] == {"learning_rate": factor}
+    assert not any(pattern.startswith("0.") for pattern in optimizer.groups)  # embeddings of categories
+    for i in (i for i, name in enumerate(names) if name == "Dense"):
+        assert optimizer.groups[f"{i}.bias"] == {"learning_rate": 0.1, "weight_decay": 0}
+
+
+@pytest.mark.parametrize("preset", ["td", "td_s"])
+def test_the_published_encoding(preset):
+    """One-hot up to 8 categories, two of them as -1 and 1, more embedded (TD) or one-hot, too; all 0 where unknown."""
+    rng = np.random.default_rng(0)
+    words = {n: rng.permutation(np.arange(90) % n).astype(str).astype(object) for n in (2, 8, 9)}
+    columns = {f"of {n}": np.char.add("w", column.astype(str)).astype(object) for n, column in words.items()}
+    columns["number"] = rng.normal(size=90)
+    encoding = Encoding.learn(columns, tabular.recipe(preset, classes=True), {})
+    embedded = preset == "td"
+    layout = encoding.layout
+    assert (layout.numbers, layout.others, layout.categories) == ((1, 9, (10,)) if embedded else (1, 18, ()))
+    places = encoding.features
+    raw = encoding.encoder.transform(columns)[:, encoding.order]
+    assert {*raw[:, places["of 2"]].ravel()} == {-1, 1}
+    assert {*raw[:, places["of 8"]].ravel()} == {0, 1}
+    one_hot = encoding(columns)[:, places["of 8"]]  # scaled by half the range, and clipped
+    np.testing.assert_allclose(np.unique(one_hot), [0, 2 / math.sqrt(1 + (2 / 3) ** 2)], rtol=1e-6)
+    unknown = {name: np.full(2, "?", object) for name in list(columns)[:3]} | {"number": np.zeros(2)}
+    raw = encoding.encoder.transform(unknown)[:, encoding.order]
+    assert not raw[:, places["of 2"] + places["of 8"]].any()
+    if embedded:  # a row of the table that is of its own
+        assert set(raw[:, places["of 9"]].ravel()).isdisjoint(encoding.encoder.transform(columns)[:, -1])
+
+
 def test_the_simple_network():
     given = layout(categories=())
     net = building.network(tabular.recipe("td_s", classes=False), given, rows(given), 1, False, 0)
@@ -144,6 +201,24 @@ def test_the_schedules():
     assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.95, 1e-8)
     dropout = [layer.rate for layer in net.layers if isinstance(layer, bp.Dropout)]
     assert dropout == [bp.schedules.FlatCosine(0.15, 512)] * 3
+    for step in (0, 100, 256, 300, 511):
+        t = step / 512
+        assert optimizer.learning_rate(step) == pytest.approx(
+            0.2 * (1 - math.cos(2 * math.pi * math.log2(1 + 15 * t))) / 2
+        )
+        assert dropout[0](step) == pytest.approx(0.15 * (1 + math.cos(math.pi * (max(1, 2 * t) - 1))) / 2)
+
+
+def test_the_network_of_our_own():
+    """A few numbers of the bins of each column, one factor for each input, and two layers."""
+    given = replace(layout(categories=()), edges=[np.linspace(-1, 1, 25)] * 3)
+    recipe = tabular.recipe("default", classes=True)
+    net = building.network(recipe, given, rows(given), 3, True, 0)
+    kinds = [type(layer).__name__ for layer in net.layers]
+    assert kinds == ["PiecewiseLinearEmbedding", "Scale", *["Dense", "Dropout"] * 2, "Dense"]
+    assert net.layers[0].n_out == 3 * 4 + 2
+    assert building.optimizer(recipe, net, 100).groups["0.*"] == {"learning_rate": 3}
+    assert [layer.rate for layer in net.layers if isinstance(layer, bp.Dropout)] == [0.15] * 2
 
 
 def test_smoothing_is_for_accuracy_alone():

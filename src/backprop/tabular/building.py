@@ -61,8 +61,7 @@ def network(recipe: Recipe, layout: Layout, x: Array, n_out: int, classes: bool,
     n = layout.n_in
     for layer in made:
         n = layer.connect(n)
-    if recipe.scale_factor:
-        made.append(Scale())
+    made.append(Scale())
     for size in recipe.hidden_layer_sizes:
         made += _block(recipe, n, size, steps)
         n = size
@@ -83,7 +82,7 @@ def _inputs(recipe: Recipe, layout: Layout) -> Iterator[Layer]:
     if layout.numbers and recipe.numbers == "pbld":
         yield PeriodicEmbedding(n, columns=range(layout.numbers))
     elif any(edges is not None for edges in layout.edges):
-        yield PiecewiseLinearEmbedding([*layout.edges, *[None] * (n - layout.numbers)])
+        yield PiecewiseLinearEmbedding([*layout.edges, *[None] * (n - layout.numbers)], width=recipe.bins_width or None)
 
 
 def _block(recipe: Recipe, n_in: int, size: int, steps: int) -> list[Layer]:
@@ -120,13 +119,12 @@ def optimizer(recipe: Recipe, net: Sequential, steps: int) -> optimizers.Optimiz
         if isinstance(layer, Dense):
             root = math.sqrt(layer.n_in)
             groups[f"{i}.bias"] = {"learning_rate": recipe.bias_factor, "weight_decay": 0.0}
-            if recipe.initial != "lecun_normal":
-                groups[f"{i}.weight"] = {"learning_rate": 1 / root, "epsilon": root, "weight_decay": root}
+            groups[f"{i}.weight"] = {"learning_rate": 1 / root, "epsilon": root, "weight_decay": root}
         elif isinstance(layer, Scale):
             groups[f"{i}.*"] = {"learning_rate": recipe.scale_factor}
         elif isinstance(layer, ParametricActivation):
             groups[f"{i}.*"] = {"learning_rate": recipe.activation_factor}
-        elif isinstance(layer, PeriodicEmbedding):
+        elif isinstance(layer, PeriodicEmbedding) or (isinstance(layer, PiecewiseLinearEmbedding) and layer.width):
             groups[f"{i}.*"] = {"learning_rate": recipe.numbers_factor}
     decay: Any = recipe.weight_decay
     if decay and recipe.flat_cosine:

@@ -25,6 +25,8 @@ class Recipe:
         Whether these columns themselves stand beside it.
     bins : int
         Of the piecewise-linear encoding, for each column.
+    bins_width : int
+        How many numbers a small dense layer makes of the bins of each column; 0: there is none.
     most_one_hot : int
         How many categories a one-hot encoded column has at most; those of more are embedded.
     embedding : int
@@ -33,9 +35,9 @@ class Recipe:
     activation : str
     parametric : bool
         Whether each unit has a trainable share of its activation.
-    initial : {"data_driven", "normal", "lecun_normal"}
-        Initial weights. The first two go with the neural-tangent form: weights of unit scale, and 1 / sqrt(n_in) in
-        front. Of the last two, biases are N(0, 1), and the last layer is zero.
+    initial : {"data_driven", "normal"}
+        Initial weights, in the neural-tangent form: weights of unit scale, and 1 / sqrt(n_in) in front. Of the last,
+        weights and biases are N(0, 1), and the last layer is zero.
     dropout, weight_decay, label_smoothing : float
     flat_cosine : bool
         Whether dropout and weight decay follow `FlatCosine`; else they are constant.
@@ -44,8 +46,8 @@ class Recipe:
     beta2, epsilon : float
         Of Adam.
     scale_factor, bias_factor, activation_factor, numbers_factor : float
-        What the learning rate is multiplied by for the scaling layer (0: there is none), biases, shares of activations,
-        and embeddings of numbers.
+        What the learning rate is multiplied by for the scaling layer, biases, shares of activations, and embeddings of
+        numbers.
     epochs, batch_size : int
     least_steps : int
         With few rows there are more epochs, until there are so many steps.
@@ -63,6 +65,7 @@ class Recipe:
     numbers: str | None = None
     numbers_again: bool = False
     bins: int = 24
+    bins_width: int = 0
     most_one_hot: int = 8
     embedding: int = 8
     hidden_layer_sizes: tuple[int, ...] = (256, 256, 256)
@@ -110,14 +113,13 @@ _TD = Recipe(numbers="pbld", parametric=True, initial="data_driven", dropout=0.1
 _TD_S = Recipe(embedding=0)
 _NUMBERS: dict[str, Any] = {"activation": "mish", "metric": "rmse"}
 _OURS = Recipe(
-    scaled_one_hot=False, numbers="piecewise_linear", numbers_again=True, most_one_hot=64,
-    hidden_layer_sizes=(128, 128), activation="mish", initial="lecun_normal", flat_cosine=False, learning_rate=3e-3,
-    batch_size=128, least_steps=500, scale_factor=0.0, bias_factor=1.0,
+    scaled_one_hot=False, numbers="piecewise_linear", numbers_again=True, bins_width=4, numbers_factor=3.0,
+    most_one_hot=64, hidden_layer_sizes=(128, 128), activation="mish", dropout=0.15, weight_decay=0.02,
+    flat_cosine=False, batch_size=128, least_steps=250,
 )  # fmt: skip
-_CLASSES = replace(_OURS, dropout=0.15, label_smoothing=0.1, epochs=100, metric="log_loss")
-_REGRESSION = replace(_OURS, dropout=0.15, epochs=50, metric="rmse")
+_CLASSES = replace(_OURS, label_smoothing=0.1, epochs=100, metric="log_loss")
+_REGRESSION = replace(_OURS, bins=32, epochs=50, metric="rmse")
 _LARGE: dict[str, Any] = {"n_members": 8, "hidden_layer_sizes": (256, 256)}
-_SCALED: dict[str, Any] = {"initial": "normal", "scale_factor": 6.0, "bias_factor": 0.1, "learning_rate": 0.04}
 
 #: By name, for classes and for numbers. "td" and "td_s" are the published ones, RealMLP-TD and -TD-S.
 PRESETS: dict[str, tuple[Recipe, Recipe]] = {
@@ -131,7 +133,7 @@ PRESETS: dict[str, tuple[Recipe, Recipe]] = {
     ),
     "fast": (replace(_CLASSES, epochs=50), replace(_REGRESSION, epochs=30)),
     "default": (replace(_CLASSES, n_members=4), replace(_REGRESSION, n_members=4)),
-    "best": (replace(_CLASSES, **_LARGE, **_SCALED), replace(_REGRESSION, **_LARGE)),
+    "best": (replace(_CLASSES, **_LARGE), replace(_REGRESSION, **_LARGE)),
 }
 
 
