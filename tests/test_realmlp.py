@@ -549,3 +549,30 @@ def test_what_is_no_table_yet():
     ):
         with pytest.raises(TypeError, match=re.escape(said)):
             RealMLPRegressor("fast", epochs=1).fit(given, X["a"])
+
+
+@pytest.mark.parametrize(
+    ("cv", "said"),
+    [
+        ([], "cv: expected at least one division of the rows, got none"),
+        ([([], [1])], "cv: expected rows to train on in each division, got none"),
+        ([([0, 1], [60])], "cv: expected indices of rows, from 0 to 59, got [60]"),
+        ([([0, -1], [2])], "cv: expected indices of rows, from 0 to 59, got [0, -1]"),
+        ([([0.5, 1.5], [2])], "cv: expected indices of rows"),
+    ],
+)
+def test_divisions_that_are_none(cv, said):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(ValueError, match=re.escape(said)):
+        RealMLPRegressor("fast", epochs=1, cv=cv).fit(x, x[:, 0])
+    mask = np.arange(60) < 40
+    same = [RealMLPRegressor("fast", epochs=1, cv=cv, random_state=0).fit(x, x[:, 0]).predict(x) for cv in (
+        [(mask, ~mask)], [(np.arange(40), np.arange(40, 60))],
+    )]  # fmt: skip
+    np.testing.assert_array_equal(*same)
+
+
+def test_weights_that_leave_nothing_to_judge_by():
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(ValueError, match="sample_weight: expected some weight among the rows"):
+        RealMLPRegressor("fast", epochs=1, random_state=0).fit(x, x[:, 0], np.arange(60) < 1)

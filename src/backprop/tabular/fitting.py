@@ -80,6 +80,8 @@ def fit(
     chosen = [*_chosen(rows, classes is not None, validation_fraction, folds, count, np.random.default_rng(seed))]
     if validation is not None:
         rows, chosen = _beside(rows, _rows(encoding, target, validation), chosen)
+    if rows.weights is not None:
+        _expect_weights(rows.weights, chosen)
     recipe = recipe.sized(min(len(one.rows) for one in chosen))
     trained = train(
         recipe, encoding.layout, rows, chosen, y.shape[1] if classes is None else len(classes),
@@ -111,7 +113,17 @@ def _chosen(
         return members.held_out(len(rows), fraction, count, strata, rng)
     if isinstance(folds, int):
         return members.folds(len(rows), folds, count, strata, rng)
-    return members.given(folds, count, rng)
+    return members.given(len(rows), folds, count, rng)
+
+
+def _expect_weights(weights: Array, chosen: Sequence[Member]) -> None:
+    """Refuse a division of which a part counts for nothing."""
+    parts = (part for one in chosen for part in (one.rows, one.held_out) if len(part))
+    if not all(weights[part].any() for part in parts):
+        raise ValueError(
+            "sample_weight: expected some weight among the rows that each network is trained on, and among those held "
+            "out from it, got 0: leave out rows that do not count"
+        )
 
 
 def _beside(rows: Rows, others: Rows, chosen: list[Member]) -> tuple[Rows, list[Member]]:

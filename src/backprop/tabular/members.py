@@ -47,11 +47,26 @@ def folds(n: int, k: int, count: int, strata: Array | None, rng: np.random.Gener
             yield Member(np.setdiff1d(np.arange(n), out), out, _seed(rng))
 
 
-def given(parts: list[tuple[Array, Array]], count: int, rng: np.random.Generator) -> Iterator[Member]:
+def given(n: int, parts: list[tuple[Array, Array]], count: int, rng: np.random.Generator) -> Iterator[Member]:
     """So many members for each of these pairs of rows, those to train on and those held out."""
+    if not parts:
+        raise ValueError("cv: expected at least one division of the rows, got none")
+    divided = [(_indices(rows, n), _indices(out, n)) for rows, out in parts]
+    if not all(len(rows) for rows, _ in divided):
+        raise ValueError("cv: expected rows to train on in each division, got none")
     for _ in range(count):
-        for rows, out in parts:
-            yield Member(np.asarray(rows), np.asarray(out), _seed(rng))
+        for rows, out in divided:
+            yield Member(rows, out, _seed(rng))
+
+
+def _indices(rows: Array, n: int) -> Array:
+    """The indices of rows; a mask is made such."""
+    given = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
+    if not given.size:
+        return np.zeros(0, np.intp)
+    if given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= n:
+        raise ValueError(f"cv: expected indices of rows, from 0 to {n - 1}, got {_validate.shown(given.tolist())}")
+    return given
 
 
 def _first(order: Array, share: float, strata: Array | None) -> Array:

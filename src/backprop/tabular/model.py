@@ -73,7 +73,8 @@ class Target:
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weights))
         least, greatest = y.min(axis=0), y.max(axis=0)
-        constant = least == greatest
+        counting = y if weights is None else y[weights > 0]
+        constant = counting.min(axis=0) == counting.max(axis=0)
         if not (np.isfinite(deviation) & (constant | (deviation > 0))).all():
             got = f"got {least.min():g} to {greatest.max():g}: divide it by a number"
             raise ValueError(f"y: expected a target whose standard deviation is neither beyond float64 nor 0, {got}")
