@@ -1,4 +1,4 @@
-"""Derivatives beside PyTorch, JAX and SciPy, on one processor: ratios of the same run.
+"""Derivatives beside PyTorch, JAX, mlpfile and SciPy, on one processor: ratios of the same run.
 
     python benchmarks/derivatives.py
 
@@ -63,6 +63,21 @@ def jacobians(torch, jax) -> None:
         if jax is not None:
             others["JAX, jit"] = seconds(partial(_ready, jax.jit(jax.vmap(jax.jacrev(in_jax))), x))
         tell(f"Jacobian of 40-100-100-10, {rows} rows", seconds(partial(net.jacobian, x, threads=1)), **others)
+
+
+def rectified() -> None:
+    """One row of the same sizes with relu, beside mlpfile, which is in C++."""
+    try:
+        import mlpfile  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return
+    net = bp.Sequential([bp.Dense(40, 100, "relu"), bp.Dense(100, 100, "relu"), bp.Dense(100, 10)], rng=0)
+    x, theirs = np.random.default_rng(0).normal(size=40).astype(np.float32), mlpfile.Model.random(40, [100, 100], 10)
+    tell(
+        "Jacobian of a row with relu",
+        seconds(partial(net.jacobian, x[None])),
+        mlpfile=seconds(partial(theirs.jacobian, x)),
+    )
 
 
 def _ready(call, x) -> None:
@@ -145,6 +160,7 @@ def main() -> None:
     except ImportError:
         jax = None
     jacobians(torch, jax)
+    rectified()
     products(torch)
     least_squares()
 
