@@ -138,6 +138,14 @@ def test_bad_functions_and_targets_are_refused():
             r"expected values of shape \(30,\), one for each row, got \(5,\)",
         ),
         (returning(good, u, du[:, :, :1], d2u), ValueError, r"expected d_du of shape \(30, 2, 2\), got \(30, 2, 1\)"),
+        (returning(good + 1j, u, du, d2u), TypeError, "expected values of real numbers, got dtype complex128"),
+        (returning(good, u > 0, du, d2u), TypeError, "expected d_u of real numbers, got dtype bool"),
+        (
+            returning(good, u, np.ma.masked_array(du), d2u),
+            TypeError,
+            "expected d_du of real numbers, got a masked array",
+        ),
+        (lambda x, u, du, d2u: x.fill(0), ValueError, "read-only"),
     ):
         with pytest.raises(kind, match=message):
             net.fit(X, good, loss=bp.losses.Differential(function), optimizer="adam")

@@ -101,8 +101,10 @@ def parts(loss: Any, x: Array, y: Array, weights: Array | None) -> list[Part]:
         own = counts[rows]
         if len(own) and own.sum() > 0:
             share = own / own.sum() * (1.0 if loss.weights is None else loss.weights[term])
+            seen = np.ascontiguousarray(x[rows])
+            seen.flags.writeable = False  # they may be the caller's own, and are there for the next step too
             parts.append(Part(
-                term, np.ascontiguousarray(x[rows]), y[rows], share, share.astype(x.dtype)[:, None, None]
+                term, seen, y[rows], share, share.astype(x.dtype)[:, None, None]
             ))  # fmt: skip
     return parts
 
@@ -127,17 +129,25 @@ def _rows(loss: Any, part: Part, results: Sequence[Array]) -> list[Any]:
     if not isinstance(returned, (tuple, list)) or len(returned) != 1 + len(results):
         names = ", ".join(("values", "d_u", "d_du", "d_d2u")[: 1 + len(results)])
         raise TypeError(f"{losses.name_of(function)}: expected it to return ({names}), got {_validate.shown(returned)}")
-    values = np.asarray(returned[0])
+    values = _real(function, returned[0], "values")
     if values.shape not in ((rows,), (rows, 1)):
         raise ValueError(
             f"{losses.name_of(function)}: expected values of shape ({rows},), one for each row, got {values.shape}"
         )
     found: list[Any] = [values.reshape(-1)]
     for result, given, word in zip(results, returned[1:], ("d_u", "d_du", "d_d2u"), strict=False):
-        slope = None if given is None else np.asarray(given)
+        slope = None if given is None else _real(function, given, word)
         if slope is not None and slope.shape != result.shape:
             raise ValueError(f"{losses.name_of(function)}: expected {word} of shape {result.shape}, got {slope.shape}")
         found.append(slope)
+    return found
+
+
+def _real(function: Any, given: Any, word: str) -> Array:
+    found = np.asarray(given)
+    if found.dtype.kind not in "fiu" or isinstance(given, np.ma.MaskedArray):
+        got = "a masked array" if isinstance(given, np.ma.MaskedArray) else f"dtype {found.dtype}"
+        raise TypeError(f"{losses.name_of(function)}: expected {word} of real numbers, got {got}")
     return found
 
 
