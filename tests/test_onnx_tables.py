@@ -132,18 +132,17 @@ def test_what_is_not_fitted_is_refused(estimators):
 
 
 def test_each_way_to_encode_a_column():
-    """As the features encode them: missing values, unknown words, numbers as words, clips and target statistics."""
+    """As the features encode them: missing values, unknown words, numbers as words, and clips."""
     from backprop import onnx as exporter
     from backprop.tables.frames import of
 
     features = [
         Number("a", 3.0, 2.0), Number("b", 1.5, 0.5, missing=True, fill=9.0, clip=3.0), Number("c", 0.0, 1.0, fill=7.0),
         Text("d", ["x", "y"], coding="sign"), Text("e", ["1", "2.0"], missing=True), Text("f", ["u"], coding="index"),
-        Text("g", ["u", "v"], coding="target", values=[[0.1, 0.2], [0.3, -0.4], [0.25, 0.5]]),
     ]  # fmt: skip
     table = {
         "a": [1e9 + 1, 2.5, np.nan], "b": [np.nan, 1e6, 1.25], "c": [-1.0, np.nan, 2.0], "d": ["x", "y", "z"],
-        "e": ["1.0", "2", "NA"], "f": ["u", "", "other"], "g": ["u", "v", "w"],
+        "e": ["1.0", "2", "NA"], "f": ["u", "", "other"],
     }  # fmt: skip
     expected = np.hstack([feature.encode(of(table)) for feature in features])
     n = expected.shape[1]

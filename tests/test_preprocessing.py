@@ -22,7 +22,6 @@ from backprop.preprocessing import (
     SimpleImputer,
     StandardScaler,
     TableEncoder,
-    TargetEncoder,
 )
 from backprop.tables import Recipe, Table, of, read
 
@@ -157,30 +156,6 @@ def test_indices_are_those_of_an_embedding():
     values = encoder.outputs[index].cardinality
     net = bp.Sequential([bp.Columns(len(encoder.outputs), {index: bp.Embedding(values, 2)}), bp.Dense(3, 1)], rng=0)
     assert net.predict(encoder.transform({"town": ["c", "zzz", ""], "size": [1, 2, 3]})).shape == (3, 1)
-
-
-def test_target_statistics_are_means_drawn_to_that_of_all_rows():
-    x, y = {"town": ["a"] * 30 + ["b"] * 10 + ["c"]}, np.r_[np.ones(30), np.zeros(10), 5.0]
-    encoder = TargetEncoder().fit(x, y)
-    prior = y.mean()
-    found = encoder.transform({"town": ["a", "b", "c", "d"]})[:, 0]
-    expected = [(30 + 10 * prior) / 40, 10 * prior / 20, (5 + 10 * prior) / 11, prior]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-
-
-def test_target_statistics_of_a_row_do_not_know_its_own_target():
-    rng = np.random.default_rng(1)
-    x, y = {"name": [f"n{i % 300}" for i in range(600)]}, rng.normal(size=600)
-    encoder = TargetEncoder(max_categories=300)
-    out_of_fold = encoder.fit_transform(x, y)[:, 0]
-    within = encoder.transform(x)[:, 0]
-    assert np.corrcoef(within, y)[0, 1] > 0.6 and abs(np.corrcoef(out_of_fold, y)[0, 1]) < 0.15
-    classes = TargetEncoder().fit(x, rng.choice(["u", "v", "w"], 600))
-    assert classes.transform(x).shape == (600, 2)
-    with pytest.raises(ValueError, match="y: expected the target, of which statistics are wanted, got None"):
-        TargetEncoder().fit(x)
-    with pytest.raises(ValueError, match="y: expected one target for each of 600 rows"):
-        TargetEncoder().fit(x, y[:5])
 
 
 def test_dates_are_what_the_calendar_says():
@@ -465,7 +440,7 @@ def test_text_of_many_values_is_left_out_with_a_warning_or_its_most_frequent_val
 
 
 @pytest.mark.parametrize("options", [{}, {"scaler": None, "dtype": "float64"}, {"categories": "index", "max_onehot": 2},
-                                     {"categories": "target", "max_onehot": 2}, {"scaler": "standard"}])  # fmt: skip
+                                     {"scaler": "standard"}])  # fmt: skip
 def test_an_encoder_travels_in_a_model_file(options, tmp_path):
     with pytest.warns(UserWarning, match="text is left out"):
         encoder = TableEncoder(**options).fit(mixed(), np.arange(60.0))
@@ -488,7 +463,7 @@ def test_an_encoder_edited_by_hand_is_refused():
         {"dtype": "float32"}, *({"features": [{**a, key: value}]} for key, value in (
             ("deviation", 0), ("clip", -1.0), ("clip", float("inf")), ("fill", "x"), ("mean", None))),
         *({"features": [{**b, key: value}]} for key, value in (
-            ("coding", "sign"), ("coding", "twohot"), ("coding", "target"), ("values", [[1.0]]), ("categories", ["u", "u"]))),
+            ("coding", "sign"), ("coding", "twohot"), ("coding", "target"), ("categories", ["u", "u"]))),
         *({"features": [{**c, key: value}]} for key, value in (
             ("parts", {}), ("parts", {"century": a}), ("parts", []), ("day_first", 1), ("day_first", False))),
     ]  # fmt: skip

@@ -17,13 +17,12 @@ if TYPE_CHECKING:
         OrdinalEncoder,
         SimpleImputer,
         TableEncoder,
-        TargetEncoder,
     )
     from .scalers import QuantileTransformer, RobustScaler, Scaler, StandardScaler
 
 __all__ = [
     "DateEncoder", "Encoder", "OneHotEncoder", "OrdinalEncoder", "QuantileTransformer", "RobustScaler", "Scaler",
-    "SimpleImputer", "StandardScaler", "TableEncoder", "TargetEncoder",
+    "SimpleImputer", "StandardScaler", "TableEncoder",
     "quantile_edges", "tree_edges",
 ]  # fmt: skip
 

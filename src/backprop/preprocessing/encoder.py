@@ -11,13 +11,13 @@ import numpy as np
 
 from .. import _validate
 from ..tables.columns import Reading, readings
-from ..tables.features import Feature, Output, Text, encoded, entry, from_entry, out_of_fold
+from ..tables.features import Feature, Output, encoded, entry, from_entry
 from ..tables.frames import of
 from ..tables.recipe import features_of
 from ..tables.table import MOST_CATEGORIES, Table
 
 __all__ = [
-    "DateEncoder", "Encoder", "OneHotEncoder", "OrdinalEncoder", "SimpleImputer", "TableEncoder", "TargetEncoder",
+    "DateEncoder", "Encoder", "OneHotEncoder", "OrdinalEncoder", "SimpleImputer", "TableEncoder",
 ]  # fmt: skip
 
 Array = _validate.Array
@@ -44,12 +44,11 @@ class Encoder:
     features_: list[Feature]
 
     def __init__(
-        self, *, max_categories: int = MOST_CATEGORIES, flag_missing: bool = True, dtype: str = "float32", rng: Any = 0
+        self, *, max_categories: int = MOST_CATEGORIES, flag_missing: bool = True, dtype: str = "float32"
     ) -> None:
         self.max_categories = _validate.integer(max_categories, "max_categories", 1, 2**20)
         self.flag_missing = _validate.flag(flag_missing, "flag_missing")
         self.dtype = _validate.choice(dtype, "dtype", ("float32", "float64"))
-        self.rng = rng
 
     def fit(self, X: Any, y: Any = None, readings: Mapping[str, Reading] | None = None) -> Self:
         """Learn from the rows of X.
@@ -58,9 +57,8 @@ class Encoder:
         ----------
         X : DataFrame, dict of columns, or array (rows, columns)
             Numbers, texts, booleans and dates; missing values among them.
-        y : array-like, optional
-            The target, which only target statistics are made of: numbers (rows,), columns of them (rows, targets), or
-            classes as texts (rows,).
+        y : object, optional
+            Ignored.
         readings : dict of str to Reading, optional
             How the columns are read. Default: as they look, but for what the encoder was asked.
 
@@ -69,7 +67,7 @@ class Encoder:
         Encoder
             Itself.
         """
-        self._fit(of(X), y, readings)
+        self._fit(of(X), readings)
         return self
 
     def transform(self, X: Any) -> Array:
@@ -83,17 +81,10 @@ class Encoder:
         return encoded(self._fitted(), self._table(X), self.dtype)
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
-        """Learn from the rows of X, and encode them; target statistics of a row are those of other rows."""
+        """Learn from the rows of X, and encode them."""
         table = of(X)
-        self._fit(table, y)
-        made = encoded(self.features_, table, self.dtype)
-        at = 0
-        for feature in self.features_:
-            if y is not None and isinstance(feature, Text) and feature.coding == "target":
-                folds = _validate.generator(self.rng).permutation(len(table)) % 5
-                made[:, at : at + feature.width] = out_of_fold(feature, table, _target(y, len(table)), folds)
-            at += feature.width
-        return made
+        self._fit(table)
+        return encoded(self.features_, table, self.dtype)
 
     @property
     def outputs(self) -> list[Output]:
@@ -150,17 +141,12 @@ class Encoder:
         """How they are encoded, as `features_of` takes it."""
         return {}
 
-    def _fit(self, table: Table, y: Any, known: Mapping[str, Reading] | None = None) -> None:
+    def _fit(self, table: Table, known: Mapping[str, Reading] | None = None) -> None:
         if not len(table):
             raise ValueError(f"{table.path}: expected at least one row, got none")
         how = self._read(table) if known is None else {name: known[name] for name in table.columns}
         rows = np.arange(len(table))
-        goal = None if y is None else _target(y, len(table))
-        if goal is None and self._options().get("categories") == "target":
-            raise ValueError("y: expected the target, of which statistics are wanted, got None")
-        features = features_of(
-            table, how, rows, most=self.max_categories, flag=self.flag_missing, y=goal, **self._options()
-        )
+        features = features_of(table, how, rows, most=self.max_categories, flag=self.flag_missing, **self._options())
         if not features:
             got = "; ".join(map(str, how.values()))
             raise ValueError(f"{table.path}: expected at least one column to learn from, got {_validate.shown(got)}")
@@ -205,10 +191,9 @@ class TableEncoder(Encoder):
         As `RobustScaler` or `StandardScaler` scale; None: numbers stay as they are.
     binary : {"sign", "onehot"}, default "sign"
         Whether two categories become one column of -1 and 1, or two.
-    categories : {"onehot", "index", "target"}, default "onehot"
-        What more than `max_onehot` categories become: a column each; one column with the index of the category, from 1,
-        and 0 for missing and unknown ones, which an `Embedding` takes; or the mean of the target in the rows of that
-        category, nearer to that of all rows the fewer there are.
+    categories : {"onehot", "index"}, default "onehot"
+        What more than `max_onehot` categories become: a column each; or one column with the index of the category, from
+        1, and 0 for missing and unknown ones, which an `Embedding` takes.
     max_onehot : int, default 256
         How many categories always have a column each.
     max_categories : int, default 256
@@ -216,8 +201,6 @@ class TableEncoder(Encoder):
     flag_missing : bool, default True
         Whether a column says that a value was missing, where some were.
     dtype : {"float32", "float64"}, default "float32"
-    rng : int or numpy.random.Generator, default 0
-        Which rows the target statistics of a row are made of, in ``fit_transform``.
 
     Examples
     --------
@@ -243,15 +226,14 @@ class TableEncoder(Encoder):
         max_categories: int = MOST_CATEGORIES,
         flag_missing: bool = True,
         dtype: str = "float32",
-        rng: Any = 0,
     ) -> None:
-        super().__init__(max_categories=max_categories, flag_missing=flag_missing, dtype=dtype, rng=rng)
+        super().__init__(max_categories=max_categories, flag_missing=flag_missing, dtype=dtype)
         kinds = {"numeric": numeric, "category": category, "date": date, "drop": drop, "id": id}
         self.kinds = {name: [*map(str, _validate.items(given, name))] for name, given in kinds.items()}
         self.decimal = None if decimal is None else _validate.choice(decimal, "decimal", (".", ","))
         self.scaler = None if scaler is None else _validate.choice(scaler, "scaler", ("robust", "standard"))
         self.binary = _validate.choice(binary, "binary", ("sign", "onehot"))
-        self.categories = _validate.choice(categories, "categories", ("onehot", "index", "target"))
+        self.categories = _validate.choice(categories, "categories", ("onehot", "index"))
         self.max_onehot = _validate.integer(max_onehot, "max_onehot", 2, 2**20)
 
     def _read(self, table: Table) -> dict[str, Reading]:
@@ -340,32 +322,6 @@ class OrdinalEncoder(_OfOneKind):
         return {"binary": "index", "categories": "index", "most_onehot": 0}
 
 
-class TargetEncoder(_OfOneKind):
-    """The mean of the target in the rows of each category, nearer to that of all rows the fewer there are.
-
-    ``fit_transform`` gives each row the means of the four fifths of the rows that it is not in: else a rare category
-    would tell the target of its own row, and a network would learn to believe it.
-
-    Parameters
-    ----------
-    max_categories : int, default 256
-        The most frequent ones; others become the mean of all rows.
-    rng : int or numpy.random.Generator, default 0
-        Which rows are in which fifth.
-    dtype : {"float32", "float64"}, default "float32"
-
-    References
-    ----------
-    Micci-Barreca: "A Preprocessing Scheme for High-Cardinality Categorical Attributes in Classification and Prediction
-    Problems", SIGKDD Explorations 3, 2001.
-    """
-
-    _kind = "category"
-
-    def _options(self) -> dict[str, Any]:
-        return {"binary": "target", "categories": "target", "most_onehot": 0}
-
-
 class DateEncoder(_OfOneKind):
     """Dates as numbers: year, month, day, weekday (Monday is 0), hour, and the days since 1970, of these what varies.
 
@@ -388,20 +344,5 @@ class DateEncoder(_OfOneKind):
 
 
 _ENCODERS: dict[str, type[Encoder]] = {
-    kind.__name__: kind
-    for kind in (TableEncoder, SimpleImputer, OneHotEncoder, OrdinalEncoder, TargetEncoder, DateEncoder)
+    kind.__name__: kind for kind in (TableEncoder, SimpleImputer, OneHotEncoder, OrdinalEncoder, DateEncoder)
 }
-
-
-def _target(y: Any, rows: int) -> Array:
-    """The target as columns of numbers: of classes that are texts, which of them it is, but for the first."""
-    given = y if isinstance(y, np.ndarray) else np.asarray(y)
-    if given.ndim == 1 and given.dtype.kind in "OUST" and all(isinstance(value, str) for value in given.tolist()):
-        classes, labels = np.unique(given.astype(str), return_inverse=True)
-        made = np.eye(len(classes))[labels][:, min(1, len(classes) - 1) :]
-    else:
-        made = _validate.real(y, "y", "float64")
-        made = made[:, None] if made.ndim == 1 else made
-    if made.ndim != 2 or len(made) != rows:
-        raise ValueError(f"y: expected one target for each of {rows} rows, got shape {given.shape}")
-    return made

@@ -16,13 +16,13 @@ from .cells import PLAIN, Style, digits, is_missing
 from .dates import PARTS, order_of, parts
 from .table import MOST_CATEGORIES, Table
 
-__all__ = ["CODINGS", "Date", "Feature", "Number", "Output", "Text", "encoded", "entry", "from_entry", "out_of_fold"]
+__all__ = ["CODINGS", "Date", "Feature", "Number", "Output", "Text", "encoded", "entry", "from_entry"]
 
 Array = _validate.Array
 
-#: How a categorical feature is encoded: a column for each category; -1 and 1 where there are two; the index of the
-#: category, from 1; or what the target was in its rows.
-CODINGS = ("onehot", "sign", "index", "target")
+#: How a categorical feature is encoded: a column for each category; -1 and 1 where there are two; or the index of the
+#: category, from 1.
+CODINGS = ("onehot", "sign", "index")
 
 
 #: What else stands for a truth value.
@@ -37,8 +37,8 @@ class Output(NamedTuple):
     name : str
     column : str
         The column of the table that it is made of.
-    kind : {"number", "missing", "onehot", "sign", "index", "target"}
-        A number; a flag of missing values; one category of several; -1 or 1; a category's index; what the target was.
+    kind : {"number", "missing", "onehot", "sign", "index"}
+        A number; a flag of missing values; one category of several; -1 or 1; a category's index.
     cardinality : int
         Of an index: how many there are, that of 0 for missing and unknown ones among them; else 0.
     """
@@ -215,18 +215,15 @@ class Text(_Feature):
     categories : list of str
     missing : bool
         Whether missing values are one more category; else they are as one that is not known.
-    coding : {"onehot", "sign", "index", "target"}
-        A column for each category, all 0 for one that is not known; -1 and 1 for two categories, 0 for others; the
-        index of the category from 1, 0 for others; or what the target was in the rows of the category.
-    values : list of list of float, optional
-        Of the coding "target": what each category becomes, and last what one does that is not known.
+    coding : {"onehot", "sign", "index"}
+        A column for each category, all 0 for one that is not known; -1 and 1 for two categories, 0 for others; or the
+        index of the category from 1, 0 for others.
     """
 
     name: str
     categories: list[str]
     missing: bool = False
     coding: str = "onehot"
-    values: list[list[float]] | None = None
 
     @property
     def width(self) -> int:
@@ -239,11 +236,6 @@ class Text(_Feature):
         flag = [Output(f"{self.name}=missing", self.name, "missing")] * self.missing
         if self.coding == "index":
             return [Output(self.name, self.name, "index", len(self.categories) + 1)]
-        if self.coding == "target":
-            names = (
-                [self.name] if len(self._values[0]) == 1 else [f"{self.name}~{i}" for i in range(len(self._values[0]))]
-            )
-            return [Output(name, self.name, "target") for name in names]
         if self.coding == "sign":
             return [Output(f"{self.name}={self.categories[1]}", self.name, "sign"), *flag]
         return [Output(f"{self.name}={category}", self.name, "onehot") for category in self.categories] + flag
@@ -258,7 +250,6 @@ class Text(_Feature):
         coding: str = "onehot",
         most: int = MOST_CATEGORIES,
         flag: bool = True,
-        y: Array | None = None,
     ) -> Text:
         """The categories of a column, the most frequent if they are too many.
 
@@ -267,24 +258,19 @@ class Text(_Feature):
         table : Table
         name : str
         rows : numpy.ndarray
-            Where missing values are looked for, and the target.
-        coding : {"onehot", "sign", "index", "target"}
+            Where missing values are looked for.
+        coding : {"onehot", "sign", "index"}
         most : int
             How many categories there are at most; the rarer ones are as those that are not known.
         flag : bool, default True
             Whether missing values are a category of their own, if some are.
-        y : numpy.ndarray, shape (len(rows), targets), optional
-            Of the coding "target".
         """
         frequent = sorted(table.survey(name).texts.items(), key=lambda item: (-item[1], item[0]))[:most]
         if not frequent:
             raise ValueError(f"{table.path}, column {name!r}: expected texts, got only missing ones: leave it out")
         missing = flag and coding != "index" and bool(table.missing(name)[rows].any())
         categories = sorted(text for text, _ in frequent)
-        if coding != "target" or y is None:
-            return cls(name, categories, missing, coding)
-        codes = cls(name, categories, missing)._codes(table)[rows]
-        return cls(name, categories, missing, coding, _shrunken(codes, y, len(categories) + missing).tolist())
+        return cls(name, categories, missing, coding)
 
     def labels(self, table: Table) -> Array:
         """The column as indices of `categories`: int64 (rows,)."""
@@ -312,16 +298,10 @@ class Text(_Feature):
                 index[cell] = truths.get(_TRUTHS.get(cell, cell.casefold()), -1)
         return np.array([index[cell] for cell in cells], np.int64)
 
-    @property
-    def _values(self) -> list[list[float]]:
-        return self.values or [[0.0]]
-
     @cached_property
     def _code(self) -> Array:
         """A row for each category, for a missing value if that is one, and last for any other."""
         n = len(self.categories)
-        if self.coding == "target":
-            return np.array(self._values)
         if self.coding == "index":
             return np.array([*range(1, n + 1), 0.0])[:, None]
         code = np.array([[-1.0], [1.0]]) if self.coding == "sign" else np.eye(n)
@@ -343,26 +323,6 @@ class Text(_Feature):
         first = shortened(table.cells(self.name)[rows[0]])
         rare = "rare or " if len(self.categories) >= MOST_CATEGORIES else ""
         return f"{self.name}: {len(rows):,} of {len(table):,} cells {rare}unknown in training, such as {first}"
-
-
-def _shrunken(codes: Array, y: Array, n: int, weight: float = 10.0) -> Array:
-    """The mean of y for each code, nearer to that of all rows the fewer there are; and last that of all."""
-    prior = y.mean(axis=0)
-    known = codes >= 0
-    counts = np.bincount(codes[known], minlength=n)[:, None]
-    sums = np.column_stack([np.bincount(codes[known], y[known, i], minlength=n) for i in range(y.shape[1])])
-    return np.vstack([(sums + weight * prior) / (counts + weight), prior])
-
-
-def out_of_fold(feature: Text, table: Table, y: Array, folds: Array) -> Array:
-    """What the categories of each row become by the target of the rows of all other folds."""
-    codes, n = feature._codes(table), len(feature.categories) + feature.missing
-    made = np.empty((len(codes), y.shape[1]))
-    for fold in range(folds.max() + 1):
-        own = folds == fold
-        others = ~own if not own.all() else own
-        made[own] = _shrunken(codes[others], y[others], n)[codes[own]]
-    return made
 
 
 @dataclass(frozen=True)
@@ -462,7 +422,6 @@ def entry(feature: Feature) -> dict[str, Any]:
     if isinstance(feature, Text):
         said["categories"] = feature.categories
         said |= {} if feature.coding == "onehot" else {"coding": feature.coding}
-        said |= {} if feature.values is None else {"values": feature.values}
     elif isinstance(feature, Date):
         said["parts"] = {name: _scale(part) for name, part in feature.parts.items()}
         said |= {"day_first": True} if feature.day_first else {}
@@ -501,12 +460,7 @@ def _text(given: Mapping[str, Any], name: str, categories: list[str], missing: b
     coding = _validate.choice(given.get("coding", "onehot"), "coding", CODINGS)
     if coding == "sign" and len(categories) != 2:
         raise ValueError(f"expected two categories with the coding 'sign', got {len(categories)}")
-    if coding != "target":
-        return Text(name, categories, missing, coding)
-    values = [[_validate.number(value, "values") for value in row] for row in given["values"]]
-    if len(values) != len(categories) + missing + 1 or len({len(row) for row in values}) != 1 or not values[0]:
-        raise ValueError(f"expected a row of values for each category and one more, got {shortened(given['values'])}")
-    return Text(name, categories, missing, coding, values)
+    return Text(name, categories, missing, coding)
 
 
 def _number(given: Mapping[str, Any], name: str, style: Style = PLAIN, missing: bool = False) -> Number:

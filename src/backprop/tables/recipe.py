@@ -142,7 +142,6 @@ def features_of(
     most_onehot: int = MOST_CATEGORIES,
     most: int = MOST_CATEGORIES,
     flag: bool = True,
-    y: Array | None = None,
 ) -> list[Feature]:
     """Learn what a network takes of each column.
 
@@ -153,22 +152,20 @@ def features_of(
     rows : numpy.ndarray
         The indices of the training rows.
     scaler : {"standard", "robust"} or None
-    binary : {"onehot", "sign", "index", "target"}
+    binary : {"onehot", "sign", "index"}
         How two categories are encoded.
-    categories : {"onehot", "index", "target"}
+    categories : {"onehot", "index"}
         How more than `most_onehot` categories are encoded.
     most_onehot, most : int
         How many categories have a column each; how many are told apart.
     flag : bool
         Whether missing values are flagged, or a category of their own.
-    y : numpy.ndarray, shape (len(rows), targets), optional
-        The target, for ``categories="target"``.
     """
 
     def text(name: str) -> Text:
         n = table.survey(name).different
         coding = binary if min(n, most) == 2 else "onehot" if min(n, most) <= most_onehot else categories
-        return Text.learn(table, name, rows, coding=coding, most=most, flag=flag, y=y)
+        return Text.learn(table, name, rows, coding=coding, most=most, flag=flag)
 
     features: list[Feature] = []
     for name, reading in how.items():

@@ -20,7 +20,7 @@ Array = _validate.Array
 _SAID = {
     "number": "as in the table, or NaN", "onehot": "1 where it is so, else 0",
     "missing": "1 where it is missing, else 0",
-    "sign": "1 where it is so, -1 where it is the other, else 0", "target": "the mean of the target in its category",
+    "sign": "1 where it is so, -1 where it is the other, else 0",
 }  # fmt: skip
 
 #: The same of the parts of dates.
