@@ -192,15 +192,18 @@ def test_the_neural_tangent_form():
 
 
 def test_the_schedules():
+    """Steps are those of the reference, which leaves out a last short batch."""
     given = layout(categories=())
     recipe = tabular.recipe("td", classes=False)
-    net = building.network(recipe, given, rows(given), 1, False, 0)
-    optimizer = building.optimizer(recipe, net, recipe.steps(400))
+    net = building.network(recipe, given, rows(given, 600), 1, False, 0)
+    optimizer = building.optimizer(recipe, net, recipe.steps(600))
     assert optimizer.learning_rate == bp.schedules.CosLog4(0.2, 512)
     assert optimizer.weight_decay == bp.schedules.FlatCosine(0.02, 512)
     assert (optimizer.beta1, optimizer.beta2, optimizer.epsilon) == (0.9, 0.95, 1e-8)
     dropout = [layer.rate for layer in net.layers if isinstance(layer, bp.Dropout)]
     assert dropout == [bp.schedules.FlatCosine(0.15, 512)] * 3
+    assert [recipe.batch(n) for n in (100, 256, 300, 600, 2400)] == [100, 256, 300, 300, 267]
+    assert recipe.steps(2400) == 256 * 9
     for step in (0, 100, 256, 300, 511):
         t = step / 512
         assert optimizer.learning_rate(step) == pytest.approx(

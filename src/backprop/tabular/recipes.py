@@ -49,6 +49,9 @@ class Recipe:
         What the learning rate is multiplied by for the scaling layer, biases, shares of activations, and embeddings of
         numbers.
     epochs, batch_size : int
+    whole_batches : bool
+        Whether rows are dealt out evenly to as many batches as could be full. So no step is one of a few rows; the
+        published recipe has as many steps, and leaves out the rows of a last short batch instead.
     least_steps : int
         With few rows there are more epochs, until there are so many steps.
     judged_every : int
@@ -85,6 +88,7 @@ class Recipe:
     numbers_factor: float = 0.1
     epochs: int = 256
     batch_size: int = 256
+    whole_batches: bool = True
     least_steps: int = 0
     judged_every: int = 1
     metric: str = "accuracy"
@@ -93,6 +97,8 @@ class Recipe:
 
     def batch(self, rows: int) -> int:
         """How many rows a batch has."""
+        if self.whole_batches:
+            return math.ceil(rows / max(1, rows // self.batch_size))
         return min(self.batch_size, rows)
 
     def steps(self, rows: int) -> int:
@@ -115,7 +121,7 @@ _NUMBERS: dict[str, Any] = {"activation": "mish", "metric": "rmse"}
 _OURS = Recipe(
     scaled_one_hot=False, numbers="piecewise_linear", numbers_again=True, bins_width=4, numbers_factor=3.0,
     most_one_hot=64, hidden_layer_sizes=(128, 128), activation="mish", dropout=0.15, weight_decay=0.02,
-    flat_cosine=False, batch_size=128, least_steps=250,
+    flat_cosine=False, batch_size=128, whole_batches=False, least_steps=250,
 )  # fmt: skip
 _CLASSES = replace(_OURS, label_smoothing=0.1, epochs=100, metric="log_loss")
 _REGRESSION = replace(_OURS, bins=32, epochs=50, metric="rmse")
