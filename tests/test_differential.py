@@ -1,5 +1,7 @@
 """Losses of derivatives: their gradients beside finite differences, equations that are solved, and bad functions."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from oracles import differences, error
@@ -163,6 +165,10 @@ def test_bad_functions_and_targets_are_refused():
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             net.fit(X, y, loss=bp.losses.Sobolev(), optimizer="adam")
+    pair = np.zeros((30, 2)), np.zeros((30, 2, 2))
+    for call in (partial(net.fit, optimizer="adam"), net.evaluate):
+        with pytest.raises(ValueError, match=r"metrics: expected none with Sobolev\(1.0\)"):
+            call(X, pair, loss=bp.losses.Sobolev(), metrics=["mae"])
     with pytest.raises(TypeError, match="function: expected"):
         bp.losses.Differential("mse")
     for order in (3, -1, [2, 5]):

@@ -851,6 +851,13 @@ class Sobolev(Differential):
             found.append(given.reshape(rows, width))
         return np.concatenate(found, axis=1)
 
+    def meaning(self, y: Array, n_out: int) -> Meaning:
+        """None that metrics or weights of classes know."""
+        raise ValueError(
+            f"metrics: expected none with {self!r}, of which targets are derivatives too, and no class_weight: measure "
+            "net.predict(x) by backprop.metrics"
+        )
+
 
 _TABLE: dict[str, type[Loss]] = {
     "mse": MeanSquaredError,
