@@ -263,6 +263,9 @@ def test_a_model_of_the_first_version(run: Run) -> None:
     status, out, err = run("predict", "old.safetensors", write("t.csv", table))
     assert (status, err) == (0, "")
     np.testing.assert_allclose(np.array(out.splitlines()[1:], float), 20 + 10 * net.predict(x)[:, 0], rtol=1e-6)
+    assert run("trace", "old.safetensors", "t.csv")[0] == 0
+    assert run("export", "old.safetensors", "--c", "old.c", "--onnx", "old.onnx")[0] == 0
+    assert "x[1]: colour=blue, 1 where it is so, else 0" in Path("old.h").read_text()
 
 
 # Digits

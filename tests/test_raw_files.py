@@ -3,10 +3,14 @@
 import copy
 import csv
 import io
+import json
+import random
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from signed import mutated
 
 import backprop as bp
 from backprop import tables
@@ -354,3 +358,19 @@ def test_a_rare_category_is_not_called_unknown(run):
     Path("t.csv").write_text("w,x,y\n" + "\n".join(rows))
     assert run("train", "t.csv", "--target", "y", "--preset", "fast", "--epochs", 1, "--no-plot")[0] == 0
     assert " cells rare or unknown in training, such as " in run("predict", "t.safetensors", "t.csv")[2]
+
+
+def test_what_a_file_says_around_its_networks_is_not_believed(run):
+    """Edited anywhere, a model is refused or predicts; nothing else happens."""
+    flats(60)
+    assert run("train", "flats.csv", "--target", "Miete, kalt", "--preset", "fast", "--epochs", 1, "--no-plot")[0] == 0
+    net, rng, refused = bp.load("flats.safetensors"), random.Random(0), 0
+    good = json.dumps(net.metadata)
+    for _ in range(150):
+        with suppress(ValueError, TypeError, RecursionError):  # what no file can hold
+            net.metadata = json.loads(mutated(json.loads(good), rng))
+            net.save("edited.safetensors")
+        status, _, err = run("predict", "edited.safetensors", "flats.csv")
+        refused += status == 2
+        assert status in (0, 2) and (status == 0 or err.startswith("backprop: error: "))
+    assert refused > 75
