@@ -99,7 +99,8 @@ cdef void wave_slopes(
 
 
 cdef void elementwise_forward(
-    const Bundle *b, const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *z, real *y, real *slopes,
+    const Bundle *b, const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *z, real *y,
+    real *slopes,
 ) noexcept nogil:
     cdef Py_ssize_t m = b.n * op.ld, d, at
     cdef Py_ssize_t second = b.of.k * m if b.of.order == 2 else 0
