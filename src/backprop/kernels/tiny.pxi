@@ -1,4 +1,5 @@
-# A few rows through a tiny network, unit-major: the numbers of a unit, for 4 or 8 rows, lie side by side.
+# A few rows through a tiny network, unit-major: the numbers of a unit, for 4 or 8 rows, lie side by side, and are
+# whole registers.
 #
 # The chains of sums are those of dense.pxi, so the bits are too. But every number is loaded as it was stored, in one
 # piece, and the loops over rows are as long as a register: a tiny network is mostly calls, loops, and waiting for
@@ -32,26 +33,34 @@ cdef inline Py_ssize_t units_of(const Graph *graph) noexcept nogil:
     return n_units
 
 
+cdef inlined registers_product(
+    int side, Py_ssize_t m, Py_ssize_t depth, const vec *a, Py_ssize_t row, Py_ssize_t step, const vec *b,
+    const vec *start, Py_ssize_t lead, vec *c,
+) noexcept nogil:
+    cdef vec total
+    cdef Py_ssize_t i, k
+    cdef Py_ssize_t lane = LANES_F if vec is vf else LANES_D, r
+    for i in range(m):
+        for r in range(side // lane):
+            total = splat(start, i * lead)
+            for k in range(depth):
+                total = total + splat(a, i * row + k * step) * at(b, k * side + r * lane)[0]
+            at(c, i * side + r * lane)[0] = total
+
+
 cdef inlined unit_major_product(
     int side, Py_ssize_t m, Py_ssize_t depth, const real *a, Py_ssize_t row, Py_ssize_t step, const real *b,
-    const real *start, real *c,
+    const real *start, Py_ssize_t lead, real *c,
 ) noexcept nogil:
-    """c (m,side) = start + a (m,depth) b (depth,side); start, where it is given, is (m,)."""
-    cdef real total[8]
-    cdef Py_ssize_t i, k
-    cdef int r
-    for i in range(m):
-        for r in range(side):
-            total[r] = start[i] if start != NULL else 0
-        for k in range(depth):
-            for r in range(side):
-                total[r] = multiply_add(a[i * row + k * step], b[k * side + r], total[r])
-        for r in range(side):
-            c[i * side + r] = total[r]
+    """c (m,side) = start + a (m,depth) b (depth,side); start is read by its stride."""
+    if real is float:
+        registers_product(side, m, depth, <const vf *> a, row, step, <const vf *> b, <const vf *> start, lead, <vf *> c)
+    else:
+        registers_product(side, m, depth, <const vd *> a, row, step, <const vd *> b, <const vd *> start, lead, <vd *> c)
 
 
 cdef inlined tiny_forward(
-    int side, const Graph *graph, bint logits, const real *parameters, real *unit_major,
+    int side, const Graph *graph, bint logits, const real *parameters, const real *zeros, real *unit_major,
 ) noexcept nogil:
     """From the inputs to every y."""
     cdef const Op *op
@@ -63,8 +72,30 @@ cdef inlined tiny_forward(
         x, y = y, y + op.n_in * side
         unit_major_product(
             side, op.n_out, op.n_in, parameters + op.weight, 1, op.n_out, x,
-            parameters + op.bias if op.bias >= 0 else NULL, y)
+            parameters + op.bias if op.bias >= 0 else zeros, op.bias >= 0, y)
         activation_forward(activation_of(graph, s, logits), <real> op.alpha, op.n_out, side, side, y)
+
+
+cdef inlined sums_over_rows(
+    int side, Py_ssize_t rows, const Op *op, const real *x, const real *dy, real *gradients,
+) noexcept nogil:
+    """The gradients of a layer's weights and bias."""
+    cdef real total
+    cdef Py_ssize_t i, j, r
+    for i in range(op.n_in):
+        for j in range(op.n_out):
+            one_by_one()
+            total = 0
+            for r in range(rows):
+                total = multiply_add(x[i * side + r], dy[j * side + r], total)
+            gradients[op.weight + i * op.n_out + j] = total
+    if op.bias >= 0:
+        for j in range(op.n_out):
+            one_by_one()
+            total = 0
+            for r in range(rows):
+                total += dy[j * side + r]
+            gradients[op.bias + j] = total
 
 
 cdef inlined tiny_backward(
@@ -75,7 +106,6 @@ cdef inlined tiny_backward(
     cdef const Op *op
     cdef real *x
     cdef real *y = unit_major + (graph.n_in + n_units) * side
-    cdef real one = 1
     cdef Py_ssize_t apart = n_units * side              # between a y and its dy
     cdef int s
     for s in range(graph.n_ops - 1, -1, -1):
@@ -87,13 +117,12 @@ cdef inlined tiny_backward(
             y + apart)
         if s > 0:
             unit_major_product(
-                side, op.n_in, op.n_out, parameters + op.weight, op.n_out, 1, y + apart, <real *> NULL,
+                side, op.n_in, op.n_out, parameters + op.weight, op.n_out, 1, y + apart, zeros, 0,
                 x + apart)
-        tiny_product(
-            op.n_in, op.n_out, rows, x, side, 1, y + apart, 1, side, gradients + op.weight, op.n_out, zeros, 0)
-        if op.bias >= 0:
-            tiny_product(
-                1, op.n_out, rows, &one, 0, 0, y + apart, 1, side, gradients + op.bias, op.n_out, zeros, 0)
+        if rows == 4:
+            sums_over_rows(side, 4, op, x, y + apart, gradients)
+        else:
+            sums_over_rows(side, rows, op, x, y + apart, gradients)
 
 
 cdef inline void transpose_rows(

@@ -279,7 +279,7 @@ cdef inlined train_tiny(
             transpose_rows(1, graph.n_in, <const real *> run.x + order[r] * graph.n_in, 0, 1, x + r, 0, side)
     elif rows < run.rows or run.steps == 0:             # else they are there
         transpose_rows(rows, graph.n_in, <const real *> run.x + first * graph.n_in, graph.n_in, 1, x, 1, side)
-    tiny_forward(side, graph, how.logits, parameters, x)
+    tiny_forward(side, graph, how.logits, parameters, <const real *> run.scratch, x)
     if n > 1:
         transpose_rows(rows, n, y_hat, 1, side, y_rows, n, 1)
     train_loss(run, rows, y_rows, n, order, at, norm, run.values, dy_rows, n)
@@ -322,8 +322,10 @@ cdef bint train_tiny_batch(Run *run, Pass *how, real *parameters, Step *step) no
     """On one thread, all rows at once."""
     cdef Py_ssize_t r
     how.first_row = 0
-    if run.batch <= 4:
+    if max(run.batch, lanes(parameters)) <= 4:
         train_tiny(4, run, how, <const real *> parameters, step.first, step.rows, step.norm)
+    elif lanes(parameters) > 8:
+        train_tiny(16, run, how, <const real *> parameters, step.first, step.rows, step.norm)
     else:
         train_tiny(8, run, how, <const real *> parameters, step.first, step.rows, step.norm)
     if atomic_get(&run.status) != RUNNING:

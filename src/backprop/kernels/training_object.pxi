@@ -152,7 +152,7 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
     elif run.batch > slices * <double> PIECE_ROWS:
         sums = threads * <double> run.apart
     if threads == 1 and no_outputs and is_tiny(graph, run.logits, run.batch):
-        tiny = 8.0 * (graph.n_in + 2 * run.n_units + 2 * graph.n_out)
+        tiny = 16.0 * (graph.n_in + 2 * run.n_units + 2 * graph.n_out)
     training.reserve(
         sizeof(real) * (
             work + inputs + threads * <double> training_scratch_size(graph) + tiny
