@@ -710,3 +710,12 @@ def test_a_loss_that_is_not_finite_beside_a_layer_of_ones_own():
         net.parameters[:20] = 9
         value, gradient = net.value_and_gradient(x, y, "cross_entropy")
         assert np.isnan(value) and np.isnan(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weight", [1.0, 5.0, 1e6])
+def test_a_weighted_cross_entropy_stays_finite_where_a_one_has_no_probability(dtype, weight):
+    value, slope = bp.BinaryCrossEntropy(pos_weight=weight)(np.zeros((1, 1), dtype), np.ones((1, 1)))
+    assert value >= weight * 70
+    assert np.isfinite(slope).all()
+    assert slope[0, 0] < -1e37

@@ -175,15 +175,16 @@ cdef inline double smoothed(double target, double smoothing, Py_ssize_t n) noexc
 cdef inline double weighted_cross_entropy(
     double y_hat, double y, bint from_logits, double smoothing, double weight, double tiny, double *slope,
 ) noexcept nogil:
-    """-w t log p - (1 - t) log(1 - p), with t = y (1 - smoothing) + smoothing / 2."""
+    """-w t log p - (1 - t) log(1 - p), with t = y (1 - smoothing) + smoothing / 2; a large w / p stays a number."""
+    cdef double least = tiny * max(weight, 1.0)
     cdef double one = weight * smoothed(y, smoothing, 2), zero = smoothed(1 - y, smoothing, 2)
     cdef double p = y_hat, rest = 1 - y_hat, log_sum
     if from_logits:
         p, rest, log_sum = sigmoid(y_hat), sigmoid(-y_hat), log1p(exp(-fabs(y_hat)))
         slope[0] = zero * p - one * rest
         return (zero * y_hat if y_hat > 0 else -one * y_hat) + (one + zero) * log_sum
-    slope[0] = zero * safe_log_derivative(rest, tiny) - one * safe_log_derivative(p, tiny)
-    return -one * safe_log(p, tiny) - zero * (log1p(-p) if rest > tiny else safe_log(rest, tiny))
+    slope[0] = zero * safe_log_derivative(rest, tiny) - one * safe_log_derivative(p, least)
+    return -one * safe_log(p, least) - zero * (log1p(-p) if rest > tiny else safe_log(rest, tiny))
 
 
 # One row of n numbers.
