@@ -328,8 +328,7 @@ def weighted_cross_entropy(y_hat, from_logits, y, smoothing, weight, scale, tiny
         least = tiny * np.maximum(weight, 1)
         values = -weight * t * safe_log(p, least) - rest * safe_log(1 - p, tiny)
         d = rest / np.maximum(1 - p, tiny) - weight * t / np.maximum(p, least)
-    with np.errstate(invalid="ignore"):  # a weight above 1 overflows at p = 0, there too where a row counts for nothing
-        return values.mean(axis=1), scale[:, None] / p.shape[1] * d
+    return values.mean(axis=1), scale[:, None] / p.shape[1] * d
 
 
 def binary_cross_entropy(y_hat, from_logits, y, scale, tiny):
