@@ -156,6 +156,16 @@ def test_bad_calibration_is_refused(calibration, message, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+def test_an_outlier_in_the_calibration_is_told():
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    net = bp.Sequential([bp.Dense(3, 8, "relu"), bp.Dense(8, 2)], rng=0)
+    bp.quantize(net, np.where(x > 0, x, 0))  # what is 0 already does not count
+    x[17, 1] = 1e6
+    with pytest.warns(RuntimeWarning, match=r"to 1e\+06, where half of them are within 0\.\d+ of 0 and become 0"):
+        quantized = bp.quantize(net, x)
+    assert not np.ptp(quantized.predict(x[:17]), axis=0).any()
+
+
 def test_calibration_is_for_int8_alone(tmp_path):
     net = bp.Sequential([bp.Dense(3, 2)], rng=0)
     with pytest.raises(ValueError, match='expected rows with dtype="int8", only there, got rows with dtype="float32"'):

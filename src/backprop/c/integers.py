@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -237,6 +238,11 @@ def quantize(net: Any, calibration: Any, link: ActivationFunction | None = None)
     TypeError
         If there is a custom layer.
 
+    Warns
+    -----
+    RuntimeWarning
+        If a few of the rows are so large that most numbers of the others become 0.
+
     Examples
     --------
     >>> small = bp.quantize(net, x[:500])
@@ -253,9 +259,21 @@ def quantize(net: Any, calibration: Any, link: ActivationFunction | None = None)
         raise ValueError("calibration: expected rows like those that the network will see, got zeros alone")
     if (rows == rows[0]).all():
         raise ValueError(f"calibration: expected rows that differ, a hundred or more, got one, {len(rows)} times")
+    _warn_of_outliers(rows)
     net._check_statistics()
     own = _in_float(net)
     return _Quantizer(own, rows.astype(np.float32), link).made()
+
+
+def _warn_of_outliers(rows: Array) -> None:
+    """Where half of the numbers are nearer to 0 than to the next of the 256 that are left of them."""
+    half, step = float(np.median(abs(rows[rows != 0]))), float(rows.max()) / 255 - float(rows.min()) / 255
+    if half < step / 2:
+        warnings.warn(
+            f"calibration: expected numbers of one scale, got {rows.min():g} to {rows.max():g}, where half of them are "
+            f"within {half:g} of 0 and become 0 in 8 bits: leave out what lies far off, or scale the columns",
+            RuntimeWarning, stacklevel=3,
+        )  # fmt: skip
 
 
 def _in_float(net: Any) -> Any:
