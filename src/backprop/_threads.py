@@ -145,6 +145,11 @@ def worth_meeting(work: float, rows: int, slices: int, batches: int) -> int:
     return max(1, min(most, int(THERE_AND_BACK * work * batches) // WORTH_STARTING))
 
 
+def for_several(threads: int | None, work: float, worth: int) -> bool:
+    """Whether so many multiply-adds may be for more than one thread: as asked, or where each is worth one."""
+    return threads != 1 if threads else work >= 2 * worth and not in_pool()
+
+
 @contextmanager
 def take(threads: int | None, work: float, worth: int) -> Iterator[int]:
     """A number of threads for so many multiply-adds, of which each must be worth a thread.
@@ -154,7 +159,7 @@ def take(threads: int | None, work: float, worth: int) -> Iterator[int]:
     """
     global _active
     go_on()
-    most = 1 if work < 2 * worth or in_pool() else get_num_threads()
+    most = get_num_threads() if for_several(threads, work, worth) else 1
     with _lock:
         count = threads or max(1, min(most - _active, int(work / worth)))
         _active += count

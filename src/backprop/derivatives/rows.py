@@ -37,7 +37,7 @@ def plan_of(net: Any, what: str) -> _core.Plan:
 def run(work: float, threads: int | None, make: Any) -> Any:
     """Make something for so many threads as pay for this work, run it, and return it."""
     threads = _threads.checked(threads)
-    if threads == 1 or (threads is None and work < 2 * _threads.WORTH_STARTING):
+    if not _threads.for_several(threads, work, _threads.WORTH_STARTING):  # taking one is a seventh of a row's time
         _threads.go_on()
         made = make(1)
         made.run()

@@ -89,7 +89,7 @@ def _begun(ranks: Ranks, net: Any, x: Any, y: Any, count: int, chosen: list[Any]
         shards: Shards = Dealt(ranks, count, run.data)
     else:
         names = next((given for given in ranks.all(net._inputs.names_of(x)) if given), None)
-        brought = arrays(net, names, x, y, asked["sample_weight"])
+        brought = arrays(ranks, net, names, x, y, asked["sample_weight"])
         kept, held = _split(sum(ranks.all(_length(brought))), asked["validation_split"])
         if len(kept) < count:
             raise ValueError(f"shards: expected at most one for each of {len(kept)} rows, got {count}")
@@ -106,7 +106,7 @@ def _begun(ranks: Ranks, net: Any, x: Any, y: Any, count: int, chosen: list[Any]
         if held is not None:
             raise ValueError("validation_split: expected 0 beside validation_data, got both")
         given = asked["validation_data"]
-        brought = arrays(net, names, *((None, None) if given is None else gate.validation_rows(given)))
+        brought = arrays(ranks, net, names, *((None, None) if given is None else gate.validation_rows(given)))
         run.settings.validation = shards.validate(net, objective, *distribute(ranks, brought, ranks.size))
     shards.hooks = callbacks.wants_batches(chosen)
     run.shards, run.seed = shards, ranks.from_first(run.seed)

@@ -247,7 +247,7 @@ class Dealt(Shards):
             if not any(self.ranks.all(brought is not None)):
                 break
             with _validate.within(f"batch {count}"):
-                local, places = distribute(self.ranks, _of_batch(net, brought), self.places.shards)
+                local, places = distribute(self.ranks, _of_batch(self.ranks, net, brought), self.places.shards)
             yield from self._batch(run, local, places, count)
             count += 1
         if not count:
@@ -281,21 +281,24 @@ class Dealt(Shards):
         return np.concatenate(outputs), np.concatenate(y)
 
 
-def _of_batch(net: Any, batch: Any) -> Given:
+def _of_batch(ranks: Ranks, net: Any, batch: Any) -> Given:
     if batch is None:
         return {"x": None, "y": None, "sample_weight": None}
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3) or np.isscalar(batch[0]):
         raise TypeError(f"expected (x, y) or (x, y, sample_weight), got {_validate.shown(batch)}: was y forgotten?")
-    return arrays(net, net.feature_names, *batch)
+    return arrays(ranks, net, net.feature_names, *batch)
 
 
-def arrays(net: Any, names: Any, x: Any, y: Any, weights: Any = None) -> Given:
-    """What this rank has brought, as arrays that have yet to pass the gate; None where it has brought nothing."""
+def arrays(ranks: Ranks, net: Any, names: Any, x: Any, y: Any, weights: Any = None) -> Given:
+    """What this rank has brought, as arrays that have yet to pass the gate; None where it has brought nothing.
+
+    Where rows may move to other ranks, whether they are finite is looked at here: the gate sees them at other places.
+    """
     given = ("x", None if x is None else net._inputs.in_order(x, names)), ("y", y), ("sample_weight", weights)
     found = {name: None if value is None else _validate.array(value, name) for name, value in given}
-    for name, array in found.items():
+    for name, array in found.items() if ranks.size > 1 else ():
         if array is not None and array.ndim and array.dtype.kind == "f":
-            for rows in _validate.slices(len(array), array.nbytes):  # the gate sees them at other places
+            for rows in _validate.slices(len(array), array.nbytes):
                 _validate.real(array[rows], name, net.dtype, rows.start)
     return found
 
