@@ -18,7 +18,7 @@ SHARDS = 4
 def main(folder: str, epochs: int = 5) -> float:
     """Train; the accuracy on the test images."""
     try:
-        from mpi4py import MPI  # pyright: ignore[reportMissingImports]
+        from mpi4py import MPI
     except ImportError:
         comm, rank, ranks = None, 0, 1
     else:

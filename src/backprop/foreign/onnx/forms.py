@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,7 +161,7 @@ _COMBINED: dict[str, Callable[[list[Form]], Form]] = {
     "Clip": lambda a: _atom("Clip", a[:1], map(_constant, a[1:])),
     "PRelu": lambda a: _add([_max(a[0], 0.0), _multiply([(a[1], 1.0), (_min(a[0], 0.0), 1.0)])]),
     "Mish": lambda a: _multiply([(a[0], 1.0), (_atom("Tanh", [_atom("Softplus", a)]), 1.0)]),
-    **{name: (lambda a, name=name: _atom(name, a)) for name in (  # type: ignore[misc]
+    **{name: partial(_atom, name) for name in (
         "Abs", "Cos", "Equal", "Erf", "Exp", "Greater", "Less", "Log", "Relu", "Sigmoid", "Sin", "Softplus", "Tanh",
         "Where")},
 }  # fmt: skip
