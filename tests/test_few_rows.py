@@ -1,6 +1,10 @@
 """A few rows take a short way through the compiled core: the answers, and what is refused, are those of the gate."""
 
+import copy
 import itertools
+import pickle
+import subprocess
+import sys
 import timeit
 
 import numpy as np
@@ -76,6 +80,55 @@ def test_what_else_is_numbers_goes_by_the_gate_and_is_right():
         assert net._plan.predict_few(x) is None
         assert np.array_equal(net.predict(x), expected), x
     assert net._plan.predict_few([[2**60, 0, 0, 0, 0]]) is None and net.predict([[2**60, 0, 0, 0, 0]]).shape == (1, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_type_of_an_array_is_known_whatever_object_says_it(dtype):
+    net, x = network(dtype), np.random.default_rng(0).normal(size=(3, 5)).astype(dtype)
+    expected = net.predict(x)
+    own, described = np.dtype(dtype), np.dtype(dtype, metadata={"unit": "m"})
+    for kind in (pickle.loads(pickle.dumps(own)), own.newbyteorder("="), own.newbyteorder(">"), described):
+        rows, out = x.astype(kind), np.empty((3, 2), kind)
+        assert np.array_equal(net.predict(rows), expected)
+        if kind.isnative:
+            assert net._plan.predict_few(rows, out) is out and np.array_equal(out, expected)
+        else:
+            assert net._plan.predict_few(rows) is None and net._plan.predict_few(x, out) is None
+
+
+def test_what_comes_back_is_an_array_as_any_other():
+    net, x = network(), np.ones((1, 5), "f4")
+    found, before = net.predict(x), sys.getrefcount(np.dtype("f4"))
+    assert type(found) is np.ndarray and found.dtype is np.dtype("f4") and found.shape == (1, 2)
+    assert found.flags.owndata and found.flags.carray and found.base is None
+    assert np.array_equal(pickle.loads(pickle.dumps(found)), copy.deepcopy(found))
+    kept = [net.predict(x) for _ in range(1000)]
+    assert len({one.ctypes.data for one in kept}) == 1000 and all(np.array_equal(one, found) for one in kept)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="got nan"):
+            net.predict(x * np.nan)
+    del kept
+    assert sys.getrefcount(np.dtype("f4")) <= before + 1
+
+
+ANOTHER_ABI = """
+import numpy as np, numpy.random
+from numpy._core import _multiarray_umath
+del _multiarray_umath._ARRAY_API
+import backprop as bp
+net = bp.Sequential([bp.Dense(5, 16, "tanh"), bp.Dense(16, 8, "tanh"), bp.Dense(8, 2, "tanh")], rng=0)
+x = np.arange(5, dtype="f4").reshape(1, 5)
+for rows in (x, x.tolist(), x.astype("f8")):
+    assert net._plan.predict_few(rows) is None
+    print(net.predict(rows).tobytes().hex())
+"""
+
+
+def test_where_the_fields_of_arrays_are_not_known_the_gate_takes_all():
+    run = subprocess.run([sys.executable, "-c", ANOTHER_ABI], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    row = np.arange(5, dtype="f4").reshape(1, 5)
+    assert run.stdout.split() == [network().predict(row).tobytes().hex()] * 3
 
 
 ROW = [1.0, 2.0, 3.0, 4.0, 5.0]

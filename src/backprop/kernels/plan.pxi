@@ -29,7 +29,6 @@ cdef class Plan:
     cdef object buffers, dtype
     cdef list momenta                                   # of the batch norms
     cdef list schedules                                 # of the dropouts that have one
-    cdef tuple row_shape
     cdef Tape tape
 
     def __cinit__(
@@ -72,8 +71,7 @@ cdef class Plan:
         for s in range(len(penalties)):
             self.penalize(&self.graph.penalties[s], penalties[s])
         self.graph.n_penalties = <int> len(penalties)
-        self.dtype = empty(0, "f" if self.single else "d").dtype
-        self.row_shape = (1, self.graph.n_out)
+        self.dtype = dtype("f" if self.single else "d")
 
     cdef int add(self, Py_ssize_t s, tuple given) except -1:
         """Check the next operation against those before."""
@@ -462,38 +460,14 @@ cdef class Plan:
 
     def predict_few(self, x, out=None):
         """predict, for a few rows, in a new array or in out; None for whatever needs validation."""
-        return self.few(x, out)
+        return few(self, x, out)
 
-    cdef object few(self, x, out):
-        """This is what a single row costs, so it goes through the buffer protocol once for x and once for the outputs,
-        and through no other object. Rows of another type, and Python's numbers, are converted on the way.
-        """
-        cdef Py_buffer view
-        cdef object found = None
-        if type(x) is not ndarray:
-            if type(x) is not list and type(x) is not tuple:
-                return None
-            return few_numbers[float](self, x, out, NULL) if self.single else few_numbers[double](self, x, out, NULL)
-        try:
-            PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_STRIDES)
-        except (BufferError, ValueError):               # dates, for one
-            return None
-        try:
-            if view.ndim == 2 and view.shape[1] == self.graph.n_in and self.is_little(view.shape[0]):
-                if self.single:
-                    found = few_rows[float](self, &view, out, NULL)
-                else:
-                    found = few_rows[double](self, &view, out, NULL)
-        finally:
-            PyBuffer_Release(&view)
-        return found
-
-    cdef bint is_apart(self, const Py_buffer *view) noexcept:
-        """Whether a contiguous buffer lies outside the parameters and their gradients."""
-        cdef Py_ssize_t size = self.graph.n_parameters * (sizeof(float) if self.single else sizeof(double))
+    cdef bint is_apart(self, const char *data, Py_ssize_t size) noexcept:
+        """Whether so many bytes of data lie outside the parameters and their gradients."""
+        cdef Py_ssize_t own = self.graph.n_parameters * (sizeof(float) if self.single else sizeof(double))
         return (
-            is_apart(view, <const char *> self.parameters, <const char *> self.parameters + size)
-            and is_apart(view, <const char *> self.gradients, <const char *> self.gradients + size))
+            is_apart(data, size, <const char *> self.parameters, <const char *> self.parameters + own)
+            and is_apart(data, size, <const char *> self.gradients, <const char *> self.gradients + own))
 
     cdef bint is_little(self, Py_ssize_t rows) noexcept:
         """Whether so many rows are so little work that nothing pays but to do it."""

@@ -1,13 +1,32 @@
 # Predictions: by several threads, by one, and by the short way of a few rows.
 
-from cpython.buffer cimport (
-    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
-)
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from cpython.float cimport PyFloat_AS_DOUBLE
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t, uint16_t, uint32_t
 
-from numpy import empty, float64, ndarray
+from numpy import dtype, float64
+
+cdef extern from "arrays.h":
+    ctypedef struct Dtype:
+        char byteorder
+        int number
+    ctypedef struct Array:                      # of NumPy
+        char *data
+        int ndim, flags
+        Py_ssize_t *shape
+        Dtype *dtype
+    const int CARRAY_RO, CARRAY, OF_FLOAT, OF_DOUBLE, WARNS_OF_WRITING
+    void **array_api                            # NULL: NumPy's ABI is one that is not known
+    int find_array_api(object capsule) except -1
+    bint is_array(object x)
+    object new_rows(object dtype, Py_ssize_t rows, Py_ssize_t n)
+
+try:
+    from numpy._core._multiarray_umath import _ARRAY_API
+    find_array_api(_ARRAY_API)
+except ImportError:
+    pass
 
 cdef enum:
     LITTLE_WORK = 200_000                       # multiply-adds not worth letting another thread run meanwhile
@@ -41,7 +60,7 @@ cdef class Predictor:
         """
         cdef object outputs = None
         if self._plan is not None and not self._stale and is_count(threads, 1024) and is_count(batch_size, 2 ** 40):
-            outputs = self._plan.few(x, out)
+            outputs = few(self._plan, x, out)
         return self._predict(x, batch_size, threads, out) if outputs is None else outputs
 
 
@@ -114,18 +133,53 @@ cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logi
 
 # The short way of a few rows. Where anything is other than expected, None: validation looks again, and says what.
 
-cdef inline object few_rows(Plan plan, const Py_buffer *view, out, const real *_):
-    cdef Py_ssize_t size = sizeof(real)
-    cdef const char *begin = <const char *> view.buf
-    if is_own(view, _) and <size_t> begin % sizeof(real) == 0 and (
-        view.strides[1] == size and view.strides[0] == view.shape[1] * size
-    ):
-        return outputs_of[real](plan, <const real *> begin, view.shape[0], out, begin, begin + view.len)
-    return few_others[real](plan, view, out, _)
+cdef object few(Plan plan, x, out):
+    """This is what a single row costs, so the fields of x are looked at, and of the outputs, and no other object. Rows of
+    another type or layout, and Python's numbers, are converted on the way.
+    """
+    cdef const Array *array = <const Array *> x
+    if array_api == NULL:
+        return None
+    if not is_array(x):
+        if type(x) is not list and type(x) is not tuple:
+            return None
+        return few_numbers[float](plan, x, out, NULL) if plan.single else few_numbers[double](plan, x, out, NULL)
+    if not is_plain(plan, array, CARRAY_RO) or array.shape[1] != plan.graph.n_in:
+        return few_others(plan, x, out)
+    if not plan.is_little(array.shape[0]):
+        return None
+    if plan.single:
+        return outputs_of[float](plan, <const float *> array.data, array.shape[0], out, array.data)
+    return outputs_of[double](plan, <const double *> array.data, array.shape[0], out, array.data)
 
 
-cdef object few_others(Plan plan, const Py_buffer *view, out, const real *_):
+cdef inline bint is_plain(Plan plan, const Array *array, int flags) noexcept:
+    """Whether these are rows of the network's own numbers, one after the other."""
+    return (
+        array.ndim == 2 and array.flags & (flags | WARNS_OF_WRITING) == flags
+        and array.dtype.number == (OF_FLOAT if plan.single else OF_DOUBLE) and array.dtype.byteorder == c"=")
+
+
+cdef object few_others(Plan plan, x, out):
     """Rows of another type or layout."""
+    cdef Py_buffer view
+    cdef object found = None
+    try:
+        PyObject_GetBuffer(x, &view, PyBUF_FORMAT | PyBUF_STRIDES)
+    except (BufferError, ValueError):               # dates, for one
+        return None
+    try:
+        if view.ndim == 2 and view.shape[1] == plan.graph.n_in and plan.is_little(view.shape[0]):
+            if plan.single:
+                found = few_converted[float](plan, &view, out, NULL)
+            else:
+                found = few_converted[double](plan, &view, out, NULL)
+    finally:
+        PyBuffer_Release(&view)
+    return found
+
+
+cdef object few_converted(Plan plan, const Py_buffer *view, out, const real *_):
     cdef Py_ssize_t rows = view.shape[0], n = view.shape[1]
     cdef real stack[1024]
     cdef real *x = stack
@@ -138,18 +192,10 @@ cdef object few_others(Plan plan, const Py_buffer *view, out, const real *_):
     try:
         if not convert(view, x):
             return None
-        return outputs_of[real](plan, x, rows, out, NULL, NULL)
+        return outputs_of[real](plan, x, rows, out, NULL)
     finally:
         if x != stack:
             free(x)
-
-
-cdef inline bint is_own(const Py_buffer *view, const real *_) noexcept:
-    """Whether these are numbers of this type."""
-    if real is float:
-        return view.format[0] == c"f" and view.format[1] == 0
-    else:
-        return view.format[0] == c"d" and view.format[1] == 0
 
 
 ctypedef fused number:
@@ -215,7 +261,7 @@ cdef object few_numbers(Plan plan, x, out, const real *_):
         for r in range(rows):
             if not take_row(x[r], n, into + r * n):
                 return None
-        return outputs_of[real](plan, into, rows, out, NULL, NULL)
+        return outputs_of[real](plan, into, rows, out, NULL)
     finally:
         if into != stack:
             free(into)
@@ -229,7 +275,7 @@ cdef bint take_row(object row, Py_ssize_t n, real *x) except -1:
     cdef int beyond = 0
     cdef object value
     if type(row) is not list and type(row) is not tuple:
-        return type(row) is ndarray and take_array(row, n, x)
+        return is_array(row) and take_array(row, n, x)
     if len(row) != n:
         return False
     for i in range(n):
@@ -268,46 +314,32 @@ cdef bint take_array(object row, Py_ssize_t n, real *x) except -1:
     return taken
 
 
-cdef object outputs_of(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
-    """The outputs for x, of which the caller sees the bytes from begin to end."""
+cdef object outputs_of(Plan plan, const real *x, Py_ssize_t rows, out, const char *given):
+    """The outputs for x; given is where x lies if the caller sees it, else NULL."""
     cdef const Graph *graph = &plan.graph
-    cdef bint finite
-    cdef Py_buffer view
-    if out is not None:
-        return outputs_into[real](plan, x, rows, out, begin, end)
-    out = empty(plan.row_shape if rows == 1 else (rows, graph.n_out), plan.dtype)
-    PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
-    try:
-        finite = predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False, NULL)
-    finally:
-        PyBuffer_Release(&view)
+    if out is None:
+        out = new_rows(plan.dtype, rows, graph.n_out)
+    elif not takes_outputs(plan, out, rows, given):
+        return None
+    finite = predict_within(
+        graph, <const real *> plan.parameters, x, <real *> (<const Array *> out).data, rows, False, NULL)
     return out if finite else None
 
 
-cdef object outputs_into(Plan plan, const real *x, Py_ssize_t rows, out, const char *begin, const char *end):
-    cdef const Graph *graph = &plan.graph
-    cdef bint finite
-    cdef Py_buffer view
-    if type(out) is not ndarray:
-        return None
-    try:
-        PyObject_GetBuffer(out, &view, PyBUF_FORMAT | PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
-    except (BufferError, ValueError):
-        return None
-    try:
-        finite = (
-            view.ndim == 2 and view.shape[0] == rows and view.shape[1] == graph.n_out
-            and is_own(&view, x) and <size_t> view.buf % sizeof(real) == 0
-            and is_apart(&view, begin, end) and plan.is_apart(&view)
-            and predict_within(graph, <const real *> plan.parameters, x, <real *> view.buf, rows, False, NULL))
-    finally:
-        PyBuffer_Release(&view)
-    return out if finite else None
+cdef bint takes_outputs(Plan plan, out, Py_ssize_t rows, const char *given):
+    """Whether this is an array for the outputs of so many rows, apart from those and from the parameters."""
+    cdef const Array *array = <const Array *> out
+    cdef Py_ssize_t size = sizeof(float) if plan.single else sizeof(double), written = rows * plan.graph.n_out * size
+    return (
+        is_array(out) and is_plain(plan, array, CARRAY)
+        and array.shape[0] == rows and array.shape[1] == plan.graph.n_out
+        and (given == NULL or is_apart(array.data, written, given, given + rows * plan.graph.n_in * size))
+        and plan.is_apart(array.data, written))
 
 
-cdef inline bint is_apart(const Py_buffer *view, const char *begin, const char *end) noexcept:
-    """Whether a contiguous buffer and these bytes do not overlap."""
-    return end <= <const char *> view.buf or <const char *> view.buf + view.len <= begin
+cdef inline bint is_apart(const char *data, Py_ssize_t size, const char *begin, const char *end) noexcept:
+    """Whether so many bytes of data and those from begin to end do not overlap."""
+    return end <= data or data + size <= begin
 
 
 cdef int predict_within(
