@@ -215,7 +215,7 @@ cdef void pack_transposed(
     for k in range(down // side):
         for n in range(across // side):
             transpose(b + side * (n * ldb + k), ldb, panel + side * (k * ldp + n), ldp)
-    for n in range(width):
+    for n in range(across if down == depth else 0, width):
         for k in range(down if n < across else 0, depth):
             panel[k * ldp + n] = b[n * ldb + k]
 

@@ -134,7 +134,7 @@ cdef object predict(Plan plan, const real[:, ::1] x, real[:, ::1] out, bint logi
 # The short way of a few rows. Where anything is other than expected, None: validation looks again, and says what.
 
 cdef object few(Plan plan, x, out):
-    """This is what a single row costs, so the fields of x are looked at, and of the outputs, and no other object. Rows of
+    """This is what a single row costs, so of x and of the outputs only the fields are looked at. Rows of
     another type or layout, and Python's numbers, are converted on the way.
     """
     cdef const Array *array = <const Array *> x

@@ -47,45 +47,66 @@ static ALWAYS_INLINE vd splat_d(const double *x) { return *x; }
 #define LANES_F ((Py_ssize_t)(sizeof(vf) / sizeof(float)))
 #define LANES_D ((Py_ssize_t)(sizeof(vd) / sizeof(double)))
 
-/* A square of registers is transposed by interleaving: lane i of the first half of the registers with lane i of the second,
- * log2(lanes) times. Compilers without shuffles do it number by number. */
+/* A square of registers is transposed in log2(lanes) rounds. In each, a register and the one half of them further on become
+ * two neighbours: first their numbers are interleaved within each 16 bytes (low halves, high halves), then blocks of 16
+ * bytes are picked (even ones, odd ones). Each is one instruction, where numbers that cross 16 bytes would take a table of
+ * them, and more time. Row i begins, and column i ends, at PLACE(i). Compilers without shuffles do it number by number. */
 #if defined(VECTOR_BYTES) && defined(__has_builtin)
 #  if __has_builtin(__builtin_shufflevector)
 #    define SHUFFLES
 #  endif
 #endif
 #ifdef SHUFFLES
-#  define LOW_2 0, 2
-#  define HIGH_2 1, 3
-#  define LOW_4 0, 4, 1, 5
-#  define HIGH_4 2, 6, 3, 7
-#  define LOW_8 0, 8, 1, 9, 2, 10, 3, 11
-#  define HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
-#  define LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#  define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#  define TRANSPOSE(name, real, vec, lanes, low, high)                                       \
-    static ALWAYS_INLINE void name(const real *b, Py_ssize_t ldb, real *c, Py_ssize_t ldc) { \
-        vec r[lanes], t[lanes];                                                              \
-        for (int i = 0; i < lanes; i++) r[i] = *(const vec *)(b + i * ldb);                  \
-        for (int n = 1; n < lanes; n *= 2) {                                                 \
-            for (int i = 0; i < lanes / 2; i++) {                                            \
-                t[2 * i] = __builtin_shufflevector(r[i], r[i + lanes / 2], low);             \
-                t[2 * i + 1] = __builtin_shufflevector(r[i], r[i + lanes / 2], high);        \
-            }                                                                                \
-            for (int i = 0; i < lanes; i++) r[i] = t[i];                                     \
-        }                                                                                    \
-        for (int i = 0; i < lanes; i++) *(vec *)(c + i * ldc) = r[i];                        \
-    }
 #  if VECTOR_BYTES == 64
-TRANSPOSE(transpose_f, float, vf, 16, LOW_16, HIGH_16)
-TRANSPOSE(transpose_d, double, vd, 8, LOW_8, HIGH_8)
+#    define LOW_F 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#    define HIGH_F 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#    define EVEN_F 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#    define ODD_F 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
+#    define LOW_D 0, 8, 2, 10, 4, 12, 6, 14
+#    define HIGH_D 1, 9, 3, 11, 5, 13, 7, 15
+#    define EVEN_D 0, 1, 4, 5, 8, 9, 12, 13
+#    define ODD_D 2, 3, 6, 7, 10, 11, 14, 15
+#    define TURNED(block) ((block) % 2 * 2 + (block) / 2)
 #  elif VECTOR_BYTES == 32
-TRANSPOSE(transpose_f, float, vf, 8, LOW_8, HIGH_8)
-TRANSPOSE(transpose_d, double, vd, 4, LOW_4, HIGH_4)
+#    define LOW_F 0, 8, 1, 9, 4, 12, 5, 13
+#    define HIGH_F 2, 10, 3, 11, 6, 14, 7, 15
+#    define EVEN_F 0, 1, 2, 3, 8, 9, 10, 11
+#    define ODD_F 4, 5, 6, 7, 12, 13, 14, 15
+#    define LOW_D 0, 4, 2, 6
+#    define HIGH_D 1, 5, 3, 7
+#    define EVEN_D 0, 1, 4, 5
+#    define ODD_D 2, 3, 6, 7
+#    define TURNED(block) (block)
 #  else
-TRANSPOSE(transpose_f, float, vf, 4, LOW_4, HIGH_4)
-TRANSPOSE(transpose_d, double, vd, 2, LOW_2, HIGH_2)
+#    define LOW_F 0, 4, 1, 5
+#    define HIGH_F 2, 6, 3, 7
+#    define EVEN_F LOW_F
+#    define ODD_F HIGH_F
+#    define LOW_D 0, 2
+#    define HIGH_D 1, 3
+#    define EVEN_D LOW_D
+#    define ODD_D HIGH_D
+#    define TURNED(block) (block)
 #  endif
+/* The place in a block of 16 bytes, then the number of the block, its bits turned round. */
+#  define PLACE(i, inner) ((i) % (inner) * (VECTOR_BYTES / 16) + TURNED((i) / (inner)))
+#  define SHUFFLED(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#  define TRANSPOSE(name, real, vec, lanes, inner, low, high, even, odd)                         \
+    static ALWAYS_INLINE void name(const real *b, Py_ssize_t ldb, real *c, Py_ssize_t ldc) {     \
+        vec r[lanes], t[lanes];                                                                  \
+        for (int i = 0; i < lanes; i++) r[PLACE(i, inner)] = *(const vec *)(b + i * ldb);        \
+        for (int n = 1; n < lanes; n *= 2) {                                                     \
+            for (int i = 0; i < lanes / 2; i++) {                                                \
+                vec x = r[i], y = r[i + lanes / 2];                                              \
+                t[2 * i] = n < inner ? SHUFFLED(x, y, low) : SHUFFLED(x, y, even);               \
+                t[2 * i + 1] = n < inner ? SHUFFLED(x, y, high) : SHUFFLED(x, y, odd);           \
+            }                                                                                    \
+            for (int i = 0; i < lanes; i++) r[i] = t[i];                                         \
+        }                                                                                        \
+        for (int i = 0; i < lanes; i++) *(vec *)(c + i * ldc) = r[PLACE(i, inner)];              \
+    }
+TRANSPOSE(transpose_f, float, vf, VECTOR_BYTES / 4, 4, LOW_F, HIGH_F, EVEN_F, ODD_F)
+TRANSPOSE(transpose_d, double, vd, VECTOR_BYTES / 8, 2, LOW_D, HIGH_D, EVEN_D, ODD_D)
 #else
 #  define TRANSPOSE(name, real, lanes)                                                       \
     static ALWAYS_INLINE void name(const real *b, Py_ssize_t ldb, real *c, Py_ssize_t ldc) { \
