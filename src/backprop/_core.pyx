@@ -37,12 +37,12 @@ include "kernels/training.pxi"
 
 include "kernels/memory.pxi"
 include "kernels/plan.pxi"
+include "kernels/blocks.pxi"
 include "kernels/predict.pxi"
 include "kernels/tape.pxi"
 include "kernels/rule.pxi"
 include "kernels/training_object.pxi"
 
-include "kernels/blocks.pxi"
 include "kernels/pullback.pxi"
 include "kernels/derivatives.pxi"
 include "kernels/factorization.pxi"

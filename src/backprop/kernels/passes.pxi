@@ -12,6 +12,8 @@
 
 cdef enum:
     AHEAD = 8192                                # numbers of the next rows that are asked for, at most
+    WIDE = 1_048_576                            # bytes of weights that outgrow the second cache,
+    WIDE_ROWS = 128                             # and rows that pay for reading them
 
 
 cdef void copy_rows_watched(
@@ -33,6 +35,14 @@ cdef void gather_rows(Py_ssize_t rows, Py_ssize_t n, const real *x, const int64_
         copy_row(n, x + order[r] * n, y + r * n)
 
 
+cdef inline Rows some_of(const Rows *rows, Py_ssize_t first, Py_ssize_t n, const real *_) noexcept nogil:
+    """Those from `first` on of a place."""
+    cdef Rows found = rows[0]
+    found.x = <const real *> rows.x + (first - rows.first) * rows.graph.n_in
+    found.first, found.n = first, n
+    return found
+
+
 # Forward.
 
 cdef inlined dense_op_forward(
@@ -43,25 +53,57 @@ cdef inlined dense_op_forward(
         op.ld, zeros_of(rows, x), panel_of(rows, x))
 
 
-cdef void dense_op_forward_watched(
-    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y,
+cdef void dense_columns_forward(
+    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y, Py_ssize_t at,
+    Py_ssize_t end, Watch *watch,
 ) noexcept nogil:
-    """The same, so many outputs at a time that between them signals can be looked for."""
-    cdef Py_ssize_t at = 0, n, most = WIDEST + <Py_ssize_t> (LONG_WORK * LANES_F / (<double> rows.n * op.n_in))
+    """Some of the outputs, so many at a time that between them signals can be looked for."""
+    cdef Py_ssize_t n, most = columns_at_a_time(rows.n, op.n_in)
     cdef const real *w = parameters + op.weight
     cdef const real *b = parameters + op.bias if op.bias >= 0 else NULL
-    if most >= op.n_out:
-        dense_op_forward(rows, op, x, ldx, parameters, y)
-        return
-    most -= most % WIDEST
-    while at < op.n_out and not look_for_signals(rows.watch, rows.n * <double> op.n_in * most):
-        n = min(most, op.n_out - at)
+    while at < end and not look_for_signals(watch, rows.n * <double> op.n_in * min(most, end - at)):
+        n = min(most, end - at)
         matmul(
             Shape(
                 m=rows.n, n=n, depth=op.n_in, row=ldx, step=1, ldb=op.n_out, ldc=op.ld, lds=0,
                 packing=packing_for(rows.n, op.n_out, x), exact=op.ld % lanes(y) != 0),
             x, w + at, panel_of(rows, x), y + at, b + at if b != NULL else zeros_of(rows, x))
         at += n
+
+
+cdef inline Py_ssize_t columns_at_a_time(Py_ssize_t rows, Py_ssize_t depth) noexcept nogil:
+    """Of a product, whole tiles."""
+    cdef Py_ssize_t most = WIDEST + <Py_ssize_t> (LONG_WORK * LANES_F / (<double> rows * depth))
+    return most - most % WIDEST
+
+
+cdef bint op_forward_rows(const Rows *rows, int s, const real *parameters) noexcept nogil:
+    """Through one operation, up to its activation. False, where rows have a watch: stop here."""
+    cdef const Op *op = &rows.graph.ops[s]
+    cdef const real *x
+    cdef real *y
+    cdef Py_ssize_t ldx = 0
+    if op.implied or (op.operation == DROPOUT and not rows.how.drops):
+        return True
+    if rows.watch != NULL and look_for_signals(rows.watch, rows.n * (<double> op.units * op.unit + op.n_out)):
+        return False
+    x = value_of(rows, op.source, &ldx, parameters)
+    y = y_of(rows, op, parameters)
+    if op.operation != DENSE:
+        op_forward(rows, op, x, ldx, parameters, y)
+    elif rows.watch == NULL or columns_at_a_time(rows.n, op.n_in) >= op.n_out:
+        dense_op_forward(rows, op, x, ldx, parameters, y)
+    else:
+        dense_columns_forward(rows, op, x, ldx, parameters, y, 0, op.n_out, rows.watch)
+    forward_activation(rows, s, parameters)
+    return True
+
+
+cdef inlined forward_activation(const Rows *rows, int s, const real *parameters) noexcept nogil:
+    cdef const Op *op = &rows.graph.ops[s]
+    activation_forward(
+        activation_of(rows.graph, s, rows.how.logits), <real> op.alpha, rows.n, op.n_out, op.ld,
+        y_of(rows, op, parameters))
 
 
 cdef const real *forward_rows(
@@ -71,30 +113,10 @@ cdef const real *forward_rows(
 
     With a watch it looks for signals on its way; whoever gave it sees from the status whether it came to its end.
     """
-    cdef const Graph *graph = rows.graph
-    cdef const Op *op
-    cdef const real *x
-    cdef real *y
-    cdef Py_ssize_t ldx = 0
     cdef int s
     for s in range(begin, end):
-        op = &graph.ops[s]
-        if op.implied or (op.operation == DROPOUT and not rows.how.drops):
-            continue
-        if rows.watch != NULL and look_for_signals(
-            rows.watch, rows.n * (<double> op.units * op.unit + op.n_out)
-        ):
+        if not op_forward_rows(rows, s, parameters):
             break
-        x = value_of(rows, op.source, &ldx, parameters)
-        y = y_of(rows, op, parameters)
-        if op.operation == DENSE and rows.watch == NULL:
-            dense_op_forward(rows, op, x, ldx, parameters, y)
-        elif op.operation == DENSE:
-            dense_op_forward_watched(rows, op, x, ldx, parameters, y)
-        else:
-            op_forward(rows, op, x, ldx, parameters, y)
-        activation_forward(
-            activation_of(graph, s, rows.how.logits), <real> op.alpha, rows.n, op.n_out, op.ld, y)
     return value_of(rows, end - 1, ld, parameters)
 
 
@@ -221,3 +243,62 @@ cdef void backward_part(const Rows *rows, int p, const real *parameters, real *d
         backward_activation(rows, s, parameters)
         if graph.ops[s].operation != BATCH_NORM:
             pass_back(rows, s, parameters, dx)
+
+
+# Wide layers, product by product: the weights outgrow the second cache, and a thread with few rows would read them all.
+
+cdef inline bint is_wide(const Op *op, const real *_) noexcept nogil:
+    return (
+        op.operation == DENSE and not op.implied and min(op.n_in, op.n_out) >= 2 * WIDEST
+        and op.units * op.unit * <Py_ssize_t> sizeof(real) >= WIDE)
+
+
+cdef int parts_of_columns(const Graph *graph, Py_ssize_t rows, int threads, const real *_) noexcept nogil:
+    """Into how many parts threads cut the columns of wide layers, so that each has enough rows; 1: it keeps its rows."""
+    cdef int parts, s
+    for s in range(graph.n_ops):
+        if is_wide(&graph.ops[s], _):
+            break
+    else:
+        return 1
+    for parts in range(1, threads):
+        if threads % parts == 0 and rows * parts >= WIDE_ROWS * threads:
+            return parts
+    return threads
+
+
+cdef void wide_product(
+    const Rows *batch, int s, int thread, int threads, int parts, bint back, const real *parameters, Watch *watch,
+) noexcept nogil:
+    """A thread's rows and columns of a dense layer's outputs; back: of the gradients of its inputs."""
+    cdef const Op *op = &batch.graph.ops[s]
+    cdef Py_ssize_t n = op.n_in if back else op.n_out, tiles = (n + WIDEST - 1) // WIDEST
+    cdef Py_ssize_t at = min(n, WIDEST * share(tiles, thread % parts, parts))
+    cdef Py_ssize_t end = min(n, WIDEST * share(tiles, thread % parts + 1, parts))
+    cdef Py_ssize_t from_row = share(batch.n, thread // parts, threads // parts)
+    cdef Py_ssize_t to_row = share(batch.n, thread // parts + 1, threads // parts)
+    cdef Rows rows = some_of(batch, batch.first + from_row, to_row - from_row, parameters)
+    cdef Py_ssize_t ldx = 0
+    cdef const real *x
+    if rows.n == 0:
+        return
+    x = value_of(&rows, op.source, &ldx, parameters)
+    if back:
+        dense_columns_back(&rows, op, parameters, at, end, watch)
+    else:
+        dense_columns_forward(&rows, op, x, ldx, parameters, y_of(&rows, op, parameters), at, end, watch)
+
+
+cdef void dense_columns_back(
+    const Rows *rows, const Op *op, const real *parameters, Py_ssize_t at, Py_ssize_t end, Watch *watch,
+) noexcept nogil:
+    """Some of the gradients of its inputs, so many at a time that between them signals can be looked for."""
+    cdef Py_ssize_t n, ld = 0, most = columns_at_a_time(rows.n, op.n_out)
+    cdef const real *dz = dy_of(rows, op, parameters)
+    cdef real *to = gradient_of(rows, op.source, <real *> NULL, &ld)
+    while at < end and not look_for_signals(watch, rows.n * <double> op.n_out * min(most, end - at)):
+        n = min(most, end - at)
+        dense_input_gradient(
+            rows.n, n, op.n_out, dz, op.ld, parameters + op.weight + at * op.n_out, to + at, ld, op.adds,
+            zeros_of(rows, dz), panel_of(rows, dz))
+        at += n

@@ -449,8 +449,11 @@ cdef class Plan:
         Whether all of x is finite: if not, what is in out is not to be used.
         """
         cdef int status = RUNNING
-        if threads > 1 and len(x) >= 2 * self.graph.block and len(x) == len(out):
-            return Prediction(self, x, out, logits).run(min(threads, len(x) // self.graph.block))
+        cdef Prediction shared
+        if threads > 1 and len(x) >= 2 * self.graph.block:
+            shared = Prediction(self, x, out, logits, min(threads, len(x) // self.graph.block))
+            shared.run()
+            return shared.status == RUNNING
         return self.predict_rows(x, out, logits, &status)
 
     cdef object predict_rows(self, x, out, bint logits, int *status):

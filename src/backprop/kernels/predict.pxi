@@ -70,46 +70,47 @@ cdef inline bint is_count(object given, int64_t most) except -1:
 
 
 @cython.final
-cdef class Prediction:
+cdef class Prediction(Blocks):
     """predict, by several threads: each takes the next run of rows until there is none, as some begin late."""
-    cdef Plan plan
-    cdef object x, out, error
+    cdef const void *x
+    cdef void *out
+    cdef void *memory
+    cdef Py_ssize_t rows, size                          # of x; and numbers of a thread's memory
     cdef bint logits
-    cdef int parts, taken, status
+    cdef int parts
 
-    def __cinit__(self, Plan plan not None, x not None, out not None, bint logits):
-        self.plan, self.x, self.out, self.logits = plan, x, out, logits
-        self.status = RUNNING
+    def __cinit__(self, Plan plan not None, x not None, out not None, bint logits, int threads):
+        cdef Graph *graph = &plan.graph
+        self.plan, self.logits, self.threads, self.rows = plan, logits, threads, len(x)
+        self.x = self.numbers("x", x, (self.rows, graph.n_in), plan.single)
+        self.out = self.numbers("out", out, (self.rows, graph.n_out), plan.single, True)
+        self.parts = <int> min(8 * threads, self.rows // graph.block)
+        self.size = padded(graph.block * graph.y_width + scratch_size(graph), 16)
+        self.reserve(8.0 * threads * self.size, False)
+        self.memory = self.take(8.0 * threads * self.size)
 
-    cdef void work(self) noexcept:
-        cdef Py_ssize_t rows = len(self.x), i
-        try:
-            while atomic_get(&self.status) == RUNNING:
-                i = atomic_add(&self.taken, 1) - 1
-                if i >= self.parts:
-                    break
-                share = slice(rows * i // self.parts, rows * (i + 1) // self.parts)
-                if not self.plan.predict_rows(self.x[share], self.out[share], self.logits, &self.status):
-                    atomic_set(&self.status, DIVERGED)
-        except BaseException as error:
-            self.error = error
-            atomic_set(&self.status, INTERRUPTED)
+    cdef void blocks(self, int thread, Watch *watch) noexcept nogil:
+        if self.plan.single:
+            predict_parts(self, thread, watch, <const float *> self.plan.parameters)
+        else:
+            predict_parts(self, thread, watch, <const double *> self.plan.parameters)
 
-    def run(self, int threads):
-        """Whether all of x is finite."""
-        cdef list others = []
-        self.parts = <int> min(8 * threads, len(self.x) // self.plan.graph.block)
-        try:
-            start_threads(lambda _: self.work(), threads, others)
-            self.work()
-        except BaseException:
-            atomic_set(&self.status, INTERRUPTED)
-            raise
-        finally:
-            join_threads(others, &self.status)
-        if self.error is not None:
-            raise self.error
-        return self.status == RUNNING
+
+cdef void predict_parts(Prediction to, int thread, Watch *watch, const real *parameters) noexcept nogil:
+    cdef const Graph *graph = &to.plan.graph
+    cdef real *work = <real *> to.memory + thread * to.size
+    cdef Py_ssize_t begin, end
+    cdef int i = atomic_add(&to.taken, 1) - 1
+    while i < to.parts:
+        begin, end = share(to.rows, i, to.parts), share(to.rows, i + 1, to.parts)
+        if not predict_rows(
+            graph, parameters, <const real *> to.x + begin * graph.n_in, <real *> to.out + begin * graph.n_out,
+            end - begin, to.logits, work, graph.block, work + graph.block * graph.y_width, watch,
+        ):
+            if atomic_get(&to.status) == RUNNING:
+                atomic_set(&to.status, DIVERGED)
+            return
+        i = atomic_add(&to.taken, 1) - 1
 
 
 cdef int check_rows(Plan plan, Py_ssize_t rows, Py_ssize_t n_in, Py_ssize_t out_rows, Py_ssize_t n_out) except -1:

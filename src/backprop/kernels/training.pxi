@@ -183,12 +183,33 @@ cdef inline Rows rows_of_run(
     return found
 
 
-cdef inline Rows some_of(const Rows *rows, Py_ssize_t first, Py_ssize_t n, const real *_) noexcept nogil:
-    """Those from `first` on of a place."""
-    cdef Rows found = rows[0]
-    found.x = <const real *> rows.x + (first - rows.first) * rows.graph.n_in
-    found.first, found.n = first, n
-    return found
+cdef inline bint goes_on(Run *run, const Rows *rows, int thread) noexcept nogil:
+    """Whether these rows may begin a way through the graph."""
+    if thread == 0:
+        look_for_signals(&run.watch, 2 * run.graph.work * rows.n + 4000)
+    return atomic_get(&run.status) == RUNNING
+
+
+cdef inline void begin_rows(Run *run, const Rows *rows, Py_ssize_t at, const real *_) noexcept nogil:
+    """Gather rows, of which the first of their place is row `at` of the epoch."""
+    if run.order != NULL:
+        gather_rows(
+            rows.n, run.graph.n_in, <const real *> run.x, run.order + at + rows.first, <real *> rows.x)
+
+
+cdef void end_rows(
+    Run *run, const Rows *rows, const real *parameters, Py_ssize_t at, double norm, double *values,
+) noexcept nogil:
+    """From the last output to the losses and its gradient."""
+    cdef const Op *last = &run.graph.ops[run.graph.n_ops - 1]
+    cdef Py_ssize_t ld = 0, row = at + rows.first
+    cdef const int64_t *order = NULL
+    cdef const real *y_hat = value_of(rows, run.graph.n_ops - 1, &ld, parameters)
+    if run.order != NULL:
+        order, row = run.order + row, 0
+    if run.outputs != NULL:
+        keep_outputs(run, rows.how, rows.n, y_hat, ld, order, row)
+    train_loss(run, rows.n, y_hat, ld, order, row, norm, values + rows.first, dy_of(rows, last, parameters), last.ld)
 
 
 cdef void train_part(
@@ -197,32 +218,19 @@ cdef void train_part(
 ) noexcept nogil:
     """A thread's rows through a part of the graph, there and back. Before the first part they are gathered, after the
     last they have a loss. The first row of their place is row `at` of the epoch."""
-    cdef const Graph *graph = run.graph
-    cdef const Part *part = &graph.parts[p]
-    cdef const Op *last = &graph.ops[graph.n_ops - 1]
+    cdef const Part *part = &run.graph.parts[p]
     cdef Rows some
-    cdef Py_ssize_t done = 0, ld = 0, row
-    cdef const real *y_hat
-    cdef const int64_t *order = NULL
+    cdef Py_ssize_t done = 0, ld = 0
     while done < rows.n:
         some = some_of(rows, rows.first + done, min(rows.n - done, run.most), parameters)
-        if thread == 0:
-            look_for_signals(&run.watch, 2 * graph.work * some.n + 4000)
-        if atomic_get(&run.status) != RUNNING:
+        if not goes_on(run, &some, thread):
             return
-        row = at + some.first
-        if run.order != NULL:
-            order, row = run.order + row, 0
-        if forward and p == 0 and run.order != NULL:
-            gather_rows(some.n, graph.n_in, <const real *> run.x, order, <real *> some.x)
+        if forward and p == 0:
+            begin_rows(run, &some, at, parameters)
         if forward:
-            y_hat = forward_rows(&some, part.begin, part.end, parameters, &ld)
-            if part.end == graph.n_ops:
-                if run.outputs != NULL:
-                    keep_outputs(run, some.how, some.n, y_hat, ld, order, row)
-                train_loss(
-                    run, some.n, y_hat, ld, order, row, norm, values + some.first, dy_of(&some, last, parameters),
-                    last.ld)
+            forward_rows(&some, part.begin, part.end, parameters, &ld)
+            if part.end == run.graph.n_ops:
+                end_rows(run, &some, parameters, at, norm, values)
         if backward:
             backward_part(&some, p, parameters, <real *> NULL)
         done += some.n
@@ -244,6 +252,51 @@ cdef bint train_rows(
         if not train_columns(run, rows, thread, graph.parts[p].end, True, parameters):
             return False
         train_part(run, rows, parameters, thread, at, norm, p, False, True, values)
+    return True
+
+
+cdef bint train_product(
+    Run *run, const Rows *batch, int s, int thread, int parts, bint back, const real *parameters,
+) noexcept nogil:
+    """This thread's part of a wide product, between two meetings; whether to go on."""
+    cdef Watch elsewhere = watch_elsewhere(&run.status)
+    if meet(run, thread, WITHIN) != RUNNING:
+        return False
+    wide_product(
+        batch, s, thread, run.threads, parts, back, parameters, &run.watch if thread == 0 else &elsewhere)
+    return meet(run, thread, WITHIN) == RUNNING
+
+
+cdef bint train_wide(
+    Run *run, const Rows *batch, const real *parameters, int thread, int parts, Py_ssize_t at, double norm,
+    double *values,
+) noexcept nogil:
+    """The same with wide layers, whose columns threads share too: all meet before each of their products and after it.
+    All else each does to its own rows. False: stop here."""
+    cdef const Graph *graph = run.graph
+    cdef const Op *op
+    cdef Py_ssize_t begin = share(batch.n, thread, run.threads), ld = 0
+    cdef Rows own = some_of(batch, batch.first + begin, share(batch.n, thread + 1, run.threads) - begin, parameters)
+    cdef int s
+    if goes_on(run, &own, thread):
+        begin_rows(run, &own, at, parameters)
+    for s in range(graph.n_ops):
+        if not is_wide(&graph.ops[s], parameters):
+            op_forward_rows(&own, s, parameters)
+        elif train_product(run, batch, s, thread, parts, False, parameters):
+            forward_activation(&own, s, parameters)
+        else:
+            return False
+    end_rows(run, &own, parameters, at, norm, values)
+    for s in range(graph.n_ops - 1, -1, -1):
+        op = &graph.ops[s]
+        if not op.wanted:
+            continue
+        backward_activation(&own, s, parameters)
+        if not is_wide(op, parameters) or gradient_of(&own, op.source, <real *> NULL, &ld) == NULL:
+            pass_back(&own, s, parameters, <real *> NULL)
+        elif not train_product(run, batch, s, thread, parts, True, parameters):
+            return False
     return True
 
 
@@ -446,15 +499,19 @@ cdef bint train_by_weights(Run *run, Pass *how, real *parameters, int thread, St
     together with its gradient.
     """
     cdef Py_ssize_t done = 0, n, r, at
+    cdef int parts
     cdef Rows rows, own
     while done < step.rows:
         n = min(step.rows - done, run.chunk)
         how.first_row = done
         rows = rows_of_run(run, how, thread, step.first + done, n, 0, run.chunk, <const real *> parameters)
+        parts = parts_of_columns(run.graph, n, run.threads, <const real *> parameters)
         at = share(n, thread, run.threads)
         own = some_of(&rows, at, share(n, thread + 1, run.threads) - at, <const real *> parameters)
-        if not train_rows(
-            run, &own, <const real *> parameters, thread, step.first + done, step.norm, run.values
+        if not (
+            train_rows(run, &own, <const real *> parameters, thread, step.first + done, step.norm, run.values)
+            if parts == 1 or run.graph.n_parts > 1 else
+            train_wide(run, &rows, <const real *> parameters, thread, parts, step.first + done, step.norm, run.values)
         ) or meet(run, thread, BETWEEN) != RUNNING:
             return False
         for r in range(n):
