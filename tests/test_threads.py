@@ -51,15 +51,15 @@ def test_a_worker_of_joblib_uses_its_share(monkeypatch, told, threads):
 
 def test_threads_are_taken_where_they_pay_and_while_there_are_any(monkeypatch):
     monkeypatch.setattr(_threads, "_limit", 4)
-    with _threads.take(None, 1.9, 1) as count:
+    with _threads.take(None, 1) as count:
         assert count == 1
-    with _threads.take(None, 3, 1) as count:
+    with _threads.take(None, 3) as count:
         assert count == 3
-        with _threads.take(None, 100, 1) as rest:
+        with _threads.take(None, 100) as rest:
             assert rest == 1
-    with _threads.take(None, 100, 1) as all_again, _threads.take(7, 0, 1) as asked_for:
+    with _threads.take(None, 100) as all_again, _threads.take(7, 0) as asked_for:
         assert (all_again, asked_for) == (4, 7)
-    with pytest.raises(KeyError), _threads.take(None, 100, 1):
+    with pytest.raises(KeyError), _threads.take(None, 100):
         raise KeyError
     assert _threads._active == 0
 
@@ -70,31 +70,37 @@ def test_a_task_of_a_pool_computes_alone(monkeypatch):
 
     def task():
         for threads in None, 3:
-            with _threads.take(threads, 100, 1) as count:
+            with _threads.take(threads, 100) as count:
                 taken.append(count)
 
     _pool.run([task, task], 2)
     assert sorted(taken) == [1, 1, 3, 3]
 
 
-def test_more_threads_are_taken_where_each_finds_enough():
-    def worth(row, rows, slices=1, batches=1000):
-        return _threads.worth_meeting(row * rows, rows, slices, batches)
+def test_more_threads_are_taken_where_each_finds_enough(monkeypatch):
+    def worth(row, rows, slices=1, batches=1000, most=16):
+        monkeypatch.setattr(_threads, "_limit", most)
+        return _threads.worth_meeting(row, rows, slices, batches)
 
-    assert worth(3360, 192, 3) == 1 and worth(3360, 256, 4) == 2  # by slices: two for each
-    assert worth(144, 256, 4) == 1  # of a tiny network, also some work
-    assert [worth(3360, rows, rows // 64) for rows in (512, 1024, 2048)] == [4, 8, 11]
-    assert worth(3360, 2**20, 32) == 16
-    assert worth(101_632, 127) == 1 and worth(101_632, 128) == 2  # by weights: enough rows
-    assert worth(10**6, 64) == 1 and worth(33_000, 256) == 1  # and enough work
-    assert worth(1_861_632, 256) == 13
-    assert worth(3360, 1024, 16, batches=1) == 1 and worth(10**6, 1024, 1, batches=1) == 20  # they have to be started
+    assert worth(3360, 192, 3) == 1 and worth(3360, 256, 4) == 4  # by slices: two each, or one of four
+    assert worth(144, 256, 4) == 2 and worth(144, 512, 8) == 4  # of a tiny network, each row counts
+    assert [worth(3360, rows, rows // 64) for rows in (512, 1024, 2048)] == [4, 8, 8]
+    assert worth(101_632, 128) == 7 and worth(101_632, 32) == 1  # by weights: enough work
+    assert worth(10**6, 15) == 1 and worth(10**6, 64) == 16 and worth(10**6, 32) == 11  # and enough rows
+    assert worth(33_000, 256, most=2) == 1 and worth(33_000, 256) == 5  # for two or three, much more of it
+    assert worth(101_632, 128, most=2) > 1 and worth(101_632, 112, most=2) == 1
+    assert worth(10**6, 32, most=2) == 1 and worth(10**6, 64, most=2) > 1
+    assert worth(3360, 1024, 16, batches=1) == 1 and worth(10**6, 1024, 1, batches=1) == 43  # they have to be started
     for slices in (1, 32):
         counts = [worth(1000, rows, slices) for rows in range(1, 100_000, 999)]
         assert counts == sorted(counts) and counts[0] == 1
 
 
-@pytest.mark.parametrize(("batch", "expected"), [(32, 1), (1024, 5)])
+def test_a_prediction_starts_fewer_threads_than_there_is_work_for():
+    assert [_threads.worth_starting(work * 1e6) for work in (0, 15, 16, 33.6, 101, 336)] == [1, 1, 2, 4, 7, 14]
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(32, 1), (1024, 6)])
 def test_a_fit_takes_what_pays(monkeypatch, batch, expected):
     net, x, taken = bp.Sequential([bp.Dense(20, 64), bp.Dense(64, 1)], rng=0), np.ones((2048, 20), "float32"), []
     take = _threads.take
@@ -137,7 +143,7 @@ def test_a_child_of_a_fork_trains_and_predicts_as_its_parent_does():
         return net.predict(x, threads=2)
 
     expected = work()
-    with _threads.take(3, 0, 1):
+    with _threads.take(3, 0):
         child = os.fork()
         if child == 0:
             try:

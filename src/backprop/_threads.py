@@ -12,15 +12,19 @@ from typing import Any
 from . import _validate
 from .errors import BusyError
 
-#: Multiply-adds that each of n threads that meet in a fit must find in a batch are n times so many, since a meeting
-#: costs more with more of them: where they share its slices, and where they share weights, which change hands.
-BY_SLICES, BY_WEIGHTS = 50_000, 2_500_000
-#: Slices that each must find, since three for two threads are two for one of them; and rows of a batch below which two
-#: threads that share weights gained little at any width, and mostly lost (benchmarks/sweep.py).
-SLICES_EACH, ROWS_BY_WEIGHTS = 2, 128
-#: Multiply-adds that each thread must find in a prediction, where it has to be started: two come out even at 5 to 7
-#: million each. Those of a row in a fit are three times as many.
-WORTH_STARTING, THERE_AND_BACK = 8_000_000, 3
+#: Multiply-adds that a prediction must hold for each thread, where it has to be started: two come out even at 5 to 7
+#: million each. Of many threads each waits for those started before it: n pay where there are so many times n * n.
+#: Those of a row in a fit are three times as many.
+WORTH_STARTING, STARTED_BEFORE, THERE_AND_BACK = 8_000_000, 1_600_000, 3
+#: Multiply-adds that a batch must hold for n threads that meet in a fit are n * n times so many, since a meeting costs
+#: more with more of them: where they share its slices, and where they share weights. A row costs as much as so many
+#: more; it is less only in the smallest networks.
+BY_SLICES, BY_WEIGHTS, OF_A_ROW = 100_000, 250_000, 3000
+#: More threads that share slices were slower.
+MOST_BY_SLICES = 8
+#: Two or three threads that share weights change half of them hands: it takes so many multiply-adds, of so many rows;
+#: with fewer rows, the more of them. And rows of which several threads were not tried.
+FEW_BY_WEIGHTS, ROWS_BY_WEIGHTS, TOO_FEW_ROWS = 10_000_000, 128, 16
 
 #: What may stop this thread, where it runs tasks of a pool.
 _stop: ContextVar["Stop | None"] = ContextVar("stop", default=None)
@@ -136,32 +140,41 @@ def run(call: Any) -> Any:
     return call.run() if stop is None else stop.run(call)
 
 
+def worth_starting(work: float) -> int:
+    """How many threads pay that have to be started for so many multiply-adds."""
+    return 1 if work < 2 * WORTH_STARTING else min(int(work / WORTH_STARTING), math.isqrt(int(work / STARTED_BEFORE)))
+
+
 def worth_meeting(work: float, rows: int, slices: int, batches: int) -> int:
-    """How many threads pay in a fit of so many batches, of so many multiply-adds, rows and slices each."""
+    """How many threads pay in a fit of so many batches, of so many rows and slices each; work is that of a row."""
     if slices > 1:
-        most = min(slices // SLICES_EACH, math.isqrt(int(work) // BY_SLICES))
+        # of three slices, two threads leave two to one of them; four threads that have one each are the fastest
+        most = min(max(4, slices // 2), MOST_BY_SLICES) if slices > 3 else 1
+        pay = min(most, math.isqrt(int((work + OF_A_ROW) * rows) // BY_SLICES))
     else:
-        most = math.isqrt(int(work) // BY_WEIGHTS) if rows >= ROWS_BY_WEIGHTS else 1
-    return max(1, min(most, int(THERE_AND_BACK * work * batches) // WORTH_STARTING))
+        pay = math.isqrt(int(work * rows) // BY_WEIGHTS) if rows >= TOO_FEW_ROWS else 1
+        if min(pay, get_num_threads()) < 4 and work * min(rows, rows * rows / ROWS_BY_WEIGHTS) < FEW_BY_WEIGHTS:
+            pay = 1
+    return max(1, min(pay, worth_starting(THERE_AND_BACK * work * rows * batches)))
 
 
-def for_several(threads: int | None, work: float, worth: int) -> bool:
-    """Whether so many multiply-adds may be for more than one thread: as asked, or where each is worth one."""
-    return threads != 1 if threads else work >= 2 * worth and not in_pool()
+def for_several(threads: int | None, pay: int) -> bool:
+    """Whether a call may be for more than one thread: as asked, or where so many pay."""
+    return threads != 1 if threads else pay > 1 and not in_pool()
 
 
 @contextmanager
-def take(threads: int | None, work: float, worth: int) -> Iterator[int]:
-    """A number of threads for so many multiply-adds, of which each must be worth a thread.
+def take(threads: int | None, pay: int) -> Iterator[int]:
+    """A number of threads: as asked, or as many as pay, where so many are free.
 
     Threads that other calls of this process have taken are not free: when many predict at once, each uses its own.
     A task of a pool has been given one, and takes no more by itself.
     """
     global _active
     go_on()
-    most = get_num_threads() if for_several(threads, work, worth) else 1
+    most = get_num_threads() if for_several(threads, pay) else 1
     with _lock:
-        count = threads or max(1, min(most - _active, int(work / worth)))
+        count = threads or max(1, min(most - _active, pay))
         _active += count
     try:
         yield count

@@ -204,7 +204,7 @@ class Ensemble:
     def _share(self, count: int, threads: int | None, work: Callable[[slice], Any]) -> None:
         """Do so many rows, some at a time, on as many threads as pay."""
         amount = sum([net._engine.work for net in self.members]) * count
-        with _threads.take(_threads.checked(threads), amount, _threads.WORTH_STARTING) as workers:
+        with _threads.take(_threads.checked(threads), _threads.worth_starting(amount)) as workers:
             step = PIECE // (len(self.members) * self.n_out * self.dtype.itemsize)
             step = max(ROWS, min(step, -(-count // (4 * workers)) if workers > 1 else count))
             parts = [slice(start, min(start + step, count)) for start in range(0, count, step)]

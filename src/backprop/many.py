@@ -112,7 +112,7 @@ metrics, callbacks, rng
     if others is not None:
         fits.run_in_workers(others, threads or 1)
     else:
-        with _threads.take(threads, len(members), 1) as count:
+        with _threads.take(threads, len(members)) as count:
             fits.run(min(count, len(members)), progress)
     if fits.errors:
         warnings.warn(fits.said(), RuntimeWarning, stacklevel=3)

@@ -300,7 +300,7 @@ class Sequential(_core.Predictor):
         """
         self._check_statistics()
         x, whole = self._inputs.rows(x), self.graph
-        with _threads.take(_threads.checked(threads), self._engine.work * len(x), _threads.WORTH_STARTING) as count:
+        with _threads.take(_threads.checked(threads), _threads.worth_starting(self._engine.work * len(x))) as count:
             return engine.outputs(whole, self._storage, x, count)
 
     def _before_activation(self, name: str, x: Array) -> Array:
@@ -1144,7 +1144,7 @@ class Sequential(_core.Predictor):
 
     def _run(self, x: Array, out: Array, threads: int | None, *, logits: bool = False, first_row: int = 0) -> Array:
         self._check_statistics()
-        with _threads.take(_threads.checked(threads), self._engine.work * len(x), _threads.WORTH_STARTING) as count:
+        with _threads.take(_threads.checked(threads), _threads.worth_starting(self._engine.work * len(x))) as count:
             finite = self._engine.predict(x, out, logits, count)
         if not finite:
             self._inputs.rows(x, first_row)  # says what is not, and where

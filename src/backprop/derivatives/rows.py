@@ -36,13 +36,13 @@ def plan_of(net: Any, what: str) -> _core.Plan:
 
 def run(work: float, threads: int | None, make: Any) -> Any:
     """Make something for so many threads as pay for this work, run it, and return it."""
-    threads = _threads.checked(threads)
-    if not _threads.for_several(threads, work, _threads.WORTH_STARTING):  # taking one is a seventh of a row's time
+    threads, pay = _threads.checked(threads), _threads.worth_starting(work)
+    if not _threads.for_several(threads, pay):  # taking one is a seventh of a row's time
         _threads.go_on()
         made = make(1)
         made.run()
         return made
-    with _threads.take(threads, work, _threads.WORTH_STARTING) as count:
+    with _threads.take(threads, pay) as count:
         made = make(count)
         made.run()
         return made

@@ -254,7 +254,7 @@ cdef inline bint is_wide(const Op *op, const real *_) noexcept nogil:
 
 
 cdef int parts_of_columns(const Graph *graph, Py_ssize_t rows, int threads, const real *_) noexcept nogil:
-    """Into how many parts threads cut the columns of wide layers, so that each has enough rows; 1: it keeps its rows."""
+    """Into how many parts threads cut the columns of wide layers, so that each has enough rows; 1: into none."""
     cdef int parts, s
     for s in range(graph.n_ops):
         if is_wide(&graph.ops[s], _):

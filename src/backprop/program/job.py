@@ -65,8 +65,8 @@ class Job:
         data, objective, rule = self.data, self.objective, self.rule
         size = self.batch_size or len(data)
         rows, batches = min(size, len(data)), -(-len(data) // size) * len(losses)
-        worth = _threads.worth_meeting(self.plan.work * rows, rows, self.plan.slices(rows), batches)
-        with _threads.take(self.threads, worth, 1) as threads:
+        pay = _threads.worth_meeting(self.plan.work, rows, self.plan.slices(rows), batches)
+        with _threads.take(self.threads, pay) as threads:
             training = _core.Training(
                 self.plan, data.x, data.target, data.labels, data.weights,
                 loss=objective.loss.lower(objective.on_logits), logits=objective.on_logits, mean=objective.mean,

@@ -31,7 +31,7 @@ def of(x: Array | Lazy, before: Chain, n: int, step: int | None, threads: int | 
     for start in range(0, len(x), step):
         some = np.asarray(x[start : start + step])
         y = np.empty((len(some), n), dtype)
-        with _threads.take(threads, before.work * len(some), _threads.WORTH_STARTING) as workers:
+        with _threads.take(threads, _threads.worth_starting(before.work * len(some))) as workers:
             before.predict(some, y, False, workers)
         with np.errstate(all="ignore"):  # what is not finite is seen at the end
             for part in np.split(y, range(SLICE, len(y), SLICE)):

@@ -54,7 +54,7 @@ def fitted(mlp: Any, train: Rows, held_out: Rows | None, head: Head) -> list[Any
     done: list[int] = []
     with (
         closing(callbacks.Counter(len(made), "member", mlp.progress)) as counter,
-        _threads.take(mlp.threads, len(made), 1) as threads,
+        _threads.take(mlp.threads, len(made)) as threads,
     ):
         tasks = [partial(_fit, i, member, split[i], train, held_out, head, done) for i, member in enumerate(made)]
         _pool.run(tasks, min(threads, len(made)), lambda: counter.show(len(done)))

@@ -159,7 +159,7 @@ class _Fitting:
         else:
             with (
                 closing(callbacks.Counter(len(places), "fit", progress)) as counter,
-                _threads.take(_threads.checked(threads), len(places), 1) as count,
+                _threads.take(_threads.checked(threads), len(places)) as count,
             ):
                 tasks = [partial(self._keep, i, fold, stops) for i, fold in places]
                 _pool.run(tasks, min(count, len(tasks)), lambda: counter.show(len(self._found)))
