@@ -32,6 +32,18 @@ def big(dtype="float32", rng=1):
     return bp.Sequential(layers, rng=rng, dtype=dtype)
 
 
+def wide(dtype="float32", rng=1):
+    """Two layers of more than a megabyte, after another and before one, of widths that fit no tile."""
+    layers = [
+        bp.Dense(4, 517, "tanh"),
+        bp.Dense(517, 530, "gelu"),
+        bp.Dropout(0.2),
+        bp.Dense(530, 521, "relu"),
+        bp.Dense(521, 3),
+    ]
+    return bp.Sequential(layers, rng=rng, dtype=dtype)
+
+
 def normed(dtype="float32", rng=1):
     """What looks along columns, twice, and drops numbers between."""
     layers = [bp.Dense(4, 9), bp.BatchNorm(), bp.Dense(9, 20, "gelu"), bp.Dropout(0.2), bp.BatchNorm(), bp.Dense(20, 3)]

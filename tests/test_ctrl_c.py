@@ -67,6 +67,7 @@ SCENARIOS = {  # layers, rows, batch, epochs, threads
     "many rows in one batch": ((20, 64, 1), 400_000, 400_000, 10_000, None),
     "big layers": ((1500, 2000, 2000, 10), 1024, 1024, 10_000, None),
     "big layers, two threads": ((1500, 2000, 2000, 10), 256, 256, 10_000, 2),
+    "big layers, whose columns threads share": ((1500, 2000, 2000, 10), 64, 64, 10_000, 3),
 }
 
 
@@ -88,8 +89,8 @@ def test_ctrl_c(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("layers", "rows", "batch", "epochs", "threads"),
-    [((4096, 4096, 1), 1024, 1024, 1, 1), ((20, 64, 1), 1000, 1, 3, 3)],
-    ids=["a wide layer", "batches of one row, three threads"],
+    [((4096, 4096, 1), 1024, 1024, 1, 1), ((4096, 4096, 4096, 1), 64, 64, 4, 2), ((20, 64, 1), 1000, 1, 3, 3)],
+    ids=["a wide layer", "columns shared by two threads", "batches of one row, three threads"],
 )
 def test_ctrl_c_is_looked_for_at_least_every_200_ms(layers, rows, batch, epochs, threads):
     # A handler of another signal is run where Ctrl-C would be noticed: the longest pause between two runs is the worst

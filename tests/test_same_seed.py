@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from instances import CLIPPED, builds, layouts, optimizer_of
-from runs import DTYPES, QUICK, big, by_hand, middling, normed, penalised, same, small, state, table, tiny
+from runs import DTYPES, QUICK, big, by_hand, middling, normed, penalised, same, small, state, table, tiny, wide
 
 import backprop as bp
 
@@ -33,6 +33,13 @@ def trained(make, dtype, rows, batch, how=None, threads=None):
 def test_any_number_of_threads_gives_the_same_bits(make, rows, batch, dtype):
     once = trained(make, dtype, rows, batch)
     assert same(once, *(trained(make, dtype, rows, batch, threads=threads) for threads in (None, 1, 2, 3, 5)))
+
+
+@pytest.mark.parametrize("dtype", QUICK)
+@pytest.mark.parametrize(("rows", "batch"), [(45, 7), (300, 129), (1100, 1030)])
+def test_threads_that_share_the_columns_of_wide_layers_give_the_same_bits(rows, batch, dtype):
+    once = trained(wide, dtype, rows, batch, threads=1)
+    assert same(once, *(trained(wide, dtype, rows, batch, threads=threads) for threads in (2, 3, 4, 9)))
 
 
 @pytest.mark.parametrize("dtype", QUICK)

@@ -53,6 +53,12 @@ cdef inlined dense_op_forward(
         op.ld, zeros_of(rows, x), panel_of(rows, x))
 
 
+cdef inline Py_ssize_t columns_at_a_time(Py_ssize_t rows, Py_ssize_t depth) noexcept nogil:
+    """Of a product, whole tiles."""
+    cdef Py_ssize_t most = WIDEST + <Py_ssize_t> (LONG_WORK * LANES_F / (<double> rows * depth))
+    return most - most % WIDEST
+
+
 cdef void dense_columns_forward(
     const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y, Py_ssize_t at,
     Py_ssize_t end, Watch *watch,
@@ -71,34 +77,6 @@ cdef void dense_columns_forward(
         at += n
 
 
-cdef inline Py_ssize_t columns_at_a_time(Py_ssize_t rows, Py_ssize_t depth) noexcept nogil:
-    """Of a product, whole tiles."""
-    cdef Py_ssize_t most = WIDEST + <Py_ssize_t> (LONG_WORK * LANES_F / (<double> rows * depth))
-    return most - most % WIDEST
-
-
-cdef bint op_forward_rows(const Rows *rows, int s, const real *parameters) noexcept nogil:
-    """Through one operation, up to its activation. False, where rows have a watch: stop here."""
-    cdef const Op *op = &rows.graph.ops[s]
-    cdef const real *x
-    cdef real *y
-    cdef Py_ssize_t ldx = 0
-    if op.implied or (op.operation == DROPOUT and not rows.how.drops):
-        return True
-    if rows.watch != NULL and look_for_signals(rows.watch, rows.n * (<double> op.units * op.unit + op.n_out)):
-        return False
-    x = value_of(rows, op.source, &ldx, parameters)
-    y = y_of(rows, op, parameters)
-    if op.operation != DENSE:
-        op_forward(rows, op, x, ldx, parameters, y)
-    elif rows.watch == NULL or columns_at_a_time(rows.n, op.n_in) >= op.n_out:
-        dense_op_forward(rows, op, x, ldx, parameters, y)
-    else:
-        dense_columns_forward(rows, op, x, ldx, parameters, y, 0, op.n_out, rows.watch)
-    forward_activation(rows, s, parameters)
-    return True
-
-
 cdef inlined forward_activation(const Rows *rows, int s, const real *parameters) noexcept nogil:
     cdef const Op *op = &rows.graph.ops[s]
     activation_forward(
@@ -113,10 +91,29 @@ cdef const real *forward_rows(
 
     With a watch it looks for signals on its way; whoever gave it sees from the status whether it came to its end.
     """
+    cdef const Graph *graph = rows.graph
+    cdef const Op *op
+    cdef const real *x
+    cdef real *y
+    cdef Py_ssize_t ldx = 0
     cdef int s
     for s in range(begin, end):
-        if not op_forward_rows(rows, s, parameters):
+        op = &graph.ops[s]
+        if op.implied or (op.operation == DROPOUT and not rows.how.drops):
+            continue
+        if rows.watch != NULL and look_for_signals(
+            rows.watch, rows.n * (<double> op.units * op.unit + op.n_out)
+        ):
             break
+        x = value_of(rows, op.source, &ldx, parameters)
+        y = y_of(rows, op, parameters)
+        if op.operation != DENSE:
+            op_forward(rows, op, x, ldx, parameters, y)
+        elif rows.watch == NULL or columns_at_a_time(rows.n, op.n_in) >= op.n_out:
+            dense_op_forward(rows, op, x, ldx, parameters, y)
+        else:
+            dense_columns_forward(rows, op, x, ldx, parameters, y, 0, op.n_out, rows.watch)
+        forward_activation(rows, s, parameters)
     return value_of(rows, end - 1, ld, parameters)
 
 

@@ -282,7 +282,7 @@ cdef bint train_wide(
         begin_rows(run, &own, at, parameters)
     for s in range(graph.n_ops):
         if not is_wide(&graph.ops[s], parameters):
-            op_forward_rows(&own, s, parameters)
+            forward_rows(&own, s, s + 1, parameters, &ld)
         elif train_product(run, batch, s, thread, parts, False, parameters):
             forward_activation(&own, s, parameters)
         else:
