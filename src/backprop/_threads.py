@@ -153,7 +153,8 @@ def worth_meeting(work: float, rows: int, slices: int, batches: int) -> int:
         pay = min(most, math.isqrt(int((work + OF_A_ROW) * rows) // BY_SLICES))
     else:
         pay = math.isqrt(int(work * rows) // BY_WEIGHTS) if rows >= TOO_FEW_ROWS else 1
-        if min(pay, get_num_threads()) < 4 and work * min(rows, rows * rows / ROWS_BY_WEIGHTS) < FEW_BY_WEIGHTS:
+        few = work * min(rows, rows * rows / ROWS_BY_WEIGHTS) < FEW_BY_WEIGHTS
+        if few and pay > 1 and min(pay, get_num_threads()) < 4:
             pay = 1
     return max(1, min(pay, worth_starting(THERE_AND_BACK * work * rows * batches)))
 
