@@ -450,8 +450,8 @@ cdef class Plan:
         """
         cdef int status = RUNNING
         cdef Prediction shared
-        if threads > 1 and len(x) >= 2 * self.graph.block:
-            shared = Prediction(self, x, out, logits, min(threads, len(x) // self.graph.block))
+        if threads > 1 and len(x) >= 2 * BLOCK:
+            shared = Prediction(self, x, out, logits, min(threads, len(x) // BLOCK))
             shared.run()
             return shared.status == RUNNING
         return self.predict_rows(x, out, logits, &status)

@@ -84,7 +84,7 @@ cdef class Prediction(Blocks):
         self.plan, self.logits, self.threads, self.rows = plan, logits, threads, len(x)
         self.x = self.numbers("x", x, (self.rows, graph.n_in), plan.single)
         self.out = self.numbers("out", out, (self.rows, graph.n_out), plan.single, True)
-        self.parts = <int> min(8 * threads, self.rows // graph.block)
+        self.parts = <int> max(threads, min(8 * threads, self.rows // graph.block))
         self.size = padded(graph.block * graph.y_width + scratch_size(graph), 16)
         self.reserve(8.0 * threads * self.size, False)
         self.memory = self.take(8.0 * threads * self.size)
