@@ -18,6 +18,8 @@ cdef extern from "simd.h" nogil:
     double power_of_two_d(int64_t n)
     float product_error_f(float a, float b, float p)
     double product_error_d(double a, double b, double p)
+    float remainder_f(float a, float y, float d)
+    double remainder_d(double a, double y, double d)
     float by_sign_f(float x, float right, float left)
     double by_sign_d(double x, double right, double left)
     float choose_f(bint condition, float a, float b)
@@ -45,9 +47,8 @@ cdef inline real product_error(real a, real b, real p) noexcept nogil:
 
 
 cdef inline real remainder(real a, real y, real d) noexcept nogil:
-    """a - y d, where y is close to a / d."""
-    cdef real p = y * d
-    return (a - p) - product_error(y, d, p)
+    """a - y d, where y is close to a / d: but for its rounding, exact."""
+    return remainder_f(a, y, d) if real is float else remainder_d(a, y, d)
 
 
 cdef inline real magic_exponent(real x) noexcept nogil:
@@ -108,32 +109,36 @@ cdef inline real at_most(real most, real x) noexcept nogil:
     return most if x > most else x
 
 
+cdef inline real exponential_of_reduced(real r, real *rest) noexcept nogil:
+    """e^r for |r| <= ln(2) / 2, and the rest that it has lost."""
+    cdef real one = 1, more = r + expm1_tail(r), y = one + more
+    rest[0] = more - (y - one)
+    return y
+
+
 cdef inline real unscaled_exponential(real x, real low, real *rest, real *magic) noexcept nogil:
     """e^(x + low) / 2^n, for a low that x alone has lost, and the rest that the result has lost.
 
     |x| is at most 150, or 1000 in double. The caller sees to it, on the one side that can be: were x cut off on both
     sides here, GCC would follow each side on its own, and make no vectors of doubles with SSE2.
     """
-    cdef real r, y, one = 1
     magic[0] = magic_exponent(x)
-    r = reduced(x, magic[0]) + low
-    r = r + expm1_tail(r)
-    y = one + r
-    rest[0] = r - (y - one)
-    return y
+    return exponential_of_reduced(reduced(x, magic[0]) + low, rest)
 
 
-cdef inline real bounded_exponential(real x, real low, real *rest) noexcept nogil:
-    """e^(x + low), and the rest that it has lost, for the same x."""
-    cdef real magic, y = unscaled_exponential(x, low, rest, &magic)
+cdef inline real bounded_exponential(real x, real *rest) noexcept nogil:
+    """e^x, and the rest that it has lost, for the same x."""
+    cdef real magic = magic_exponent(x), y = exponential_of_reduced(reduced(x, magic), rest)
     rest[0] = scaled(rest[0], magic)
     return scaled(y, magic)
 
 
 cdef inline real exponential(real x, real low, real *rest) noexcept nogil:
     """e^(x + low), and the rest that it has lost, for every x."""
-    cdef real most = 89 if real is float else 710, least = -104 if real is float else -746
-    return bounded_exponential(at_least(least, at_most(most, x)), low, rest)
+    cdef real most = 89 if real is float else 710, least = -104 if real is float else -746, magic
+    cdef real y = unscaled_exponential(at_least(least, at_most(most, x)), low, rest, &magic)
+    rest[0] = scaled(rest[0], magic)
+    return scaled(y, magic)
 
 
 cdef inline real bounded_size(real x) noexcept nogil:
@@ -232,7 +237,7 @@ cdef inline real sigmoid(real x) noexcept nogil:
     round, the answer is a function of e alone, and rises as that falls.
     """
     cdef real one = 1, zero = 0, rest
-    cdef real e = bounded_exponential(-bounded_size(x), zero, &rest)
+    cdef real e = bounded_exponential(-bounded_size(x), &rest)
     cdef real d = one + e, inverse = one / d, above = by_sign(x, one, e), y = above * inverse
     cdef real left = remainder(above, y, d) + by_sign(x, zero, rest)
     return y + (left - y * ((e - (d - one)) + rest)) * inverse
@@ -240,7 +245,7 @@ cdef inline real sigmoid(real x) noexcept nogil:
 
 cdef inline real sigmoid_and_slope(real x, real *slope) noexcept nogil:
     """1 / (1 + e^-x), and its derivative."""
-    cdef real one = 1, zero = 0, _, e = bounded_exponential(-bounded_size(x), zero, &_), d = one / (one + e)
+    cdef real one = 1, zero = 0, _, e = bounded_exponential(-bounded_size(x), &_), d = one / (one + e)
     slope[0] = e * d * d
     return by_sign(x, d, e * d)
 
@@ -269,7 +274,7 @@ cdef inline real elu(real x, real right, real left) noexcept nogil:
 cdef inline real softplus(real x) noexcept nogil:
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), in double, since one term rises while the other falls."""
     cdef double wide = x, size = bounded_size(x), zero = 0, _
-    return <real> (at_least(zero, wide) + log_one_plus(bounded_exponential(-size, zero, &_)))
+    return <real> (at_least(zero, wide) + log_one_plus(bounded_exponential(-size, &_)))
 
 
 # The others vanish with e^x, or faster, on the left. There the power of two comes last, lest a subnormal number be
@@ -348,9 +353,9 @@ cdef inline real gelu(real x) noexcept nogil:
 cdef inline real gelu_derivative(real x) noexcept nogil:
     """Phi(x) + x e^(-x^2/2) / sqrt(2 pi), left of zero; right of it, one less that at -x"""
     cdef real one = 1, near = 1.5, inverse = 0.66666666666666666667, density = 0.398942280401432677939946059934
-    cdef real most = 15 if real is float else 39, a = at_most(most, absolute(x)), low, _
-    cdef real power = minus_half_square(a, &low), e = bounded_exponential(power, low, &_)
-    cdef real u = a / (a + near), left = e * (inverse * (one - u) * normal_tail(u) - density * a)
+    cdef real most = 15 if real is float else 39, a = at_most(most, absolute(x)), low, _, magic
+    cdef real power = minus_half_square(a, &low), e = unscaled_exponential(power, low, &_, &magic)
+    cdef real u = a / (a + near), left = scaled(e, magic) * (inverse * (one - u) * normal_tail(u) - density * a)
     return by_sign(x, one - left, left)
 
 
@@ -370,7 +375,7 @@ cdef inline real mish(real x) noexcept nogil:
 
 cdef inline real mish_derivative(real x) noexcept nogil:
     """t + x t'"""
-    cdef real zero = 0, slope, _, e = bounded_exponential(-bounded_size(x), zero, &_)
+    cdef real zero = 0, slope, _, e = bounded_exponential(-bounded_size(x), &_)
     cdef real factor = mish_factor(x, e, &slope)
     return by_sign(x, factor, e * factor) + x * slope
 

@@ -202,6 +202,21 @@ PRODUCT_ERROR(product_error_f, float, uint32_t, 0xfffff000u)
 PRODUCT_ERROR(product_error_d, double, uint64_t, 0xfffffffff8000000u)
 #endif
 
+/* a - y d, where y is close to a / d. Then a - p is exact, and so is what p has lost: one rounding, as a fused multiply-add
+ * makes it. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+static ALWAYS_INLINE float remainder_f(float a, float y, float d) { return __builtin_fmaf(-y, d, a); }
+static ALWAYS_INLINE double remainder_d(double a, double y, double d) { return __builtin_fma(-y, d, a); }
+#else
+#  define REMAINDER(name, real, product_error)                                               \
+    static ALWAYS_INLINE real name(real a, real y, real d) {                                 \
+        real p = y * d;                                                                      \
+        return (a - p) - product_error(y, d, p);                                             \
+    }
+REMAINDER(remainder_f, float, product_error_f)
+REMAINDER(remainder_d, double, product_error_d)
+#endif
+
 /* condition ? a : b, by bits. Written as a choice between a new number and the one in memory, compilers make it a store
  * under a mask, which is slow on some processors and which SSE2 lacks. */
 static ALWAYS_INLINE float choose_f(int condition, float a, float b) {

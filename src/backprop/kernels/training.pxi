@@ -3,6 +3,7 @@
 cdef enum:
     LINE = 16                                   # numbers, at least, of which the next is in another line of the cache
     ORDERS = 4_194_304                          # rows whose order is found before they are trained on, at most
+    LOOKS = 64                                  # tiny batches from one look at the signals to the next
     SPINS = 500                                 # looks at whether others have come, before giving way
 
 cdef const double PATIENCE = 0.02               # seconds that a thread has waited before it is asked why
@@ -51,7 +52,7 @@ cdef struct Run:
     Py_ssize_t next_work, next_gathered
     void *scratch
     void *unit_major                            # for tiny batches on one thread; or NULL
-    Py_ssize_t n_units
+    TinyLayer *layers                           # likewise
     double *momenta                             # of each batch norm, at the beginning of the run
     double *dropout_rates                       # of each dropout with a schedule, batch by batch
     double *values
@@ -119,14 +120,10 @@ cdef void drop_threads(Run *run, Meeting meeting) noexcept nogil:
         run.seats[i].waited = 0
 
 
-cdef int meet(Run *run, int thread, Meeting kind) noexcept nogil:
-    """Wait for the other threads. All leave with the same verdict: the status when the last of them came."""
+cdef int meet_others(Run *run, int thread, Meeting kind) noexcept nogil:
     cdef Seat *first = run.seats
     cdef Seat *own = run.seats + thread
-    cdef int meeting, i
-    if run.threads == 1:
-        return run.status
-    meeting = <int> (<unsigned int> own.came + 1)
+    cdef int meeting = <int> (<unsigned int> own.came + 1), i
     if thread > 0:
         atomic_set(&own.came, meeting)
         wait_for(&first.came, meeting, &own.waited)
@@ -137,6 +134,11 @@ cdef int meet(Run *run, int thread, Meeting kind) noexcept nogil:
     drop_threads(run, kind)
     atomic_set(&own.came, meeting)
     return first.verdict
+
+
+cdef inline int meet(Run *run, int thread, Meeting kind) noexcept nogil:
+    """Wait for the other threads. All leave with the same verdict: the status when the last of them came."""
+    return run.status if run.threads == 1 else meet_others(run, thread, kind)
 
 
 cdef void keep_outputs(
@@ -314,32 +316,60 @@ cdef bint train_columns(Run *run, const Rows *rows, int thread, int s, bint back
 
 
 cdef inlined train_tiny(
-    int side, Run *run, const Pass *how, const real *parameters, Py_ssize_t first, Py_ssize_t rows, double norm,
+    int side, Run *run, Py_ssize_t first, Py_ssize_t rows, double norm, double *loss, const real *zeros,
 ) noexcept nogil:
     """A whole tiny batch: from its rows to the gradients of all parameters."""
-    cdef const Graph *graph = run.graph
-    cdef Py_ssize_t r, at = first, n = graph.n_out, n_units = run.n_units
+    cdef Py_ssize_t r, n_in = run.graph.n_in, n = run.graph.n_out
+    cdef const TinyLayer *layer = run.layers
+    cdef const TinyLayer *last = run.layers + run.graph.n_ops - 1
     cdef const int64_t *order = NULL
-    cdef real *x = <real *> run.unit_major
-    cdef real *y_hat = x + (graph.n_in + n_units - n) * side
-    cdef real *dy = y_hat + n_units * side
-    cdef real *y_rows = dy + n * side if n > 1 else y_hat
-    cdef real *dy_rows = y_rows + n * side if n > 1 else dy
-    look_for_signals(&run.watch, 2 * graph.work * rows + 4000)
+    cdef real *x = <real *> layer.x
+    cdef real *dy = <real *> last.dy
+    cdef real *y = dy + 3 * n * side
+    cdef const real *y_hat = <const real *> last.y
+    cdef int activation = last.activation
+    cdef bint squares = n == 1 and run.loss.kind == MEAN_SQUARED_ERROR and run.weights == NULL
     if run.order != NULL:
-        order, at = run.order + first, 0
+        order = run.order + first
         for r in range(rows):
-            transpose_rows(1, graph.n_in, <const real *> run.x + order[r] * graph.n_in, 0, 1, x + r, 0, side)
+            transpose_rows(1, n_in, <const real *> run.x + order[r] * n_in, 0, 1, x + r, 0, side)
+            if squares:
+                y[r] = (<const real *> run.y)[order[r]]
     elif rows < run.rows or run.steps == 0:             # else they are there
-        transpose_rows(rows, graph.n_in, <const real *> run.x + first * graph.n_in, graph.n_in, 1, x, 1, side)
-    tiny_forward(side, graph, how.logits, parameters, <const real *> run.scratch, x)
-    if n > 1:
+        transpose_rows(rows, n_in, <const real *> run.x + first * n_in, n_in, 1, x, 1, side)
+        if squares:
+            memcpy(y, <const real *> run.y + first, rows * sizeof(real))
+    while layer <= last:
+        tiny_forward(side, layer, zeros)
+        layer += 1
+    if squares:
+        squared_errors(side, rows, y_hat, y, norm, loss, dy)
+    else:
+        tiny_loss(side, run, rows, y_hat, order, first if order == NULL else 0, norm, loss, dy)
+    for r in range(n):
+        unit_backward(side, activation, y_hat + r * side, dy + r * side)
+    other_units_backward(side, last, zeros)
+    while layer > run.layers:
+        layer -= 1
+        tiny_backward(side, layer, rows, zeros)
+
+
+cdef void tiny_loss(
+    int side, Run *run, Py_ssize_t rows, const real *y_hat, const int64_t *order, Py_ssize_t at, double norm,
+    double *loss, real *dy,
+) noexcept nogil:
+    """The losses, one row after the other, and their gradients."""
+    cdef Py_ssize_t r, n = run.graph.n_out
+    cdef real *y_rows = dy + n * side
+    cdef real *dy_rows = y_rows + n * side
+    if n == 1:                                          # rows of one number are a unit
+        train_loss(run, rows, y_hat, 1, order, at, norm, run.values, dy, 1)
+    else:
         transpose_rows(rows, n, y_hat, 1, side, y_rows, n, 1)
-    train_loss(run, rows, y_rows, n, order, at, norm, run.values, dy_rows, n)
-    if n > 1:
-        transpose_rows(rows, n, dy_rows, n, 1, dy, 1, side)
-    tiny_backward(
-        side, graph, how.logits, rows, n_units, parameters, x, <const real *> run.scratch, <real *> run.gradients)
+        train_loss(run, rows, <const real *> y_rows, n, order, at, norm, run.values, dy_rows, n)
+        transpose_rows(rows, n, <const real *> dy_rows, n, 1, dy, 1, side)
+    for r in range(rows):
+        loss[0] += run.values[r]
 
 
 cdef inline bint is_finite_loss(Run *run, double loss) noexcept nogil:
@@ -369,24 +399,22 @@ cdef void train_update(Run *run, real *parameters, double scale, Py_ssize_t at, 
         atomic_set(&run.status, DIVERGED)
 
 
-# A step in one of three ways: False means stop here.
+# A step in one of three ways: False, or a status that is not RUNNING, means stop here.
 
-cdef bint train_tiny_batch(Run *run, Pass *how, real *parameters, Step *step) noexcept nogil:
+cdef inlined train_tiny_batch(Run *run, const real *parameters, Step *step) noexcept nogil:
     """On one thread, all rows at once."""
-    cdef Py_ssize_t r
-    how.first_row = 0
-    if max(run.batch, lanes(parameters)) <= 4:
-        train_tiny(4, run, how, <const real *> parameters, step.first, step.rows, step.norm)
-    elif lanes(parameters) > 8:
-        train_tiny(16, run, how, <const real *> parameters, step.first, step.rows, step.norm)
+    cdef const real *zeros = <const real *> run.scratch
+    if run.steps % LOOKS == 0 and look_for_signals(&run.watch, LOOKS * (2 * run.graph.work * step.rows + 4000)):
+        return
+    if side_of(run.batch, zeros) == 4:
+        train_tiny(4, run, step.first, step.rows, step.norm, &step.loss, zeros)
+    elif side_of(run.batch, zeros) == 8:
+        train_tiny(8, run, step.first, step.rows, step.norm, &step.loss, zeros)
     else:
-        train_tiny(8, run, how, <const real *> parameters, step.first, step.rows, step.norm)
-    if atomic_get(&run.status) != RUNNING:
-        return False
-    for r in range(step.rows):
-        step.loss += run.values[r]
-    train_penalties(run, step, 0, run.graph.n_parameters, <const real *> parameters)
-    return is_finite_loss(run, step.loss)
+        train_tiny(16, run, step.first, step.rows, step.norm, &step.loss, zeros)
+    if run.graph.n_penalties > 0:
+        train_penalties(run, step, 0, run.graph.n_parameters, parameters)
+    is_finite_loss(run, step.loss)
 
 
 cdef void train_slice(
@@ -528,6 +556,14 @@ cdef bint train_by_weights(Run *run, Pass *how, real *parameters, int thread, St
     return True
 
 
+cdef bint train_large_batch(Run *run, Pass *how, real *parameters, int thread, Step *step) noexcept nogil:
+    """To its gradients, by slices or by weights."""
+    cdef int slices = slices_of(run.graph, step.rows, <const real *> parameters)
+    if slices > 1:
+        return train_by_slices(run, how, parameters, thread, step, slices)
+    return train_by_weights(run, how, parameters, thread, step)
+
+
 cdef inline Step begin_batch(Run *run, Py_ssize_t first, Py_ssize_t rows, const real *parameters) noexcept nogil:
     """What the rows weigh together, and what the penalties add to their loss."""
     cdef Step step = Step(first=first, rows=rows, norm=1, penalties=1, loss=0, weight=0, updated=False)
@@ -550,43 +586,39 @@ cdef inline Step begin_batch(Run *run, Py_ssize_t first, Py_ssize_t rows, const 
     return step
 
 
-cdef bint train_batch(
-    Run *run, Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double *loss, double *weight,
+cdef inlined train_batch(
+    bint tiny, Run *run, Pass *how, real *parameters, int thread, Py_ssize_t first, Py_ssize_t rows, double *loss,
+    double *weight, bint *on,
 ) noexcept nogil:
-    """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. False: stop here."""
+    """One step of training on rows first... of an epoch; adds to the epoch's loss and weight. Not `on`: stop here."""
     cdef Step step = begin_batch(run, first, rows, <const real *> parameters)
     cdef Py_ssize_t n_parameters = run.graph.n_parameters
-    cdef int slices
     cdef double scale = 1
     cdef Rows batch
-    cdef bint on
-    if thread == 0 and run.threads > 1:
+    if thread == 0 and not tiny and run.threads > 1:
         look_for_signals(&run.watch, 4e6)                      # a meeting may last long
-    if run.unit_major != NULL:
-        on = train_tiny_batch(run, how, parameters, &step)
+    if tiny:
+        train_tiny_batch(run, <const real *> parameters, &step)
+        on[0] = atomic_get(&run.status) == RUNNING
     else:
-        slices = slices_of(run.graph, rows, <const real *> parameters)
-        if slices > 1:
-            on = train_by_slices(run, how, parameters, thread, &step, slices)
-        else:
-            on = train_by_weights(run, how, parameters, thread, &step)
-    if not on:
-        return False
+        on[0] = train_large_batch(run, how, parameters, thread, &step)
+    if not on[0]:
+        return
     if run.update.kind != NO_UPDATE and not step.updated:
         if run.update.clip_norm > 0:
             scale = clip_scale(&run.update, <const real *> run.gradients)
         train_update(
             run, parameters, scale, share(n_parameters, thread, run.threads),
             share(n_parameters, thread + 1, run.threads))
-        if meet(run, thread, BETWEEN) != RUNNING:
-            return False
+        on[0] = meet(run, thread, BETWEEN) == RUNNING
+        if not on[0]:
+            return
     if thread == 0 and run.update_statistics:
         batch = rows_of_run(run, how, thread, first, rows, 0, run.chunk, <const real *> parameters)
         if not keep_statistics(&batch, <const real *> parameters):
             atomic_set(&run.status, DIVERGED)
     loss[0] += step.loss
     weight[0] += step.weight
-    return True
 
 
 cdef bint shuffle_rows(Run *run, int thread, int64_t epoch) noexcept nogil:
@@ -601,14 +633,15 @@ cdef bint shuffle_rows(Run *run, int thread, int64_t epoch) noexcept nogil:
     return meet(run, thread, ALONE) == RUNNING
 
 
-cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
-    """All epochs of a run, in step with the other threads."""
+cdef inlined train_epochs_of(bint tiny, Run *run, real *parameters, int thread) noexcept nogil:
+    """`tiny` is constant at each call: what stands around a tiny batch takes as long as its arithmetic."""
     cdef Pass how = Pass(
         seed=run.seed, step=0, first_row=0, training=True, drops=True, repeats=0, keeps=True, logits=run.logits,
         momenta=run.momenta, rates=NULL)
     cdef int64_t epoch, step = 0
     cdef Py_ssize_t first, begin = 0
     cdef double loss, weight
+    cdef bint on
     for epoch in range(run.epochs):
         if run.order != NULL:
             begin = epoch % run.orders * run.rows
@@ -617,14 +650,16 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
         loss, weight = run.losses[2 * epoch], run.losses[2 * epoch + 1]
         first = 0
         while first < run.rows:
-            how.step = run.first_step + <uint64_t> step
-            how.rates = run.dropout_rates + step * run.graph.n_schedules
+            if not tiny:
+                how.step = run.first_step + <uint64_t> step
+                how.rates = run.dropout_rates + step * run.graph.n_schedules
             if thread == 0:
                 begin_step(
                     &run.update, run.rates[min(step, run.n_rates - 1)], run.decays[min(step, run.n_decays - 1)])
-            if not train_batch(
-                run, &how, parameters, thread, begin + first, min(run.batch, run.rows - first), &loss, &weight
-            ):
+            train_batch(
+                tiny, run, &how, parameters, thread, begin + first, min(run.batch, run.rows - first), &loss, &weight,
+                &on)
+            if not on:
                 return
             first += run.batch
             step += 1
@@ -632,3 +667,19 @@ cdef void train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
                 run.steps = step
         if thread == 0:
             run.losses[2 * epoch], run.losses[2 * epoch + 1] = loss, weight
+
+
+cdef outlined train_tiny_epochs(Run *run, real *parameters) noexcept nogil:
+    cdef const real *zeros = <const real *> run.scratch
+    place_tiny_layers(
+        side_of(run.batch, zeros), run.graph, run.logits, <const real *> parameters, zeros, <real *> run.unit_major,
+        <real *> run.gradients, run.layers)
+    train_epochs_of(True, run, parameters, 0)
+
+
+cdef outlined train_epochs(Run *run, real *parameters, int thread) noexcept nogil:
+    """All epochs of a run, in step with the other threads."""
+    if run.unit_major != NULL:
+        train_tiny_epochs(run, parameters)
+    else:
+        train_epochs_of(False, run, parameters, thread)

@@ -139,7 +139,7 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
     cdef double work, inputs, sums = 0, tiny = 0
     cdef double batches = <double> run.epochs * ((run.rows + run.batch - 1) // run.batch)
     run.orders = max(1, min(threads, run.epochs, ORDERS // run.rows)) if shuffle else 0
-    run.most, run.n_units = rows_at_a_time(graph), units_of(graph)
+    run.most = rows_at_a_time(graph)
     run.chunk = run.batch if graph.n_parts > 1 else min(run.batch, CHUNK)
     run.piece = min(PIECE_ROWS, max(2 * SLICE_ROWS, 1 + run.batch // SLICES)) if own else 0
     run.next_work = padded(workspace_size(graph, run.piece), LINE)
@@ -152,19 +152,20 @@ cdef object give_memory(Training training, Run *run, bint no_outputs, bint shuff
     elif run.batch > slices * <double> PIECE_ROWS:
         sums = threads * <double> run.apart
     if threads == 1 and no_outputs and is_tiny(graph, run.logits, run.batch):
-        tiny = 16.0 * (graph.n_in + 2 * run.n_units + 2 * graph.n_out)
+        tiny = 16.0 * (graph.n_in + 2 * units_of(graph) + 3 * graph.n_out)
     training.reserve(
         sizeof(real) * (
             work + inputs + threads * <double> training_scratch_size(graph) + tiny
             + (threads * BRANCHES * <double> run.apart if slices > 1 else 0))
         + 8.0 * (run.batch + run.orders * <double> run.rows + graph.n_norms + graph.n_schedules * batches + sums
                  + slices)
-        + sizeof(Seat) * threads)
+        + sizeof(Seat) * threads + sizeof(TinyLayer) * graph.n_ops)
     run.work, run.gathered = training.take(sizeof(real) * work), training.take(sizeof(real) * inputs)
     run.scratch = training.take(sizeof(real) * <double> threads * training_scratch_size(graph))
     if slices > 1:
         run.branches = training.take(sizeof(real) * threads * BRANCHES * <double> run.apart)
     run.unit_major = training.take(sizeof(real) * tiny) if tiny > 0 else NULL
+    run.layers = <TinyLayer *> training.take(sizeof(TinyLayer) * <double> graph.n_ops)
     run.values = <double *> training.take(8.0 * run.batch)
     run.sums, run.slice_losses = <double *> training.take(8.0 * sums), <double *> training.take(8.0 * slices)
     run.seats = <Seat *> training.take(sizeof(Seat) * <double> threads)
