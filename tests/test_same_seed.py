@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,28 @@ def test_fit_takes_its_own_rng():
     assert np.array_equal(parameters(5), parameters(np.random.default_rng(5)))
     assert not np.array_equal(parameters(5), parameters(6))
     assert not np.array_equal(parameters(None), parameters(None, seed=2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(2, 2, 1), (3, 2), (1, 1)])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+@pytest.mark.parametrize(("rows", "batch_size"), [(4, None), (3, 2), (8, None), (9, 7), (40, 4)])
+def test_a_tiny_batch_has_the_same_bits(dtype, shape, activation, rows, batch_size):
+    """On one thread it takes a way of its own, and squared errors without weights another one."""
+    rng = np.random.default_rng(rows)
+    x, y = rng.normal(size=(rows, shape[0])).astype(dtype), rng.normal(size=(rows, shape[-1])).astype(dtype)
+
+    def fit(shuffle, **how):
+        layers = [bp.Dense(n_in, n_out, activation) for n_in, n_out in pairwise(shape)]
+        net = bp.Sequential(layers, rng=1, dtype=dtype)
+        how = {"loss": bp.MeanSquaredError(), "optimizer": bp.SGD(0.3), "shuffle": shuffle, **how}
+        losses = net.fit(x, y, epochs=70, batch_size=batch_size, **how)["loss"]
+        return [net.parameters.tobytes(), net.gradients.tobytes(), list(losses)]
+
+    for shuffle in (False, True):
+        expected = fit(shuffle, threads=2)
+        assert fit(shuffle, threads=1) == expected
+        assert fit(shuffle, threads=1, sample_weight=np.ones(rows)) == expected
 
 
 #: What has tests whose name ends in _bits: by every road, to the last bit.

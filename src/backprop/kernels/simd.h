@@ -202,8 +202,8 @@ PRODUCT_ERROR(product_error_f, float, uint32_t, 0xfffff000u)
 PRODUCT_ERROR(product_error_d, double, uint64_t, 0xfffffffff8000000u)
 #endif
 
-/* a - y d, where y is close to a / d. Then a - p is exact, and so is what p has lost: one rounding, as a fused multiply-add
- * makes it. */
+/* a - y d, where y is close to a / d. Then a - p is exact, and so is what p has lost: there is one rounding, which is
+ * that of a fused multiply-add. */
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 static ALWAYS_INLINE float remainder_f(float a, float y, float d) { return __builtin_fmaf(-y, d, a); }
 static ALWAYS_INLINE double remainder_d(double a, double y, double d) { return __builtin_fma(-y, d, a); }

@@ -3,12 +3,12 @@
 #
 # The chains of sums are those of dense.pxi, so the bits are too. But every number is loaded as it was stored, in one
 # piece, and the loops over rows are as long as a register: a tiny network is mostly calls, loops, and waiting for
-# numbers that were stored one by one and are read together. So sigmoids are computed where the product has left them, and
-# where the numbers of a layer are is found once a run. A pointer is copied before a loop stores anything, or the compiler
-# has to read it again.
+# numbers that were stored one by one and are read together. So sigmoids are computed where the product has left them,
+# and where the numbers of a layer are is found once a run. A pointer is copied before a loop that stores registers, or
+# the compiler has to read it again.
 #
 #   unit_major   the inputs, the y of every operation, the dy of every operation; `side` numbers for each unit. Behind
-#                them the outputs and their gradients as rows, and the targets
+#                them, the outputs and their gradients as rows, and the targets
 
 cdef enum:
     TINY_WORK = 256                             # multiply-adds of such a batch, at most
