@@ -109,6 +109,7 @@ def suite(session: nox.Session) -> None:
     session.run("python", "-m", "pip", "install", "-q", TORCH, success_codes=[0, 1], silent=True)
     two = ["-n2", "--dist=worksteal"]
     pytest(session, *two, *session.posargs)
+    session.run("pytest", "-q", "-m", "", *files("docs", "export_c"))  # what is read of the sources, too
     code = "import backprop; print(*sorted(backprop._core.SUPPORTED - {backprop.show_config()['isa']}))"
     for isa in str(session.run("python", "-c", code, silent=True)).split():
         pytest(session, *two, *files(*COMPUTES), BACKPROP_ISA=isa)

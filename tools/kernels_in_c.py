@@ -322,16 +322,17 @@ CONSTANTS = constants()
 
 
 def of_bits():
-    """The functions of simd.h, without the compiler's own words, and the product's error without a fused one."""
+    """The functions of simd.h, without the compiler's own words; those of a fused multiply-add as they are without."""
     text = (KERNELS / "simd.h").read_text(encoding="utf-8")
     found = re.findall(r"^static ALWAYS_INLINE \w+ (?:by_sign|choose|exponent|power_of_two)_[fd]\(.*?^}\n", text,
                        re.MULTILINE | re.DOTALL)  # fmt: skip
-    macro = re.search(r"#  define PRODUCT_ERROR\((.*?)\)(.*?})\s*\nPRODUCT", text, re.DOTALL)
-    for given in re.findall(r"^PRODUCT_ERROR\((\w.*?)\)$", text, re.MULTILINE):
-        body = re.sub(r" *\\\n {0,4}", "\n", macro[2]).strip() + "\n"
-        for name, value in zip(macro[1].split(", "), given.split(", "), strict=True):
-            body = re.sub(rf"\b{name}\b", value, body)
-        found.append(body.strip() + "\n")
+    for macro in "PRODUCT_ERROR", "REMAINDER":
+        names, written = re.search(rf"#  define {macro}\((.*?)\)(.*?}})\s*\n{macro}", text, re.DOTALL).groups()
+        for given in re.findall(rf"^{macro}\((\w.*?)\)$", text, re.MULTILINE):
+            body = re.sub(r" *\\\n {0,4}", "\n", written).strip() + "\n"
+            for name, value in zip(names.split(", "), given.split(", "), strict=True):
+                body = re.sub(rf"\b{name}\b", value, body)
+            found.append(body.strip() + "\n")
     magic = re.findall(r"^#define (?:MAGIC_[FD]) .*\n", text, re.MULTILINE)
     return magic, [one.replace("static ALWAYS_INLINE", "static") for one in found]
 
