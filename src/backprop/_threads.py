@@ -17,8 +17,8 @@ from .errors import BusyError
 #: Those of a row in a fit are three times as many.
 WORTH_STARTING, STARTED_BEFORE, THERE_AND_BACK = 8_000_000, 1_600_000, 3
 #: Multiply-adds that a batch must hold for n threads that meet in a fit are n * n times so many, since a meeting costs
-#: more with more of them: where they share its slices, and where they share weights. A row costs as much as so many
-#: more; it is less only in the smallest networks.
+#: more with more of them: where they share its slices, and where they share weights. In a slice a row costs as much as
+#: so many more, which is most of what it costs in the smallest networks.
 BY_SLICES, BY_WEIGHTS, OF_A_ROW = 100_000, 250_000, 3000
 #: More threads that share slices were slower.
 MOST_BY_SLICES = 8

@@ -60,11 +60,12 @@ cdef inline Py_ssize_t columns_at_a_time(Py_ssize_t rows, Py_ssize_t depth) noex
 
 
 cdef void dense_columns_forward(
-    const Rows *rows, const Op *op, const real *x, Py_ssize_t ldx, const real *parameters, real *y, Py_ssize_t at,
-    Py_ssize_t end, Watch *watch,
+    const Rows *rows, const Op *op, const real *parameters, Py_ssize_t at, Py_ssize_t end, Watch *watch,
 ) noexcept nogil:
     """Some of the outputs, so many at a time that between them signals can be looked for."""
-    cdef Py_ssize_t n, most = columns_at_a_time(rows.n, op.n_in)
+    cdef Py_ssize_t n, ldx = 0, most = columns_at_a_time(rows.n, op.n_in)
+    cdef const real *x = value_of(rows, op.source, &ldx, parameters)
+    cdef real *y = y_of(rows, op, parameters)
     cdef const real *w = parameters + op.weight
     cdef const real *b = parameters + op.bias if op.bias >= 0 else NULL
     while at < end and not look_for_signals(watch, rows.n * <double> op.n_in * min(most, end - at)):
@@ -112,7 +113,7 @@ cdef const real *forward_rows(
         elif rows.watch == NULL or columns_at_a_time(rows.n, op.n_in) >= op.n_out:
             dense_op_forward(rows, op, x, ldx, parameters, y)
         else:
-            dense_columns_forward(rows, op, x, ldx, parameters, y, 0, op.n_out, rows.watch)
+            dense_columns_forward(rows, op, parameters, 0, op.n_out, rows.watch)
         forward_activation(rows, s, parameters)
     return value_of(rows, end - 1, ld, parameters)
 
@@ -275,15 +276,12 @@ cdef void wide_product(
     cdef Py_ssize_t from_row = share(batch.n, thread // parts, threads // parts)
     cdef Py_ssize_t to_row = share(batch.n, thread // parts + 1, threads // parts)
     cdef Rows rows = some_of(batch, batch.first + from_row, to_row - from_row, parameters)
-    cdef Py_ssize_t ldx = 0
-    cdef const real *x
     if rows.n == 0:
         return
-    x = value_of(&rows, op.source, &ldx, parameters)
     if back:
         dense_columns_back(&rows, op, parameters, at, end, watch)
     else:
-        dense_columns_forward(&rows, op, x, ldx, parameters, y_of(&rows, op, parameters), at, end, watch)
+        dense_columns_forward(&rows, op, parameters, at, end, watch)
 
 
 cdef void dense_columns_back(

@@ -270,33 +270,32 @@ cdef bint train_product(
 
 
 cdef bint train_wide(
-    Run *run, const Rows *batch, const real *parameters, int thread, int parts, Py_ssize_t at, double norm,
-    double *values,
+    Run *run, const Rows *batch, const Rows *own, const real *parameters, int thread, int parts, Py_ssize_t at,
+    double norm, double *values,
 ) noexcept nogil:
-    """The same with wide layers, whose columns threads share too: all meet before each of their products and after it.
-    All else each does to its own rows. False: stop here."""
+    """As train_rows, where layers are wide, whose columns threads share too: all meet before each of their products and
+    after it. All else each does to its own rows. False: stop here."""
     cdef const Graph *graph = run.graph
     cdef const Op *op
-    cdef Py_ssize_t begin = share(batch.n, thread, run.threads), ld = 0
-    cdef Rows own = some_of(batch, batch.first + begin, share(batch.n, thread + 1, run.threads) - begin, parameters)
+    cdef Py_ssize_t ld = 0
     cdef int s
-    if goes_on(run, &own, thread):
-        begin_rows(run, &own, at, parameters)
+    if goes_on(run, own, thread):
+        begin_rows(run, own, at, parameters)
     for s in range(graph.n_ops):
         if not is_wide(&graph.ops[s], parameters):
-            forward_rows(&own, s, s + 1, parameters, &ld)
+            forward_rows(own, s, s + 1, parameters, &ld)
         elif train_product(run, batch, s, thread, parts, False, parameters):
-            forward_activation(&own, s, parameters)
+            forward_activation(own, s, parameters)
         else:
             return False
-    end_rows(run, &own, parameters, at, norm, values)
+    end_rows(run, own, parameters, at, norm, values)
     for s in range(graph.n_ops - 1, -1, -1):
         op = &graph.ops[s]
         if not op.wanted:
             continue
-        backward_activation(&own, s, parameters)
-        if not is_wide(op, parameters) or gradient_of(&own, op.source, <real *> NULL, &ld) == NULL:
-            pass_back(&own, s, parameters, <real *> NULL)
+        backward_activation(own, s, parameters)
+        if not is_wide(op, parameters) or gradient_of(own, op.source, <real *> NULL, &ld) == NULL:
+            pass_back(own, s, parameters, <real *> NULL)
         elif not train_product(run, batch, s, thread, parts, True, parameters):
             return False
     return True
@@ -539,7 +538,8 @@ cdef bint train_by_weights(Run *run, Pass *how, real *parameters, int thread, St
         if not (
             train_rows(run, &own, <const real *> parameters, thread, step.first + done, step.norm, run.values)
             if parts == 1 or run.graph.n_parts > 1 else
-            train_wide(run, &rows, <const real *> parameters, thread, parts, step.first + done, step.norm, run.values)
+            train_wide(
+                run, &rows, &own, <const real *> parameters, thread, parts, step.first + done, step.norm, run.values)
         ) or meet(run, thread, BETWEEN) != RUNNING:
             return False
         for r in range(n):
